@@ -1,0 +1,31 @@
+# Everything a person runs. `make demo PORT=8000 GATEWAYS=3 ENGINE=scripted`
+export PORT GATEWAYS ENGINE ENGINE_API_KEY
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo check test test-compose fmt
+
+setup:          ## install what the demo and the tests need
+	@$(PYTHON) -m dev.setup test
+
+demo:           ## the whole stack as local processes, http://localhost:7777
+	@$(PYTHON) -m dev.setup demo && exec $(BIN)/python -m dev
+
+check:          ## the one definition of green: format, lint, types, layers, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd frontend && npm run --silent format:check && npm run --silent check && npm run --silent test
+	$(BIN)/pytest -m "not compose"
+
+test: setup check  ## install what is missing, then everything that needs no Docker
+
+test-compose:   ## the stack in containers; needs a Docker engine
+	@$(PYTHON) -m dev.setup demo
+	$(BIN)/pytest -m compose tests/compose
+
+fmt:            ## write everything in the one format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	cd frontend && npm run --silent format

@@ -1,0 +1,77 @@
+"""Debian's packages the stack needs as local processes."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_SERVICES = ("nginx", "redis-server")
+
+
+class Missing(Exception):
+    """Packages that can not be installed from here; the message says which command does it."""
+
+
+def missing(*, browser: bool, vllm: bool) -> list[str]:
+    """The packages to install."""
+    wanted = {"nginx": _has("nginx"), "redis-server": _has("redis-server"), "python3-venv": _has_venv()}
+    wanted["npm"] = _has("npm")
+    if browser:
+        wanted["chromium"] = _has("chromium")
+        wanted["fonts-wqy-zenhei"] = Path("/usr/share/fonts/truetype/wqy").exists()
+    if vllm:
+        wanted["libnuma1"] = _has_library("libnuma.so.1")
+    return [package for package, there in wanted.items() if not there]
+
+
+def install(packages: Sequence[str], log: Path) -> None:
+    """Raises Missing, with one sentence that says what to do."""
+    by_hand = f"apt-get install {' '.join(packages)}"
+    if shutil.which("apt-get") is None:
+        raise Missing(f"{', '.join(packages)} are missing; install them and run the same command again")
+    if os.geteuid() != 0:
+        raise Missing(
+            f"{', '.join(packages)} are missing and installing them needs root: run `{by_hand}` as root first"
+        )
+    log.parent.mkdir(parents=True, exist_ok=True)
+    new_services = [service for service in _SERVICES if service in packages]
+    with log.open("ab") as out, _no_service_starts():
+        for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", *packages]):
+            environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            if subprocess.run(command, env=environment, stdout=out, stderr=out, check=False).returncode:
+                raise Missing(f"`{' '.join(command)}` failed (all of it in {log}); run it by hand")
+    if new_services and shutil.which("systemctl"):
+        # The stack starts its own; the system's would take ports 80 and 6379 at the next boot.
+        subprocess.run(["systemctl", "disable", *new_services], capture_output=True, check=False)
+
+
+@contextmanager
+def _no_service_starts() -> Iterator[None]:
+    """Debian starts a server as soon as it is installed, unless this file says no."""
+    if _POLICY.exists():
+        yield
+        return
+    _POLICY.write_text("#!/bin/sh\nexit 101\n")
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        _POLICY.unlink()
+
+
+def _has(program: str) -> bool:
+    return any(shutil.which(program, path=path) for path in (None, "/usr/sbin:/usr/bin"))
+
+
+def _has_venv() -> bool:
+    return find_spec("ensurepip") is not None and find_spec("venv") is not None
+
+
+def _has_library(name: str) -> bool:
+    listing = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=False)
+    return name in listing.stdout or sys.platform != "linux"

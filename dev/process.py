@@ -1,0 +1,132 @@
+"""One process of the stack: started with a log of its own, ready when a real request succeeds, and killed, paused,
+restarted as a test or a user likes."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_POLL_SECONDS = 0.05
+_LAST_LINES = 12
+
+
+class StartFailed(Exception):
+    """The process ended, or did not answer in time; the message ends with the last lines of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How a process is started, and the request that shows that it is ready: `ready` returns False or raises OSError
+    until then."""
+
+    name: str
+    arguments: Sequence[str]
+    ready: Callable[[], bool]
+    port: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ready_within_seconds: float = 30
+    stop_signal: signal.Signals = signal.SIGTERM
+
+
+class Process:
+    def __init__(self, command: Command, log: Path, working_directory: Path) -> None:
+        self.command = command
+        self.log = log
+        self._working_directory = working_directory
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.command.name
+
+    @property
+    def pid(self) -> int:
+        if self._child is None:
+            raise RuntimeError(f"{self.name} was never started")
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    def start(self) -> None:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._child = subprocess.Popen(
+                # Should this program be killed outright, the kernel still tells its children to go.
+                ["setpriv", "--pdeathsig", "TERM", "--", *self.command.arguments],
+                env={**_inherited(), **self.command.environment},
+                cwd=self._working_directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # A group of its own: Ctrl-C reaches only us, and a kill reaches its workers too.
+                start_new_session=True,
+            )
+
+    def wait_ready(self) -> None:
+        """Raises StartFailed."""
+        deadline = time.monotonic() + self.command.ready_within_seconds
+        while time.monotonic() < deadline:
+            if not self.running:
+                raise StartFailed(f"{self.name} ended while starting.\n{self.last_lines()}")
+            try:
+                if self.command.ready():
+                    return
+            except OSError:
+                pass  # not listening yet
+            time.sleep(_POLL_SECONDS)
+        raise StartFailed(
+            f"{self.name} did not answer within {self.command.ready_within_seconds:.0f} s.\n{self.last_lines()}"
+        )
+
+    def kill(self) -> None:
+        """kill -9, workers included."""
+        self.signal(signal.SIGKILL)
+        self._reap()
+
+    def pause(self) -> None:
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def stop(self, within_seconds: float = 15) -> None:
+        """Asks politely, then insists. A paused process is woken, or it could not hear."""
+        if self._child is None or not self.running:
+            return
+        os.kill(self.pid, self.command.stop_signal)
+        self.signal(signal.SIGCONT)
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(within_seconds)
+        self.signal(signal.SIGKILL)
+        self._reap()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+        self.wait_ready()
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the whole process group; one that is gone already is no error."""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return
+
+    def last_lines(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(f"  {line}" for line in lines[-_LAST_LINES:])
+
+    def _reap(self) -> None:
+        if self._child is not None:
+            self._child.wait()
+
+
+def _inherited() -> dict[str, str]:
+    """Our own settings come from the stack alone, not from whatever the shell had."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "AUTH_"))}

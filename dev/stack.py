@@ -1,0 +1,234 @@
+"""All processes of Parley on this machine: nginx, gateways, auth-service, redis and an engine."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from socket import create_connection
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from dev import engines, nginx
+from dev.ports import free_port
+from dev.process import Command, Process
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`engine` is "vllm", "scripted", or the base URL (with /v1) of any OpenAI-compatible server; `port` None is a free
+    one. `gateway` and `auth` are further environment variables of the services."""
+
+    directory: Path
+    engine: str = "scripted"
+    gateways: int = 2
+    port: int | None = None
+    gateway: Mapping[str, str] = field(default_factory=dict)
+    auth: Mapping[str, str] = field(default_factory=dict)
+
+
+class Stack:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.port = plan.port or free_port()
+        self.url = f"http://localhost:{self.port}"
+        self._redis_port, self._auth_port, self._engine_port = free_port(), free_port(), free_port()
+        self._gateway_ports = [free_port() for _ in range(plan.gateways)]
+        self._secrets = _Secrets(plan.directory / "secrets")
+        self.processes = {command.name: self._process(command) for command in self._commands()}
+
+    def start(self, progress: Progress = lambda _: None) -> None:
+        """All at once, since the engine takes longest; raises StartFailed with nothing left running."""
+        try:
+            for process in self.processes.values():
+                process.start()
+            for process in self.processes.values():
+                process.wait_ready()
+                progress(f"{process.name} is ready")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """From the edge inwards, so that the gateways can still save what they are running."""
+        for process in reversed(self.processes.values()):
+            process.stop()
+
+    def __enter__(self) -> "Stack":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def gateway(self, number: int) -> Process:
+        return self.processes[f"gateway-{number}"]
+
+    @property
+    def engine(self) -> Process:
+        return next(one for name, one in self.processes.items() if name in ("vllm", "scripted-engine"))
+
+    @property
+    def engine_url(self) -> str:
+        """With /v1."""
+        local = self.plan.engine in ("vllm", "scripted")
+        return f"http://127.0.0.1:{self._engine_port}/v1" if local else self.plan.engine
+
+    @property
+    def redis_url(self) -> str:
+        return f"redis://127.0.0.1:{self._redis_port}"
+
+    def add_user(self, name: str, password: str, *, admin: bool = False) -> bool:
+        """False when there is one of that name already."""
+        done = self._auth_command(["user", "add", name, *(["--admin"] if admin else [])], password)
+        if done.returncode and "exists" not in done.stderr:
+            raise RuntimeError(done.stderr)
+        return done.returncode == 0
+
+    def add_key(self, name: str) -> str:
+        done = self._auth_command(["key", "add", name])
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        return done.stdout.strip()
+
+    def _auth_command(self, arguments: list[str], password: str = "") -> subprocess.CompletedProcess[str]:
+        command = self.processes["auth-service"].command
+        return subprocess.run(
+            [command.arguments[0], *arguments],
+            env=dict(command.environment),
+            input=f"{password}\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def _process(self, command: Command) -> Process:
+        return Process(command, self.plan.directory / "log" / f"{command.name}.log", ROOT)
+
+    def _commands(self) -> list[Command]:
+        """In the order in which the processes become ready."""
+        local_engine = {
+            "vllm": [engines.vllm(ROOT, self._engine_port)],
+            "scripted": [engines.scripted(self._engine_port)],
+        }.get(self.plan.engine, [])
+        gateways = [self._gateway(number, port) for number, port in enumerate(self._gateway_ports, 1)]
+        return [self._redis(), self._auth(), *local_engine, *gateways, self._nginx()]
+
+    def _redis(self) -> Command:
+        port, data = self._redis_port, self.plan.directory / "redis"
+        data.mkdir(parents=True, exist_ok=True)
+        return Command(
+            name="redis",
+            arguments=[
+                *("redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)),
+                *("--save", "", "--appendonly", "yes", "--appendfsync", "always"),
+                *("--maxmemory-policy", "noeviction"),
+            ],
+            port=port,
+            ready=lambda: _redis_answers(port),
+        )
+
+    def _auth(self) -> Command:
+        return Command(
+            name="auth-service",
+            arguments=[_script("auth-service"), "serve"],
+            environment={
+                "PATH": "/usr/bin:/bin",
+                "AUTH_PORT": str(self._auth_port),
+                "AUTH_DATABASE_URL": f"sqlite+aiosqlite:///{self.plan.directory}/auth.db",
+                "AUTH_INTROSPECTION_CREDENTIAL": self._secrets["introspection_credential"],
+                "AUTH_COOKIE_SECURE": "false",
+                **self.plan.auth,
+            },
+            port=self._auth_port,
+            ready=lambda: _is_ready(self._auth_port),
+        )
+
+    def _gateway(self, number: int, port: int) -> Command:
+        local = self.plan.engine in ("vllm", "scripted")
+        return Command(
+            name=f"gateway-{number}",
+            arguments=[_script("gateway")],
+            environment={
+                "GATEWAY_PORT": str(port),
+                "GATEWAY_REDIS_URL": self.redis_url,
+                "GATEWAY_AUTH_URL": f"http://127.0.0.1:{self._auth_port}",
+                "GATEWAY_INTROSPECTION_CREDENTIAL": self._secrets["introspection_credential"],
+                "GATEWAY_SERVER_KEY": self._secrets["server_key"],
+                "GATEWAY_ENGINE_URL": self.engine_url,
+                "GATEWAY_ENGINE_API_KEY": os.environ.get("ENGINE_API_KEY", "EMPTY"),
+                "GATEWAY_ENGINE_DIALECT": "vllm" if local or engines.is_vllm(self.engine_url) else "openai",
+                "GATEWAY_ANNOUNCE_LEAVERS": "true",
+                **self.plan.gateway,
+            },
+            port=port,
+            ready=lambda: _is_ready(port),
+        )
+
+    def _nginx(self) -> Command:
+        prefix = self.plan.directory / "nginx"
+        prefix.mkdir(parents=True, exist_ok=True)
+        written = nginx.configuration(
+            ROOT, prefix, port=self.port, gateway_ports=self._gateway_ports, auth_port=self._auth_port
+        )
+        (prefix / "nginx.conf").write_text(written)
+        return Command(
+            name="nginx",
+            arguments=[
+                *(nginx.binary(), "-p", str(prefix), "-c", str(prefix / "nginx.conf")),
+                *("-e", str(prefix / "error.log"), "-g", "daemon off;"),
+            ],
+            port=self.port,
+            ready=lambda: _page_and_gateway_answer(self.port),
+        )
+
+
+class _Secrets:
+    """Made once in a folder only we can read, so that a second start finds the first one's sessions valid."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def __getitem__(self, name: str) -> str:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = self._directory / name
+        with suppress(FileNotFoundError):
+            return file.read_text()
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(32))
+        return file.read_text()
+
+
+def _script(name: str) -> str:
+    return shutil.which(name, path=str(Path(sys.executable).parent)) or name
+
+
+def _redis_answers(port: int) -> bool:
+    with create_connection(("127.0.0.1", port), timeout=2) as redis:
+        redis.sendall(b"PING\r\n")
+        return redis.recv(16).startswith(b"+PONG")
+
+
+def _is_ready(port: int) -> bool:
+    with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+        return bool(answer.status == 200)
+
+
+def _page_and_gateway_answer(port: int) -> bool:
+    """The page, and a request that passes through to a gateway, which refuses it: nobody is logged in."""
+    with urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+        if page.status != 200:
+            return False
+    try:
+        urlopen(f"http://127.0.0.1:{port}/v1/conversations", timeout=5).close()
+    except HTTPError as exc:
+        return exc.code == 401
+    return False

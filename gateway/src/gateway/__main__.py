@@ -1,0 +1,49 @@
+"""`gateway`: serve until SIGTERM."""
+
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from gateway.app import create_app
+from gateway.settings import Settings
+from gateway.telemetry import configure_logging
+
+# A frame of a client, as everywhere in the stack (nginx's body limit is the same).
+_FRAME_BYTES = 64 * 1024
+
+
+def main() -> None:
+    try:
+        settings = Settings.from_environment()
+    except ValidationError as exc:
+        sys.exit("\n".join(f"gateway: {_variable(error['loc'])}: {error['msg']}" for error in exc.errors()))
+    except ValueError as exc:
+        sys.exit(f"gateway: {exc}")
+    configure_logging()
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        ws="websockets-sansio",
+        ws_max_size=_FRAME_BYTES,
+        # 32 kB a socket instead of 67, and 8-13 us saved a frame.
+        ws_per_message_deflate=False,
+        # nginx gives a silent socket 25 s; a ping every 10 s keeps a living one.
+        ws_ping_interval=10,
+        ws_ping_timeout=15,
+        timeout_graceful_shutdown=2,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+    )
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return "GATEWAY_" + "_".join(str(part) for part in location).upper()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Every failure a client may see, with its wire code and HTTP status.
+
+ParleyError
+├── InvalidRequest (400)
+│   ├── UnsupportedParameter
+│   └── ContextLengthExceeded
+├── Unauthenticated (401)
+├── OriginRefused (403)
+├── NotFound (404)
+│   └── ModelNotFound
+├── TooManyRequests (429)
+├── EngineFailed (500)
+├── InternalError (500)
+└── Unavailable (503)
+"""
+
+from typing import ClassVar
+
+
+class ParleyError(Exception):
+    """`type` and `code` are the wire's words (Open Responses, "Errors"); `param` names the field at fault."""
+
+    status: ClassVar[int]
+    type: ClassVar[str]
+    code: str
+    retry_after_seconds: int | None = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+
+    def body(self) -> dict[str, str | None]:
+        """The `error` object: `{type, code, message, param}`."""
+        return {"type": self.type, "code": self.code, "message": self.message, "param": self.param}
+
+
+class InvalidRequest(ParleyError):
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_request"
+
+
+class UnsupportedParameter(InvalidRequest):
+    code = "unsupported_parameter"
+
+    def __init__(self, param: str) -> None:
+        super().__init__(f"`{param}` is not supported here; leave it out", param=param)
+
+
+class ContextLengthExceeded(InvalidRequest):
+    code = "context_length_exceeded"
+
+    def __init__(self, tokens: int | None = None, limit: int | None = None) -> None:
+        numbers = f" of {limit} tokens by needing {tokens}" if limit is not None else ""
+        super().__init__(f"the message exceeds the model's context{numbers}; shorten it", param="input")
+        self.tokens = tokens
+        self.limit = limit
+
+
+class Unauthenticated(ParleyError):
+    status = 401
+    type = "invalid_request_error"
+    code = "invalid_api_key"
+
+    def __init__(self) -> None:
+        super().__init__("log in, or send `Authorization: Bearer <API key>`")
+
+
+class OriginRefused(ParleyError):
+    status = 403
+    type = "invalid_request_error"
+    code = "origin_not_allowed"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"pages of {origin[:200]!r} may not use a session of this site")
+
+
+class NotFound(ParleyError):
+    """A foreign object and an absent one answer the same."""
+
+    status = 404
+    type = "not_found"
+    code = "not_found"
+
+    def __init__(self, what: str, *, param: str | None = None) -> None:
+        super().__init__(f"no such {what}", param=param)
+
+
+class ModelNotFound(NotFound):
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+    def __init__(self, model: str, served: str) -> None:
+        super().__init__(f"model {model[:200]!r}; this server runs {served!r}", param="model")
+
+
+class TooManyRequests(ParleyError):
+    status = 429
+    type = "too_many_requests"
+    code = "too_many_requests"
+    retry_after_seconds = 1
+
+
+class EngineFailed(ParleyError):
+    """The model server answered, but not with an answer."""
+
+    status = 500
+    type = "model_error"
+    code = "model_error"
+
+
+class InternalError(ParleyError):
+    status = 500
+    type = "server_error"
+    code = "server_error"
+
+    def __init__(self) -> None:
+        super().__init__("an unexpected failure; it is in the server's log under the response's id")
+
+
+class Unavailable(ParleyError):
+    """A dependency does not answer; `dependency` is its service name."""
+
+    status = 503
+    type = "server_error"
+    code = "service_unavailable"
+    retry_after_seconds = 1
+
+    def __init__(self, dependency: str) -> None:
+        super().__init__(f"{dependency} is not reachable at the moment; try again")
+        self.dependency = dependency

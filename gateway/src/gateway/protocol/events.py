@@ -1,0 +1,122 @@
+"""Server events, one frozen type each; `sequence_number` counts a response's events from 0 without a gap."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.errors import ParleyError
+from gateway.protocol.resources import Message, OutputText, Response
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="type"):
+    sequence_number: int
+
+
+class ResponseCreated(Event, frozen=True, tag="response.created"):
+    response: Response
+
+
+class ResponseInProgress(Event, frozen=True, tag="response.in_progress"):
+    response: Response
+
+
+class OutputItemAdded(Event, frozen=True, tag="response.output_item.added"):
+    output_index: int
+    item: Message
+
+
+class ContentPartAdded(Event, frozen=True, tag="response.content_part.added"):
+    item_id: str
+    output_index: int
+    content_index: int
+    part: OutputText
+
+
+class OutputTextDelta(Event, frozen=True, tag="response.output_text.delta"):
+    item_id: str
+    output_index: int
+    content_index: int
+    delta: str
+    logprobs: tuple[()] = ()
+
+
+class OutputTextDone(Event, frozen=True, tag="response.output_text.done"):
+    item_id: str
+    output_index: int
+    content_index: int
+    text: str
+    logprobs: tuple[()] = ()
+
+
+class ContentPartDone(Event, frozen=True, tag="response.content_part.done"):
+    item_id: str
+    output_index: int
+    content_index: int
+    part: OutputText
+
+
+class OutputItemDone(Event, frozen=True, tag="response.output_item.done"):
+    output_index: int
+    item: Message
+
+
+class ResponseCompleted(Event, frozen=True, tag="response.completed"):
+    response: Response
+
+
+class ResponseIncomplete(Event, frozen=True, tag="response.incomplete"):
+    response: Response
+
+
+class ResponseFailed(Event, frozen=True, tag="response.failed"):
+    response: Response
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    type: str
+    code: str
+    message: str
+    param: str | None = None
+
+
+class TurnError(Event, frozen=True, tag="error"):
+    """Announces `response.failed`, so it has a place in the sequence."""
+
+    status: int
+    error: ErrorBody
+
+
+class SocketError(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
+    """Answers one client event; it belongs to no response."""
+
+    status: int
+    error: ErrorBody
+
+
+Terminal = ResponseCompleted | ResponseIncomplete | ResponseFailed
+
+_encode = msgspec.json.Encoder().encode
+
+
+def frame(event: Event | SocketError) -> str:
+    """The text frame of one event."""
+    return _encode(event).decode()
+
+
+def addressed(text: str, stream_id: str | None) -> str:
+    """The same frame with the client's `stream_id` on it. The event itself is encoded once for all followers."""
+    if stream_id is None:
+        return text
+    return f'{text[:-1]},"stream_id":{_encode(stream_id).decode()}}}'
+
+
+def error_body(error: ParleyError) -> ErrorBody:
+    return msgspec.convert(error.body(), ErrorBody)
+
+
+def socket_error(error: ParleyError) -> SocketError:
+    return SocketError(status=error.status, error=error_body(error))
+
+
+def json_bytes(value: Any) -> bytes:
+    return _encode(value)

@@ -1,0 +1,48 @@
+"""The credential of a request: an API key in a header, or the session cookie of a page of our own."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection, Request
+
+from gateway.errors import OriginRefused, Unauthenticated
+from gateway.identity import Credential, User
+
+# With TLS the cookie carries the prefix that ties it to this host (RFC 6265bis, 4.1.3.2).
+_COOKIES = ("__Host-parley_session", "parley_session")
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def credential(connection: HTTPConnection[Any]) -> Credential:
+    """Raises Unauthenticated, or OriginRefused when a foreign page uses a session.
+
+    A browser sends cookies along with any page's handshake, so a cookie counts only together with our own Origin.
+    """
+    header = connection.headers.get("authorization")
+    if header is not None:
+        scheme, _, key = header.partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            raise Unauthenticated
+        return Credential(key.strip())
+    for name in _COOKIES:
+        token = connection.cookies.get(name)
+        if token:
+            if connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE_METHODS:
+                _check_origin(connection)
+            return Credential(token)
+    raise Unauthenticated
+
+
+async def current_user(request: Request) -> User:
+    """The dependency of every HTTP route that belongs to a user."""
+    user: User = await request.state.identity.user(credential(request))
+    return user
+
+
+def _check_origin(connection: HTTPConnection[Any]) -> None:
+    origin = connection.headers.get("origin", "")
+    if origin in connection.state.allowed_origins:
+        return
+    # Host and port only: TLS may end in front of nginx, so the scheme seen here may differ from the page's.
+    if not origin or urlsplit(origin).netloc.lower() != connection.headers.get("host", "").lower():
+        raise OriginRefused(origin)

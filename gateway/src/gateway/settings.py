@@ -1,0 +1,65 @@
+"""The gateway's settings. Only `app` and `__main__` read them."""
+
+import os
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_PREFIX = "GATEWAY_"
+SECRETS_DIR_VARIABLE = "GATEWAY_SECRETS_DIR"
+
+Secret = Annotated[SecretStr, Field(min_length=32)]
+
+
+class Settings(BaseSettings):
+    """Environment variables `GATEWAY_<NAME>`, or files `<name>` in the folder `GATEWAY_SECRETS_DIR`."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid", validate_default=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+
+    auth_url: str
+    introspection_credential: Secret
+    allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
+
+    redis_url: str
+    redis_user: str = "default"
+    redis_password: SecretStr = SecretStr("")
+
+    engine_url: str
+    engine_api_key: SecretStr = SecretStr("EMPTY")
+    engine_dialect: Literal["vllm", "openai"] = "vllm"
+    engine_read_timeout_seconds: float = Field(default=300, gt=0)
+    engine_connections: int = Field(default=4096, ge=1)
+    server_key: Secret
+
+    model: str = ""
+    system_prompt: str = "你是一位得力的助手。"
+    temperature: float = Field(default=0.45, ge=0, le=2)
+    top_p: float = Field(default=0.9, gt=0, le=1)
+    repetition_penalty: float = Field(default=1.2, gt=0)
+    max_output_tokens: int = Field(default=10240, ge=1)
+
+    plain_text_protocol: bool = True
+    announce_leavers: bool = False
+    drain_seconds: float = Field(default=8, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
+        origins = values.get("allowed_origins")
+        if isinstance(origins, str):
+            split = frozenset(part.strip() for part in origins.split(",") if part.strip())
+            return {**values, "allowed_origins": split}
+        return values
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Raises ValueError when a variable is unknown, or a value is missing or wrong."""
+        known = {_PREFIX + name.upper() for name in cls.model_fields} | {SECRETS_DIR_VARIABLE}
+        unknown = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
+        if unknown:
+            raise ValueError(f"unknown setting {', '.join(unknown)}; see docs/configuration.md")
+        return cls(_secrets_dir=os.environ.get(SECRETS_DIR_VARIABLE))
