@@ -1,6 +1,8 @@
 """`gateway`: serve until SIGTERM."""
 
+import signal
 import sys
+from typing import NoReturn
 
 import uvicorn
 from pydantic import ValidationError
@@ -21,6 +23,8 @@ def main() -> None:
     except ValueError as exc:
         sys.exit(f"gateway: {exc}")
     configure_logging()
+    # uvicorn drains on SIGTERM and then raises it again for whoever had it before: leave with 0, not with 143.
+    signal.signal(signal.SIGTERM, _leave)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
@@ -39,6 +43,10 @@ def main() -> None:
         server_header=False,
         proxy_headers=False,
     )
+
+
+def _leave(*_: object) -> NoReturn:
+    sys.exit(0)
 
 
 def _variable(location: tuple[int | str, ...]) -> str:

@@ -78,17 +78,15 @@ async def fit(
         return Window(prompts, counted.limit - counted.tokens if counted else None, oldest), counted
 
     window, counted = await leaving_out(0)
-    if window.room is None or counted is None:
+    if counted is None:
         return window
     wanted = min(room_wanted, counted.limit // 2)
-    low, high = (
-        0,
-        len(turns) - 1,
-    )  # the answer lies in low..high, and the last turn is the least that can be sent
+    last = len(turns) - 1
+    low, high = (0, 0) if counted.limit - counted.tokens >= wanted else (min(1, last), last)
     while low < high:
         middle = (low + high) // 2
-        window, counted = await leaving_out(middle) if middle else (window, counted)
-        if window.room is not None and window.room >= wanted:
+        window, counted = await leaving_out(middle)
+        if counted and counted.limit - counted.tokens >= wanted:
             high = middle
         else:
             low = middle + 1

@@ -3,7 +3,8 @@
 ParleyError
 ├── InvalidRequest (400)
 │   ├── UnsupportedParameter
-│   └── ContextLengthExceeded
+│   ├── ContextLengthExceeded
+│   └── UpgradeRequired (426)
 ├── Unauthenticated (401)
 ├── OriginRefused (403)
 ├── NotFound (404)
@@ -58,6 +59,14 @@ class ContextLengthExceeded(InvalidRequest):
         super().__init__(f"the message exceeds the model's context{numbers}; shorten it", param="input")
         self.tokens = tokens
         self.limit = limit
+
+
+class UpgradeRequired(InvalidRequest):
+    status = 426
+    code = "upgrade_required"
+
+    def __init__(self) -> None:
+        super().__init__("expected a WebSocket handshake (RFC 6455) here")
 
 
 class Unauthenticated(ParleyError):

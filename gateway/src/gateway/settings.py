@@ -4,7 +4,13 @@ import os
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 _PREFIX = "GATEWAY_"
 SECRETS_DIR_VARIABLE = "GATEWAY_SECRETS_DIR"
@@ -15,7 +21,7 @@ Secret = Annotated[SecretStr, Field(min_length=32)]
 class Settings(BaseSettings):
     """Environment variables `GATEWAY_<NAME>`, or files `<name>` in the folder `GATEWAY_SECRETS_DIR`."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid", validate_default=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -56,10 +62,24 @@ class Settings(BaseSettings):
         return values
 
     @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        directory = os.environ.get(SECRETS_DIR_VARIABLE)
+        if not directory:
+            return init_settings, env_settings
+        return init_settings, env_settings, SecretsSettingsSource(settings_cls, directory, env_prefix="")
+
+    @classmethod
     def from_environment(cls) -> Self:
         """Raises ValueError when a variable is unknown, or a value is missing or wrong."""
         known = {_PREFIX + name.upper() for name in cls.model_fields} | {SECRETS_DIR_VARIABLE}
         unknown = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
         if unknown:
             raise ValueError(f"unknown setting {', '.join(unknown)}; see docs/configuration.md")
-        return cls(_secrets_dir=os.environ.get(SECRETS_DIR_VARIABLE))
+        return cls()

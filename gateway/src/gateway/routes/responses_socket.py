@@ -6,7 +6,7 @@ import anyio
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
-from gateway.errors import InvalidRequest, ParleyError, TooManyRequests, Unauthenticated
+from gateway.errors import ParleyError, TooManyRequests, Unauthenticated, UpgradeRequired
 from gateway.identity import Credential, User
 from gateway.protocol.events import addressed, frame, socket_error
 from gateway.protocol.requests import ResponseCancel, ResponseCreate, decode_client_event
@@ -101,4 +101,4 @@ class Connection:
 
 async def upgrade_required() -> None:
     """A plain GET on the socket's path."""
-    raise InvalidRequest("expected a WebSocket handshake (RFC 6455) here", code="upgrade_required")
+    raise UpgradeRequired

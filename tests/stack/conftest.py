@@ -1,0 +1,108 @@
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx2
+import pytest
+from openai import AsyncOpenAI
+from websockets.asyncio.client import ClientConnection, connect
+
+from dev.stack import Plan, Stack
+
+ORIGIN_SECRET = "x" * 26
+PASSWORD = "correct horse battery"
+
+
+@dataclass(frozen=True)
+class House:
+    """A running stack with two users, as a client sees it."""
+
+    stack: Stack
+    alice: str
+    bob: str
+
+    @property
+    def socket_url(self) -> str:
+        return f"ws://127.0.0.1:{self.stack.port}"
+
+    def client(self, key: str) -> AsyncOpenAI:
+        return AsyncOpenAI(base_url=f"http://127.0.0.1:{self.stack.port}/v1", api_key=key, max_retries=0)
+
+    def socket(self, key: str, *, gateway: int | None = None) -> connect:
+        """Through nginx, or straight to one gateway."""
+        port = self.stack.port if gateway is None else self.stack.gateway(gateway).command.port
+        headers = {"Authorization": f"Bearer {key}"}
+        return connect(f"ws://127.0.0.1:{port}/v1/responses", additional_headers=headers)
+
+    def plain_text(self, user: str, secret: str, *, gateway: int | None = None) -> connect:
+        port = self.stack.port if gateway is None else self.stack.gateway(gateway).command.port
+        return connect(f"ws://127.0.0.1:{port}/ws?{urlencode({'userid': user, 'secret': secret})}")
+
+    async def conversation(self, key: str) -> str:
+        """A new one's id."""
+        async with self.client(key) as client:
+            return (await client.conversations.create()).id
+
+    async def items(self, key: str, conversation_id: str) -> list[tuple[str, str, str]]:
+        """Role, text and status of each, oldest first."""
+        async with self.client(key) as client:
+            page = await client.conversations.items.list(conversation_id, order="asc", limit=100)
+        found = [item.to_dict() for item in page.data]
+        return [(str(one["role"]), one["content"][0]["text"], str(one["status"])) for one in found]  # type: ignore[index]
+
+    def prompts(self) -> list[list[dict[str, str]]]:
+        """The messages of every chat the engine was asked for, oldest first."""
+        asked = httpx2.get(f"{self._engine}/requests").json()["data"]
+        return [one["body"]["messages"] for one in asked if one["path"] == "/v1/chat/completions"]
+
+    def running_at_the_engine(self) -> int:
+        for line in httpx2.get(f"{self._engine}/metrics").text.splitlines():
+            if line.startswith("vllm:num_requests_running"):
+                return int(float(line.rpartition(" ")[2]))
+        raise AssertionError("the engine does not tell how many it runs")
+
+    def log_in(self, user: str, password: str) -> str:
+        """The session cookie, as `name=value`."""
+        url = f"http://127.0.0.1:{self.stack.port}/auth/login"
+        answer = httpx2.post(url, json={"username": user, "password": password})
+        return str(answer.headers["Set-Cookie"]).partition(";")[0]
+
+    @property
+    def _engine(self) -> str:
+        return self.stack.engine_url.removesuffix("/v1")
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with Stack(Plan(tmp_path_factory.mktemp("stack"), engine="scripted", gateways=2)) as stack:
+        yield furnish(stack)
+
+
+def furnish(stack: Stack) -> House:
+    stack.add_user("alice", PASSWORD)
+    stack.add_user("bob", PASSWORD)
+    stack.add_user("12345", ORIGIN_SECRET)
+    return House(stack, stack.add_key("alice"), stack.add_key("bob"))
+
+
+async def ask(socket: ClientConnection, text: str, **fields: object) -> list[dict[str, Any]]:
+    """All events of one answer."""
+    await socket.send(json.dumps({"type": "response.create", "input": text, **fields}))
+    return await until_the_end(socket)
+
+
+async def until_the_end(socket: ClientConnection) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
+    async for frame in socket:
+        events.append(json.loads(frame))
+        last = events[-1]
+        refused = last["type"] == "error" and "sequence_number" not in last
+        if refused or last["type"] in {"response.completed", "response.incomplete", "response.failed"}:
+            return events
+    raise AssertionError(f"the socket closed behind {events[-1:]}")
+
+
+def text_of(events: list[dict[str, Any]]) -> str:
+    return "".join(event["delta"] for event in events if event["type"] == "response.output_text.delta")

@@ -1,0 +1,122 @@
+"""`/ws`, as the page that Parley grew from uses it."""
+
+import asyncio
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from tests.stack.conftest import ORIGIN_SECRET, PASSWORD, House
+
+GREETING = "你好!很高兴能为你提供帮助。有什么问题或需要我协助的事项吗?"
+
+
+async def receive(socket: ClientConnection, length: int) -> str:
+    """The pieces until `length` characters are there."""
+    text = ""
+    async with asyncio.timeout(20):
+        while len(text) < length:
+            text += str(await socket.recv())
+    return text
+
+
+async def test_text_in_and_the_answers_text_out_piece_by_piece(house: House) -> None:
+    async with house.plain_text("12345", ORIGIN_SECRET) as socket:
+        await socket.send("你好")
+        first = str(await socket.recv())
+        assert first
+        assert first != GREETING
+        assert first + await receive(socket, len(GREETING) - len(first)) == GREETING
+
+
+@pytest.mark.parametrize(
+    ("user", "secret"),
+    [("12345", "wrong"), ("nobody", ORIGIN_SECRET), ("12345", ""), ("", ""), ("alice", ORIGIN_SECRET)],
+)
+async def test_a_wrong_secret_answers_every_message_and_generates_nothing(house: House, user: str, secret: str) -> None:
+    before = len(house.prompts())
+    async with house.plain_text(user, secret) as socket:
+        for _ in range(3):
+            await socket.send("你好")
+            assert await socket.recv() == "authentication failed"
+    assert len(house.prompts()) == before
+
+
+@pytest.mark.parametrize("query", ["", "?userid=12345", f"?secret={ORIGIN_SECRET}"])
+async def test_a_missing_credential_is_a_policy_violation(house: House, query: str) -> None:
+    async with connect(f"{house.socket_url}/ws{query}") as socket:
+        await socket.wait_closed()
+    assert socket.close_code == 1008
+
+
+async def test_an_api_key_is_a_secret_too(house: House) -> None:
+    async with house.plain_text("alice", house.alice) as socket:
+        await socket.send("[[text=with a key]]")
+        assert await receive(socket, 10) == "with a key"
+
+
+async def test_anothers_api_key_is_not(house: House) -> None:
+    async with house.plain_text("bob", house.alice) as socket:
+        await socket.send("hello")
+        assert await socket.recv() == "authentication failed"
+
+
+async def test_empty_text_is_ignored(house: House) -> None:
+    before = len(house.prompts())
+    async with house.plain_text("alice", PASSWORD) as socket:
+        await socket.send("")
+        await socket.send("  ")
+        await socket.send("[[text=one]]")
+        assert await receive(socket, 3) == "one"
+    assert len(house.prompts()) == before + 1
+
+
+@pytest.mark.parametrize("leaver_on", [1, 2])
+async def test_a_departure_is_told_to_the_others_on_every_gateway(house: House, leaver_on: int) -> None:
+    async with (
+        house.plain_text("alice", PASSWORD, gateway=1) as one,
+        house.plain_text("12345", ORIGIN_SECRET, gateway=2) as two,
+    ):
+        async with house.plain_text("bob", PASSWORD, gateway=leaver_on):
+            pass
+        for socket in (one, two):
+            async with asyncio.timeout(10):
+                assert await socket.recv() == "Client #bob left the chat"
+
+
+async def test_a_stranger_is_neither_announced_nor_told(house: House) -> None:
+    async with house.plain_text("alice", PASSWORD) as here, house.plain_text("bob", "wrong") as stranger:
+        async with house.plain_text("nobody", "wrong"):
+            pass
+        async with house.plain_text("12345", ORIGIN_SECRET):
+            pass
+        assert await here.recv() == "Client #12345 left the chat"
+        await stranger.send("x")
+        assert await stranger.recv() == "authentication failed"
+
+
+async def test_the_next_visit_remembers_the_last_one(house: House) -> None:
+    async with house.plain_text("bob", PASSWORD) as socket:
+        await socket.send("[[text=first answer]]")
+        await receive(socket, len("first answer"))
+        # Answers come one after the other, so behind this one the first is in history.
+        await socket.send("[[text=.]]")
+        await receive(socket, 1)
+    async with house.plain_text("bob", PASSWORD) as socket:
+        await socket.send("[[text=second answer]]")
+        await receive(socket, len("second answer"))
+    said = [one["content"] for one in house.prompts()[-1]]
+    assert {"[[text=first answer]]", "first answer"} <= set(said)
+    assert said[-1] == "[[text=second answer]]"
+
+
+async def test_an_engine_that_fails_is_told_in_words(house: House) -> None:
+    async with house.plain_text("12345", ORIGIN_SECRET) as socket:
+        await socket.send("[[status=503]]")
+        assert await socket.recv() == "vllm is not reachable at the moment; try again"
+
+
+async def test_messages_sent_in_a_row_are_answered_in_order(house: House) -> None:
+    async with house.plain_text("12345", ORIGIN_SECRET) as socket:
+        await socket.send("[[pace=0.05 text=one]]")
+        await socket.send("[[text=two]]")
+        assert await receive(socket, 6) == "onetwo"

@@ -1,0 +1,183 @@
+"""The WebSocket of /v1/responses, frame by frame, through nginx and two gateways."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx2
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from tests.stack.conftest import PASSWORD, House, ask, text_of, until_the_end
+
+
+async def until(condition: Any, seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+async def closing(socket: Any) -> tuple[int, str]:
+    await socket.wait_closed()
+    return socket.close_code, socket.close_reason
+
+
+async def handshake(house: House, headers: dict[str, str]) -> int:
+    try:
+        async with connect(f"{house.socket_url}/v1/responses", additional_headers=headers):
+            return 101
+    except InvalidStatus as exc:
+        return exc.response.status_code
+
+
+async def test_a_session_cookie_counts_only_with_a_page_of_our_own(house: House) -> None:
+    cookie = house.log_in("alice", PASSWORD)
+    own = f"http://127.0.0.1:{house.stack.port}"
+    assert await handshake(house, {"Cookie": cookie, "Origin": own}) == 101
+    for origin in ("http://evil.example", "null", own + ".evil.example", own.replace("127.0.0.1", "127.0.0.2")):
+        assert await handshake(house, {"Cookie": cookie, "Origin": origin}) == 403
+    assert await handshake(house, {"Cookie": cookie}) == 403
+
+
+@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer pk_x"}, {"Authorization": "Basic eDp5"}])
+async def test_without_a_credential_there_is_no_socket(house: House, header: dict[str, str]) -> None:
+    assert await handshake(house, header) == 401
+
+
+async def test_a_plain_get_on_the_socket_is_told_what_is_expected(house: House) -> None:
+    async with httpx2.AsyncClient() as client:
+        answer = await client.get(f"{house.stack.url}/v1/responses")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (426, "upgrade_required")
+
+
+async def test_one_socket_answers_one_at_a_time_and_in_order(house: House) -> None:
+    async with house.socket(house.alice) as socket:
+        for number in range(3):
+            create = {"type": "response.create", "input": f"[[text=answer {number}]]", "stream_id": f"s{number}"}
+            await socket.send(json.dumps(create))
+        for number in range(3):
+            events = await until_the_end(socket)
+            assert text_of(events) == f"answer {number}"
+            assert {event["stream_id"] for event in events} == {f"s{number}"}
+            assert [event["sequence_number"] for event in events] == list(range(len(events)))
+
+
+async def test_the_tenth_request_on_a_busy_socket_is_refused_and_no_other(house: House) -> None:
+    async with house.socket(house.alice) as socket:
+        await socket.send(json.dumps({"type": "response.create", "input": "[[tokens=2 first=1]]"}))
+        assert json.loads(await socket.recv())["type"] == "response.created"
+        for number in range(9):
+            await socket.send(json.dumps({"type": "response.create", "input": f"[[text=n{number}]]"}))
+        refused: list[str] = []
+        texts: list[str] = []
+        while len(texts) < 9 or not refused:
+            events = await until_the_end(socket)
+            if events[-1]["type"] == "error":
+                refused.append(events[-1]["error"]["code"])
+            if events[-1]["type"] == "response.completed":
+                texts.append(text_of(events))
+    assert refused == ["too_many_requests"]
+    assert texts[1:] == [f"n{number}" for number in range(8)]
+
+
+async def test_bad_json_is_an_error_event_and_three_of_them_close_the_socket(house: House) -> None:
+    async with house.socket(house.alice) as socket:
+        for _ in range(2):
+            await socket.send("{")
+            assert json.loads(await socket.recv())["error"]["code"] == "invalid_json"
+        assert text_of(await ask(socket, "[[text=still here]]")) == "still here"
+        await socket.send("{")
+        assert (await closing(socket))[0] == 1008
+
+
+async def test_a_wrong_field_is_named_and_the_socket_stays(house: House) -> None:
+    async with house.socket(house.alice) as socket:
+        (refused,) = await ask(socket, "x", colour="red")
+        assert (refused["status"], refused["error"]["param"]) == (400, "colour")
+        assert text_of(await ask(socket, "[[text=fine]]")) == "fine"
+
+
+@pytest.mark.parametrize(("frame", "code"), [(b"\x00\x01", 1003), ("x" * (64 * 1024 + 1), 1009)])
+async def test_a_frame_of_the_wrong_kind_or_size_closes_with_its_code(
+    house: House, frame: str | bytes, code: int
+) -> None:
+    async with house.socket(house.alice) as socket:
+        await socket.send(frame)
+        assert (await closing(socket))[0] == code
+
+
+async def test_stopping_frees_the_engine_and_keeps_the_text(house: House) -> None:
+    mine = await house.conversation(house.alice)
+    async with house.socket(house.alice) as socket:
+        await socket.send(
+            json.dumps({"type": "response.create", "conversation": mine, "input": "[[tokens=3000 pace=0.01]]"})
+        )
+        response_id = json.loads(await socket.recv())["response"]["id"]
+        while json.loads(await socket.recv())["type"] != "response.output_text.delta":
+            pass
+        assert house.running_at_the_engine() == 1
+        await socket.send(json.dumps({"type": "response.cancel", "response_id": response_id}))
+        events = await until_the_end(socket)
+    assert events[-1]["type"] == "response.incomplete"
+    assert house.running_at_the_engine() == 0
+    kept = (await house.items(house.alice, mine))[-1]
+    assert kept == ("assistant", events[-1]["response"]["output"][0]["content"][0]["text"], "incomplete")
+    assert kept[1] != ""
+
+
+async def test_nobody_stops_the_answer_of_another(house: House) -> None:
+    async with house.socket(house.alice, gateway=1) as hers, house.socket(house.bob, gateway=1) as his:
+        await hers.send(json.dumps({"type": "response.create", "input": "[[tokens=40 pace=0.02]]"}))
+        response_id = json.loads(await hers.recv())["response"]["id"]
+        await his.send(json.dumps({"type": "response.cancel", "response_id": response_id}))
+        assert json.loads(await his.recv())["error"]["code"] == "not_found"
+        assert (await until_the_end(hers))[-1]["type"] == "response.completed"
+
+
+async def test_closing_the_socket_does_not_stop_the_answer(house: House) -> None:
+    mine = await house.conversation(house.alice)
+    async with house.socket(house.alice) as socket:
+        await socket.send(
+            json.dumps({"type": "response.create", "conversation": mine, "input": "[[tokens=60 pace=0.01]]"})
+        )
+        while json.loads(await socket.recv())["type"] != "response.output_text.delta":
+            pass
+
+    async def answered() -> bool:
+        return len(await house.items(house.alice, mine)) == 2
+
+    await until(answered)
+    assert (await house.items(house.alice, mine))[1][2] == "completed"
+
+
+async def test_an_engine_that_fails_is_told_by_name_and_the_question_is_kept(house: House) -> None:
+    mine = await house.conversation(house.alice)
+    async with house.socket(house.alice) as socket:
+        events = await ask(socket, "[[status=500]] why?", conversation=mine)
+    assert events[-1]["type"] == "response.failed"
+    assert events[-1]["response"]["error"]["code"] == "model_error"
+    assert [role for role, _, _ in await house.items(house.alice, mine)] == ["user"]
+
+
+async def test_a_stream_cut_inside_a_token_fails_with_the_shown_text_kept(house: House) -> None:
+    mine = await house.conversation(house.alice)
+    async with house.socket(house.alice) as socket:
+        events = await ask(socket, "[[cut=after:9 text=很久以前海边有一座小小的灯塔]]", conversation=mine)
+    assert events[-1]["type"] == "response.failed"
+    shown = text_of(events)
+    assert shown
+    assert "\ufffd" not in shown
+    assert (await house.items(house.alice, mine))[-1] == ("assistant", shown, "incomplete")
+
+
+async def test_two_answers_at_once_in_one_conversation_stay_beside_their_questions(house: House) -> None:
+    mine = await house.conversation(house.alice)
+    async with house.socket(house.alice, gateway=1) as one, house.socket(house.alice, gateway=2) as two:
+        await asyncio.gather(
+            ask(one, "[[pace=0.05 text=slow]]", conversation=mine), ask(two, "[[text=fast]]", conversation=mine)
+        )
+    found = await house.items(house.alice, mine)
+    assert [role for role, _, _ in found] == ["user", "assistant", "user", "assistant"]
+    for (_, question, _), (_, answer, _) in zip(found[::2], found[1::2], strict=True):
+        assert f"text={answer}" in question

@@ -1,0 +1,67 @@
+"""What happens to a running answer when its gateway is asked to go."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from dev.stack import Plan, Stack
+from tests.stack.conftest import House, furnish
+
+
+async def rest_of(socket: ClientConnection) -> str:
+    shown = ""
+    try:
+        while True:
+            shown += json.loads(await socket.recv()).get("delta", "")
+    except ConnectionClosed:
+        return shown
+
+
+@pytest.fixture
+def own_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    plan = Plan(tmp_path_factory.mktemp("own"), gateways=2, gateway={"GATEWAY_DRAIN_SECONDS": "1"})
+    with Stack(plan) as stack:
+        yield furnish(stack)
+
+
+async def test_a_gateway_that_is_asked_to_go_says_1012_and_keeps_what_was_shown(own_house: House) -> None:
+    house = own_house
+    mine = await house.conversation(house.alice)
+    shown = ""
+    async with house.socket(house.alice, gateway=1) as socket:
+        create = {"type": "response.create", "conversation": mine, "input": "[[tokens=3000 pace=0.02]]"}
+        await socket.send(json.dumps(create))
+        while len(shown) < 10:
+            shown += json.loads(await socket.recv()).get("delta", "")
+        house.stack.gateway(1).stop()
+        shown += await rest_of(socket)
+        assert socket.close_code == 1012
+    _, kept, status = (await house.items(house.alice, mine))[1]
+    assert kept.startswith(shown)
+    assert status == "incomplete"
+
+
+async def test_a_short_answer_is_finished_before_the_gateway_goes(own_house: House) -> None:
+    house = own_house
+    mine = await house.conversation(house.alice)
+    async with house.socket(house.alice, gateway=1) as socket:
+        create = {"type": "response.create", "conversation": mine, "input": "[[pace=0.05 text=to the end]]"}
+        await socket.send(json.dumps(create))
+        while json.loads(await socket.recv())["type"] != "response.output_text.delta":
+            pass
+        house.stack.gateway(1).stop()
+    assert (await house.items(house.alice, mine))[1] == ("assistant", "to the end", "completed")
+
+
+def test_everything_stops_cleanly_and_leaves_no_process(tmp_path_factory: pytest.TempPathFactory) -> None:
+    stack = Stack(Plan(tmp_path_factory.mktemp("clean")))
+    stack.start()
+    pids = [one.pid for one in stack.processes.values()]
+    stack.stop()
+    assert [one.name for one in stack.processes.values() if one.running] == []
+    assert len(pids) == 6
+    for name, process in stack.processes.items():
+        assert process.exit_code == 0, f"{name}: {process.last_lines()}"

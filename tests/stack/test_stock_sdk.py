@@ -1,0 +1,75 @@
+"""The stock OpenAI Python SDK, as its users write it, through nginx."""
+
+import pytest
+from openai import APIStatusError, AsyncOpenAI, OpenAI
+
+from tests.stack.conftest import House
+
+ENDINGS = {"response.completed", "response.incomplete", "response.failed", "error"}
+
+
+def test_two_turns_in_one_conversation_and_the_second_knows_the_first(house: House) -> None:
+    client = OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.alice)
+    conversation = client.conversations.create(metadata={"title": "lighthouses"})
+    answers = []
+    with client.responses.connect() as connection:
+        for question in ("tell me of the lighthouse at Alexandria", "and how tall was it?"):
+            connection.response.create(model="parley-demo", conversation=conversation.id, input=question)
+            events = []
+            for event in connection:
+                events.append(event)
+                if event.type in ENDINGS:
+                    break
+            assert events[-1].type == "response.completed"
+            answers.append(events[-1].response.output_text)
+            deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+            assert "".join(deltas) == answers[-1] != ""
+    assert [(one["role"], one["content"]) for one in house.prompts()[-1]] == [
+        ("system", "你是一位得力的助手。"),
+        ("user", "tell me of the lighthouse at Alexandria"),
+        ("assistant", answers[0]),
+        ("user", "and how tall was it?"),
+    ]
+    items = list(client.conversations.items.list(conversation.id, order="asc"))
+    shown = [(item.role, item.content[0].text) for item in items if item.type == "message"]
+    assert [role for role, _ in shown] == ["user", "assistant", "user", "assistant"]
+    assert [text for _, text in shown[1::2]] == answers
+
+
+async def test_the_asynchronous_client_gets_gapless_sequence_numbers(house: House) -> None:
+    async with house.client(house.alice) as client, client.responses.connect() as connection:
+        await connection.response.create(model="parley-demo", input="hello")
+        numbers = []
+        async for event in connection:
+            numbers.append(event.sequence_number)
+            if event.type in ENDINGS:
+                break
+    assert numbers == list(range(len(numbers)))
+
+
+async def test_a_wrong_model_is_an_error_event_and_the_socket_stays(house: House) -> None:
+    async with house.client(house.alice) as client, client.responses.connect() as connection:
+        await connection.response.create(model="gpt-9", input="hello")
+        refused = await connection.recv()
+        assert refused.type == "error"
+        await connection.response.create(model="parley-demo", input="hello")
+        assert (await connection.recv()).type == "response.created"
+
+
+async def test_a_foreign_conversation_is_not_found(house: House) -> None:
+    async with house.client(house.alice) as alice, house.client(house.bob) as bob:
+        hers = await alice.conversations.create()
+        for request in (bob.conversations.retrieve(hers.id), bob.conversations.retrieve("conv_" + "0" * 32)):
+            with pytest.raises(APIStatusError) as caught:
+                await request
+            assert caught.value.status_code == 404
+            assert caught.value.body == {
+                "type": "not_found", "code": "not_found", "message": "no such conversation", "param": "conversation_id"
+            }  # fmt: skip
+
+
+async def test_a_wrong_key_is_refused_at_the_handshake(house: House) -> None:
+    async with AsyncOpenAI(base_url=f"{house.stack.url}/v1", api_key="pk_wrong", max_retries=0) as client:
+        with pytest.raises(APIStatusError) as caught:
+            await client.conversations.create()
+        assert caught.value.status_code == 401
