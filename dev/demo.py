@@ -38,8 +38,9 @@ class Account:
 def main() -> None:
     try:
         stack = Stack(_plan())
-        signal.signal(signal.SIGTERM, _interrupt)
-        signal.signal(signal.SIGHUP, _interrupt)
+        # SIGINT too: a shell that starts us in the background has it ignored.
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _interrupt)
         print(f"  starting {', '.join(stack.processes)}", flush=True)
         started = time.monotonic()
         try:

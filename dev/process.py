@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ class Process:
         self.log = log
         self._working_directory = working_directory
         self._child: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
 
     @property
     def name(self) -> str:
@@ -60,6 +61,7 @@ class Process:
 
     def start(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._started = time.monotonic()
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 # Should this program be killed outright, the kernel still tells its children to go.
@@ -75,19 +77,21 @@ class Process:
 
     def wait_ready(self) -> None:
         """Raises StartFailed."""
-        deadline = time.monotonic() + self.command.ready_within_seconds
-        while time.monotonic() < deadline:
-            if not self.running:
-                raise StartFailed(f"{self.name} ended while starting.\n{self.last_lines()}")
-            try:
-                if self.command.ready():
-                    return
-            except OSError:
-                pass  # not listening yet
-            time.sleep(_POLL_SECONDS)
-        raise StartFailed(
-            f"{self.name} did not answer within {self.command.ready_within_seconds:.0f} s.\n{self.last_lines()}"
-        )
+        for _ in all_ready([self]):
+            pass
+
+    def check_ready(self) -> bool:
+        """Raises StartFailed when it has ended, or takes longer than it may."""
+        if not self.running:
+            raise StartFailed(f"{self.name} ended while starting.\n{self.last_lines()}")
+        if time.monotonic() - self._started > self.command.ready_within_seconds:
+            raise StartFailed(
+                f"{self.name} did not answer within {self.command.ready_within_seconds:.0f} s.\n{self.last_lines()}"
+            )
+        try:
+            return self.command.ready()
+        except OSError:
+            return False  # not listening yet
 
     def kill(self) -> None:
         """kill -9, workers included."""
@@ -130,6 +134,19 @@ class Process:
     def _reap(self) -> None:
         if self._child is not None:
             self._child.wait()
+
+
+def all_ready(processes: Iterable[Process]) -> Iterator[Process]:
+    """Each as it becomes ready; the first that fails ends the waiting, whichever it is. Raises StartFailed."""
+    waiting = list(processes)
+    while waiting:
+        for process in waiting:
+            if process.check_ready():
+                waiting.remove(process)
+                yield process
+                break
+        else:
+            time.sleep(_POLL_SECONDS)
 
 
 def _inherited() -> dict[str, str]:

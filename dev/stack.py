@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 from dev import engines, nginx
 from dev.ports import free_port
-from dev.process import Command, Process
+from dev.process import Command, Process, all_ready
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,8 +50,7 @@ class Stack:
         try:
             for process in self.processes.values():
                 process.start()
-            for process in self.processes.values():
-                process.wait_ready()
+            for process in all_ready(self.processes.values()):
                 progress(f"{process.name} is ready")
         except BaseException:
             self.stop()
@@ -164,7 +163,7 @@ class Stack:
                 "GATEWAY_INTROSPECTION_CREDENTIAL": self._secrets["introspection_credential"],
                 "GATEWAY_SERVER_KEY": self._secrets["server_key"],
                 "GATEWAY_ENGINE_URL": self.engine_url,
-                "GATEWAY_ENGINE_API_KEY": os.environ.get("ENGINE_API_KEY", "EMPTY"),
+                "GATEWAY_ENGINE_API_KEY": os.environ.get("ENGINE_API_KEY") or "EMPTY",
                 "GATEWAY_ENGINE_DIALECT": "vllm" if local or engines.is_vllm(self.engine_url) else "openai",
                 "GATEWAY_ANNOUNCE_LEAVERS": "true",
                 **self.plan.gateway,

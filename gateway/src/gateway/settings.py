@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     redis_password: SecretStr = SecretStr("")
 
     engine_url: str
-    engine_api_key: SecretStr = SecretStr("EMPTY")
+    engine_api_key: SecretStr = Field(default=SecretStr("EMPTY"), min_length=1)
     engine_dialect: Literal["vllm", "openai"] = "vllm"
     engine_read_timeout_seconds: float = Field(default=300, gt=0)
     engine_connections: int = Field(default=4096, ge=1)
