@@ -51,15 +51,15 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
         async with AsyncExitStack() as stack:
             redis = _redis(settings)
             stack.push_async_callback(redis.aclose)
-            engine_client = await stack.enter_async_context(_engine_client(settings))
             identity_client = await stack.enter_async_context(_identity_client(settings))
             history = History(redis)
             engine = Engine(
-                engine_client,
+                _engine_client(settings),
                 dialect=settings.engine_dialect,
                 server_key=settings.server_key.get_secret_value().encode(),
                 model=settings.model,
             )
+            stack.push_async_callback(engine.close)
             turns = Turns(engine, history, _defaults(settings))
             # Left before what was opened above: the turns end while all they need is still there.
             stack.push_async_callback(turns.drain, settings.drain_seconds)

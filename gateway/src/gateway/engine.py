@@ -74,6 +74,9 @@ class Engine:
         self._server_key = server_key
         self._model = model
 
+    async def close(self) -> None:
+        await self._client.close()
+
     async def model(self) -> str:
         """The name the engine serves. Raises Unavailable."""
         if not self._model:

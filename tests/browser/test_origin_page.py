@@ -1,0 +1,83 @@
+"""The page of the demo that Parley grew from, unmodified, in a real browser, against real vLLM.
+
+The page is not part of the project; it asks for ws://localhost:7777, so the stack must be on that port.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+from dev.ports import is_free
+from dev.stack import ROOT, Plan, Stack
+from tests.browser.conftest import NewPage
+
+pytestmark = [pytest.mark.browser, pytest.mark.vllm]
+
+ORIGIN = Path(os.environ.get("PARLEY_ORIGIN_PAGE", ROOT.parent / "shared/origin/page.html"))
+GREETING = "你好!很高兴能为你提供帮助。有什么问题或需要我协助的事项吗?"
+
+
+@pytest.fixture(scope="module")
+def stack(vllm_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    if not ORIGIN.exists():
+        pytest.skip("the origin's page is not here; name it with PARLEY_ORIGIN_PAGE")
+    if not is_free(7777):
+        pytest.skip("port 7777, which the page asks for, is taken")
+    with Stack(Plan(tmp_path_factory.mktemp("origin"), engine=f"{vllm_url}/v1", gateways=2, port=7777)) as stack:
+        stack.add_user("12345", "x" * 26)
+        stack.add_user("alice", "correct horse battery")
+        yield stack
+
+
+def connected(new_page: NewPage, **fields: str) -> Page:
+    page = new_page()
+    page.goto(ORIGIN.as_uri())
+    for field, value in fields.items():
+        page.fill(f"#{field}", value)
+    page.click("text=Connect")
+    page.wait_for_function("ws !== null && ws.readyState === WebSocket.OPEN")
+    return page
+
+
+def say(page: Page, text: str) -> None:
+    page.fill("#messageText", text)
+    page.click("text=Send")
+
+
+def shown(page: Page) -> list[str]:
+    return page.locator("#messages li").all_text_contents()
+
+
+def wait_for_text(page: Page, text: str) -> None:
+    page.wait_for_function(
+        "text => Array.from(document.querySelectorAll('#messages li'), li => li.textContent).join('').includes(text)",
+        arg=text,
+    )
+
+
+def test_it_connects_and_the_answer_streams_in(stack: Stack, new_page: NewPage) -> None:
+    page = connected(new_page)
+    say(page, "你好")
+    wait_for_text(page, GREETING)
+    pieces = shown(page)
+    assert "".join(pieces) == GREETING
+    assert len(pieces) > 5
+
+
+def test_a_wrong_secret_is_told(stack: Stack, new_page: NewPage) -> None:
+    page = connected(new_page, secret="wrong")
+    say(page, "你好")
+    wait_for_text(page, "authentication failed")
+    assert shown(page) == ["authentication failed"]
+
+
+def test_a_second_browser_that_leaves_is_announced(stack: Stack, new_page: NewPage) -> None:
+    """nginx hands connections out in turn, so that with these four both gateways have at least one."""
+    stays = [connected(new_page) for _ in range(3)]
+    leaves = connected(new_page, userid="alice", secret="correct horse battery")
+    leaves.close()
+    for page in stays:
+        wait_for_text(page, "Client #alice left the chat")

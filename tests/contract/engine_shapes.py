@@ -1,0 +1,229 @@
+"""What two engines must have in common: not their words, but the form of every answer to these questions.
+
+A shape keeps key order, nesting, types and the few values that are part of the protocol. Equal neighbours in a
+list, and equal events that follow each other in a stream, count once: the engines' tokens differ in number.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+
+# Their values are the protocol; of everything else only the type is.
+_LITERAL: Final = frozenset(
+    {"object", "role", "finish_reason", "type", "param", "code", "index", "owned_by", "max_model_len"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    name: str
+    path: str
+    body: Any = None
+    method: str = "POST"
+    content: bytes | None = None
+    content_type: str = "application/json"
+    # Sent as the engine's own ids for this text: ids mean something else to each engine.
+    prompt_as_ids: str | None = None
+
+    def ask(self, client: httpx2.Client) -> httpx2.Response:
+        body = self.body
+        if self.prompt_as_ids is not None:
+            tokens = client.post("/tokenize", json={"prompt": self.prompt_as_ids}).json()["tokens"]
+            body = {**body, "prompt": tokens}
+        sent = json.dumps(body).encode() if self.content is None and body is not None else self.content
+        headers = {"Content-Type": self.content_type, "X-Request-Id": "turn_1-1"}
+        return client.request(self.method, self.path, content=sent, headers=headers)
+
+
+CHAT, PLAIN, TOKENIZE, DETOKENIZE = "/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"
+# Long in both engines, so that a small max_tokens ends the answer.
+STORY = [{"role": "user", "content": "讲个故事"}]
+STORY_PROMPT = "<|im_start|>user\n讲个故事<|im_end|>\n<|im_start|>assistant\n"
+GREETING = [{"role": "user", "content": "你好"}]
+WITH_IDS = {"stream": True, "return_token_ids": True}
+WITH_USAGE = {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def chat(**fields: object) -> dict[str, Any]:
+    return {"messages": STORY, "temperature": 0, "max_tokens": 20, **fields}
+
+
+def plain(**fields: object) -> dict[str, Any]:
+    return {"prompt": STORY_PROMPT, "temperature": 0, "max_tokens": 20, **fields}
+
+
+_CHATS: Final[dict[str, Any]] = {
+    "whole": chat(),
+    "whole with ids": chat(return_token_ids=True),
+    "whole to the end": chat(messages=GREETING, max_tokens=400),
+    "whole with prompt text": chat(return_prompt_text=True),
+    "streamed": chat(stream=True),
+    "streamed with ids": chat(**WITH_IDS),
+    "streamed to the end": chat(messages=GREETING, max_tokens=400, **WITH_IDS),
+    "streamed with usage": chat(**WITH_USAGE),
+    "streamed to the end with usage": chat(messages=GREETING, max_tokens=400, **WITH_USAGE, return_token_ids=True),
+    "continuous usage": chat(stream=True, stream_options={"include_usage": True, "continuous_usage_stats": True}),
+    "continuous usage without usage": chat(stream=True, stream_options={"continuous_usage_stats": True}),
+    "a single token": chat(max_tokens=1, **WITH_IDS),
+    "several tokens per event": chat(stream_interval=4, **WITH_IDS),
+    "max_completion_tokens": chat(max_completion_tokens=18, **WITH_IDS),
+    "no limit": chat(messages=GREETING, max_tokens=None),
+    "what the gateway sends": chat(cache_salt="0a" * 32, repetition_penalty=1.2, top_p=0.9, **WITH_IDS),
+    "unknown fields": chat(stream=True, colour="red", nested={"a": [1]}),
+    "numbers as text": chat(max_tokens="2", temperature="0.5"),
+    "priority": chat(priority=5),
+    "own request id": chat(request_id="mine"),
+    "text in parts": chat(messages=[{"role": "user", "content": [{"type": "text", "text": "讲个故事"}]}]),
+    "a developer": chat(messages=[{"role": "developer", "content": "be short"}, *STORY], return_prompt_text=True),
+    "no content": chat(messages=[{"role": "user"}], max_tokens=1),
+    "wrong model": chat(model="nobody"),
+    "no model": chat(model=None),
+    "too long": chat(messages=[{"role": "user", "content": "1,2;" * 4000}]),
+    "much too long": chat(messages=[{"role": "user", "content": "1,2;" * 40_000}], stream=True),
+    "more tokens than the context": chat(max_tokens=5000),
+    "more completion tokens than the context": chat(max_completion_tokens=5000),
+    "no tokens": chat(max_tokens=0),
+    "tokens as a word": chat(max_tokens="many"),
+    "half a token": chat(max_tokens=1.5),
+    "negative temperature": chat(temperature=-1),
+    "hot temperature": chat(temperature=3),
+    "worded temperature": chat(temperature="hot"),
+    "no top_p": chat(top_p=0),
+    "bad top_k": chat(top_k=-2),
+    "bad min_p": chat(min_p=2),
+    "no repetition penalty": chat(repetition_penalty=0),
+    "presence penalty": chat(presence_penalty=3),
+    "empty stop": chat(stop=""),
+    "stop is a number": chat(stop=5),
+    "too many stops": chat(stop=["a", "b", "c", "d", "e"]),
+    "no interval": chat(stream_interval=0),
+    "salt with a slash": chat(cache_salt="a/b"),
+    "empty salt": chat(cache_salt=""),
+    "stream options without a stream": chat(stream_options={"include_usage": True}),
+    "n is zero": chat(n=0),
+    "more min_tokens than max_tokens": chat(min_tokens=99),
+    "no messages": chat(messages=[]),
+    "messages is a text": chat(messages="story"),
+    "messages missing": {"max_tokens": 1},
+    "tools without a parser": chat(tools=[{"type": "function", "function": {"name": "f"}}]),
+    "generation prompt and continuation": chat(add_generation_prompt=True, continue_final_message=True),
+    "a lone surrogate": chat(messages=[{"role": "user", "content": "a\ud800b"}]),
+    "a list": [1],
+}
+
+_COMPLETIONS: Final[dict[str, Any]] = {
+    "whole": plain(),
+    "whole with ids": plain(return_token_ids=True),
+    "streamed": plain(stream=True),
+    "streamed with ids": plain(**WITH_IDS),
+    "streamed with usage": plain(**WITH_USAGE, return_token_ids=True),
+    "continuous usage": plain(stream=True, stream_options={"include_usage": True, "continuous_usage_stats": True}),
+    "16 tokens if nothing is said": {"prompt": STORY_PROMPT, "temperature": 0},
+    "several tokens per event": plain(stream_interval=3, **WITH_IDS),
+    "empty list": plain(prompt=[]),
+    "empty text": plain(prompt=""),
+    "no prompt": plain(prompt=None),
+    "negative id": plain(prompt=[-1]),
+    "half an id": plain(prompt=[1.5]),
+    "id beyond the vocabulary": plain(prompt=[99_999]),
+    "too long": plain(prompt=[5] * 5000),
+    "text too long": plain(prompt="1,2;" * 4000),
+    "full context": plain(prompt=[5] * 4096),
+    "room for one token": plain(prompt=[5] * 4095),
+    "wrong model": plain(model="nobody"),
+    "negative temperature": plain(temperature=-0.5),
+}
+
+_TOKENIZED: Final[dict[str, Any]] = {
+    "messages": {"messages": STORY},
+    "without generation prompt": {"messages": STORY, "add_generation_prompt": False},
+    "a text": {"prompt": "你a<|im_end|>"},
+    "both": {"messages": STORY, "prompt": "a"},
+    "token strings": {"prompt": "ab", "return_token_strs": True},
+    "empty text": {"prompt": ""},
+    "longer than the context": {"messages": [{"role": "user", "content": "1,2;" * 4000}]},
+    "neither": {},
+    "a number": {"prompt": 5},
+    "no messages": {"messages": []},
+    "wrong model": {"model": "nobody", "prompt": "a"},
+}
+
+_DETOKENIZED: Final[dict[str, Any]] = {
+    "ids": {"tokens": [70, 71]},
+    "nothing": {"tokens": []},
+    "beyond the vocabulary": {"tokens": [99_999]},
+    "missing": {},
+    "negative": {"tokens": [-1]},
+    "a text": {"tokens": "abc"},
+}
+
+_OTHERS: Final = (
+    Question("completion by ids: whole", PLAIN, plain(return_token_ids=True), prompt_as_ids=STORY_PROMPT),
+    Question("completion by ids: streamed", PLAIN, plain(**WITH_IDS), prompt_as_ids=STORY_PROMPT),
+    Question("bad JSON", CHAT, content=b"{bad"),
+    Question("not UTF-8", CHAT, content=b'{"model": "\xff"}'),
+    Question("empty body", CHAT, content=b""),
+    Question("not called JSON", CHAT, chat(), content_type="text/plain"),
+    Question("wrong method", CHAT, method="GET"),
+    Question("wrong path", "/v1/nothing", method="GET"),
+    Question("models", "/v1/models", method="GET"),
+    Question("health", "/health", method="GET"),
+    Question("version", "/version", method="GET"),
+    Question("models, posted", "/v1/models", {}),
+)
+
+
+def questions() -> Iterator[Question]:
+    tables = {CHAT: _CHATS, PLAIN: _COMPLETIONS, TOKENIZE: _TOKENIZED, DETOKENIZE: _DETOKENIZED}
+    for path, bodies in tables.items():
+        for name, body in bodies.items():
+            yield Question(f"{path} {name}", path, body)
+    yield from _OTHERS
+
+
+def shape_of(answer: httpx2.Response) -> dict[str, Any]:
+    content_type = answer.headers.get("content-type", "")
+    return {
+        "status": answer.status_code,
+        "content-type": content_type,
+        "headers": sorted(set(answer.headers) - {"content-length", "date"}),
+        "body": _body_shape(answer.text, content_type),
+    }
+
+
+def events_in(text: str) -> list[Any]:
+    """The events of a stream; the last is the string [DONE]."""
+    data = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+    return [line if line == "[DONE]" else json.loads(line) for line in data]
+
+
+def _body_shape(text: str, content_type: str) -> Any:
+    if content_type.startswith("text/event-stream"):
+        return _once(json.dumps(_shape(event)) for event in events_in(text))
+    if content_type == "application/json":
+        return _shape(json.loads(text))
+    return None
+
+
+def _shape(value: Any, key: str = "") -> Any:
+    if key in _LITERAL or value is None or value == "[DONE]":
+        return value
+    if isinstance(value, dict):
+        # Pairs, because the order of keys is part of "byte for byte".
+        return [[name, _shape(item, name)] for name, item in value.items()]
+    if isinstance(value, list):
+        return _once(json.dumps(_shape(item)) for item in value)
+    if key == "message" and isinstance(value, str):
+        return re.sub(r"\d+", "N", value)
+    if key == "id" and isinstance(value, str):
+        return re.sub(r"-[0-9a-f]{16}$", "-random", value)
+    return type(value).__name__
+
+
+def _once(shapes: Iterable[str]) -> list[str]:
+    return [shape for shape, _ in itertools.groupby(shapes)]
