@@ -1,0 +1,52 @@
+import logging
+from contextlib import suppress
+from typing import Final
+
+from auth_service.accounts import Account, canonical_name
+from auth_service.errors import HashingBusy, InvalidCredentials, UnsuitableName
+from auth_service.hashing import HashingPool
+from auth_service.passwords import normalised
+from auth_service.store.accounts import AccountStore
+from auth_service.throttle import Throttle
+
+log: Final = logging.getLogger(__name__)
+
+
+class Logins:
+    """Whose name and password these are. Every way to be wrong costs the same work and gets the same answer."""
+
+    def __init__(self, accounts: AccountStore, hashing: HashingPool, throttle: Throttle) -> None:
+        self._accounts = accounts
+        self._hashing = hashing
+        self._throttle = throttle
+
+    async def verify(self, name: str, password: str, address: str) -> Account:
+        """Raises InvalidCredentials, UnsuitablePassword (too long to be one), TooManyAttempts, HashingBusy."""
+        password = normalised(password)
+        name = _name_or_nobody(name)
+        async with self._throttle.attempt(name, address) as attempt:
+            account = await self._accounts.named(name)
+            matches = await self._hashing.verify(account.password_hash if account else None, password)
+            if account is None or not matches or account.disabled:
+                attempt.failed()
+                # Never the name that was typed: people type their password into the wrong field.
+                log.info("login refused", extra={"account": account.id if account else None, "address": address})
+                raise InvalidCredentials
+            attempt.succeeded()
+        await self._renew_hash(account, password)
+        return account
+
+    async def _renew_hash(self, account: Account, password: str) -> None:
+        if not self._hashing.outdated(account.password_hash):
+            return
+        # The next log-in does as well as this one.
+        with suppress(HashingBusy):
+            await self._accounts.replace_hash(account, await self._hashing.hash(password))
+
+
+def _name_or_nobody(name: str) -> str:
+    # The empty name is nobody's: what cannot be a name goes the same way as a user who does not exist.
+    try:
+        return canonical_name(name)
+    except UnsuitableName:
+        return ""

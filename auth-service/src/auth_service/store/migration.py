@@ -1,0 +1,44 @@
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from auth_service.store.database import Database
+
+# Any number, as long as every auth-service of one PostgreSQL takes the same.
+_ADVISORY_LOCK: Final = 0x7061726C6579
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncGenerator[Database]:
+    """The database at the newest revision of the schema, closed at the end."""
+    database = Database(url)
+    try:
+        await database.prepare()
+        await _upgrade(database)
+        yield database
+    finally:
+        await database.close()
+
+
+async def migrate(url: str) -> None:
+    async with opened(url):
+        pass
+
+
+async def _upgrade(database: Database) -> None:
+    # One transaction: a second process that starts now waits for it, and then has nothing to do.
+    async with database.writing() as connection:
+        if connection.dialect.name == "postgresql":
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+        await connection.run_sync(_run_alembic)
+
+
+def _run_alembic(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", "auth_service:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,94 @@
+"""auth-service as an administrator and a client meet it: processes, with an environment and a port."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+
+@dataclass(frozen=True)
+class Finished:
+    status: int
+    out: str
+    err: str
+
+
+async def command(environment: Mapping[str, str], *arguments: str, stdin: str | bytes = b"") -> Finished:
+    process = await start(environment, *arguments)
+    out, err = await process.communicate(stdin.encode() if isinstance(stdin, str) else stdin)
+    assert process.returncode is not None
+    return Finished(process.returncode, out.decode(), err.decode())
+
+
+@dataclass
+class Server:
+    process: Process
+    lines: list[str] = field(default_factory=list)
+    url: str = ""
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.lines)
+
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.lines]
+
+    async def started(self) -> None:
+        while not self.url:
+            line = await self._next_line()
+            assert line, f"the server ended before it served:\n{self.log}"
+            if match := re.search(r"running on (http://[\d.:]+)", line):
+                self.url = match[1]
+
+    async def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
+        """Its exit status, when it has said all it has to say."""
+        if self.process.returncode is None:
+            self.process.send_signal(by)
+        while await self._next_line():
+            pass
+        return await self.process.wait()
+
+    def http(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(base_url=self.url)
+
+    async def _next_line(self) -> str:
+        assert self.process.stderr is not None
+        line = (await self.process.stderr.readline()).decode()
+        if line:
+            self.lines.append(line.rstrip("\n"))
+        return line
+
+
+@asynccontextmanager
+async def serving(environment: Mapping[str, str]) -> AsyncGenerator[Server]:
+    server = Server(await start(environment, "serve"))
+    try:
+        await server.started()
+        yield server
+    finally:
+        await server.stop()
+
+
+async def start(environment: Mapping[str, str], *arguments: str, stdin: int = PIPE) -> Process:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_")}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "auth_service",
+        *arguments,
+        env=inherited | dict(environment),
+        stdin=stdin,
+        stdout=PIPE,
+        stderr=PIPE,
+        # The terminal the tests run at is not theirs to ask.
+        start_new_session=True,
+    )

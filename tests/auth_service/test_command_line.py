@@ -1,0 +1,99 @@
+import os
+import pty
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.auth_service.processes import command, start
+
+Environment = dict[str, str]
+
+
+async def test_a_user_is_added_with_a_password_from_standard_input(environment: Environment) -> None:
+    added = await command(environment, "user", "add", "Alice", "--password-stdin", stdin="correct horse battery\n")
+    assert added.status == 0, added.err
+    assert re.fullmatch(r"alice\tuser\tuser_[0-9a-f]{32}\n", added.out)
+    listed = await command(environment, "user", "list")
+    assert listed.out == added.out
+
+
+async def test_without_a_terminal_the_password_is_read_without_being_told(environment: Environment) -> None:
+    added = await command(environment, "user", "add", "root", "--admin", stdin="correct horse battery")
+    assert added.out.startswith("root\tadmin\t"), added.err
+
+
+@pytest.mark.parametrize(("again", "status"), [("correct horse battery", 0), ("correct horse batterx", 2)])
+async def test_at_a_terminal_the_password_is_asked_for_twice_and_not_shown(
+    environment: Environment, again: str, status: int
+) -> None:
+    terminal, theirs = pty.openpty()
+    process = await start(environment, "user", "add", "alice", stdin=theirs)
+    os.close(theirs)
+    assert process.stderr is not None
+    # What is typed before a question is thrown away by it, so each answer waits for its question.
+    assert await process.stderr.readuntil(b": ") == b"Password: "
+    os.write(terminal, b"correct horse battery\n")
+    assert await process.stderr.readuntil(b": ") == b"\nThe same again: "
+    os.write(terminal, again.encode() + b"\n")
+    await process.communicate()
+    assert process.returncode == status
+    with pytest.raises(OSError, match="Input/output error"):  # the other end is closed, and nothing is left to read
+        os.read(terminal, 1000)
+    os.close(terminal)
+
+
+async def test_the_account_of_the_original_page_can_be_made(environment: Environment) -> None:
+    added = await command(environment, "user", "add", "12345", "--password-stdin", stdin="x" * 26 + "\n")
+    assert added.status == 0, added.err
+
+
+async def test_the_database_can_be_read_by_its_owner_alone(environment: Environment, tmp_path: Path) -> None:
+    await command(environment, "user", "list")
+    assert stat.S_IMODE((tmp_path / "auth.db").stat().st_mode) == 0o600
+
+
+async def test_a_key_is_alone_on_standard_output(environment: Environment) -> None:
+    await command(environment, "user", "add", "alice", stdin="correct horse battery")
+    made = await command(environment, "key", "add", "ALICE", "--name", "laptop")
+    assert made.status == 0, made.err
+    assert re.fullmatch(r"pk_[A-Za-z0-9_-]{43}\n", made.out)
+    assert made.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "sentence"),
+    [
+        (["user", "add", "bob"], "x" * 129, "Expected a password of at most 128 characters, got 129.\n"),
+        (["user", "add", "bob"], b"\xff\xfe horse battery", "Expected a password in UTF-8"),
+        (["key", "add", "nobody"], "", "There is no user named nobody.\n"),
+        (["key", "add", "alice", "--scope", "root"], "", "'root'"),
+        ([], "", "the following arguments are required: COMMAND\n"),
+    ],
+)
+async def test_what_cannot_be_done_is_said_in_a_sentence_and_exits_with_2(
+    environment: Environment, arguments: list[str], stdin: str | bytes, sentence: str
+) -> None:
+    refused = await command(environment, *arguments, stdin=stdin)
+    assert refused.status == 2
+    assert refused.out == ""
+    assert sentence in refused.err
+    assert "Traceback" not in refused.err
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"AUTH_INTROSPECTION_CREDENTIAL": "changeme" * 5}, "AUTH_INTROSPECTION_CREDENTIAL is not usable: expected"),
+        ({"AUTH_NONSENSE": "1"}, "AUTH_NONSENSE is not a setting of auth-service"),
+        ({"AUTH_DATABASE_URL": "sqlite+aiosqlite:////nowhere/auth.db"}, "cannot be used: unable to open database file"),
+    ],
+)
+async def test_a_server_that_cannot_run_refuses_in_one_sentence(
+    environment: Environment, change: Environment, sentence: str
+) -> None:
+    refused = await command(environment | change, "serve")
+    assert refused.status == 2
+    assert sentence in refused.err
+    assert refused.err.count("\n") == 1

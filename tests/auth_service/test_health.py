@@ -1,0 +1,28 @@
+import httpx2
+from starlette.types import Receive, Scope, Send
+
+from auth_service.app import create_app
+from auth_service.settings import Settings
+from auth_service.store.database import Database
+from tests.auth_service.conftest import Parley
+
+
+async def test_a_service_that_runs_is_alive_and_ready(parley: Parley) -> None:
+    for path in ["/healthz", "/readyz"]:
+        response = await parley.http.get(path)
+        assert response.status_code == 200
+        assert response.json() == {"status": "ok"}
+
+
+async def test_without_its_database_it_is_alive_and_says_what_is_missing(settings: Settings, database_url: str) -> None:
+    app, never_migrated = create_app(settings), Database(database_url)
+
+    async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(dict(scope) | {"state": {"database": never_migrated}}, receive, send)
+
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(with_state), base_url="http://chat.test") as http:
+        assert (await http.get("/healthz")).status_code == 200
+        response = await http.get("/readyz")
+        assert response.status_code == 503
+        assert response.json() == {"status": "unavailable", "missing": ["database"]}
+    await never_migrated.close()

@@ -1,0 +1,175 @@
+import pytest
+from sqlalchemy import update
+
+from auth_service.accounts import Role
+from auth_service.store.database import Database
+from auth_service.store.tables import accounts, api_keys
+from auth_service.tokens import Scope
+from tests.auth_service.conftest import PASSWORD, Parley
+
+INACTIVE = {"active": False}
+
+
+async def test_an_api_key_is_introspected_as_its_user(parley: Parley) -> None:
+    account = await parley.user()
+    key = await parley.administration.add_key("alice", "laptop", Scope.CHAT)
+    response = await parley.introspect(token=key, token_type_hint="access_token")
+    assert response.status_code == 200
+    assert response.json() == {
+        "active": True,
+        "sub": account.id,
+        "username": "alice",
+        "scope": "chat",
+        "token_type": "api_key",
+    }
+    assert parley.hasher.operations == []
+
+
+async def test_a_session_is_introspected_with_its_end(parley: Parley) -> None:
+    account = await parley.user()
+    token = (await parley.login()).cookies["parley_session"]
+    answer = (await parley.introspect(token=token)).json()
+    assert answer["exp"] > account.created_at
+    del answer["exp"]
+    assert answer == {
+        "active": True,
+        "sub": account.id,
+        "username": "alice",
+        "scope": "chat",
+        "token_type": "session",
+    }
+
+
+async def test_after_log_out_the_session_is_inactive(parley: Parley) -> None:
+    await parley.user()
+    token = (await parley.login()).cookies["parley_session"]
+    await parley.http.post("/auth/logout")
+    assert (await parley.introspect(token=token)).json() == INACTIVE
+
+
+@pytest.mark.parametrize(
+    "token", ["", "nope", PASSWORD, "pk_" + "a" * 43, "ps_" + "a" * 43, "x" * 7000, "\x00", "pk_*"]
+)
+async def test_an_unknown_token_is_inactive_and_nothing_more_is_said(parley: Parley, token: str) -> None:
+    await parley.user()
+    response = await parley.introspect(token=token)
+    assert response.status_code == 200
+    assert response.json() == INACTIVE
+    assert parley.hasher.operations == []
+
+
+async def test_a_truncated_key_is_inactive(parley: Parley) -> None:
+    await parley.user()
+    key = await parley.administration.add_key("alice", "laptop", Scope.CHAT)
+    for token in [key[:-1], key[3:], key.upper(), key + "a"]:
+        assert (await parley.introspect(token=token)).json() == INACTIVE
+
+
+async def test_a_token_of_100_kilobytes_is_refused_before_anything_is_done(parley: Parley) -> None:
+    assert (await parley.introspect(token="x" * 100_000)).status_code == 413
+
+
+async def test_with_a_user_name_the_password_of_that_user_is_active(parley: Parley) -> None:
+    account = await parley.user("12345", "x" * 26)
+    response = await parley.introspect(token="x" * 26, username="12345")
+    assert response.json() == {
+        "active": True,
+        "sub": account.id,
+        "username": "12345",
+        "scope": "chat",
+        "token_type": "password",
+    }
+    assert parley.hasher.operations == ["verify"]
+
+
+@pytest.mark.parametrize(
+    ("username", "token"),
+    [("alice", "wrong horse"), ("bob", PASSWORD), ("", PASSWORD), ("\u0430lice", PASSWORD), ("alice", "")],
+)
+async def test_with_a_user_name_every_wrong_password_costs_the_same_work(
+    parley: Parley, username: str, token: str
+) -> None:
+    await parley.user()
+    assert (await parley.introspect(token=token, username=username)).json() == INACTIVE
+    assert parley.hasher.operations == ["verify"]
+
+
+async def test_a_password_over_the_limit_is_inactive_without_hashing(parley: Parley) -> None:
+    await parley.user()
+    assert (await parley.introspect(token="x" * 129, username="alice")).json() == INACTIVE
+    assert parley.hasher.operations == []
+
+
+async def test_with_a_user_name_an_api_key_is_active_for_its_own_user_alone(parley: Parley) -> None:
+    await parley.user("alice")
+    await parley.user("bob")
+    key = await parley.administration.add_key("alice", "laptop", Scope.CHAT)
+    assert (await parley.introspect(token=key, username="ALICE")).json()["token_type"] == "api_key"
+    assert (await parley.introspect(token=key, username="bob")).json() == INACTIVE
+    assert (await parley.introspect(token=key, username="\u0430lice")).json() == INACTIVE
+
+
+async def test_with_a_user_name_a_session_token_is_no_password(parley: Parley) -> None:
+    await parley.user()
+    token = (await parley.login()).cookies["parley_session"]
+    assert (await parley.introspect(token=token, username="alice")).json() == INACTIVE
+
+
+async def test_guessing_through_the_gateway_is_slowed_down_for_the_guessing_client_alone(parley: Parley) -> None:
+    await parley.user()
+    guess = {"username": "alice", "client_address": "198.51.100.7"}
+    for _ in range(5):
+        assert (await parley.introspect(token="wrong horse", **guess)).json() == INACTIVE
+    refused = await parley.introspect(token=PASSWORD, **guess)
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"] == "1"
+    owner = await parley.introspect(token=PASSWORD, username="alice", client_address="192.0.2.9")
+    assert owner.json()["active"]
+
+
+async def test_guesses_at_the_page_and_through_the_gateway_count_together(parley: Parley) -> None:
+    await parley.user()
+    for _ in range(3):
+        await parley.login(password="wrong horse")
+        await parley.introspect(token="wrong horse", username="alice")
+    assert (await parley.login()).status_code == 429
+
+
+async def test_nothing_of_a_disabled_account_is_active(parley: Parley, database: Database) -> None:
+    await parley.user()
+    key = await parley.administration.add_key("alice", "laptop", Scope.CHAT)
+    session = (await parley.login()).cookies["parley_session"]
+    async with database.writing() as connection:
+        await connection.execute(update(accounts).values(disabled=True))
+    assert (await parley.introspect(token=key)).json() == INACTIVE
+    assert (await parley.introspect(token=session)).json() == INACTIVE
+    assert (await parley.introspect(token=PASSWORD, username="alice")).json() == INACTIVE
+
+
+async def test_an_expired_key_is_inactive(parley: Parley, database: Database) -> None:
+    await parley.user()
+    key = await parley.administration.add_key("alice", "laptop", Scope.CHAT)
+    async with database.writing() as connection:
+        await connection.execute(update(api_keys).values(expires_at=2_000_000_000))
+    assert (await parley.introspect(token=key)).json()["exp"] == 2_000_000_000
+    async with database.writing() as connection:
+        await connection.execute(update(api_keys).values(expires_at=1))
+    assert (await parley.introspect(token=key)).json() == INACTIVE
+
+
+async def test_an_administrators_key_dies_with_the_role(parley: Parley, database: Database) -> None:
+    await parley.user("root", role=Role.ADMIN)
+    key = await parley.administration.add_key("root", "deploy", Scope.ADMIN)
+    assert (await parley.introspect(token=key)).json()["scope"] == "admin"
+    async with database.writing() as connection:
+        await connection.execute(update(accounts).values(role="user"))
+    assert (await parley.introspect(token=key)).json() == INACTIVE
+
+
+async def test_the_use_of_a_key_is_noted(parley: Parley, database: Database) -> None:
+    await parley.user()
+    key = await parley.administration.add_key("alice", "laptop", Scope.CHAT)
+    await parley.introspect(token=key)
+    async with database.reading() as connection:
+        row = (await connection.execute(api_keys.select())).one()
+    assert row.last_used_at >= row.created_at

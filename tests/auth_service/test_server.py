@@ -1,0 +1,145 @@
+import asyncio
+import json
+import signal
+
+import httpx2
+import pytest
+
+from auth_service.accounts import Role
+from auth_service.administration import Administration
+from auth_service.hashing import Argon2id
+from auth_service.store.accounts import AccountStore
+from auth_service.store.api_keys import ApiKeyStore
+from auth_service.store.migration import opened
+from tests.auth_service.conftest import CREDENTIAL
+from tests.auth_service.processes import command, serving
+
+Environment = dict[str, str]
+PASSWORD = "canary-password-of-alice"
+
+
+async def add_alice(environment: Environment) -> None:
+    async with opened(environment["AUTH_DATABASE_URL"]) as database:
+        administration = Administration(AccountStore(database), ApiKeyStore(database), Argon2id())
+        await administration.add_user("alice", PASSWORD, Role.USER)
+
+
+async def login(http: httpx2.AsyncClient) -> httpx2.Response:
+    return await http.post("/auth/login", json={"username": "alice", "password": PASSWORD})
+
+
+async def introspect(http: httpx2.AsyncClient, **form: str) -> dict[str, object]:
+    response = await http.post("/introspect", data=form, headers={"Authorization": f"Bearer {CREDENTIAL}"})
+    answer: dict[str, object] = response.json()
+    return answer
+
+
+async def test_users_and_keys_made_while_the_server_runs_work_at_once(environment: Environment) -> None:
+    async with serving(environment) as server, server.http() as http:
+        assert (await command(environment, "user", "add", "alice", stdin=PASSWORD)).status == 0
+        key = (await command(environment, "key", "add", "alice")).out.strip()
+        assert (await login(http)).status_code == 200
+        assert (await http.get("/auth/me")).json()["username"] == "alice"
+        assert (await introspect(http, token=key))["token_type"] == "api_key"
+        assert (await introspect(http, token=PASSWORD, username="alice"))["token_type"] == "password"
+        assert await introspect(http, token=PASSWORD) == {"active": False}
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+async def test_sessions_outlive_the_server_that_opened_them(environment: Environment, by: signal.Signals) -> None:
+    await add_alice(environment)
+    async with serving(environment) as server, server.http() as http:
+        token = (await login(http)).cookies["parley_session"]
+        await server.stop(by)
+    async with serving(environment) as server, server.http() as http:
+        me = await http.get("/auth/me", headers={"Cookie": f"parley_session={token}"})
+        assert me.json()["username"] == "alice"
+
+
+async def test_two_servers_share_one_database(environment: Environment) -> None:
+    await add_alice(environment)
+    async with serving(environment) as one, serving(environment) as two, one.http() as here, two.http() as there:
+        cookies = {"Cookie": f"parley_session={(await login(here)).cookies['parley_session']}"}
+        assert (await there.get("/auth/me", headers=cookies)).status_code == 200
+        assert (await there.post("/auth/logout", headers=cookies)).status_code == 204
+        assert (await here.get("/auth/me", headers=cookies)).status_code == 401
+
+
+async def test_a_server_told_to_end_answers_what_it_has_begun_and_exits_with_0(environment: Environment) -> None:
+    await add_alice(environment)
+    async with serving(environment) as server, server.http() as http:
+        # An answer on the same connection shows that the log-in below reaches a server that has accepted it.
+        await http.get("/healthz")
+        answers = [asyncio.create_task(login(http)) for _ in range(4)]
+        await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+        assert await server.stop() == 0
+        begun = await asyncio.gather(*answers, return_exceptions=True)
+    assert any(isinstance(answer, httpx2.Response) and answer.status_code == 200 for answer in begun)
+    assert all(not isinstance(answer, httpx2.Response) or answer.status_code == 200 for answer in begun)
+    assert "Traceback" not in server.log
+
+
+async def test_no_line_of_the_log_holds_a_secret(environment: Environment) -> None:
+    await add_alice(environment)
+    async with serving(environment) as server, server.http() as http:
+        token = (await login(http)).cookies["parley_session"]
+        key = (await command(environment, "key", "add", "alice")).out.strip()
+        await http.post("/auth/login?secret=canary-query", json={"username": "canary-name", "password": "canary-wrong"})
+        await http.post("/auth/login", content=b"canary-body", headers={"Content-Type": "application/json"})
+        await http.post("/auth/login", json={"username": "a", "password": ["canary"], "canary-field": 1})
+        await http.get("/auth/me", headers={"Cookie": "parley_session=ps_canary"})
+        await http.get("/canary-path?token=canary-query")
+        await introspect(http, token=key)
+        await introspect(http, token=PASSWORD, username="alice")
+        await http.post("/introspect", data={"token": "canary"}, headers={"Authorization": "Bearer canary-credential"})
+        assert await server.stop() == 0
+    messages = [event["message"] for event in server.events()]
+    assert "session opened" in messages
+    assert "login refused" in messages
+    for secret in ["canary", token, key, CREDENTIAL, "$argon2id"]:
+        assert secret not in server.log
+
+
+MALFORMED = [
+    b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    b"POST /auth/logout HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"GET /healthz HTTP/9.9\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /auth/..%2fintrospect HTTP/1.1\r\nHost: a\r\n\r\n",
+]
+
+
+async def test_a_malformed_request_is_answered_and_the_next_one_works(environment: Environment) -> None:
+    async with serving(environment) as server, server.http() as http:
+        for request in MALFORMED:
+            reader, writer = await asyncio.open_connection("127.0.0.1", httpx2.URL(server.url).port)
+            writer.write(request)
+            assert (await reader.readline()).split()[1] in {b"400", b"404"}, request
+            writer.close()
+            assert (await http.get("/healthz")).status_code == 200
+    assert "Traceback" not in server.log
+
+
+async def test_the_address_that_is_slowed_down_is_the_one_a_trusted_proxy_names(environment: Environment) -> None:
+    await add_alice(environment)
+    wrong = {"username": "alice", "password": "wrong horse"}
+
+    async def statuses(http: httpx2.AsyncClient, forwarded_for: str) -> list[int]:
+        headers = {"X-Forwarded-For": forwarded_for}
+        return [(await http.post("/auth/login", json=wrong, headers=headers)).status_code for _ in range(6)]
+
+    async with serving(environment) as server, server.http() as http:
+        assert await statuses(http, "198.51.100.7") == [401] * 5 + [429]
+        assert await statuses(http, "198.51.100.8") == [401] * 5 + [429]
+    async with serving(environment | {"AUTH_TRUSTED_PROXIES": "192.0.2.1"}) as server, server.http() as http:
+        assert await statuses(http, "198.51.100.7") == [401] * 5 + [429]
+        assert await statuses(http, "198.51.100.8") == [429] * 6
+
+
+async def test_the_log_is_one_json_object_a_line(environment: Environment) -> None:
+    async with serving(environment) as server:
+        await server.stop()
+    assert len(server.lines) > 3
+    for line in server.lines:
+        assert {"time", "level", "logger", "message"} <= json.loads(line).keys()

@@ -1,0 +1,91 @@
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import update
+
+from auth_service.accounts import Account, Role
+from auth_service.sessions import Sessions
+from auth_service.store.accounts import AccountStore
+from auth_service.store.database import Database
+from auth_service.store.sessions import SessionStore
+from auth_service.store.tables import accounts
+from auth_service.tokens import Lifetime, new_session_token
+from tests.auth_service.fakes import Clock
+
+ALICE = Account("user_1", "alice", "hash", Role.USER, disabled=False, created_at=0)
+LIFETIME = Lifetime(idle_seconds=3600, absolute_seconds=86400)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def sessions(database: Database, clock: Clock) -> Sessions:
+    store = AccountStore(database)
+    await store.add(ALICE)
+    return Sessions(SessionStore(database), store, LIFETIME, clock)
+
+
+async def test_a_token_leads_to_the_account_it_was_opened_for(sessions: Sessions, clock: Clock) -> None:
+    login = await sessions.of_token(await sessions.open(ALICE))
+    assert login is not None
+    assert login.account == ALICE
+    assert login.ends_at == clock.now + LIFETIME.idle_seconds
+
+
+async def test_every_log_in_is_a_session_of_its_own(sessions: Sessions) -> None:
+    first, second = await sessions.open(ALICE), await sessions.open(ALICE)
+    assert first != second
+    await sessions.close(first)
+    assert await sessions.of_token(first) is None
+    assert await sessions.of_token(second) is not None
+
+
+@pytest.mark.parametrize("token", [None, "", "ps_", "x" * 100_000, "ps_" + "a" * 43, "pk_" + "a" * 43, "ps_\x00"])
+async def test_a_forged_token_leads_nowhere_and_can_be_closed(sessions: Sessions, token: str | None) -> None:
+    assert await sessions.of_token(token) is None
+    await sessions.close(token)
+
+
+async def test_a_truncated_token_leads_nowhere(sessions: Sessions) -> None:
+    token = await sessions.open(ALICE)
+    assert await sessions.of_token(token[:-1]) is None
+
+
+async def test_a_session_that_idles_ends(sessions: Sessions, clock: Clock) -> None:
+    token = await sessions.open(ALICE)
+    clock.now += LIFETIME.idle_seconds
+    assert await sessions.of_token(token) is None
+
+
+async def test_a_session_in_use_lives_to_its_absolute_end(sessions: Sessions, clock: Clock) -> None:
+    token, opened_at = await sessions.open(ALICE), clock.now
+    while clock.now + 1800 < opened_at + LIFETIME.absolute_seconds:
+        clock.now += 1800
+        login = await sessions.of_token(token)
+        assert login is not None
+        assert login.ends_at <= opened_at + LIFETIME.absolute_seconds
+    clock.now = opened_at + LIFETIME.absolute_seconds
+    assert await sessions.of_token(token) is None
+
+
+async def test_a_session_of_a_disabled_account_leads_nowhere(sessions: Sessions, database: Database) -> None:
+    token = await sessions.open(ALICE)
+    async with database.writing() as connection:
+        await connection.execute(update(accounts).values(disabled=True))
+    assert await sessions.of_token(token) is None
+
+
+async def test_sessions_outlive_the_process_that_opened_them(
+    sessions: Sessions, database: Database, clock: Clock
+) -> None:
+    token = await sessions.open(ALICE)
+    after_restart = Sessions(SessionStore(database), AccountStore(database), LIFETIME, clock)
+    assert await after_restart.of_token(token) is not None
+
+
+async def test_a_stranger_with_a_well_formed_token_is_no_session(sessions: Sessions) -> None:
+    await sessions.open(replace(ALICE))
+    assert await sessions.of_token(new_session_token()) is None

@@ -1,0 +1,128 @@
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from auth_service.settings import InvalidSettings, Settings, load
+
+CREDENTIAL = "Zq8vK2mN5xR7tY1wB4cF6hJ9pL3sD0gAeU"
+URL = "sqlite+aiosqlite:////data/auth.db"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in [name for name in os.environ if name.startswith("AUTH_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AUTH_DATABASE_URL", URL)
+    monkeypatch.setenv("AUTH_INTROSPECTION_CREDENTIAL", CREDENTIAL)
+    return monkeypatch
+
+
+def test_two_settings_are_enough_and_the_defaults_are_the_safe_ones() -> None:
+    settings = load()
+    assert settings.host == "127.0.0.1"
+    assert settings.cookie_secure
+    assert settings.allowed_origins == ()
+    assert settings.session_idle_seconds <= settings.session_absolute_seconds
+
+
+def test_lists_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AUTH_ALLOWED_ORIGINS", "https://chat.example.org, http://localhost:7777")
+    environment.setenv("AUTH_TRUSTED_PROXIES", "10.0.0.0/8")
+    assert load().allowed_origins == ("https://chat.example.org", "http://localhost:7777")
+    assert load().trusted_proxies == ("10.0.0.0/8",)
+
+
+def test_an_empty_variable_is_one_that_is_not_set(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AUTH_PORT", "")
+    environment.setenv("AUTH_ALLOWED_ORIGINS", "")
+    assert load() == Settings()
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["AUTH_DATABASE_URL", "AUTH_INTROSPECTION_CREDENTIAL"])
+def test_what_has_no_default_is_asked_for_by_name(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.delenv(name)
+    with pytest.raises(InvalidSettings, match=f"^{name} is not set: set it, or put a file"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("AUTH_INTROSPECTION_CREDENTIAL", "short-but-random-Zq8v", "at least 32 random characters, got 21"),
+        ("AUTH_INTROSPECTION_CREDENTIAL", "", "is not set"),
+        ("AUTH_INTROSPECTION_CREDENTIAL", "changeme-changeme-changeme-changeme", "well-known"),
+        ("AUTH_INTROSPECTION_CREDENTIAL", "MySecretMySecretMySecretMySecret123", "well-known"),
+        ("AUTH_INTROSPECTION_CREDENTIAL", "x" * 64, "repetitive"),
+        ("AUTH_DATABASE_URL", "sqlite:///auth.db", "async driver"),
+        ("AUTH_PORT", "http", "integer"),
+        ("AUTH_PORT", "65536", "65535"),
+        ("AUTH_COOKIE_SECURE", "perhaps", "boolean"),
+        ("AUTH_SESSION_IDLE_SECONDS", "0", "60"),
+        ("AUTH_SESSION_IDLE_SECONDS", "99999999", "must not exceed AUTH_SESSION_ABSOLUTE_SECONDS"),
+        ("AUTH_ALLOWED_ORIGINS", "chat.example.org", "origins like https://"),
+        ("AUTH_ALLOWED_ORIGINS", "https://chat.example.org/", "origins like https://"),
+        ("AUTH_ALLOWED_ORIGINS", "null", "origins like https://"),
+        ("AUTH_COOKIE_SECRET", "x", "is not a setting"),
+    ],
+)
+def test_an_unusable_value_is_refused_in_one_sentence_that_names_its_variable(
+    environment: pytest.MonkeyPatch, name: str, value: str, sentence: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(InvalidSettings) as refusal:
+        load()
+    assert str(refusal.value).startswith(name)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_refused_secret_is_not_repeated(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AUTH_INTROSPECTION_CREDENTIAL", "canary-canary")
+    with pytest.raises(InvalidSettings) as refusal:
+        load()
+    assert "canary" not in str(refusal.value)
+
+
+def test_secrets_may_be_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.delenv("AUTH_INTROSPECTION_CREDENTIAL")
+    environment.setenv("AUTH_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "introspection_credential").write_text(CREDENTIAL + "\n")
+    (tmp_path / "redis_password").write_text("another service's")
+    assert load().introspection_credential.get_secret_value() == CREDENTIAL
+
+
+def test_a_secret_in_a_file_is_held_to_the_same_rules(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.delenv("AUTH_INTROSPECTION_CREDENTIAL")
+    environment.setenv("AUTH_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "introspection_credential").write_text("short")
+    with pytest.raises(InvalidSettings, match=r"^AUTH_INTROSPECTION_CREDENTIAL"):
+        load()
+
+
+def test_a_file_that_cannot_be_read_is_named(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.setenv("AUTH_SECRETS_DIR", str(tmp_path))
+    (tmp_path / "introspection_credential").write_bytes(b"\xff" * 40)
+    with pytest.raises(InvalidSettings, match="AUTH_SECRETS_DIR"):
+        load()
+
+
+def test_a_folder_of_secrets_that_is_missing_is_named(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AUTH_SECRETS_DIR", "/nowhere/secrets")
+    with pytest.raises(InvalidSettings, match="AUTH_SECRETS_DIR names a folder that does not exist: /nowhere/secrets"):
+        load()
+
+
+def test_no_secret_is_in_the_text_of_the_settings() -> None:
+    assert CREDENTIAL not in repr(load())
+    assert URL not in repr(load())
+
+
+def test_there_are_fewer_than_thirty_settings() -> None:
+    assert len(Settings.model_fields) < 30
