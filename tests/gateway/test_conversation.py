@@ -54,6 +54,14 @@ async def test_a_message_longer_than_the_context_is_refused_with_both_numbers() 
     assert (caught.value.tokens, caught.value.limit) == (210, 100)
 
 
+async def test_where_nothing_may_be_left_out_a_long_conversation_is_refused() -> None:
+    turns = [exchange(40, 40), (Prompt("user", "u" * 15),)]
+    with pytest.raises(ContextLengthExceeded):
+        await fit(SYSTEM, turns, count=Letters(100), room_wanted=20, may_leave_out=False)
+    whole = await fit(SYSTEM, turns, count=Letters(110), room_wanted=20, may_leave_out=False)
+    assert (whole.room, whole.exchanges_left_out) == (5, 0)
+
+
 async def test_an_engine_that_cannot_count_gets_everything() -> None:
     async def unknown(_: tuple[Prompt, ...]) -> None:
         return None

@@ -122,6 +122,18 @@ async def test_the_output_limit_stays_within_what_the_window_leaves() -> None:
     assert engine.sampling.max_output_tokens == 1000 - 100 - len("be kind")
 
 
+async def test_a_conversation_that_no_longer_fits_is_trimmed_or_refused_as_the_request_says() -> None:
+    engine, history = FakeEngine(), FakeConversations()
+    turns = Turns(engine, history, DEFAULTS)
+    for _ in range(3):
+        await events(await turns.start("user_1", ask("x" * 300, truncation="auto")))
+    assert [prompt.text[0] for prompt in engine.prompts] == ["b", "x", "o", "x"]
+    refused = (await events(await turns.start("user_1", ask("x" * 300))))[-1]["response"]
+    assert isinstance(refused, dict)
+    assert refused["error"]["code"] == "context_length_exceeded"
+    assert refused["truncation"] == "disabled"
+
+
 async def test_stopping_closes_the_engines_stream_and_keeps_the_text() -> None:
     engine, history = FakeEngine("half an answer"), FakeConversations()
     engine.hold = asyncio.Event()

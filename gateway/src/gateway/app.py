@@ -1,5 +1,6 @@
 """The composition root: the only module that knows every other."""
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -28,6 +29,8 @@ from gateway.routes.responses_socket import responses_socket, upgrade_required
 from gateway.routes.state import State
 from gateway.settings import Settings
 from gateway.turns import Defaults, Turns
+
+logger = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -65,6 +68,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             stack.push_async_callback(turns.drain, settings.drain_seconds)
             presence = Presence(redis, announce=settings.announce_leavers)
             await stack.enter_async_context(_listening(presence))
+            logger.info("started", extra={"engine": settings.engine_url, "dialect": settings.engine_dialect})
             yield State(
                 identity=Identity(identity_client),
                 history=history,

@@ -65,11 +65,12 @@ async def fit(
     *,
     count: Callable[[tuple[Prompt, ...]], Awaitable[Count | None]],
     room_wanted: int,
+    may_leave_out: bool = True,
 ) -> Window:
     """The most recent whole turns that leave `room_wanted` tokens for the answer; the system prompt always stays.
 
     A binary search over the engine's own counts: at most log2(turns) + 2 of them.
-    Raises ContextLengthExceeded when the last turn alone leaves no room at all.
+    Raises ContextLengthExceeded when the least that may be sent leaves no room at all.
     """
 
     async def leaving_out(oldest: int) -> tuple[Window, Count | None]:
@@ -81,7 +82,7 @@ async def fit(
     if counted is None:
         return window
     wanted = min(room_wanted, counted.limit // 2)
-    last = len(turns) - 1
+    last = len(turns) - 1 if may_leave_out else 0
     low, high = (0, 0) if counted.limit - counted.tokens >= wanted else (min(1, last), last)
     while low < high:
         middle = (low + high) // 2

@@ -15,6 +15,7 @@ from gateway.protocol.resources import (
     OutputText,
     Response,
     ResponseStatus,
+    Truncation,
     Usage,
 )
 
@@ -33,6 +34,7 @@ class TurnRequest:
     instructions: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     max_output_tokens: int | None = None
+    truncation: Truncation = "disabled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ class Turn:
             instructions=request.instructions,
             output=(self.message(message_status),) if status != "in_progress" and self._shown else (),
             error=error,
-            truncation="auto",
+            truncation=request.truncation,
             temperature=request.sampling.temperature,
             top_p=request.sampling.top_p,
             usage=usage,

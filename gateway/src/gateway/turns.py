@@ -13,7 +13,7 @@ from typing import Protocol
 
 import anyio
 
-from gateway.conversation import Count, Prompt, Window, exchanges, fit
+from gateway.conversation import Count, Prompt, exchanges, fit
 from gateway.errors import InternalError, ModelNotFound, NotFound, ParleyError, Unavailable
 from gateway.generation import EngineEvent, Finished, Sampling, Tokens, Used
 from gateway.protocol.ids import new_message_id, new_response_id
@@ -135,6 +135,7 @@ class Turns:
             instructions=create.instructions,
             metadata=create.metadata or {},
             max_output_tokens=create.max_output_tokens,
+            truncation=create.truncation or "disabled",
         )
 
     def _spawn(self, running: RunningTurn, system: Prompt, prompts: Sequence[Prompt]) -> None:
@@ -164,7 +165,13 @@ class Turns:
 
     async def _answer(self, running: RunningTurn, system: Prompt, prompts: Sequence[Prompt]) -> Ending:
         turn, request = running.turn, running.turn.request
-        window = await self._window(system, prompts)
+        window = await fit(
+            system,
+            exchanges(prompts),
+            count=self._engine.count,
+            room_wanted=ROOM_FOR_AN_ANSWER_TOKENS,
+            may_leave_out=request.truncation == "auto",
+        )
         sampling = request.sampling
         if window.room is not None:
             sampling = replace(sampling, max_output_tokens=min(sampling.max_output_tokens, window.room))
@@ -185,9 +192,6 @@ class Turns:
         if reason == "length":
             return CutShort("max_output_tokens", usage)
         return Completed(usage, int(time.time()))
-
-    async def _window(self, system: Prompt, prompts: Sequence[Prompt]) -> Window:
-        return await fit(system, exchanges(prompts), count=self._engine.count, room_wanted=ROOM_FOR_AN_ANSWER_TOKENS)
 
     async def _commit(self, turn: Turn, ending: Ending) -> Ending:
         """The answer is in history before anybody hears that it is complete."""

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from gateway.errors import InvalidRequest, NotFound, UnsupportedParameter
 from gateway.protocol.ids import is_conversation_id
-from gateway.protocol.resources import ConversationReference, InputText, MessageRole, OutputText
+from gateway.protocol.resources import ConversationReference, InputText, MessageRole, OutputText, Truncation
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class ResponseCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     stream_id: Annotated[str, Meta(max_length=200)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
-    truncation: Annotated[str, Meta(pattern="^(auto|disabled)$")] | None = None
+    truncation: Truncation | None = None
 
     @property
     def conversation_id(self) -> str | None:
@@ -121,6 +121,8 @@ def decode_create(fields: dict[str, Any]) -> ResponseCreate:
     create = _convert(fields, ResponseCreate)
     if create.conversation_id is not None and not is_conversation_id(create.conversation_id):
         raise NotFound("conversation", param="conversation")
+    if create.store is not None and create.store != (create.conversation_id is not None):
+        raise InvalidRequest("an answer is stored in its `conversation`, and only there", param="store")
     if not any(message.text.strip() for message in create.messages):
         raise InvalidRequest("`input` is empty; expected some text", param="input")
     return create

@@ -8,6 +8,7 @@ T = TypeVar("T")
 
 MessageRole = Literal["user", "assistant", "system", "developer"]
 MessageStatus = Literal["in_progress", "completed", "incomplete"]
+Truncation = Literal["auto", "disabled"]
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed"]
 
 
@@ -89,7 +90,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     error: ErrorDetails | None = None
     tools: tuple[()] = ()
     tool_choice: Literal["auto"] = "auto"
-    truncation: Literal["auto", "disabled"] = "auto"
+    truncation: Truncation
     parallel_tool_calls: bool = True
     text: TextConfig = TextConfig()
     top_p: float

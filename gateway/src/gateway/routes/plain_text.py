@@ -100,7 +100,7 @@ class Client:
             user = await self._state["identity"].user(self._credential)
             conversation = _standing_conversation(user)
             await self._state["history"].ensure(user.id, conversation)
-            create = ResponseCreate(input=text, conversation=conversation.id)
+            create = ResponseCreate(input=text, conversation=conversation.id, truncation="auto")
             running = await self._state["turns"].start(user.id, create)
         except Unauthenticated:
             await self._socket.send(_REFUSED)
