@@ -22,6 +22,7 @@ def vllm(root: Path, port: int) -> Command:
             *("--model", str(root / "dev/demo_model/lantern"), "--served-model-name", MODEL),
             *("--max-model-len", str(CONTEXT_TOKENS), "--kv-cache-memory-bytes", str(128 * 2**20)),
             *("--enforce-eager", "--distributed-executor-backend", "uni", "--disable-uvicorn-access-log"),
+            "--enable-prompt-tokens-details",
         ],
         environment={
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",

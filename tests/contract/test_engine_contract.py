@@ -22,6 +22,9 @@ from tests.contract.engine_shapes import (
     shape_of,
 )
 
+# The first test waits for vLLM to start.
+pytestmark = pytest.mark.timeout(240)
+
 
 @pytest.mark.vllm
 @pytest.mark.parametrize("question", [pytest.param(one, id=one.name) for one in questions()])

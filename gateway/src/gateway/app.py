@@ -130,8 +130,10 @@ def _defaults(settings: Settings) -> Defaults:
 
 @asynccontextmanager
 async def _listening(presence: Presence) -> AsyncIterator[None]:
+    tried = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(presence.listen)
+        tasks.start_soon(presence.listen, tried.set)
+        await tried.wait()
         yield
         tasks.cancel_scope.cancel()
 

@@ -39,17 +39,20 @@ class Presence:
         except RedisError:
             logger.warning("a departure was not announced: redis is not reachable")
 
-    async def listen(self) -> None:
-        """Runs until cancelled, on a connection of its own."""
+    async def listen(self, tried: Callable[[], None] = lambda: None) -> None:
+        """Runs until cancelled, on a connection of its own; calls `tried` once it listens, or could not."""
         while self._announce:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
                     await subscription.subscribe(_CHANNEL)
+                    tried()
                     async for message in subscription.listen():
                         self._tell_all(message)
             except RedisError:
+                tried()
                 logger.warning("listening for departures: redis is not reachable")
                 await asyncio.sleep(_RECONNECT_SECONDS)
+        tried()
 
     def _tell_all(self, message: dict[str, Any]) -> None:
         text = message["data"].decode()

@@ -24,9 +24,9 @@ _REFUSED = "authentication failed"
 
 async def plain_text(websocket: WebSocket[State]) -> None:
     name, secret = (websocket.query_params.get(key) for key in ("userid", "secret"))
-    await websocket.accept()
     socket = Socket(websocket)
     if name is None or secret is None:
+        await websocket.accept()
         await socket.close(POLICY_VIOLATION, "expected userid and secret in the query")
         return
     presence = websocket.state["presence"]
@@ -36,6 +36,8 @@ async def plain_text(websocket: WebSocket[State]) -> None:
     if user is not None:
         presence.arrive(client.say)
     try:
+        # Only now, so that whoever is connected hears of everybody who leaves.
+        await websocket.accept()
         await client.run()
     finally:
         if user is not None:

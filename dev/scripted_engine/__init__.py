@@ -1,0 +1,41 @@
+"""A model server for tests and demos: vLLM 0.32's wire, but scripted text, speed and faults.
+
+    python -m dev.scripted_engine --port 9000 [--model NAME] [--pace-seconds 0.02] ...
+
+What it answers is a pure function of the prompt's token ids, so a prompt that already holds part of an
+answer (`/v1/completions` with ids) is continued exactly where it stopped, as a greedy engine would.
+Without a directive the answer is a canned one (`你好`, `hello`, `code`, `table`, `story`, ...) or an echo.
+
+Directives: in the last user message, between double brackets, names and values separated by blanks
+    [[tokens=500 pace=0.02 first=1.5 stall=after:20,for:3 cut=after:33]]
+
+    answer=NAME      one of the canned answers (see `answers.py`)
+    tokens=N         filler of exactly N tokens (the last is the end token), numbered so that gaps show
+    text=...         this very text; takes everything up to the closing brackets, so it comes last
+    pace=S           seconds between tokens; 0 = as fast as it goes
+    first=S          seconds until the first token (headers are sent at once, as vLLM does)
+    hold=S           seconds until the response's headers
+    stall=after:N,for:S     a pause of S seconds after N tokens; may be given several times
+    cut=after:N      the connection dies after N tokens. Further keys:
+                       inside:line  in the middle of the next event (default)
+                       inside:char  in the middle of the next multi-byte character
+                       inside:gap   between two events
+                       by:close     TCP FIN (default) | by:reset  TCP RST | by:end  a proper end of the
+                                    HTTP body, but without a finish reason and without [DONE]
+    error=after:N    vLLM's error event after N tokens, then [DONE] (HTTP 500 when not streaming)
+    status=CODE      this HTTP status with vLLM's error body instead of an answer
+
+    N counts tokens of the request, not of the answer. Faults in a prompt (stall, cut, error, status, hold)
+    strike only the request that starts the answer: its continuation runs free of them. An unknown name
+    or a malformed value is HTTP 400, so that a test never passes because of a typo.
+
+Control, for the test that runs the engine (never reachable through a gateway)
+    POST   /script     body: directives without brackets; the default for all following requests,
+                       continuations included (a directive in a prompt overrides it). Also:
+                         times=N   only for the next N requests that it touches
+                         on=all    every endpoint, not only the two that generate
+                         refuse=1  reset every connection without an answer
+    GET    /script     the directives in force; DELETE /script takes them back
+    GET    /requests   the last requests: path, headers (credentials masked), body, state, tokens
+    DELETE /requests   forgets them
+"""

@@ -1,0 +1,43 @@
+import argparse
+from dataclasses import fields
+
+import uvloop
+
+import dev.scripted_engine
+from dev.scripted_engine.server import serve
+from dev.scripted_engine.settings import EngineSettings
+
+_HELP = {
+    "host": "address to listen on",
+    "port": "0 takes a free one; the line printed at the start tells which",
+    "model": "the name it serves",
+    "max_model_len": "tokens of context",
+    "pace_seconds": "between tokens; 0 = as fast as it goes",
+    "first_seconds": "until the first token",
+    "stream_interval": "tokens per event",
+    "max_num_seqs": "requests generating at once; the others wait",
+    "max_num_queued_reqs": "requests in the engine, waiting ones included, before it answers 503",
+    "enable_prompt_tokens_details": "tell cached tokens in the usage",
+    "keep_requests": "how many requests GET /requests remembers",
+}
+
+
+def read_settings(arguments: list[str] | None = None) -> EngineSettings:
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.scripted_engine",
+        description=dev.scripted_engine.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for field in fields(EngineSettings):
+        option = "--" + field.name.replace("_", "-")
+        if isinstance(field.default, bool):
+            parser.add_argument(option, action="store_true", help=_HELP[field.name])
+        else:
+            kind = int if field.default is None else type(field.default)
+            told = f"{_HELP[field.name]} (default: {field.default})"
+            parser.add_argument(option, type=kind, default=field.default, help=told)
+    return EngineSettings(**vars(parser.parse_args(arguments)))
+
+
+if __name__ == "__main__":
+    uvloop.run(serve(read_settings()))
