@@ -1,0 +1,158 @@
+import * as api from '../wire/api'
+import { ApiError } from '../wire/api'
+import { backoff } from '../wire/backoff'
+import { Deltas } from '../wire/deltas'
+import type { User } from '../wire/resource'
+import { Switchboard } from '../wire/switchboard'
+import { isLocal, NEW, type ChatId, type State } from '../state/state'
+import { chatAt, pathOf } from './address'
+import { DraftShelf } from './drafts'
+import { History } from './history'
+import { Sending } from './sending'
+import { lasting, untilClosed } from './storage'
+import { Store } from './store.svelte'
+import { UnfinishedShelf } from './unfinished'
+
+/** The page: everything it can do, wired together once. */
+export class Parley {
+  readonly store = new Store()
+  readonly #history = new History(this.store, api, () => this.#close())
+  readonly #sending = new Sending(this.store, () => this.#board, api.createConversation)
+  readonly #deltas = new Deltas((chat, event) => this.store.inChat(chat, event))
+  readonly #drafts = new DraftShelf(lasting)
+  readonly #unfinished = new UnfinishedShelf(untilClosed)
+  #board: Switchboard | null = null
+
+  async start(): Promise<void> {
+    this.store.dispatch({ type: 'chat.selected', chat: chatAt(location.pathname) })
+    this.store.watch((state) => this.#remember(state))
+    addEventListener('popstate', () => void this.#show(chatAt(location.pathname)))
+    addEventListener('online', () => this.#board?.hurry())
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') this.#board?.hurry()
+    })
+    await this.#resume()
+  }
+
+  async login(username: string, password: string): Promise<void> {
+    this.#open(await api.login(username, password))
+  }
+
+  /** False if the server could not be reached: then the session still holds. */
+  async logout(): Promise<boolean> {
+    try {
+      await api.logout()
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error
+      if (error.status !== 401) return false
+    }
+    const { user } = this.store.state
+    this.#close()
+    if (user !== null) this.#drafts.forget(user.id)
+    // A page that outlives its user would show the next one what was said.
+    location.assign('/')
+    return true
+  }
+
+  select = (chat: ChatId): void => {
+    if (chat !== this.store.state.selected) history.pushState(null, '', pathOf(chat))
+    void this.#show(chat)
+  }
+
+  send = (chat: ChatId, text: string): void => void this.#sending.send(chat, text)
+  retry = (chat: ChatId, message: string): void => void this.#sending.retry(chat, message)
+  stop = (chat: ChatId): void => this.#sending.stop(chat)
+  reload = (chat: ChatId): void => void this.#history.open(chat)
+  list = (further: boolean): void => void this.#history.list(further)
+  hurry = (): void => this.#board?.hurry()
+
+  draft = (chat: ChatId, text: string): void =>
+    this.store.inChat(chat, { type: 'draft.changed', text })
+
+  discard = (chat: ChatId, message: string): void =>
+    this.store.inChat(chat, { type: 'message.discarded', message })
+
+  /** The session of an earlier visit, if it still holds; waits for a server that is away. */
+  async #resume(): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return this.#open(await api.me())
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error
+        if (error.status === 401) return this.#close()
+      }
+      this.store.dispatch({ type: 'connection.lost' })
+      await new Promise((resolve) => setTimeout(resolve, backoff(attempt)))
+    }
+  }
+
+  #open(user: User): void {
+    this.store.dispatch({ type: 'session.opened', user, drafts: this.#drafts.load(user.id) })
+    this.#board = this.#connect()
+    const waiting = this.#unfinished.load()
+    for (const chat of waiting) this.store.inChat(chat, { type: 'turn.awaited' })
+    void this.#history.list().then(() => this.#title())
+    void this.#show(this.store.state.selected)
+  }
+
+  #connect(): Switchboard {
+    const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:'
+    return new Switchboard(`${scheme}//${location.host}/v1/responses`, {
+      opened: () => this.#opened(),
+      lost: (refused) => void this.#lost(refused),
+      turnLost: (chat) => {
+        this.#deltas.flush(chat)
+        this.store.inChat(chat, { type: 'turn.lost' })
+        if (this.#board?.open) void this.#history.recover(chat)
+      },
+      received: (chat, event) => {
+        this.#deltas.push(chat, event)
+        this.#sending.named(chat, event)
+      },
+    })
+  }
+
+  #opened(): void {
+    this.store.dispatch({ type: 'connection.opened' })
+    for (const [id, chat] of Object.entries(this.store.state.chats)) {
+      if (chat.turn?.phase === 'recovering') void this.#history.recover(id)
+    }
+  }
+
+  async #lost(refused: boolean): Promise<void> {
+    this.store.dispatch({ type: 'connection.lost' })
+    if (!refused) return
+    // A browser does not say why a handshake failed: ask whether the session is still good.
+    const error = await api.me().then(
+      () => null,
+      (reason: unknown) => reason,
+    )
+    if (error instanceof ApiError && error.status === 401) this.#close()
+  }
+
+  #close(): void {
+    this.#board?.close()
+    this.#board = null
+    this.store.dispatch({ type: 'session.closed' })
+  }
+
+  async #show(chat: ChatId): Promise<void> {
+    this.store.dispatch({ type: 'chat.selected', chat })
+    if (this.store.state.session === 'in') await this.#history.open(chat)
+  }
+
+  #title(): void {
+    const { selected, sidebar } = this.store.state
+    const known = isLocal(selected) || sidebar.entries.some(({ id }) => id === selected)
+    if (!known) void this.#history.find(selected)
+  }
+
+  #remember(state: State): void {
+    if (state.session !== 'in' || state.user === null) return
+    this.#drafts.save(state.user.id, state)
+    this.#unfinished.save(state)
+    // The address follows the state: a new chat gets its own as soon as the server has made it.
+    const path = pathOf(state.selected)
+    if (location.pathname !== path && state.selected !== NEW) history.replaceState(null, '', path)
+  }
+}

@@ -1,0 +1,50 @@
+import type { ServerEvent } from '../wire/event'
+import type { Conversation, Item, User } from '../wire/resource'
+import type { ChatId, Failure } from './state'
+
+type SessionEvent =
+  | {
+      readonly type: 'session.opened'
+      readonly user: User
+      readonly drafts: Record<ChatId, string>
+    }
+  | { readonly type: 'session.closed' }
+
+type ConnectionEvent = { readonly type: 'connection.opened' } | { readonly type: 'connection.lost' }
+
+type SidebarEvent =
+  | { readonly type: 'sidebar.requested' }
+  | {
+      readonly type: 'sidebar.loaded'
+      readonly conversations: readonly Conversation[]
+      readonly hasMore: boolean
+      /** False: the list begins anew. */
+      readonly further: boolean
+    }
+  | { readonly type: 'sidebar.failed' }
+
+/** Everything that concerns one chat, and is reduced without looking at the others. */
+export type ChatEvent =
+  | { readonly type: 'history.requested' }
+  | { readonly type: 'history.loaded'; readonly items: readonly Item[] }
+  | { readonly type: 'history.failed'; readonly missing: boolean }
+  | { readonly type: 'draft.changed'; readonly text: string }
+  | { readonly type: 'message.submitted'; readonly message: string; readonly text: string }
+  | { readonly type: 'message.retried'; readonly message: string }
+  | { readonly type: 'message.discarded'; readonly message: string }
+  | { readonly type: 'message.failed'; readonly failure: Failure }
+  | { readonly type: 'stop.requested' }
+  | { readonly type: 'turn.awaited' }
+  | { readonly type: 'turn.lost' }
+  | { readonly type: 'turn.abandoned' }
+  | ServerEvent
+
+export type PageEvent =
+  | SessionEvent
+  | ConnectionEvent
+  | SidebarEvent
+  | { readonly type: 'chat.selected'; readonly chat: ChatId }
+  | { readonly type: 'chat.begun'; readonly chat: ChatId; readonly title: string }
+  | { readonly type: 'chat.created'; readonly chat: ChatId; readonly conversation: Conversation }
+  | { readonly type: 'chat.found'; readonly conversation: Conversation }
+  | { readonly type: 'chat'; readonly chat: ChatId; readonly event: ChatEvent }

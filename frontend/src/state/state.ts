@@ -1,0 +1,100 @@
+import type { User } from '../wire/resource'
+
+/** A conversation's id, or `local_…` until the server has made one. */
+export type ChatId = string
+
+/** The chat that has no message yet. */
+export const NEW: ChatId = 'new'
+
+export interface Failure {
+  readonly code: string
+  readonly message: string
+}
+
+/** Why an answer is shorter than the model meant it. */
+export type Shortened = 'stopped' | 'length' | 'failed' | 'unknown'
+
+export type MessageStatus = 'sending' | 'unsent' | 'streaming' | 'completed' | 'incomplete'
+
+export interface Message {
+  /** The item's id, or the page's own until the server's list has been read. */
+  readonly id: string
+  readonly role: 'user' | 'assistant'
+  readonly text: string
+  readonly status: MessageStatus
+  readonly shortened?: Shortened
+  readonly failure?: Failure
+}
+
+/** `recovering`: the connection was lost under the turn; the server's list will tell how it ended. */
+export type TurnPhase = 'waiting' | 'streaming' | 'recovering'
+
+export interface Turn {
+  readonly phase: TurnPhase
+  readonly responseId: string | null
+  /** The last event seen; -1 before the first. */
+  readonly sequence: number
+  readonly stopping: boolean
+  readonly failure: Failure | null
+}
+
+export type HistoryStatus = 'absent' | 'loading' | 'ready' | 'failed' | 'missing'
+
+export interface Chat {
+  readonly history: HistoryStatus
+  readonly messages: readonly Message[]
+  readonly turn: Turn | null
+  readonly draft: string
+  /** The answer never came, although the question is stored. */
+  readonly unanswered: boolean
+}
+
+export interface Entry {
+  readonly id: ChatId
+  readonly title: string
+}
+
+export interface Sidebar {
+  readonly status: 'absent' | 'loading' | 'ready' | 'failed'
+  readonly entries: readonly Entry[]
+  readonly hasMore: boolean
+}
+
+export type Announcement = 'started' | 'finished' | 'stopped' | 'failed'
+
+export interface State {
+  readonly session: 'checking' | 'out' | 'in'
+  readonly user: User | null
+  readonly connection: 'connecting' | 'open' | 'lost'
+  readonly sidebar: Sidebar
+  readonly selected: ChatId
+  readonly chats: Readonly<Record<ChatId, Chat>>
+  /** What the status line says, and about which chat. */
+  readonly announced: { readonly chat: ChatId; readonly what: Announcement } | null
+}
+
+export const emptyChat: Chat = {
+  history: 'absent',
+  messages: [],
+  turn: null,
+  draft: '',
+  unanswered: false,
+}
+
+export const initial: State = {
+  session: 'checking',
+  user: null,
+  connection: 'connecting',
+  sidebar: { status: 'absent', entries: [], hasMore: false },
+  selected: NEW,
+  chats: {},
+  announced: null,
+}
+
+export function isLocal(chat: ChatId): boolean {
+  return chat === NEW || chat.startsWith('local_')
+}
+
+export function chatOf(state: State, id: ChatId): Chat {
+  return state.chats[id] ?? (isLocal(id) ? { ...emptyChat, history: 'ready' } : emptyChat)
+}

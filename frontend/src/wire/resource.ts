@@ -1,0 +1,44 @@
+// The resources of the wire that the page reads (Open Responses, OpenAI Conversations).
+
+export interface User {
+  readonly id: string
+  readonly username: string
+  readonly role: string
+}
+
+export interface Conversation {
+  readonly id: string
+  /** Unix seconds. */
+  readonly created_at: number
+  readonly metadata: { readonly title?: string } | null
+}
+
+export interface Content {
+  readonly type: string
+  readonly text?: string
+}
+
+export interface Item {
+  readonly id: string
+  readonly type: string
+  readonly role?: 'user' | 'assistant' | 'system' | 'developer'
+  readonly status: 'in_progress' | 'completed' | 'incomplete'
+  readonly content: readonly Content[]
+}
+
+export interface List<T> {
+  readonly data: readonly T[]
+  readonly last_id: string | null
+  readonly has_more: boolean
+}
+
+export interface ErrorBody {
+  readonly type: string
+  readonly code: string | null
+  readonly message: string
+  readonly param: string | null
+}
+
+export function textOf(item: Item): string {
+  return item.content.map((part) => part.text ?? '').join('')
+}
