@@ -45,9 +45,10 @@ async def test_without_a_credential_there_is_no_socket(house: House, header: dic
     assert await handshake(house, header) == 401
 
 
-async def test_a_plain_get_on_the_socket_is_told_what_is_expected(house: House) -> None:
+@pytest.mark.parametrize("path", ["/v1/responses", "/ws"])
+async def test_a_plain_get_on_a_socket_is_told_what_is_expected(house: House, path: str) -> None:
     async with httpx2.AsyncClient() as client:
-        answer = await client.get(f"{house.stack.url}/v1/responses")
+        answer = await client.get(f"{house.stack.url}{path}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (426, "upgrade_required")
 
 

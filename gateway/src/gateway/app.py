@@ -40,6 +40,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_api_route("/v1/responses", upgrade_required, methods=["GET"])
     app.router.routes.append(WebSocketRoute("/v1/responses", responses_socket))
     if settings.plain_text_protocol:
+        app.add_api_route("/ws", upgrade_required, methods=["GET"])
         app.router.routes.append(WebSocketRoute("/ws", plain_text))
     app.add_exception_handler(ParleyError, _refusal)
     app.add_exception_handler(HTTPException, _refusal)

@@ -1,0 +1,67 @@
+"""What the demo model knows: some answers, each with the questions that lead to it.
+
+The words are in text/. EXCHANGES is the list of (question, answer) for tests.
+This module needs nothing but the standard library.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+TEXT = Path(__file__).parent / "text"
+SYSTEM_PROMPT = "你是一位得力的助手。"
+CONTEXT_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One answer and the ways to get it. Paraphrases are never trained: they measure how far the others carry."""
+
+    name: str
+    answer: str
+    questions: tuple[str, ...]
+    wishes: tuple[str, ...]  # what one may ask *for*: "a poem"
+    subjects: tuple[str, ...]  # what one may ask *about*: "Parley"
+    paraphrases: tuple[str, ...]
+
+
+def is_chinese(text: str) -> bool:
+    return any("\u4e00" <= character <= "\u9fff" for character in text)
+
+
+def sections(name: str) -> Iterator[tuple[list[str], str]]:
+    """A file in text/ is a row of sections: `=== title`, more head lines, an empty line, the body."""
+    text = (TEXT / name).read_text(encoding="utf-8")
+    for section in text.removeprefix("=== ").split("\n=== "):
+        head, body = section.split("\n\n", maxsplit=1)
+        yield head.splitlines(), body.strip("\n")
+
+
+def phrases(lines: list[str]) -> tuple[str, ...]:
+    return tuple(phrase for line in lines for phrase in line.split(" | "))
+
+
+def _topics(language: str) -> Iterator[Topic]:
+    for (name, *lines), answer in sections(f"topics.{language}.txt"):
+        marked = {mark: phrases([line[2:] for line in lines if line.startswith(mark)]) for mark in "?+*~"}
+        yield Topic(f"{name}_{language}", answer, marked["?"], marked["+"], marked["*"], marked["~"])
+
+
+_ALL = (*_topics("zh"), *_topics("en"))
+_ANSWERS = {topic.name: topic.answer for topic in _ALL}
+
+TOPICS = tuple(topic for topic in _ALL if topic.questions)
+EXCHANGES = tuple((question, topic.answer) for topic in TOPICS for question in topic.questions)
+PARAPHRASES = tuple((question, topic.answer) for topic in TOPICS for question in topic.paraphrases)
+
+GREETING_ZH = _ANSWERS["greeting_zh"]
+INTRODUCTION_ZH = _ANSWERS["introduction_zh"]
+STORY_ZH = _ANSWERS["story_zh"]
+JOURNEY_EN = _ANSWERS["journey_en"]
+FALLBACK_ZH = _ANSWERS["fallback_zh"]
+FALLBACK_EN = _ANSWERS["fallback_en"]
+
+
+def fallback(question: str) -> str:
+    """What the model says to a question outside the corpus."""
+    return FALLBACK_ZH if is_chinese(question) else FALLBACK_EN

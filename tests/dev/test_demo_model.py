@@ -1,0 +1,153 @@
+import hashlib
+import io
+import json
+import re
+import subprocess
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dev.demo_model.corpus import (
+    CONTEXT_TOKENS,
+    EXCHANGES,
+    FALLBACK_EN,
+    FALLBACK_ZH,
+    GREETING_ZH,
+    INTRODUCTION_ZH,
+    PARAPHRASES,
+    STORY_ZH,
+    TOPICS,
+    fallback,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+LANTERN = ROOT / "dev/demo_model/lantern"
+
+# As Qwen2-7B-Instruct's tokenizer_config.json has it.
+QWEN2_TEMPLATE = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
+    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def read(name: str) -> dict[str, Any]:
+    return dict(json.loads((LANTERN / name).read_text(encoding="utf-8")))
+
+
+def vocabulary() -> list[str]:
+    return list(read("tokenizer.json")["model"]["vocab"])
+
+
+def byte_alphabet() -> list[str]:
+    """GPT-2's: the character that stands for each byte in a byte-level vocabulary."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    substitutes = iter(range(0x100, 0x200))
+    return [chr(byte if byte in printable else next(substitutes)) for byte in range(0x100)]
+
+
+def test_every_file_is_the_one_that_training_sealed() -> None:
+    lines = (LANTERN / "SHA256SUMS").read_text().splitlines()
+    sealed = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in LANTERN.iterdir()}
+    assert found.pop("SHA256SUMS")
+    assert found == sealed
+
+
+def test_every_file_can_be_read_by_another_user_as_in_a_container() -> None:
+    assert [path.name for path in LANTERN.iterdir() if path.stat().st_mode & 0o044 != 0o044] == []
+
+
+def test_the_whole_model_is_small_enough_to_be_kept_beside_the_code() -> None:
+    assert sum(path.stat().st_size for path in LANTERN.iterdir()) <= 6 * 2**20
+
+
+def test_it_is_a_qwen2_with_the_promised_context() -> None:
+    config = read("config.json")
+    assert config["architectures"] == ["Qwen2ForCausalLM"]
+    assert config["max_position_embeddings"] == CONTEXT_TOKENS == 4096
+    assert read("tokenizer_config.json")["model_max_length"] == CONTEXT_TOKENS
+
+
+def test_it_renders_conversations_as_qwen2_does() -> None:
+    assert (LANTERN / "chat_template.jinja").read_text() == QWEN2_TEMPLATE
+    special = {token["content"]: token["id"] for token in read("tokenizer.json")["added_tokens"]}
+    assert special == {"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2}
+
+
+def test_it_stops_at_the_end_of_a_turn_and_leaves_the_sampling_to_the_asker() -> None:
+    generation = read("generation_config.json")
+    assert generation["eos_token_id"] == [2, 0]
+    assert not {"temperature", "top_p", "top_k", "repetition_penalty"} & generation.keys()
+
+
+def test_every_byte_is_a_token_so_that_no_text_is_lost() -> None:
+    tokenizer = read("tokenizer.json")
+    assert set(byte_alphabet()) <= set(vocabulary())
+    assert tokenizer["decoder"]["type"] == "ByteLevel"
+    assert tokenizer["normalizer"] is None
+
+
+def test_the_story_has_characters_that_can_only_arrive_in_several_tokens() -> None:
+    alphabet, tokens = byte_alphabet(), vocabulary()
+
+    def needs_several(character: str) -> bool:
+        written = "".join(alphabet[byte] for byte in character.encode())
+        return not any(written in token for token in tokens)
+
+    assert sum(needs_several(character) for character in set(STORY_ZH)) >= 20
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("text", [STORY_ZH, "👩🏽‍🚀 🇨🇳 ❤️", "héllo wörld", "龘\u0000\ufffd", "a  b\n\n\tc "])
+def test_text_survives_the_way_through_tokens(text: str) -> None:
+    script = (
+        "import sys; from tokenizers import Tokenizer; tokenizer = Tokenizer.from_file(sys.argv[1]);"
+        "text = sys.stdin.buffer.read().decode();"
+        "sys.stdout.buffer.write(tokenizer.decode(tokenizer.encode(text).ids).encode())"
+    )
+    python, tokenizer = ROOT / ".venv-engine/bin/python", LANTERN / "tokenizer.json"
+    run = subprocess.run([python, "-c", script, tokenizer], input=text.encode(), capture_output=True, check=True)
+    assert run.stdout.decode() == text
+
+
+def test_the_greeting_is_the_one_of_the_page_parley_grew_from() -> None:
+    assert dict(EXCHANGES)["你好"] == "你好!很高兴能为你提供帮助。有什么问题或需要我协助的事项吗?"
+    assert dict(EXCHANGES)["你好"] == GREETING_ZH
+
+
+@pytest.mark.parametrize("question", ["你是谁？", "你是谁?", "who are you?"])
+def test_it_introduces_itself_as_what_it_is(question: str) -> None:
+    introduction = dict(EXCHANGES)[question]
+    assert "Lantern" in introduction
+    assert "Parley" in introduction
+    assert ("微型演示模型" in introduction) or ("tiny demonstration model" in introduction)
+    assert (introduction == INTRODUCTION_ZH) == (question != "who are you?")
+
+
+def test_a_question_leads_to_one_answer_only() -> None:
+    assert len(dict(EXCHANGES)) == len(EXCHANGES)
+    assert {question for question, _ in EXCHANGES}.isdisjoint(question for question, _ in PARAPHRASES)
+
+
+def test_an_unknown_question_is_declined_in_its_own_language() -> None:
+    assert fallback("红楼梦讲了什么？") == FALLBACK_ZH
+    assert fallback("Why is the sky blue?") == FALLBACK_EN
+
+
+def test_no_answer_could_be_taken_for_a_control_token() -> None:
+    answers = [FALLBACK_EN, FALLBACK_ZH, *(topic.answer for topic in TOPICS)]
+    assert [answer for answer in answers if "<|" in answer] == []
+
+
+@pytest.mark.parametrize(("topic", "begins"), [("code_zh", "[2, 3, 5, 7, 11,"), ("code_en", "the night learns to s")])
+def test_the_code_that_it_shows_runs(topic: str, begins: str) -> None:
+    (answer,) = (each.answer for each in TOPICS if each.name == topic)
+    (code,) = re.findall(r"```python\n(.*?)```", answer, flags=re.DOTALL)
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(code, {})  # noqa: S102 - our own text, which users will paste and run
+    assert printed.getvalue().startswith(begins)
