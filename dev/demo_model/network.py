@@ -36,7 +36,7 @@ def new_network(vocabulary_size: int) -> Any:
 
 
 def _optimizers(network: Any) -> list[Any]:
-    """Muon for the matrices: it needed a third of AdamW's steps."""
+    """Muon for the matrices; embedding and norms are not what it is made for."""
     embedding = network.model.embed_tokens.weight
     matrices = [p for p in network.parameters() if p.dim() >= 2 and p is not embedding]
     rest = [embedding, *(p for p in network.parameters() if p.dim() < 2)]
