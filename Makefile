@@ -22,7 +22,7 @@ check:          ## the one definition of green: format, lint, types, layers, tes
 test: setup check  ## install what is missing, then everything that needs no Docker
 
 test-compose:   ## the stack in containers; needs a Docker engine
-	@$(PYTHON) -m dev.setup demo
+	@$(PYTHON) -m dev.setup compose
 	$(BIN)/pytest -m compose tests/compose
 
 fmt:            ## write everything in the one format

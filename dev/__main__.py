@@ -1,5 +1,9 @@
-"""`python -m dev`: the demo. What it needs is installed by `dev.setup` before."""
+"""`python -m dev [FOLDER]`: the demo, with FOLDER for what it keeps. `dev.setup` has installed what it needs."""
+
+import sys
+from pathlib import Path
 
 from dev.demo import main
+from dev.stack import ROOT
 
-main()
+main(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / ".run")

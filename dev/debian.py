@@ -17,13 +17,13 @@ class Missing(Exception):
     """Packages that can not be installed from here; the message says which command does it."""
 
 
-def missing(*, browser: bool, vllm: bool) -> list[str]:
+def missing(*, servers: bool, browser: bool, vllm: bool) -> list[str]:
     """The packages to install."""
-    wanted = {"nginx": _has("nginx"), "redis-server": _has("redis-server"), "python3-venv": _has_venv()}
-    wanted["npm"] = _has("npm")
+    wanted = {"python3-venv": _has_venv()}
+    if servers:
+        wanted |= {"nginx": _has("nginx"), "redis-server": _has("redis-server")}
     if browser:
-        wanted["chromium"] = _has("chromium")
-        wanted["fonts-wqy-zenhei"] = Path("/usr/share/fonts/truetype/wqy").exists()
+        wanted |= {"chromium": _has("chromium"), "fonts-wqy-zenhei": Path("/usr/share/fonts/truetype/wqy").exists()}
     if vllm:
         wanted["libnuma1"] = _has_library("libnuma.so.1")
     return [package for package, there in wanted.items() if not there]

@@ -50,6 +50,17 @@ def scripted(port: int) -> Command:
     )
 
 
+def is_there(base_url: str) -> bool:
+    """Whether anything speaks HTTP there, whatever it says."""
+    try:
+        urlopen(f"{base_url.rstrip('/')}/models", timeout=5).close()  # noqa: S310 - the user's own engine
+    except HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def is_vllm(base_url: str) -> bool:
     """vLLM, or what speaks like it, counts tokens at /tokenize; other servers do not know the path."""
     root = base_url.rstrip("/").removesuffix("/v1")

@@ -1,4 +1,4 @@
-"""Installs what is missing, and only that: `python3 -m dev.setup demo|test`. Needs nothing but Python's own library.
+"""Installs what is missing, and only that: `python3 -m dev.setup demo|test|compose`, with Python's own library alone.
 
 What is there already is left alone; each step leaves a stamp of what it was made from, so that the next run skips it.
 """
@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dev.debian import Missing, install, missing
+from dev.demo import DemoFailed, plan
 
 ROOT = Path(__file__).resolve().parent.parent
 STAMPS = ROOT / ".run" / "stamps"
 LOGS = ROOT / ".run" / "log"
 UV = ROOT / ".venv/bin/uv"
 _GIB = 2**30
+_NODE = 20  # the oldest that Vite 8 runs on
 
 
 class SetupFailed(Exception):
@@ -49,62 +51,77 @@ class Step:
         self._stamp.write_text(_digest(self.made_from))
 
 
-def steps(purpose: str, engine: str) -> list[Step]:
-    frontend = ROOT / "frontend"
-    python = Step(
-        "Python packages",
-        _python_packages,
-        (ROOT / "requirements-dev.txt", ROOT / "requirements-uv.txt", *ROOT.glob("*/pyproject.toml")),
-        ROOT / ".venv/bin/gateway",
-    )
-    modules = Step(
-        "npm packages",
-        lambda: _run(["npm", "ci"], frontend),
-        (frontend / "package-lock.json",),
-        frontend / "node_modules",
-    )
-    page = Step(
-        "the page", lambda: _run(["npm", "run", "build"], frontend), tuple(_sources(frontend)), frontend / "dist"
-    )
-    vllm = Step(
-        "vLLM for the CPU",
-        _vllm,
-        (ROOT / "dev/requirements-engine.txt",),
-        ROOT / ".venv-engine/bin/python",
-    )
-    wants_vllm = purpose == "test" or engine == "vllm"
-    return [python, modules, page, *([vllm] if wants_vllm else [])]
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a purpose needs beyond the Python packages."""
+
+    page: bool = False
+    vllm: bool = False
+    browser: bool = False
+
+
+def needs(purpose: str, engine: str) -> Needs:
+    """Raises SetupFailed for an unknown purpose."""
+    match purpose:
+        case "demo":
+            return Needs(page=True, vllm=engine == "vllm")
+        case "test":
+            return Needs(page=True, vllm=True, browser=True)
+        case "compose":
+            return Needs()
+        case _:
+            raise SetupFailed(f"{purpose!r}: expected demo, test or compose")
+
+
+def steps(wanted: Needs) -> list[Step]:
+    page = ROOT / "frontend"
+    built = [
+        Step("npm packages", lambda: _run(["npm", "ci"], page), (page / "package-lock.json",), page / "node_modules"),
+        Step("the page", lambda: _run(["npm", "run", "build"], page), tuple(_sources(page)), page / "dist"),
+    ]
+    lock = ROOT / "dev/requirements-engine.txt"
+    vllm = Step("vLLM for the CPU", _vllm, (lock,), ROOT / ".venv-engine/bin/python")
+    return [
+        Step(
+            "Python packages",
+            _python_packages,
+            (ROOT / "requirements-dev.txt", ROOT / "requirements-uv.txt", *ROOT.glob("*/pyproject.toml")),
+            ROOT / ".venv/bin/gateway",
+        ),
+        *(built if wanted.page else []),
+        *([vllm] if wanted.vllm else []),
+    ]
 
 
 def main() -> None:
-    purpose = sys.argv[1] if len(sys.argv) > 1 else "demo"
-    engine = os.environ.get("ENGINE") or "vllm"
     try:
         _check_python()
-        _check_disk(purpose, engine)
-        _system_packages(purpose, engine)
-        for step in steps(purpose, engine):
+        purpose = sys.argv[1] if len(sys.argv) > 1 else "demo"
+        wanted = needs(purpose, os.environ.get("ENGINE") or "vllm")
+        if purpose == "demo":
+            plan(ROOT / ".run", os.environ)  # a port that is taken is better told before installing than after
+        _check_disk(wanted)
+        if wanted.page:
+            _check_node()
+        packages = missing(servers=wanted.page, browser=wanted.browser, vllm=wanted.vllm)
+        if packages:
+            _timed(f"Debian packages {' '.join(packages)}", lambda: install(packages, LOGS / "setup.log"))
+        for step in steps(wanted):
             if not step.done:
                 _timed(step.title, step.run)
                 step.stamp()
-    except (SetupFailed, Missing) as exc:
+    except (SetupFailed, Missing, DemoFailed) as exc:
         sys.exit(f"parley: {exc}")
     except KeyboardInterrupt:
         sys.exit("\nparley: interrupted; run the same command again to go on")
 
 
-def _system_packages(purpose: str, engine: str) -> None:
-    packages = missing(browser=purpose == "test", vllm=purpose == "test" or engine == "vllm")
-    if packages:
-        _timed(f"Debian packages {' '.join(packages)}", lambda: install(packages, LOGS / "setup.log"))
-
-
 def _python_packages() -> None:
-    _run([sys.executable, "-m", "venv", "--clear", ".venv"])
+    _run([sys.executable, "-m", "venv", ".venv"])
     _run([".venv/bin/python", "-m", "pip", "install", "-q", "--require-hashes", "-r", "requirements-uv.txt"])
-    uv_pip = [str(UV), "pip", "install", "-q", "--python", ".venv"]
-    _run([*uv_pip, "--require-hashes", "-r", "requirements-dev.txt"])
-    _run([*uv_pip, "--no-build-isolation", "--no-deps", "-e", "gateway", "-e", "auth-service"])
+    _run([str(UV), "pip", "sync", "-q", "--python", ".venv", "--require-hashes", "requirements-dev.txt"])
+    services = ["-e", "gateway", "-e", "auth-service"]
+    _run([str(UV), "pip", "install", "-q", "--python", ".venv", "--no-build-isolation", "--no-deps", *services])
 
 
 def _vllm() -> None:
@@ -119,12 +136,22 @@ def _vllm() -> None:
 
 
 def _check_python() -> None:
-    if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this has not installed anything yet
-        raise SetupFailed(f"Python 3.11 or newer is needed, and this is {sys.version.split()[0]}")
+    """vLLM's build for the CPU, with the torch it is locked to, exists for these."""
+    if not (3, 11) <= sys.version_info < (3, 14):
+        raise SetupFailed(f"Python 3.11, 3.12 or 3.13 is needed, and this is {sys.version.split()[0]}")
 
 
-def _check_disk(purpose: str, engine: str) -> None:
-    needed = 1 if (ROOT / ".venv-engine").exists() or (purpose == "demo" and engine != "vllm") else 5
+def _check_node() -> None:
+    try:
+        version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        version = "missing"
+    if shutil.which("npm") is None or not version.startswith("v") or int(version[1:].split(".")[0]) < _NODE:
+        raise SetupFailed(f"Node {_NODE} or newer with npm is needed to build the page, and node is {version}")
+
+
+def _check_disk(wanted: Needs) -> None:
+    needed = 5 if wanted.vllm and not (ROOT / ".venv-engine").exists() else 1
     free = shutil.disk_usage(ROOT).free / _GIB
     if free < needed:
         raise SetupFailed(f"{needed} GiB of disk are needed in {ROOT}, and {free:.1f} are free")

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 
 from dev import engines, nginx
 from dev.ports import free_port
-from dev.process import Command, Process, all_ready
+from dev.process import Command, Process, StartFailed, all_ready
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -85,29 +85,31 @@ class Stack:
     def redis_url(self) -> str:
         return f"redis://127.0.0.1:{self._redis_port}"
 
-    def add_user(self, name: str, password: str, *, admin: bool = False) -> bool:
-        """False when there is one of that name already."""
-        done = self._auth_command(["user", "add", name, *(["--admin"] if admin else [])], password)
-        if done.returncode and "exists" not in done.stderr:
-            raise RuntimeError(done.stderr)
-        return done.returncode == 0
+    def users(self) -> list[str]:
+        """Their names."""
+        return [line.split("\t")[0] for line in self._auth_command("user", "list").splitlines()]
+
+    def add_user(self, name: str, password: str, *, admin: bool = False) -> None:
+        more = ["--admin"] if admin else []
+        self._auth_command("user", "add", name, "--password-stdin", *more, typed=f"{password}\n")
 
     def add_key(self, name: str) -> str:
-        done = self._auth_command(["key", "add", name])
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        return done.stdout.strip()
+        return self._auth_command("key", "add", name).strip()
 
-    def _auth_command(self, arguments: list[str], password: str = "") -> subprocess.CompletedProcess[str]:
+    def _auth_command(self, *arguments: str, typed: str = "") -> str:
+        """What the auth-service's command line prints. Raises StartFailed with its own sentence."""
         command = self.processes["auth-service"].command
-        return subprocess.run(
+        done = subprocess.run(
             [command.arguments[0], *arguments],
             env=dict(command.environment),
-            input=f"{password}\n",
+            input=typed,
             capture_output=True,
             text=True,
             check=False,
         )
+        if done.returncode:
+            raise StartFailed(done.stderr.strip())
+        return done.stdout
 
     def _process(self, command: Command) -> Process:
         return Process(command, self.plan.directory / "log" / f"{command.name}.log", ROOT)
