@@ -2,6 +2,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 
+import anyio
 import pytest
 
 from gateway.conversation import Count, Prompt
@@ -192,6 +193,27 @@ async def test_an_answer_is_committed_although_redis_was_away_for_a_moment() -> 
     history.failures = 1
     assert (await events(running))[-1]["type"] == "response.completed"
     assert history.items[-1].text == "kept"
+
+
+async def test_a_client_that_hangs_up_while_asking_finds_the_answer_later() -> None:
+    class Slow(FakeConversations):
+        reached, go_on = asyncio.Event(), asyncio.Event()
+
+        async def append(self, user_id: str, conversation_id: str, items: Sequence[Message]) -> None:
+            self.reached.set()
+            await self.go_on.wait()
+            await super().append(user_id, conversation_id, items)
+
+    history = Slow()
+    turns = Turns(FakeEngine("the answer"), history, DEFAULTS)
+
+    async with anyio.create_task_group() as client:
+        client.start_soon(turns.start, "user_1", ask("hello"))
+        await history.reached.wait()
+        client.cancel_scope.cancel()
+        history.go_on.set()
+    await turns.drain(5)
+    assert [item.text for item in history.items] == ["hello", "the answer"]
 
 
 async def test_what_was_not_accepted_starts_nothing() -> None:

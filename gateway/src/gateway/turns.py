@@ -81,6 +81,11 @@ class Turns:
         model = await self._engine.model()
         if create.model not in (None, "", model):
             raise ModelNotFound(create.model or "", model)
+        # Whoever hangs up in the middle of this has asked all the same, and finds the answer later.
+        with anyio.CancelScope(shield=True):
+            return await self._accept(user_id, create, model)
+
+    async def _accept(self, user_id: str, create: ResponseCreate, model: str) -> RunningTurn:
         before, position = await self._reserve(user_id, create)
         asked = [
             Message(new_message_id(position + offset), message.role, "completed", _content(message))
