@@ -20,8 +20,9 @@ _ARGUMENTS = [
 NewPage = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not for the whole run: Playwright's event loop would be in the way of every asynchronous test after it."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("Debian's Chromium is not installed: make setup")

@@ -83,7 +83,8 @@ class Turns:
             raise ModelNotFound(create.model or "", model)
         # Whoever hangs up in the middle of this has asked all the same, and finds the answer later.
         with anyio.CancelScope(shield=True):
-            return await self._accept(user_id, create, model)
+            running = await self._accept(user_id, create, model)
+        return running  # noqa: RET504 - mypy: a scope may swallow what leaves it
 
     async def _accept(self, user_id: str, create: ResponseCreate, model: str) -> RunningTurn:
         before, position = await self._reserve(user_id, create)
