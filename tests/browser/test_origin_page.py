@@ -1,6 +1,7 @@
 """The page of the demo that Parley grew from, unmodified, in a real browser, against real vLLM.
 
-The page is not part of the project; it asks for ws://localhost:7777, so the stack must be on that port.
+The page is not part of the project: `PARLEY_ORIGIN_PAGE` names it. It asks for ws://localhost:7777, so the stack must
+be on that port.
 """
 
 import os
@@ -11,21 +12,21 @@ import pytest
 from playwright.sync_api import Page
 
 from dev.ports import is_free
-from dev.stack import ROOT, Plan, Stack
+from dev.stack import Plan, Stack
 from tests.browser.conftest import NewPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.vllm]
 
-ORIGIN = Path(os.environ.get("PARLEY_ORIGIN_PAGE", ROOT.parent / "shared/origin/page.html"))
+NAMED = os.environ.get("PARLEY_ORIGIN_PAGE")
 GREETING = "你好!很高兴能为你提供帮助。有什么问题或需要我协助的事项吗?"
 
 
 @pytest.fixture(scope="module")
 def stack(vllm_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    if not ORIGIN.exists():
-        pytest.skip("the origin's page is not here; name it with PARLEY_ORIGIN_PAGE")
-    if not is_free(7777):
-        pytest.skip("port 7777, which the page asks for, is taken")
+    if NAMED is None:
+        pytest.skip("PARLEY_ORIGIN_PAGE names no page")
+    assert Path(NAMED).exists()
+    assert is_free(7777), "the page asks for port 7777, which is taken"
     with Stack(Plan(tmp_path_factory.mktemp("origin"), engine=f"{vllm_url}/v1", gateways=2, port=7777)) as stack:
         stack.add_user("12345", "x" * 26)
         stack.add_user("alice", "correct horse battery")
@@ -34,7 +35,7 @@ def stack(vllm_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 def connected(new_page: NewPage, **fields: str) -> Page:
     page = new_page()
-    page.goto(ORIGIN.as_uri())
+    page.goto(Path(str(NAMED)).resolve().as_uri())
     for field, value in fields.items():
         page.fill(f"#{field}", value)
     page.click("text=Connect")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.conversation import Count, Exchange, Prompt, Window, exchanges, fit, neutralised
+from gateway.conversation import Count, Exchange, Prompt, Window, alternating, exchanges, fit, neutralised
 from gateway.errors import ContextLengthExceeded
 
 SYSTEM = Prompt("system", "s" * 10)
@@ -88,7 +88,12 @@ async def test_the_window_is_the_longest_that_leaves_room(sizes: list[int], limi
 def test_a_turn_is_a_question_with_its_answer() -> None:
     one, two = exchange(1, 1), exchange(2, 2)
     unanswered = Prompt("user", "again")
-    assert exchanges([*one, unanswered, *two]) == [one, (unanswered, *two)]
+    assert exchanges([*one, unanswered, *two]) == [one, (unanswered,), two]
+
+
+def test_what_is_sent_alternates_although_a_question_was_never_answered() -> None:
+    asked = [Prompt("user", "one"), Prompt("user", "two"), Prompt("assistant", "2"), Prompt("user", "three")]
+    assert alternating(asked) == (Prompt("user", "one\n\ntwo"), Prompt("assistant", "2"), Prompt("user", "three"))
 
 
 @pytest.mark.parametrize(

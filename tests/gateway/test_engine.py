@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -124,6 +125,19 @@ async def test_a_failure_is_named(engine: Engine, directive: str, error: type[Ex
         await answer(engine, Prompt("user", f"[[{directive}]] hello"))
 
 
+@pytest.mark.parametrize("body", ["<html>", "[]", '{"data":["m"]}', "{"])
+async def test_a_server_that_is_no_model_server_is_told_as_such(body: str) -> None:
+    async def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, text=body)
+
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    client = openai.AsyncOpenAI(base_url="http://engine/v1", api_key="EMPTY", max_retries=0, http_client=http)
+    engine = Engine(client, dialect="vllm", server_key=b"k" * 32)
+    with pytest.raises(EngineFailed):
+        await engine.model()
+    await engine.close()
+
+
 async def test_a_prompt_too_long_is_told_as_such(engine: Engine) -> None:
     with pytest.raises(ContextLengthExceeded):
         await answer(engine, Prompt("user", "word " * 5000))
@@ -140,6 +154,10 @@ async def test_an_engine_that_is_not_there_is_named() -> None:
 async def test_another_server_gets_only_what_openai_knows(scripted_url: str) -> None:
     other = connected(scripted_url, "openai")
     assert await other.count((SYSTEM,)) is None
-    await answer(other, Prompt("user", "hi"))
-    assert not {"repetition_penalty", "return_token_ids", "cache_salt"} & set(last_request(scripted_url)["body"])
+    unlimited = replace(SAMPLING, max_output_tokens=None)
+    stream = other.stream((SYSTEM, Prompt("user", "hi")), unlimited, user_id="u", request_id="r-1")
+    async with aclosing(stream):
+        assert [event async for event in stream]
+    sent = set(last_request(scripted_url)["body"])
+    assert not {"repetition_penalty", "return_token_ids", "cache_salt", "max_tokens"} & sent
     await other.close()

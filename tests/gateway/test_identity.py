@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
@@ -54,6 +55,36 @@ async def test_one_users_secret_is_not_taken_for_anothers() -> None:
 async def test_an_inactive_credential_or_one_without_chat_is_refused(body: dict[str, object]) -> None:
     with pytest.raises(Unauthenticated):
         await identity(AuthService(body)).user(Credential("x"))
+
+
+async def test_many_who_ask_at_once_are_one_question() -> None:
+    auth = AuthService(ACTIVE)
+    asking = identity(auth)
+    users = await asyncio.gather(*(asking.user(Credential("pk_1")) for _ in range(50)))
+    assert users == [User("user_1", "alice")] * 50
+    assert len(auth.asked) == 1
+
+
+async def test_one_who_stops_waiting_takes_the_answer_from_nobody() -> None:
+    asking = identity(AuthService(ACTIVE))
+    first = asyncio.create_task(asking.user(Credential("pk_1")))
+    second = asyncio.create_task(asking.user(Credential("pk_1")))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == User("user_1", "alice")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx2.Response(200, text="<html>"),
+        httpx2.Response(200, json={"active": "yes"}),
+        httpx2.Response(200, json={"active": True, "scope": "chat"}),
+    ],
+)
+async def test_an_answer_that_makes_no_sense_lets_nobody_in(answer: httpx2.Response) -> None:
+    with pytest.raises(Unavailable):
+        await identity(lambda _: answer).user(Credential("x"))
 
 
 async def test_a_refusal_is_not_kept() -> None:

@@ -49,6 +49,23 @@ def test_a_short_secret_is_refused_and_not_shown(environment: pytest.MonkeyPatch
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GATEWAY_REDIS_URL", "redis:6379"),
+        ("GATEWAY_ENGINE_URL", "http://[/v1"),
+        ("GATEWAY_ENGINE_URL", "http://host:abc/v1"),
+        ("GATEWAY_ENGINE_URL", "http://me:hunter2@vllm:8000/v1"),
+        ("GATEWAY_AUTH_URL", "auth-service"),
+    ],
+)
+def test_a_url_that_can_not_be_used_stops_the_start(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(ValidationError, match=name.removeprefix("GATEWAY_").lower()) as caught:
+        Settings.from_environment()
+    assert "hunter2" not in str(caught.value)
+
+
 def test_secrets_may_be_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environment.delenv("GATEWAY_SERVER_KEY")
     environment.setenv("GATEWAY_SECRETS_DIR", str(tmp_path))

@@ -135,6 +135,29 @@ async def test_a_conversation_that_no_longer_fits_is_trimmed_or_refused_as_the_r
     assert refused["truncation"] == "disabled"
 
 
+async def test_a_message_too_long_fails_once_and_leaves_the_conversation_usable() -> None:
+    engine, history = FakeEngine("fine"), FakeConversations()
+    turns = Turns(engine, history, DEFAULTS)
+    failed = (await events(await turns.start("user_1", ask("x" * 3000, truncation="auto"))))[-1]
+    assert failed["type"] == "response.failed"
+    for _ in range(2):
+        assert (await events(await turns.start("user_1", ask("short", truncation="auto"))))[-1]["type"] == (
+            "response.completed"
+        )
+    assert [prompt.text for prompt in engine.prompts] == ["be kind", "short", "fine", "short"]
+
+
+async def test_a_turn_ends_although_its_answer_can_not_be_kept() -> None:
+    class Broken(FakeConversations):
+        async def append(self, user_id: str, conversation_id: str, items: Sequence[Message]) -> None:
+            if items[0].role == "assistant":
+                raise ZeroDivisionError
+            await super().append(user_id, conversation_id, items)
+
+    ended = (await events(await Turns(FakeEngine(), Broken(), DEFAULTS).start("user_1", ask("go"))))[-1]
+    assert ended["type"] == "response.failed"
+
+
 async def test_stopping_closes_the_engines_stream_and_keeps_the_text() -> None:
     engine, history = FakeEngine("half an answer"), FakeConversations()
     engine.hold = asyncio.Event()

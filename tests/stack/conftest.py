@@ -52,6 +52,12 @@ class House:
         found = [item.to_dict() for item in page.data]
         return [(str(one["role"]), one["content"][0]["text"], str(one["status"])) for one in found]  # type: ignore[index]
 
+    async def newest_items(self, key: str) -> list[tuple[str, str, str]]:
+        """Of the conversation that something happened in last."""
+        async with self.client(key) as client:
+            page = await client.get("/conversations", cast_to=httpx2.Response)
+        return await self.items(key, page.json()["data"][0]["id"])
+
     def prompts(self) -> list[list[dict[str, str]]]:
         """The messages of every chat the engine was asked for, oldest first."""
         asked = httpx2.get(f"{self._engine}/requests").json()["data"]
@@ -83,6 +89,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def furnish(stack: Stack) -> House:
     stack.add_user("alice", PASSWORD)
     stack.add_user("bob", PASSWORD)
+    stack.add_user("carol", PASSWORD)
     stack.add_user("12345", ORIGIN_SECRET)
     return House(stack, stack.add_key("alice"), stack.add_key("bob"))
 

@@ -35,7 +35,13 @@ async def test_a_session_cookie_counts_only_with_a_page_of_our_own(house: House)
     cookie = house.log_in("alice", PASSWORD)
     own = f"http://127.0.0.1:{house.stack.port}"
     assert await handshake(house, {"Cookie": cookie, "Origin": own}) == 101
-    for origin in ("http://evil.example", "null", own + ".evil.example", own.replace("127.0.0.1", "127.0.0.2")):
+    for origin in (
+        "http://evil.example",
+        "null",
+        "http://[::1",
+        own + ".evil.example",
+        own.replace("127.0.0.1", "127.0.0.2"),
+    ):
         assert await handshake(house, {"Cookie": cookie, "Origin": origin}) == 403
     assert await handshake(house, {"Cookie": cookie}) == 403
 
@@ -50,6 +56,7 @@ async def test_a_plain_get_on_a_socket_is_told_what_is_expected(house: House, pa
     async with httpx2.AsyncClient() as client:
         answer = await client.get(f"{house.stack.url}{path}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (426, "upgrade_required")
+    assert answer.headers["Upgrade"] == "websocket"
 
 
 async def test_one_socket_answers_one_at_a_time_and_in_order(house: House) -> None:

@@ -1,14 +1,25 @@
 """What happens to a running answer when its gateway is asked to go."""
 
 import json
+import os
 from collections.abc import Iterator
 
 import pytest
+from anyio.to_thread import run_sync
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from dev.stack import Plan, Stack
 from tests.stack.conftest import House, furnish
+
+
+def group_exists(number: int) -> bool:
+    """With any process: an orphaned worker too."""
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 async def rest_of(socket: ClientConnection) -> str:
@@ -56,12 +67,26 @@ async def test_a_short_answer_is_finished_before_the_gateway_goes(own_house: Hou
     assert (await house.items(house.alice, mine))[1] == ("assistant", "to the end", "completed")
 
 
+async def test_all_gateways_save_what_they_run_when_everything_stops(own_house: House) -> None:
+    house = own_house
+    async with house.socket(house.alice, gateway=1) as one, house.socket(house.alice, gateway=2) as two:
+        for socket in (one, two):
+            await socket.send(json.dumps({"type": "response.create", "input": "[[tokens=3000 pace=0.02]]"}))
+            while json.loads(await socket.recv())["type"] != "response.output_text.delta":
+                pass
+        await run_sync(house.stack.stop)
+        for socket in (one, two):
+            await rest_of(socket)
+            assert socket.close_code == 1012
+    assert {name: process.exit_code for name, process in house.stack.processes.items() if process.exit_code} == {}
+
+
 def test_everything_stops_cleanly_and_leaves_no_process(tmp_path_factory: pytest.TempPathFactory) -> None:
     stack = Stack(Plan(tmp_path_factory.mktemp("clean")))
     stack.start()
-    pids = [one.pid for one in stack.processes.values()]
+    groups = {one.name: one.pid for one in stack.processes.values()}
     stack.stop()
-    assert [one.name for one in stack.processes.values() if one.running] == []
-    assert len(pids) == 6
+    assert len(groups) == 6
+    assert [name for name, group in groups.items() if group_exists(group)] == []
     for name, process in stack.processes.items():
         assert process.exit_code == 0, f"{name}: {process.last_lines()}"

@@ -1,5 +1,8 @@
 """The stock OpenAI Python SDK, as its users write it, through nginx."""
 
+import asyncio
+
+import httpx2
 import pytest
 from openai import APIStatusError, AsyncOpenAI, OpenAI
 
@@ -53,6 +56,24 @@ async def test_a_wrong_model_is_an_error_event_and_the_socket_stays(house: House
         assert refused.type == "error"
         await connection.response.create(model="parley-demo", input="hello")
         assert (await connection.recv()).type == "response.created"
+
+
+async def test_a_conversation_may_begin_with_items(house: House) -> None:
+    items = [{"type": "message", "role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
+    async with house.client(house.alice) as client:
+        made = await client.conversations.create(items=items)  # type: ignore[arg-type]
+    found = await house.items(house.alice, made.id)
+    assert [(role, text) for role, text, _ in found] == [("user", "hi"), ("assistant", "hello")]
+
+
+async def test_hundreds_of_requests_at_once_are_all_answered(house: House) -> None:
+    headers = {"Authorization": f"Bearer {house.alice}"}
+    port = house.stack.gateway(1).command.port  # past nginx, which limits an address
+    limits = httpx2.Limits(max_connections=400)
+    async with httpx2.AsyncClient(headers=headers, limits=limits, timeout=30) as client:
+        url = f"http://127.0.0.1:{port}/v1/conversations"
+        answers = await asyncio.gather(*(client.get(url) for _ in range(400)))
+    assert {answer.status_code for answer in answers} == {200}
 
 
 async def test_a_foreign_conversation_is_not_found(house: House) -> None:

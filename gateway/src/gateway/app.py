@@ -1,30 +1,32 @@
 """The composition root: the only module that knows every other."""
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-import anyio
 import httpx2
 import openai
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from openai import DefaultAioHttpClient
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.maint_notifications import MaintNotificationsConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute
 
 from gateway.engine import Engine
-from gateway.errors import InternalError, InvalidRequest, ParleyError
+from gateway.errors import InternalError, InvalidRequest, NotFound, ParleyError
 from gateway.generation import Sampling
 from gateway.history import History
 from gateway.identity import Identity
 from gateway.presence import Presence
 from gateway.routes import conversations, health
 from gateway.routes.plain_text import plain_text
+from gateway.routes.refusal import refusal
 from gateway.routes.responses_socket import responses_socket, upgrade_required
 from gateway.routes.state import State
 from gateway.settings import Settings
@@ -42,10 +44,10 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.plain_text_protocol:
         app.add_api_route("/ws", upgrade_required, methods=["GET"])
         app.router.routes.append(WebSocketRoute("/ws", plain_text))
-    app.add_exception_handler(ParleyError, _refusal)
-    app.add_exception_handler(HTTPException, _refusal)
-    app.add_exception_handler(RequestValidationError, _refusal)
-    app.add_exception_handler(Exception, _refusal)
+    app.add_exception_handler(ParleyError, _refused)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _refused)
+    app.add_exception_handler(Exception, _refused)
     return app
 
 
@@ -69,7 +71,7 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
             stack.push_async_callback(turns.drain, settings.drain_seconds)
             presence = Presence(redis, announce=settings.announce_leavers)
             await stack.enter_async_context(_listening(presence))
-            logger.info("started", extra={"engine": settings.engine_url, "dialect": settings.engine_dialect})
+            logger.info("started", extra={"dialect": settings.engine_dialect})
             yield State(
                 identity=Identity(identity_client),
                 history=history,
@@ -82,16 +84,24 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
 
 
 def _redis(settings: Settings) -> Redis:
-    """No retry of its own: a command that timed out may have been done, and doing it twice doubles a message."""
-    return Redis.from_url(
+    """No retry of its own: a command that timed out may have been done, and doing it twice doubles a message.
+
+    The pool waits for a free connection; the client's own would refuse the 101st command. Maintenance notifications
+    (a feature of Redis' cloud) keep it from noticing connections that a restart has closed.
+    """
+    pool = BlockingConnectionPool.from_url(
         settings.redis_url,
         username=settings.redis_user,
         password=settings.redis_password.get_secret_value() or None,
+        max_connections=64,
+        timeout=2,
         socket_timeout=2.0,
         socket_connect_timeout=2.0,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=10,
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
+    return Redis.from_pool(pool)
 
 
 def _engine_client(settings: Settings) -> openai.AsyncOpenAI:
@@ -105,6 +115,8 @@ def _engine_client(settings: Settings) -> openai.AsyncOpenAI:
         # Without limits of its own this client caps the streams of a whole gateway at 100 or 1,000.
         http_client=DefaultAioHttpClient(
             timeout=timeout,
+            # Only a server that is somewhere else may be behind a proxy.
+            trust_env=settings.engine_dialect == "openai",
             limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
         ),
     )
@@ -113,7 +125,11 @@ def _engine_client(settings: Settings) -> openai.AsyncOpenAI:
 def _identity_client(settings: Settings) -> httpx2.AsyncClient:
     credential = settings.introspection_credential.get_secret_value()
     return httpx2.AsyncClient(
-        base_url=settings.auth_url, headers={"Authorization": f"Bearer {credential}"}, timeout=2.0
+        base_url=settings.auth_url,
+        headers={"Authorization": f"Bearer {credential}"},
+        timeout=httpx2.Timeout(2.0, pool=10.0),
+        # A proxy that the environment names would read every credential.
+        trust_env=False,
     )
 
 
@@ -124,37 +140,42 @@ def _defaults(settings: Settings) -> Defaults:
             temperature=settings.temperature,
             top_p=settings.top_p,
             repetition_penalty=settings.repetition_penalty,
-            max_output_tokens=settings.max_output_tokens,
+            max_output_tokens=_output_limit(settings),
         ),
     )
 
 
+def _output_limit(settings: Settings) -> int | None:
+    """A server whose context is not known refuses a limit that is larger: there it is sent only when it was set."""
+    if settings.engine_dialect == "vllm" or "max_output_tokens" in settings.model_fields_set:
+        return settings.max_output_tokens
+    return None
+
+
 @asynccontextmanager
 async def _listening(presence: Presence) -> AsyncIterator[None]:
-    tried = anyio.Event()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(presence.listen, tried.set)
+    """In a task that is owned, not in a task group: what fails there must not end the whole application."""
+    tried = asyncio.Event()
+    listening = asyncio.create_task(presence.listen(tried.set))
+    try:
         await tried.wait()
         yield
-        tasks.cancel_scope.cancel()
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
 
 
-async def _refusal(_: Request, exc: Exception) -> JSONResponse:
-    error = _as_parley_error(exc)
-    headers = {} if error.retry_after_seconds is None else {"Retry-After": str(error.retry_after_seconds)}
-    status = exc.status_code if isinstance(exc, HTTPException) else error.status
-    return JSONResponse({"error": error.body()}, status_code=status, headers=headers)
-
-
-def _as_parley_error(exc: Exception) -> ParleyError:
+async def _refused(_: Request, exc: Exception) -> JSONResponse:
     match exc:
         case ParleyError():
-            return exc
+            return refusal(exc)
+        case HTTPException(status_code=404):
+            return refusal(NotFound("path"))
         case HTTPException():
-            return InvalidRequest(str(exc.detail), code="not_found" if exc.status_code == 404 else "invalid_request")
+            return refusal(InvalidRequest(str(exc.detail)), status=exc.status_code, headers=exc.headers)
         case RequestValidationError():
             first = exc.errors()[0]
             field = ".".join(str(part) for part in first["loc"][1:])
-            return InvalidRequest(f"`{field}`: {first['msg']}", param=field, code="invalid_value")
+            return refusal(InvalidRequest(f"`{field}`: {first['msg']}", param=field, code="invalid_value"))
         case _:
-            return InternalError()
+            return refusal(InternalError())

@@ -50,13 +50,24 @@ def neutralised(text: str) -> str:
 
 
 def exchanges(prompts: Sequence[Prompt]) -> list[Exchange]:
-    """Splits at every user message that follows an answer."""
+    """Each begins with a user message; a question that was never answered is one by itself."""
     turns: list[list[Prompt]] = []
     for prompt in prompts:
-        if not turns or (prompt.role == "user" and turns[-1][-1].role == "assistant"):
+        if not turns or prompt.role == "user":
             turns.append([])
         turns[-1].append(prompt)
     return [tuple(turn) for turn in turns]
+
+
+def alternating(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
+    """Joins neighbours of one role: after a question that was never answered, many chat templates refuse another."""
+    joined: list[Prompt] = []
+    for prompt in prompts:
+        if joined and joined[-1].role == prompt.role:
+            joined[-1] = Prompt(prompt.role, f"{joined[-1].text}\n\n{prompt.text}")
+        else:
+            joined.append(prompt)
+    return tuple(joined)
 
 
 async def fit(
@@ -74,7 +85,7 @@ async def fit(
     """
 
     async def leaving_out(oldest: int) -> tuple[Window, Count | None]:
-        prompts = (system, *(prompt for turn in turns[oldest:] for prompt in turn))
+        prompts = alternating([system, *(prompt for turn in turns[oldest:] for prompt in turn)])
         counted = await count(prompts)
         return Window(prompts, counted.limit - counted.tokens if counted else None, oldest), counted
 

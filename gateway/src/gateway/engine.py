@@ -46,14 +46,23 @@ class _Chunk(msgspec.Struct):
     error: Any = None
 
 
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
 class _Counted(msgspec.Struct):
     count: int
     max_model_len: int
 
 
 # A body that breaks off while it is read surfaces as the transport's own error, not as the SDK's.
-_FAILURES = (openai.OpenAIError, httpx2.HTTPError)
+_FAILURES = (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, msgspec.DecodeError)
 
+_decode_models = msgspec.json.Decoder(_Models).decode
 _decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _decode_count = msgspec.json.Decoder(_Counted).decode
 
@@ -73,21 +82,23 @@ class Engine:
         self._vllm = dialect == "vllm"
         self._server_key = server_key
         self._model = model
+        self._detected = ""
 
     async def close(self) -> None:
         await self._client.close()
 
     async def model(self) -> str:
-        """The name the engine serves. Raises Unavailable."""
-        if not self._model:
-            try:
-                served = await self._client.models.list()
-            except _FAILURES as exc:
-                raise _translated(exc) from exc
-            if not served.data:
-                raise Unavailable("vllm")
-            self._model = served.data[0].id
-        return self._model
+        """The configured name, or else the first one the engine serves. Raises Unavailable or EngineFailed."""
+        if self._model or self._detected:
+            return self._model or self._detected
+        try:
+            served = _decode_models(await self._client.get("/models", cast_to=bytes)).data
+        except _FAILURES as exc:
+            raise self._translated(exc) from exc
+        if not served:
+            raise Unavailable("vllm")
+        self._detected = served[0].id
+        return self._detected
 
     async def count(self, prompts: tuple[Prompt, ...]) -> Count | None:
         """The engine's own count of the rendered prompt, in tokens; None where the engine has no way to tell."""
@@ -96,10 +107,9 @@ class Engine:
         root = str(self._client.base_url).removesuffix("/").removesuffix("/v1")
         body = {"model": await self.model(), "messages": _messages(prompts)}
         try:
-            answer = await self._client.post(f"{root}/tokenize", cast_to=bytes, body=body)
+            counted = _decode_count(await self._client.post(f"{root}/tokenize", cast_to=bytes, body=body))
         except _FAILURES as exc:
-            raise _translated(exc) from exc
-        counted = _decode_count(answer)
+            raise self._translated(exc) from exc
         return Count(counted.count, counted.max_model_len)
 
     async def stream(
@@ -115,7 +125,7 @@ class Engine:
                 messages=_messages(prompts),
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
-                max_tokens=sampling.max_output_tokens,
+                max_tokens=openai.omit if sampling.max_output_tokens is None else sampling.max_output_tokens,
                 stream=True,
                 stream_options={"include_usage": True},
                 extra_headers={"X-Request-Id": request_id},
@@ -127,7 +137,7 @@ class Engine:
                     for event in _events(data):
                         yield event
         except _FAILURES as exc:
-            raise _translated(exc) from exc
+            raise self._translated(exc) from exc
         raise Unavailable("vllm")  # the stream ended before its [DONE]
 
     def _extra(self, sampling: Sampling, user_id: str) -> dict[str, Any]:
@@ -139,6 +149,20 @@ class Engine:
             # A prefix cache shared between users tells one what another has sent, by timing.
             "cache_salt": hmac.new(self._server_key, user_id.encode(), hashlib.sha256).hexdigest(),
         }
+
+    def _translated(self, exc: Exception) -> ParleyError:
+        if isinstance(exc, msgspec.DecodeError):
+            return EngineFailed("the model server's answer is not what an OpenAI-compatible server says")
+        if not isinstance(exc, openai.APIStatusError):
+            return Unavailable("vllm")
+        if exc.status_code == 404:
+            self._detected = ""  # it may have come back with another model
+            return EngineFailed(f"the model server does not know {exc.request.url.path}, or not the model asked for")
+        if exc.status_code in (429, 502, 503, 504):
+            return Unavailable("vllm")
+        if exc.status_code == 400 and "context length" in exc.message:
+            return ContextLengthExceeded()
+        return EngineFailed(f"the model server answered {exc.status_code}")
 
 
 def _messages(prompts: Sequence[Prompt]) -> Any:
@@ -186,15 +210,3 @@ def _usage(used: _Usage) -> Usage:
     completion = used.completion_tokens or 0
     cached = used.prompt_tokens_details.cached_tokens if used.prompt_tokens_details else None
     return Usage(used.prompt_tokens, completion, used.prompt_tokens + completion, InputTokensDetails(cached or 0))
-
-
-def _translated(exc: Exception) -> ParleyError:
-    if not isinstance(exc, openai.APIStatusError):
-        return Unavailable("vllm")
-    if exc.status_code == 404:
-        return EngineFailed("the model server does not serve the configured model")
-    if exc.status_code in (429, 502, 503, 504):
-        return Unavailable("vllm")
-    if exc.status_code == 400 and "context length" in exc.message:
-        return ContextLengthExceeded()
-    return EngineFailed(f"the model server answered {exc.status_code}")

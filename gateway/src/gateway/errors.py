@@ -3,6 +3,7 @@
 ParleyError
 ├── InvalidRequest (400)
 │   ├── UnsupportedParameter
+│   ├── NotJson
 │   ├── ContextLengthExceeded
 │   └── UpgradeRequired (426)
 ├── Unauthenticated (401)
@@ -37,6 +38,10 @@ class ParleyError(Exception):
         """The `error` object: `{type, code, message, param}`."""
         return {"type": self.type, "code": self.code, "message": self.message, "param": self.param}
 
+    def headers(self) -> dict[str, str]:
+        """What goes with it over HTTP."""
+        return {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
+
 
 class InvalidRequest(ParleyError):
     status = 400
@@ -49,6 +54,13 @@ class UnsupportedParameter(InvalidRequest):
 
     def __init__(self, param: str) -> None:
         super().__init__(f"`{param}` is not supported here; leave it out", param=param)
+
+
+class NotJson(InvalidRequest):
+    code = "invalid_json"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"expected a JSON object, got {problem}")
 
 
 class ContextLengthExceeded(InvalidRequest):
@@ -67,6 +79,10 @@ class UpgradeRequired(InvalidRequest):
 
     def __init__(self) -> None:
         super().__init__("expected a WebSocket handshake (RFC 6455) here")
+
+    def headers(self) -> dict[str, str]:
+        """RFC 9110, 15.5.22."""
+        return {"Upgrade": "websocket", "Connection": "Upgrade"}
 
 
 class Unauthenticated(ParleyError):
@@ -127,7 +143,7 @@ class InternalError(ParleyError):
     code = "server_error"
 
     def __init__(self) -> None:
-        super().__init__("an unexpected failure; it is in the server's log under the response's id")
+        super().__init__("an unexpected failure; it is in the server's log")
 
 
 class Unavailable(ParleyError):

@@ -8,12 +8,13 @@ from gateway.protocol.resources import Usage
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Generation parameters as the engine gets them; `max_output_tokens` is further bounded by the window."""
+    """Generation parameters as the engine gets them; `max_output_tokens` is further bounded by the window.
+    None leaves it to the engine."""
 
     temperature: float
     top_p: float
     repetition_penalty: float
-    max_output_tokens: int
+    max_output_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)

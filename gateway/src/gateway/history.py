@@ -21,6 +21,9 @@ from gateway.errors import NotFound, Unavailable
 from gateway.protocol.ids import is_conversation_id, new_conversation_id, position_in
 from gateway.protocol.resources import Conversation, Message, Page
 
+# No context holds more messages than this, and a conversation may go on for years.
+RECENT_ITEMS = 400
+
 Order = Literal["asc", "desc"]
 T = TypeVar("T", Conversation, Message)
 
@@ -50,13 +53,16 @@ class History:
             await pipe.execute()
 
     async def reserve(self, user_id: str, conversation_id: str, count: int) -> tuple[list[Message], int]:
-        """All items in order, and the first of `count` new positions, in one round trip. Raises NotFound."""
+        """The most recent items in order, and the first of `count` new positions, in one round trip.
+
+        Raises NotFound.
+        """
         if not is_conversation_id(conversation_id):
             raise NotFound("conversation", param="conversation")
         key = _conversation_key(user_id, conversation_id)
         async with _translated(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hexists(key, "created_at")
-            pipe.zrange(_items_key(user_id, conversation_id), 0, -1)
+            pipe.zrange(_items_key(user_id, conversation_id), -RECENT_ITEMS, -1)
             pipe.hincrby(key, "position", count)
             exists, items, last = await pipe.execute()
             if not exists:

@@ -49,13 +49,15 @@ class Presence:
                     async for message in subscription.listen():
                         self._tell_all(message)
             except RedisError:
-                tried()
                 logger.warning("listening for departures: redis is not reachable")
-                await asyncio.sleep(_RECONNECT_SECONDS)
+            except Exception:
+                logger.exception("listening for departures failed")
+            tried()
+            await asyncio.sleep(_RECONNECT_SECONDS)
         tried()
 
     def _tell_all(self, message: dict[str, Any]) -> None:
-        text = message["data"].decode()
+        text = message["data"].decode(errors="replace")
         for notify in tuple(self._present):
             # One slow client must not hold up the others' notice.
             task = asyncio.ensure_future(notify(text))

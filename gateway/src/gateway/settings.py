@@ -2,8 +2,9 @@
 
 import os
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -18,6 +19,18 @@ SECRETS_DIR_VARIABLE = "GATEWAY_SECRETS_DIR"
 Secret = Annotated[SecretStr, Field(min_length=32)]
 
 
+def _url(*schemes: str) -> AfterValidator:
+    def check(value: str) -> str:
+        parts = urlsplit(value)
+        if not value.startswith(tuple(f"{one}://" for one in schemes)) or parts.port == 0:
+            raise ValueError(f"expected a URL that begins with {' or '.join(f'{one}://' for one in schemes)}")
+        if parts.username or parts.password:
+            raise ValueError("a URL ends up in logs: credentials have settings of their own")
+        return value
+
+    return AfterValidator(check)
+
+
 class Settings(BaseSettings):
     """Environment variables `GATEWAY_<NAME>`, or files `<name>` in the folder `GATEWAY_SECRETS_DIR`."""
 
@@ -26,15 +39,15 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
 
-    auth_url: str
+    auth_url: Annotated[str, _url("http", "https")]
     introspection_credential: Secret
     allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
 
-    redis_url: str
+    redis_url: Annotated[str, _url("redis", "rediss", "unix")]
     redis_user: str = "default"
     redis_password: SecretStr = SecretStr("")
 
-    engine_url: str
+    engine_url: Annotated[str, _url("http", "https")]
     engine_api_key: SecretStr = Field(default=SecretStr("EMPTY"), min_length=1)
     engine_dialect: Literal["vllm", "openai"] = "vllm"
     engine_read_timeout_seconds: float = Field(default=300, gt=0)

@@ -22,6 +22,11 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
+def _is_not_a_refused_handshake(record: logging.LogRecord) -> bool:
+    """uvicorn takes a handshake that was answered with 401 for a fault of the application."""
+    return "without completing handshake" not in record.getMessage()
+
+
 def configure_logging() -> None:
     """uvicorn logs a WebSocket's whole path at INFO, query string and so `/ws`'s secret included: silence it."""
     out = logging.StreamHandler(sys.stderr)
@@ -29,5 +34,6 @@ def configure_logging() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[out], force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_a_refused_handshake)
     for chatty in ("httpx2", "httpcore2", "openai"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

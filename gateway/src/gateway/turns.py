@@ -13,12 +13,12 @@ from typing import Protocol
 
 import anyio
 
-from gateway.conversation import Count, Prompt, exchanges, fit
+from gateway.conversation import Count, Exchange, Prompt, exchanges, fit
 from gateway.errors import InternalError, ModelNotFound, NotFound, ParleyError, Unavailable
 from gateway.generation import EngineEvent, Finished, Sampling, Tokens, Used
 from gateway.protocol.ids import new_message_id, new_response_id
-from gateway.protocol.requests import InputMessage, ResponseCreate
-from gateway.protocol.resources import InputText, Message, OutputText, Usage
+from gateway.protocol.requests import ResponseCreate
+from gateway.protocol.resources import Message, Usage
 from gateway.turn import Completed, CutShort, Ending, Failed, Turn, TurnRequest, status_of
 from gateway.turn_log import TurnLog
 
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 # An answer shorter than this is not worth starting: older turns make room for it.
 ROOM_FOR_AN_ANSWER_TOKENS = 256
+# What a stopped turn may take to save its text while the process goes: Docker kills after 15 s in all.
+_LAST_WORDS_SECONDS = 4.0
 _COMMIT_PAUSES_SECONDS = (0.1, 0.4, 1.6, 3.2)
 
 
@@ -88,18 +90,16 @@ class Turns:
 
     async def _accept(self, user_id: str, create: ResponseCreate, model: str) -> RunningTurn:
         before, position = await self._reserve(user_id, create)
-        asked = [
-            Message(new_message_id(position + offset), message.role, "completed", _content(message))
-            for offset, message in enumerate(create.messages)
-        ]
+        asked = [message.at(position + offset) for offset, message in enumerate(create.messages)]
         if create.conversation_id is not None:
             await self._history.append(user_id, create.conversation_id, asked)
         turn = Turn(self._request(user_id, create, model, new_message_id(position + len(asked))))
         running = RunningTurn(turn)
         running.log.append(turn.start())
         system = Prompt("system", create.instructions or self._defaults.system_prompt)
-        prompts = [Prompt(item.role, item.text) for item in (*before, *asked) if item.text]
-        self._spawn(running, system, prompts)
+        # What is asked now stands or falls together; of what was said before, whole turns may be left out.
+        turns = [*exchanges(_prompts(before)), _prompts(asked)]
+        self._spawn(running, system, turns)
         return running
 
     def find(self, user_id: str, response_id: str) -> RunningTurn:
@@ -115,7 +115,11 @@ class Turns:
             await asyncio.wait(self._tasks, timeout=seconds)
         for running in self._running.values():
             running.stop()
-        await asyncio.gather(*self._tasks)
+        if self._tasks:
+            _, silent = await asyncio.wait(self._tasks, timeout=_LAST_WORDS_SECONDS)
+            for task in silent:
+                task.cancel()
+            await asyncio.gather(*silent, return_exceptions=True)
 
     async def _reserve(self, user_id: str, create: ResponseCreate) -> tuple[list[Message], int]:
         if create.conversation_id is None:
@@ -144,9 +148,9 @@ class Turns:
             truncation=create.truncation or "disabled",
         )
 
-    def _spawn(self, running: RunningTurn, system: Prompt, prompts: Sequence[Prompt]) -> None:
+    def _spawn(self, running: RunningTurn, system: Prompt, turns: Sequence[Exchange]) -> None:
         self._running[running.response_id] = running
-        task = asyncio.create_task(self._run(running, system, prompts), name=running.response_id)
+        task = asyncio.create_task(self._run(running, system, turns), name=running.response_id)
         self._tasks.add(task)
 
         def forget(done: asyncio.Task[None]) -> None:
@@ -155,32 +159,36 @@ class Turns:
 
         task.add_done_callback(forget)
 
-    async def _run(self, running: RunningTurn, system: Prompt, prompts: Sequence[Prompt]) -> None:
+    async def _run(self, running: RunningTurn, system: Prompt, turns: Sequence[Exchange]) -> None:
+        """Whatever happens in here, the log gets its one ending: followers wait for nothing else."""
+        started = time.monotonic()
         ending: Ending = CutShort("cancelled")
         try:
-            with running.scope:
-                ending = await self._answer(running, system, prompts)
-        except ParleyError as exc:
-            ending = Failed(exc)
+            try:
+                with running.scope:
+                    ending = await self._answer(running, system, turns)
+            except ParleyError as exc:
+                ending = Failed(exc)
+            ending = await self._commit(running.turn, ending)
         except Exception:
             logger.exception("turn failed unexpectedly", extra={"response": running.response_id})
             ending = Failed(InternalError())
-        ending = await self._commit(running.turn, ending)
         running.log.append(running.turn.end(ending))
-        _log_end(running.turn, ending)
+        _log_end(running.turn.request, ending, time.monotonic() - started)
 
-    async def _answer(self, running: RunningTurn, system: Prompt, prompts: Sequence[Prompt]) -> Ending:
+    async def _answer(self, running: RunningTurn, system: Prompt, turns: Sequence[Exchange]) -> Ending:
         turn, request = running.turn, running.turn.request
         window = await fit(
             system,
-            exchanges(prompts),
+            turns,
             count=self._engine.count,
             room_wanted=ROOM_FOR_AN_ANSWER_TOKENS,
             may_leave_out=request.truncation == "auto",
         )
         sampling = request.sampling
         if window.room is not None:
-            sampling = replace(sampling, max_output_tokens=min(sampling.max_output_tokens, window.room))
+            most = min(sampling.max_output_tokens or window.room, window.room)
+            sampling = replace(sampling, max_output_tokens=most)
         usage: Usage | None = None
         reason = "stop"
         stream = self._engine.stream(
@@ -218,8 +226,11 @@ class Turns:
         return ending
 
 
-def _log_end(turn: Turn, ending: Ending) -> None:
-    request = turn.request
+def _prompts(items: Sequence[Message]) -> Exchange:
+    return tuple(Prompt(item.role, item.text) for item in items if item.text)
+
+
+def _log_end(request: TurnRequest, ending: Ending, seconds: float) -> None:
     usage = None if isinstance(ending, Failed) else ending.usage
     logger.info(
         "turn ended",
@@ -228,12 +239,8 @@ def _log_end(turn: Turn, ending: Ending) -> None:
             "user": request.user_id,
             "ending": type(ending).__name__,
             "code": ending.error.code if isinstance(ending, Failed) else None,
-            "seconds": round(time.time() - request.created_at, 3),
+            "seconds": round(seconds, 3),
             "input_tokens": usage and usage.input_tokens,
             "output_tokens": usage and usage.output_tokens,
         },
     )
-
-
-def _content(message: InputMessage) -> tuple[InputText | OutputText, ...]:
-    return (OutputText(message.text),) if message.role == "assistant" else (InputText(message.text),)

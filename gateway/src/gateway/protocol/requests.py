@@ -5,9 +5,9 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta
 
-from gateway.errors import InvalidRequest, NotFound, UnsupportedParameter
-from gateway.protocol.ids import is_conversation_id
-from gateway.protocol.resources import ConversationReference, InputText, MessageRole, OutputText, Truncation
+from gateway.errors import InvalidRequest, NotFound, NotJson, UnsupportedParameter
+from gateway.protocol.ids import is_conversation_id, new_message_id
+from gateway.protocol.resources import ConversationReference, InputText, Message, MessageRole, OutputText, Truncation
 
 T = TypeVar("T")
 
@@ -54,6 +54,11 @@ class InputMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if isinstance(self.content, str):
             return self.content
         return "".join(part.text for part in self.content)
+
+    def at(self, position: int) -> Message:
+        """As an item of a conversation, under an id of ours."""
+        kind = OutputText if self.role == "assistant" else InputText
+        return Message(new_message_id(position), self.role, "completed", (kind(self.text),))
 
 
 class ResponseCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -136,9 +141,9 @@ def _object(data: bytes) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise InvalidRequest(f"expected a JSON object: {exc}", code="invalid_json") from exc
+        raise NotJson(f"something else: {exc}") from exc
     if not isinstance(value, dict):
-        raise InvalidRequest(f"expected a JSON object, got {type(value).__name__}", code="invalid_json")
+        raise NotJson(type(value).__name__)
     return value
 
 

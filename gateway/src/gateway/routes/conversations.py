@@ -20,7 +20,12 @@ After = Annotated[str | None, Query(max_length=80)]
 @router.post("")
 async def create(request: Request, user: CurrentUser) -> Response:
     body = decode_conversation_create(await request.body())
-    return _json(await request.state.history.create(user.id, body.metadata or {}))
+    history = request.state.history
+    conversation = await history.create(user.id, body.metadata or {})
+    if body.items:
+        _, first = await history.reserve(user.id, conversation.id, len(body.items))
+        await history.append(user.id, conversation.id, [item.at(first + n) for n, item in enumerate(body.items)])
+    return _json(conversation)
 
 
 @router.get("")

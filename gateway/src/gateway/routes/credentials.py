@@ -43,6 +43,10 @@ def _check_origin(connection: HTTPConnection[Any]) -> None:
     origin = connection.headers.get("origin", "")
     if origin in connection.state.allowed_origins:
         return
-    # Host and port only: TLS may end in front of nginx, so the scheme seen here may differ from the page's.
-    if not origin or urlsplit(origin).netloc.lower() != connection.headers.get("host", "").lower():
+    try:
+        # Host and port only: TLS may end in front of nginx, so the scheme seen here may differ from the page's.
+        host = urlsplit(origin).netloc.lower()
+    except ValueError:
+        raise OriginRefused(origin) from None
+    if not host or host != connection.headers.get("host", "").lower():
         raise OriginRefused(origin)

@@ -3,7 +3,6 @@
 It is the same turn underneath: the same history (one standing conversation a user), limits and log.
 """
 
-import asyncio
 import hashlib
 import time
 
@@ -15,10 +14,9 @@ from gateway.errors import ParleyError, Unauthenticated
 from gateway.identity import Credential, User
 from gateway.protocol.requests import ResponseCreate
 from gateway.protocol.resources import Conversation
-from gateway.routes.socket import POLICY_VIOLATION, Gone, Socket
+from gateway.routes.socket import POLICY_VIOLATION, WAITING_AT_MOST, Gone, Service, Socket
 from gateway.routes.state import State
 
-WAITING_AT_MOST = 8
 _REFUSED = "authentication failed"
 
 
@@ -29,77 +27,65 @@ async def plain_text(websocket: WebSocket[State]) -> None:
         await websocket.accept()
         await socket.close(POLICY_VIOLATION, "expected userid and secret in the query")
         return
-    presence = websocket.state["presence"]
     address = websocket.headers.get("x-forwarded-for", "")
     client = Client(socket, Credential(secret, username=name, address=address), websocket.state)
-    user = await client.arrive()
-    if user is not None:
-        presence.arrive(client.say)
+    await client.arrive()
     try:
         # Only now, so that whoever is connected hears of everybody who leaves.
         await websocket.accept()
         await client.run()
     finally:
-        if user is not None:
-            with anyio.CancelScope(shield=True):
-                await presence.leave(client.say, user.name)
+        with anyio.CancelScope(shield=True):
+            await client.leave()
 
 
 class Client:
     def __init__(self, socket: Socket, credential: Credential, state: State) -> None:
         self._socket = socket
+        self._service: Service[str] = Service(socket)
         self._credential = credential
         self._state = state
+        self._present: User | None = None
         self._refused = False
-        self._waiting: asyncio.Queue[str] = asyncio.Queue(WAITING_AT_MOST)
 
-    async def arrive(self) -> User | None:
-        """None for a wrong secret, which is then never tried again on this socket, or while nobody can tell."""
+    async def arrive(self) -> None:
+        """A wrong secret is never tried again on this socket; while nobody can tell, the next message asks again."""
         try:
-            return await self._state["identity"].user(self._credential)
+            await self._user()
         except Unauthenticated:
             self._refused = True
-            return None
         except ParleyError:
-            return None
+            return
 
     async def run(self) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._answer_all)
-            try:
-                async for text in self._socket.frames():
-                    await self._receive(text)
-            except Gone:
-                pass
-            finally:
-                tasks.cancel_scope.cancel()
+        await self._service.run(self._receive, self._answer)
 
-    async def say(self, text: str) -> None:
+    async def leave(self) -> None:
+        if self._present is not None:
+            await self._state["presence"].leave(self._tell, self._present.name)
+
+    async def _user(self) -> User:
+        user = await self._state["identity"].user(self._credential)
+        if self._present is None:
+            self._present = user
+            self._state["presence"].arrive(self._tell)
+        return user
+
+    async def _tell(self, departure: str) -> None:
         try:
-            await self._socket.send(text)
+            await self._socket.send(departure)
         except Gone:
             return
 
     async def _receive(self, text: str) -> None:
         if self._refused:
             await self._socket.send(_REFUSED)
-        elif not text.strip():
-            return
-        elif self._waiting.full():
+        elif text.strip() and not self._service.put(text):
             await self._socket.send(f"{WAITING_AT_MOST} messages wait already; this one was not taken")
-        else:
-            self._waiting.put_nowait(text)
-
-    async def _answer_all(self) -> None:
-        try:
-            while True:
-                await self._answer(await self._waiting.get())
-        except Gone:
-            return
 
     async def _answer(self, text: str) -> None:
         try:
-            user = await self._state["identity"].user(self._credential)
+            user = await self._user()
             conversation = _standing_conversation(user)
             await self._state["history"].ensure(user.id, conversation)
             create = ResponseCreate(input=text, conversation=conversation.id, truncation="auto")

@@ -1,20 +1,16 @@
 """WebSocket mode of /v1/responses: one answer at a time a socket, further requests wait in a short queue."""
 
-import asyncio
-
-import anyio
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket
 
-from gateway.errors import ParleyError, TooManyRequests, Unauthenticated, UpgradeRequired
+from gateway.errors import NotJson, ParleyError, TooManyRequests, Unauthenticated, UpgradeRequired
 from gateway.identity import Credential, User
 from gateway.protocol.events import addressed, frame, socket_error
 from gateway.protocol.requests import ResponseCancel, ResponseCreate, decode_client_event
 from gateway.routes.credentials import credential
-from gateway.routes.socket import POLICY_VIOLATION, Gone, Socket
+from gateway.routes.refusal import refusal
+from gateway.routes.socket import POLICY_VIOLATION, WAITING_AT_MOST, Service, Socket
 from gateway.routes.state import State
 
-WAITING_AT_MOST = 8
 _STRIKES = 3
 _SUBPROTOCOL = "openai-responses"
 
@@ -24,7 +20,7 @@ async def responses_socket(websocket: WebSocket[State]) -> None:
         presented = credential(websocket)
         await websocket.state["identity"].user(presented)
     except ParleyError as exc:
-        await websocket.send_denial_response(JSONResponse({"error": exc.body()}, status_code=exc.status))
+        await websocket.send_denial_response(refusal(exc))
         return
     offered = websocket.scope.get("subprotocols", [])
     await websocket.accept(subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in offered else None)
@@ -34,50 +30,29 @@ async def responses_socket(websocket: WebSocket[State]) -> None:
 class Connection:
     def __init__(self, socket: Socket, presented: Credential, state: State) -> None:
         self._socket = socket
+        self._service: Service[ResponseCreate] = Service(socket)
         self._credential = presented
         self._identity = state["identity"]
         self._turns = state["turns"]
-        self._creates: asyncio.Queue[ResponseCreate] = asyncio.Queue(WAITING_AT_MOST)
+        self._strikes = 0
 
     async def run(self) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._answer_all)
-            try:
-                await self._receive_all()
-            except Gone:
-                pass
-            finally:
-                tasks.cancel_scope.cancel()
-
-    async def _receive_all(self) -> None:
-        strikes = 0
-        async for text in self._socket.frames():
-            try:
-                await self._receive(text)
-            except ParleyError as exc:
-                await self._refuse(exc)
-                strikes += exc.code == "invalid_json"
-                if strikes == _STRIKES:
-                    await self._socket.close(POLICY_VIOLATION, "three frames that are not JSON objects")
+        await self._service.run(self._receive, self._answer)
 
     async def _receive(self, text: str) -> None:
-        event = decode_client_event(text)
-        if isinstance(event, ResponseCancel):
-            user = await self._user()
-            self._turns.find(user.id, event.response_id).stop()
-            return
         try:
-            self._creates.put_nowait(event)
-        except asyncio.QueueFull:
-            full = TooManyRequests(f"{WAITING_AT_MOST} requests wait on this socket already")
-            await self._refuse(full, event.stream_id)
-
-    async def _answer_all(self) -> None:
-        try:
-            while True:
-                await self._answer(await self._creates.get())
-        except Gone:
-            return
+            event = decode_client_event(text)
+            if isinstance(event, ResponseCancel):
+                user = await self._user()
+                self._turns.find(user.id, event.response_id).stop()
+            elif not self._service.put(event):
+                full = TooManyRequests(f"{WAITING_AT_MOST} requests wait on this socket already")
+                await self._refuse(full, event.stream_id)
+        except ParleyError as exc:
+            await self._refuse(exc)
+            self._strikes += isinstance(exc, NotJson)
+            if self._strikes == _STRIKES:
+                await self._socket.close(POLICY_VIOLATION, "three frames that are not JSON objects")
 
     async def _answer(self, create: ResponseCreate) -> None:
         try:
@@ -85,8 +60,6 @@ class Connection:
             running = await self._turns.start(user.id, create)
         except ParleyError as exc:
             await self._refuse(exc, create.stream_id)
-            if isinstance(exc, Unauthenticated):
-                await self._socket.close(POLICY_VIOLATION, "the credential is no longer valid")
             return
         async for text in running.log.follow():
             await self._socket.send(addressed(text, create.stream_id))
@@ -97,8 +70,10 @@ class Connection:
 
     async def _refuse(self, error: ParleyError, stream_id: str | None = None) -> None:
         await self._socket.send(addressed(frame(socket_error(error)), stream_id))
+        if isinstance(error, Unauthenticated):
+            await self._socket.close(POLICY_VIOLATION, "the credential is no longer valid")
 
 
 async def upgrade_required() -> None:
-    """A plain GET on the socket's path."""
+    """A plain GET on a socket's path."""
     raise UpgradeRequired

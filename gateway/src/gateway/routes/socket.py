@@ -1,22 +1,29 @@
-"""What both WebSocket protocols share: text frames in through a bounded queue, one writer, a noticed goodbye."""
+"""What both WebSocket protocols share: text frames in, a short queue, one answer at a time, a noticed goodbye."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Generic, TypeVar
 
+import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+logger = logging.getLogger(__name__)
 
 UNSUPPORTED_DATA = 1003
 POLICY_VIOLATION = 1008
+INTERNAL_ERROR = 1011
+
+WAITING_AT_MOST = 8
+
+T = TypeVar("T")
 
 
 class Gone(Exception):
-    """The client has left; whatever was being sent to it is not needed."""
+    """The client has left; whatever was being sent to it is not needed. A turn goes on all the same."""
 
 
 class Socket:
-    """A turn goes on when its socket goes: only the sending ends."""
-
     def __init__(self, websocket: WebSocket[Any]) -> None:
         self._websocket = websocket
         self._writing = asyncio.Lock()
@@ -50,3 +57,37 @@ class Socket:
                     await self._websocket.close(code, reason)
                 except (WebSocketDisconnect, RuntimeError):
                     return
+
+
+class Service(Generic[T]):
+    """Requests of one socket: `receive` takes each frame and may `put` a request, `answer` does them in order."""
+
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
+        self._waiting: asyncio.Queue[T] = asyncio.Queue(WAITING_AT_MOST)
+
+    def put(self, request: T) -> bool:
+        """False when too many wait already."""
+        if self._waiting.full():
+            return False
+        self._waiting.put_nowait(request)
+        return True
+
+    async def run(self, receive: Callable[[str], Awaitable[None]], answer: Callable[[T], Awaitable[None]]) -> None:
+        """Until the client leaves. A bug closes this socket with 1011, and no other."""
+
+        async def answer_all() -> None:
+            while True:
+                await answer(await self._waiting.get())
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(answer_all)
+                async for text in self._socket.frames():
+                    await receive(text)
+                tasks.cancel_scope.cancel()
+        except* Gone:
+            pass
+        except* Exception:
+            logger.exception("a socket failed unexpectedly")
+            await self._socket.close(INTERNAL_ERROR, "an unexpected failure")
