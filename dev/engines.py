@@ -4,8 +4,9 @@ import json
 import sys
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
+from dev.loopback import NO_ANSWER, ask
 from dev.process import Command
 
 MODEL = "parley-demo"
@@ -43,7 +44,7 @@ def scripted(port: int) -> Command:
         name="scripted-engine",
         arguments=[
             *(sys.executable, "-m", "dev.scripted_engine", "--host", "127.0.0.1", "--port", str(port)),
-            *("--model", MODEL, "--max-model-len", str(CONTEXT_TOKENS)),
+            *("--model", MODEL, "--max-model-len", str(CONTEXT_TOKENS), "--enable-prompt-tokens-details"),
         ],
         port=port,
         ready=lambda: answers_a_chat(f"http://127.0.0.1:{port}/v1"),
@@ -53,29 +54,30 @@ def scripted(port: int) -> Command:
 def is_there(base_url: str) -> bool:
     """Whether anything speaks HTTP there, whatever it says."""
     try:
-        urlopen(f"{base_url.rstrip('/')}/models", timeout=5).close()  # noqa: S310 - the user's own engine
+        ask(f"{base_url.rstrip('/')}/models").close()
     except HTTPError:
         return True
-    except (OSError, ValueError):
+    except NO_ANSWER:
         return False
     return True
 
 
 def is_vllm(base_url: str) -> bool:
-    """vLLM, or what speaks like it, counts tokens at /tokenize; other servers do not know the path."""
+    """vLLM, or what speaks like it, tells its version beside /v1; other servers, and one that is not there, do not."""
     root = base_url.rstrip("/").removesuffix("/v1")
     try:
-        with urlopen(f"{root}/version", timeout=5) as answer:  # noqa: S310 - the user's own engine
-            return "version" in json.load(answer)
-    except (HTTPError, ValueError):
+        with ask(f"{root}/version") as answer:
+            told = json.load(answer)
+    except NO_ANSWER:
         return False
+    return isinstance(told, dict) and "version" in told
 
 
 def answers_a_chat(base_url: str) -> bool:
     """One token of a real answer."""
-    with urlopen(f"{base_url}/models", timeout=5) as answer:  # noqa: S310 - the user's own engine
+    with ask(f"{base_url}/models") as answer:
         model = json.load(answer)["data"][0]["id"]
     body = {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
     request = Request(f"{base_url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
-    with urlopen(request, timeout=60) as answer:  # noqa: S310
+    with ask(request, timeout_seconds=60) as answer:
         return bool(json.load(answer)["choices"])

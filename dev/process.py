@@ -10,8 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dev.loopback import NO_ANSWER
+
 _POLL_SECONDS = 0.05
 _LAST_LINES = 12
+# Where the first process of a container does not collect orphans, the dead stay in their group for ever.
+_BURIAL_SECONDS = 3
 
 
 class StartFailed(Exception):
@@ -20,8 +24,8 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a process is started, and the request that shows that it is ready: `ready` returns False or raises OSError
-    until then."""
+    """How a process is started, and the request that shows that it is ready: `ready` returns False or raises one of
+    NO_ANSWER until then."""
 
     name: str
     arguments: Sequence[str]
@@ -38,6 +42,7 @@ class Process:
         self.log = log
         self._working_directory = working_directory
         self._child: subprocess.Popen[bytes] | None = None
+        self._ended: subprocess.Popen[bytes] | None = None
         self._started = 0.0
 
     @property
@@ -60,6 +65,7 @@ class Process:
         return None if self._child is None else self._child.poll()
 
     def start(self) -> None:
+        self._end_group()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._started = time.monotonic()
         with self.log.open("ab") as log:
@@ -90,13 +96,12 @@ class Process:
             )
         try:
             return self.command.ready()
-        except OSError:
+        except NO_ANSWER:
             return False  # not listening yet
 
     def kill(self) -> None:
         """kill -9, workers included."""
-        self.signal(signal.SIGKILL)
-        self._reap()
+        self._end_group()
 
     def pause(self) -> None:
         self.signal(signal.SIGSTOP)
@@ -105,15 +110,20 @@ class Process:
         self.signal(signal.SIGCONT)
 
     def stop(self, within_seconds: float = 15) -> None:
-        """Asks politely, then insists. A paused process is woken, or it could not hear."""
-        if self._child is None or not self.running:
-            return
-        os.kill(self.pid, self.command.stop_signal)
-        self.signal(signal.SIGCONT)
-        with suppress(subprocess.TimeoutExpired):
-            self._child.wait(within_seconds)
-        self.signal(signal.SIGKILL)
-        self._reap()
+        stop_all([self], within_seconds)
+
+    def ask_to_end(self) -> None:
+        """A paused process is woken, or it could not hear."""
+        if self.running:
+            os.kill(self.pid, self.command.stop_signal)
+            self.signal(signal.SIGCONT)
+
+    def end(self, within_seconds: float) -> None:
+        """Waits for what was asked to end, then insists."""
+        if self._child is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._child.wait(within_seconds)
+        self._end_group()
 
     def restart(self) -> None:
         self.stop()
@@ -122,18 +132,35 @@ class Process:
 
     def signal(self, number: signal.Signals) -> None:
         """To the whole process group; one that is gone already is no error."""
-        try:
+        if self._child is self._ended:
+            return  # the number may be somebody else's by now
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
-        except ProcessLookupError:
-            return
 
     def last_lines(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(f"  {line}" for line in lines[-_LAST_LINES:])
 
-    def _reap(self) -> None:
-        if self._child is not None:
-            self._child.wait()
+    def _end_group(self) -> None:
+        """Also when its leader is dead: nginx's workers outlive it and hold the port."""
+        if self._child is None or self._child is self._ended:
+            return
+        self.signal(signal.SIGKILL)
+        self._child.wait()
+        deadline = time.monotonic() + _BURIAL_SECONDS
+        while _group_exists(self._child.pid) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        self._ended = self._child
+
+
+def stop_all(processes: Iterable[Process], within_seconds: float = 15) -> None:
+    """Asks all at once and politely, then insists."""
+    asked = list(processes)
+    for process in asked:
+        process.ask_to_end()
+    deadline = time.monotonic() + within_seconds
+    for process in asked:
+        process.end(max(0, deadline - time.monotonic()))
 
 
 def all_ready(processes: Iterable[Process]) -> Iterator[Process]:
@@ -147,6 +174,14 @@ def all_ready(processes: Iterable[Process]) -> Iterator[Process]:
                 break
         else:
             time.sleep(_POLL_SECONDS)
+
+
+def _group_exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _inherited() -> dict[str, str]:

@@ -8,14 +8,15 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from socket import create_connection
 from urllib.error import HTTPError
-from urllib.request import urlopen
 
 from dev import engines, nginx
-from dev.ports import free_port
-from dev.process import Command, Process, StartFailed, all_ready
+from dev.loopback import ask
+from dev.ports import free_ports
+from dev.process import Command, Process, StartFailed, all_ready, stop_all
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,10 +39,11 @@ class Plan:
 class Stack:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.port = plan.port or free_port()
+        # One more than needed, since nobody holds the port that the plan wants.
+        free = [port for port in free_ports(plan.gateways + 5) if port != plan.port]
+        self.port, self._redis_port, self._auth_port, self._engine_port = plan.port or free[0], *free[1:4]
+        self._gateway_ports = free[4 : 4 + plan.gateways]
         self.url = f"http://localhost:{self.port}"
-        self._redis_port, self._auth_port, self._engine_port = free_port(), free_port(), free_port()
-        self._gateway_ports = [free_port() for _ in range(plan.gateways)]
         self._secrets = _Secrets(plan.directory / "secrets")
         self.processes = {command.name: self._process(command) for command in self._commands()}
 
@@ -57,9 +59,15 @@ class Stack:
             raise
 
     def stop(self) -> None:
-        """From the edge inwards, so that the gateways can still save what they are running."""
-        for process in reversed(self.processes.values()):
-            process.stop()
+        """From the edge inwards, so that the gateways can still save what they are running; and vLLM does not end while
+        a gateway holds a stream. The gateways at once: each may take its whole grace for running answers."""
+        for tier in self._tiers():
+            stop_all(tier)
+
+    def _tiers(self) -> list[list[Process]]:
+        """As they are stopped."""
+        inwards = reversed(self.processes.values())
+        return [list(tier) for _, tier in groupby(inwards, lambda one: one.name.rstrip("-0123456789"))]
 
     def __enter__(self) -> "Stack":
         self.start()
@@ -219,17 +227,17 @@ def _redis_answers(port: int) -> bool:
 
 
 def _is_ready(port: int) -> bool:
-    with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+    with ask(f"http://127.0.0.1:{port}/readyz") as answer:
         return bool(answer.status == 200)
 
 
 def _page_and_gateway_answer(port: int) -> bool:
     """The page, and a request that passes through to a gateway, which refuses it: nobody is logged in."""
-    with urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+    with ask(f"http://127.0.0.1:{port}/") as page:
         if page.status != 200:
             return False
     try:
-        urlopen(f"http://127.0.0.1:{port}/v1/conversations", timeout=5).close()
+        ask(f"http://127.0.0.1:{port}/v1/conversations").close()
     except HTTPError as exc:
         return exc.code == 401
     return False

@@ -1,11 +1,14 @@
 """`make demo` as a user runs it, with the scripted engine."""
 
+import ast
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,7 +16,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from dev import engines, setup
+from dev.account import AccountLost, ready_account
+from dev.folder import AlreadyRuns, alone
+from dev.installation import is_new_enough, prepare
 from dev.ports import free_port
+from dev.restarts import Restarts
 from dev.stack import ROOT
 
 
@@ -96,7 +104,16 @@ def test_killing_it_outright_leaves_no_process_either(tmp_path: Path) -> None:
         process.kill()
         process.wait()
         while any(is_alive(pid) for pid in pids):  # the test's own time limit ends this
-            pass
+            time.sleep(0.05)
+    assert (tmp_path / "demo.json").exists()
+    with alone(tmp_path):
+        assert not (tmp_path / "demo.json").exists()
+
+
+def test_it_runs_in_a_folder_with_a_space_in_its_name_and_behind_a_shell_with_a_proxy(tmp_path: Path) -> None:
+    nobody = "http://127.0.0.1:9"
+    with demo(tmp_path / "with a space", GATEWAYS="1", http_proxy=nobody, HTTP_PROXY=nobody) as process:
+        read_until(process, "Ctrl-C stops everything")
 
 
 def test_a_second_demo_in_the_same_folder_is_refused_and_harms_nothing(tmp_path: Path) -> None:
@@ -116,6 +133,8 @@ def test_a_second_demo_in_the_same_folder_is_refused_and_harms_nothing(tmp_path:
         ({"GATEWAYS": "0"}, "GATEWAYS='0': expected a number from 1 to 16"),
         ({"ENGINE": "gpt"}, "ENGINE='gpt': expected vllm, scripted, or a base URL"),
         ({"ENGINE": "http://127.0.0.1:9/v1"}, "no model server answers at http://127.0.0.1:9/v1"),
+        ({"ENGINE": "http://127.0.0.1:abc/v1"}, "no model server answers at http://127.0.0.1:abc/v1"),
+        ({"ENGINE": "http://a b/v1"}, "no model server answers at http://a b/v1"),
     ],
 )
 def test_what_it_can_not_use_is_one_clear_sentence(tmp_path: Path, variables: dict[str, str], said: str) -> None:
@@ -133,3 +152,99 @@ def test_a_port_already_taken_is_named_before_anything_starts(tmp_path: Path) ->
         with demo(tmp_path, PORT=port) as process:
             assert f"port {port} is taken" in read_until(process, "parley:")
     assert not (tmp_path / "log").exists()
+
+
+def test_nothing_is_installed_under_a_demo_that_runs(tmp_path: Path) -> None:
+    with alone(tmp_path), pytest.raises(AlreadyRuns, match=f"a demo runs already with {tmp_path}"):
+        prepare("demo", tmp_path)
+
+
+def test_a_server_that_speaks_no_http_is_no_engine() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        threading.Thread(target=greet_two, args=(server,), daemon=True).start()
+        assert not engines.is_there(url)
+        assert not engines.is_vllm(url)
+    assert not engines.is_vllm(url)
+
+
+def greet_two(server: socket.socket) -> None:
+    for _ in range(2):
+        with server.accept()[0] as visitor:
+            visitor.recv(1000)
+            visitor.sendall(b"220 mail.example ready\r\n")
+
+
+class FakeAccounts:
+    """Whose user presses Ctrl-C at the call number `ends_at`."""
+
+    def __init__(self) -> None:
+        self.passwords: dict[str, str] = {}
+        self.keys: list[str] = []
+        self.ends_at = 0
+
+    def users(self) -> list[str]:
+        return list(self.passwords)
+
+    def add_user(self, name: str, password: str, *, admin: bool = False) -> None:
+        self._call()
+        assert name not in self.passwords
+        self.passwords[name] = password
+
+    def add_key(self, name: str) -> str:
+        self._call()
+        self.keys.append(f"pk_{name}_{len(self.keys)}")
+        return self.keys[-1]
+
+    def _call(self) -> None:
+        self.ends_at -= 1
+        if self.ends_at == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("ends_at", [1, 2, 3])
+def test_a_first_start_that_was_interrupted_is_made_up_for(tmp_path: Path, ends_at: int) -> None:
+    accounts = FakeAccounts()
+    accounts.ends_at = ends_at
+    with pytest.raises(KeyboardInterrupt):
+        ready_account(accounts, tmp_path)
+    account = ready_account(accounts, tmp_path)
+    assert accounts.passwords[account.user] == account.password
+    assert account.api_key in accounts.keys
+    assert ready_account(accounts, tmp_path) == account
+
+
+def test_accounts_that_are_gone_are_made_anew_and_a_password_that_is_gone_is_told(tmp_path: Path) -> None:
+    before = ready_account(FakeAccounts(), tmp_path)
+    accounts = FakeAccounts()
+    assert ready_account(accounts, tmp_path).password == before.password == accounts.passwords["demo"]
+    assert len(accounts.keys) == 1
+    (tmp_path / "account.json").unlink()
+    with pytest.raises(AccountLost, match="the password of demo"):
+        ready_account(accounts, tmp_path)
+
+
+def test_what_keeps_ending_is_given_up_but_not_what_ended_now_and_then() -> None:
+    restarts = Restarts()
+    assert [restarts.allowed("gateway-1", float(second)) for second in range(6)] == [True] * 5 + [False]
+    assert restarts.allowed("gateway-2", 6)
+    assert all(restarts.allowed("nginx", 61.0 * minute) for minute in range(20))
+
+
+@pytest.mark.parametrize(
+    ("version", "serves"), [((3, 9, 2), False), ((3, 10, 0), False), ((3, 13, 5), True), ((3, 14, 0), False)]
+)
+def test_a_python_that_does_not_serve_is_told_which_does(version: tuple[int, ...], serves: bool) -> None:
+    assert ("3.11, 3.12 or 3.13 is needed" not in setup.refusal(version)) == serves
+
+
+def test_an_old_python_can_read_what_refuses_it() -> None:
+    for module in ("__init__", "setup"):
+        ast.parse((ROOT / f"dev/{module}.py").read_text(), feature_version=(3, 5))
+
+
+@pytest.mark.parametrize(
+    ("version", "is_enough"), [("v20.18.3", False), ("v20.19.0", True), ("v24.1.0", True), ("missing", False)]
+)
+def test_node_is_as_new_as_the_page_needs_it(version: str, is_enough: bool) -> None:
+    assert is_new_enough(version) == is_enough
