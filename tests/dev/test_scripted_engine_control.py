@@ -1,6 +1,5 @@
 """What a test can tell the scripted engine, and learn from it, out of band."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
@@ -9,24 +8,7 @@ import pytest
 from dev.scripted_engine.server import listening
 from dev.scripted_engine.settings import EngineSettings
 from tests.contract.engine_shapes import events_in
-
-CHAT = "/v1/chat/completions"
-
-
-@pytest.fixture
-async def url() -> AsyncIterator[str]:
-    async with listening(EngineSettings(port=0, pace_seconds=0, first_seconds=0)) as url:
-        yield url
-
-
-@pytest.fixture
-async def client(url: str) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=url) as client:
-        yield client
-
-
-def ask(said: str, **fields: object) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": said}], **fields}
+from tests.dev.conftest import CHAT, ask
 
 
 async def test_a_posted_script_holds_until_it_is_taken_back(client: httpx2.AsyncClient) -> None:

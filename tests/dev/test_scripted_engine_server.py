@@ -6,10 +6,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
 
 import httpx2
-import pytest
 
 from dev.scripted_engine.__main__ import read_settings
 from dev.scripted_engine.answers import filler
@@ -17,30 +15,9 @@ from dev.scripted_engine.server import listening
 from dev.scripted_engine.settings import EngineSettings
 from dev.scripted_engine.tokenizer import decode
 from tests.contract.engine_shapes import events_in
+from tests.dev.conftest import CHAT, ask, text_in
 
-CHAT = "/v1/chat/completions"
 NEVER = "[[first=3600]]"
-
-
-@pytest.fixture
-async def url() -> AsyncIterator[str]:
-    async with listening(EngineSettings(port=0, pace_seconds=0, first_seconds=0)) as url:
-        yield url
-
-
-@pytest.fixture
-async def client(url: str) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=url) as client:
-        yield client
-
-
-def ask(said: str, **fields: object) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": said}], **fields}
-
-
-def text_in(events: list[Any]) -> str:
-    deltas = [choice["delta"] for event in events if event != "[DONE]" for choice in event["choices"]]
-    return "".join(delta["content"] for delta in deltas)
 
 
 @asynccontextmanager
