@@ -162,9 +162,10 @@ def _check_node() -> None:
         version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         version = "missing"
-    if shutil.which("npm") is None or not is_new_enough(version):
-        needed = ".".join(map(str, _NODE))
-        raise SetupFailed(f"Node {needed} or newer with npm is needed to build the page, and node is {version}")
+    npm = shutil.which("npm")
+    if npm is None or not is_new_enough(version):
+        needed, found = ".".join(map(str, _NODE)), f"node is {version}" + ("" if npm else ", npm is missing")
+        raise SetupFailed(f"Node {needed} or newer with npm is needed to build the page, and {found}")
 
 
 def is_new_enough(node_version: str) -> bool:
