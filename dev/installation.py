@@ -198,7 +198,11 @@ def _digest(files: Iterable[Path]) -> str:
 def _timed(title: str, run: Callable[[], None]) -> None:
     print(f"  installing {title} ...", end="", flush=True)
     started = time.monotonic()
-    run()
+    try:
+        run()
+    except BaseException:
+        print(flush=True)  # what went wrong gets a line of its own
+        raise
     print(f" {time.monotonic() - started:.0f} s", flush=True)
 
 
