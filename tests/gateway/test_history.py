@@ -42,6 +42,14 @@ async def test_items_come_back_in_order_with_all_their_text(history: History) ->
     assert (await history.reserve(ALICE, made.id, 1))[0] == [asked, answered]
 
 
+async def test_of_a_very_long_conversation_the_most_recent_turns_are_read(redis: Redis) -> None:
+    history = History(redis, recent_items=3)
+    made = await history.create(ALICE, {})
+    items = [question(1), answer(2), question(3), answer(4)]
+    await history.append(ALICE, made.id, items)
+    assert (await history.reserve(ALICE, made.id, 1))[0] == items[2:]
+
+
 async def test_an_item_appended_again_is_there_once(history: History) -> None:
     made = await history.create(ALICE, {})
     item = question(1)

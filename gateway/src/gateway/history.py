@@ -11,6 +11,7 @@ side also when two tabs ask at once. Adding an item again changes nothing: a ret
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import dropwhile
 from typing import Literal, TypeVar, cast
 
 import msgspec
@@ -35,8 +36,9 @@ _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 class History:
     """Every method raises Unavailable when Redis does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, recent_items: int = RECENT_ITEMS) -> None:
         self._redis = redis
+        self._recent_items = recent_items
 
     async def create(self, user_id: str, metadata: dict[str, str]) -> Conversation:
         conversation = Conversation(new_conversation_id(), int(time.time()), metadata)
@@ -62,14 +64,17 @@ class History:
         key = _conversation_key(user_id, conversation_id)
         async with _translated(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hexists(key, "created_at")
-            pipe.zrange(_items_key(user_id, conversation_id), -RECENT_ITEMS, -1)
+            pipe.zrange(_items_key(user_id, conversation_id), -self._recent_items, -1)
             pipe.hincrby(key, "position", count)
             exists, items, last = await pipe.execute()
             if not exists:
                 await self._redis.delete(key)
         if not exists:
             raise NotFound("conversation", param="conversation")
-        return [_decode_item(item) for item in items], last - count + 1
+        recent = [_decode_item(item) for item in items]
+        if len(recent) == self._recent_items:  # not an answer without its question
+            recent = list(dropwhile(lambda item: item.role != "user", recent))
+        return recent, last - count + 1
 
     async def append(self, user_id: str, conversation_id: str, items: Sequence[Message]) -> None:
         """Each item goes to the position in its id."""
