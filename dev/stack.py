@@ -7,7 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from socket import create_connection
@@ -26,10 +27,12 @@ Progress = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`engine` is "vllm", "scripted", or the base URL (with /v1) of any OpenAI-compatible server; `port` None is a free
-    one. `gateway` and `auth` are further environment variables of the services."""
+    one. Of several local engines the gateways are given the first. `gateway` and `auth` are further environment
+    variables of the services."""
 
     directory: Path
     engine: str = "scripted"
+    engines: int = 1
     gateways: int = 2
     port: int | None = None
     gateway: Mapping[str, str] = field(default_factory=dict)
@@ -40,9 +43,11 @@ class Stack:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         # One more than needed, since nobody holds the port that the plan wants.
-        free = [port for port in free_ports(plan.gateways + 5) if port != plan.port]
-        self.port, self._redis_port, self._auth_port, self._engine_port = plan.port or free[0], *free[1:4]
-        self._gateway_ports = free[4 : 4 + plan.gateways]
+        free = iter([port for port in free_ports(plan.gateways + plan.engines + 4) if port != plan.port])
+        self.port = plan.port or next(free)
+        self._redis_port, self._auth_port = next(free), next(free)
+        self._gateway_ports = [next(free) for _ in range(plan.gateways)]
+        self._engine_ports = [next(free) for _ in range(plan.engines)]
         self.url = f"http://localhost:{self.port}"
         self._secrets = _Secrets(plan.directory / "secrets")
         self.processes = {command.name: self._process(command) for command in self._commands()}
@@ -79,15 +84,15 @@ class Stack:
     def gateway(self, number: int) -> Process:
         return self.processes[f"gateway-{number}"]
 
-    @property
-    def engine(self) -> Process:
-        return next(one for name, one in self.processes.items() if name in ("vllm", "scripted-engine"))
+    def engine(self, number: int = 1) -> Process:
+        """A local one."""
+        return next(one for one in self.processes.values() if one.command.port == self._engine_ports[number - 1])
 
     @property
     def engine_url(self) -> str:
         """With /v1."""
         local = self.plan.engine in ("vllm", "scripted")
-        return f"http://127.0.0.1:{self._engine_port}/v1" if local else self.plan.engine
+        return f"http://127.0.0.1:{self._engine_ports[0]}/v1" if local else self.plan.engine
 
     @property
     def redis_url(self) -> str:
@@ -124,12 +129,16 @@ class Stack:
 
     def _commands(self) -> list[Command]:
         """In the order in which the processes become ready."""
-        local_engine = {
-            "vllm": [engines.vllm(ROOT, self._engine_port)],
-            "scripted": [engines.scripted(self._engine_port)],
-        }.get(self.plan.engine, [])
+        makers: dict[str, Callable[[int], Command]] = {
+            "vllm": partial(engines.vllm, ROOT),
+            "scripted": engines.scripted,
+        }
+        make = makers.get(self.plan.engine)
+        local_engines = [make(port) for port in self._engine_ports] if make else []
+        if len(local_engines) > 1:
+            local_engines = [replace(one, name=f"{one.name}-{n}") for n, one in enumerate(local_engines, 1)]
         gateways = [self._gateway(number, port) for number, port in enumerate(self._gateway_ports, 1)]
-        return [self._redis(), self._auth(), *local_engine, *gateways, self._nginx()]
+        return [self._redis(), self._auth(), *local_engines, *gateways, self._nginx()]
 
     def _redis(self) -> Command:
         port, data = self._redis_port, self.plan.directory / "redis"

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 from anyio.to_thread import run_sync
 from websockets.asyncio.client import ClientConnection
@@ -90,3 +91,26 @@ def test_everything_stops_cleanly_and_leaves_no_process(tmp_path_factory: pytest
     assert [name for name, group in groups.items() if group_exists(group)] == []
     for name, process in stack.processes.items():
         assert process.exit_code == 0, f"{name}: {process.last_lines()}"
+
+
+def test_any_number_of_engines_and_gateways_may_run_and_each_can_be_paused_and_killed(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with Stack(Plan(tmp_path_factory.mktemp("many"), engines=2, gateways=3)) as stack:
+        assert [name for name in stack.processes if name.startswith("scripted-engine")] == [
+            "scripted-engine-1",
+            "scripted-engine-2",
+        ]
+        second = stack.engine(2)
+        health = f"http://127.0.0.1:{second.command.port}/health"
+        second.pause()
+        with pytest.raises(httpx2.TimeoutException):
+            httpx2.get(health, timeout=0.5)
+        second.resume()
+        assert httpx2.get(health).status_code == 200
+        second.kill()
+        assert not second.running
+        second.start()
+        second.wait_ready()
+        assert httpx2.get(health).status_code == 200
+        assert httpx2.get(f"http://127.0.0.1:{stack.gateway(3).command.port}/readyz").status_code == 200
