@@ -11,11 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from socket import create_connection
-from urllib.error import HTTPError
 
-from dev import engines, nginx
-from dev.loopback import ask
+from dev import engines, nginx, readiness
 from dev.ports import free_ports
 from dev.process import Command, Process, StartFailed, all_ready, stop_all
 
@@ -151,7 +148,7 @@ class Stack:
                 *("--maxmemory-policy", "noeviction"),
             ],
             port=port,
-            ready=lambda: _redis_answers(port),
+            ready=lambda: readiness.redis(port),
         )
 
     def _auth(self) -> Command:
@@ -167,7 +164,7 @@ class Stack:
                 **self.plan.auth,
             },
             port=self._auth_port,
-            ready=lambda: _is_ready(self._auth_port),
+            ready=lambda: readiness.service(self._auth_port),
         )
 
     def _gateway(self, number: int, port: int) -> Command:
@@ -188,7 +185,7 @@ class Stack:
                 **self.plan.gateway,
             },
             port=port,
-            ready=lambda: _is_ready(port),
+            ready=lambda: readiness.service(port),
         )
 
     def _nginx(self) -> Command:
@@ -205,7 +202,7 @@ class Stack:
                 *("-e", str(prefix / "error.log"), "-g", "daemon off;"),
             ],
             port=self.port,
-            ready=lambda: _page_and_gateway_answer(self.port),
+            ready=lambda: readiness.edge(self.port),
         )
 
 
@@ -227,26 +224,3 @@ class _Secrets:
 
 def _script(name: str) -> str:
     return shutil.which(name, path=str(Path(sys.executable).parent)) or name
-
-
-def _redis_answers(port: int) -> bool:
-    with create_connection(("127.0.0.1", port), timeout=2) as redis:
-        redis.sendall(b"PING\r\n")
-        return redis.recv(16).startswith(b"+PONG")
-
-
-def _is_ready(port: int) -> bool:
-    with ask(f"http://127.0.0.1:{port}/readyz") as answer:
-        return bool(answer.status == 200)
-
-
-def _page_and_gateway_answer(port: int) -> bool:
-    """The page, and a request that passes through to a gateway, which refuses it: nobody is logged in."""
-    with ask(f"http://127.0.0.1:{port}/") as page:
-        if page.status != 200:
-            return False
-    try:
-        ask(f"http://127.0.0.1:{port}/v1/conversations").close()
-    except HTTPError as exc:
-        return exc.code == 401
-    return False

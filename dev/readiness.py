@@ -1,0 +1,29 @@
+"""The real request that shows that a process is ready. Each returns False, or raises OSError, until it is."""
+
+from socket import create_connection
+from urllib.error import HTTPError
+
+from dev.loopback import ask
+
+
+def redis(port: int) -> bool:
+    with create_connection(("127.0.0.1", port), timeout=2) as redis:
+        redis.sendall(b"PING\r\n")
+        return redis.recv(16).startswith(b"+PONG")
+
+
+def service(port: int) -> bool:
+    with ask(f"http://127.0.0.1:{port}/readyz") as answer:
+        return bool(answer.status == 200)
+
+
+def edge(port: int) -> bool:
+    """The page, and a request that passes through to a gateway, which refuses it: nobody is logged in."""
+    with ask(f"http://127.0.0.1:{port}/") as page:
+        if page.status != 200:
+            return False
+    try:
+        ask(f"http://127.0.0.1:{port}/v1/conversations").close()
+    except HTTPError as exc:
+        return exc.code == 401
+    return False
