@@ -35,6 +35,10 @@ class Plan:
     gateway: Mapping[str, str] = field(default_factory=dict)
     auth: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def engine_is_ours(self) -> bool:
+        return self.engine in ("vllm", "scripted")
+
 
 class Stack:
     def __init__(self, plan: Plan) -> None:
@@ -88,8 +92,7 @@ class Stack:
     @property
     def engine_url(self) -> str:
         """With /v1."""
-        local = self.plan.engine in ("vllm", "scripted")
-        return f"http://127.0.0.1:{self._engine_ports[0]}/v1" if local else self.plan.engine
+        return f"http://127.0.0.1:{self._engine_ports[0]}/v1" if self.plan.engine_is_ours else self.plan.engine
 
     @property
     def redis_url(self) -> str:
@@ -168,7 +171,7 @@ class Stack:
         )
 
     def _gateway(self, number: int, port: int) -> Command:
-        local = self.plan.engine in ("vllm", "scripted")
+        is_vllm = self.plan.engine_is_ours or engines.is_vllm(self.engine_url)
         return Command(
             name=f"gateway-{number}",
             arguments=[_script("gateway")],
@@ -180,7 +183,7 @@ class Stack:
                 "GATEWAY_SERVER_KEY": self._secrets["server_key"],
                 "GATEWAY_ENGINE_URL": self.engine_url,
                 "GATEWAY_ENGINE_API_KEY": os.environ.get("ENGINE_API_KEY") or "EMPTY",
-                "GATEWAY_ENGINE_DIALECT": "vllm" if local or engines.is_vllm(self.engine_url) else "openai",
+                "GATEWAY_ENGINE_DIALECT": "vllm" if is_vllm else "openai",
                 "GATEWAY_ANNOUNCE_LEAVERS": "true",
                 **self.plan.gateway,
             },

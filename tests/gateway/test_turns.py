@@ -19,7 +19,7 @@ DEFAULTS = Defaults("be kind", Sampling(0.45, 0.9, 1.2, 10240))
 class FakeEngine:
     """Says `text` letter by letter; `hold` keeps it from going on after the first."""
 
-    def __init__(self, text: str = "ok", *, reason: str = "stop", error: ParleyError | None = None) -> None:
+    def __init__(self, text: str = "ok", *, reason: str = "stop", error: Exception | None = None) -> None:
         self.text = text
         self.finished = Finished("length" if reason == "length" else "stop")
         self.error = error
@@ -208,6 +208,13 @@ async def test_a_bug_ends_one_turn_with_an_error_and_no_other() -> None:
     assert isinstance(response, dict)
     assert response["error"]["code"] == "server_error"
     assert "Zero" not in response["error"]["message"]
+
+
+async def test_what_was_shown_is_kept_although_a_bug_ended_the_answer() -> None:
+    engine, history = FakeEngine("shown", error=ZeroDivisionError()), FakeConversations()
+    ended = (await events(await Turns(engine, history, DEFAULTS).start("user_1", ask("go"))))[-1]
+    assert ended["type"] == "response.failed"
+    assert [(item.text, item.status) for item in history.items[1:]] == [("shown", "incomplete")]
 
 
 async def test_an_answer_is_committed_although_redis_was_away_for_a_moment() -> None:

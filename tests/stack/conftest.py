@@ -63,11 +63,12 @@ class House:
         asked = httpx2.get(f"{self._engine}/requests").json()["data"]
         return [one["body"]["messages"] for one in asked if one["path"] == "/v1/chat/completions"]
 
-    def running_at_the_engine(self) -> int:
-        for line in httpx2.get(f"{self._engine}/metrics").text.splitlines():
-            if line.startswith("vllm:num_requests_running"):
-                return int(float(line.rpartition(" ")[2]))
-        raise AssertionError("the engine does not tell how many it runs")
+    def at_the_engine(self, text: str) -> dict[str, Any]:
+        """The `state` and the `tokens` made of the newest chat whose last message is `text`."""
+        asked = httpx2.get(f"{self._engine}/requests").json()["data"]
+        chats = [one for one in asked if one["path"] == "/v1/chat/completions"]
+        found: dict[str, Any] = [one for one in chats if one["body"]["messages"][-1]["content"] == text][-1]
+        return found
 
     def log_in(self, user: str, password: str) -> str:
         """The session cookie, as `name=value`."""

@@ -8,6 +8,12 @@ CANARY = "canary-7f3a"
 
 
 async def test_no_secret_and_no_message_is_in_any_log(house: House) -> None:
+    folder = house.stack.plan.directory
+
+    def ended() -> int:
+        return sum(log.read_text().count("turn ended") for log in folder.glob("log/gateway-*.log"))
+
+    before = ended()
     async with house.plain_text("12345", ORIGIN_SECRET) as socket:
         await socket.send(f"[[text=.]] {CANARY}")
         await socket.recv()
@@ -17,13 +23,12 @@ async def test_no_secret_and_no_message_is_in_any_log(house: House) -> None:
     async with house.socket(house.alice) as responses:
         await ask(responses, CANARY)
     cookie = house.log_in("alice", PASSWORD)
-    folder = house.stack.plan.directory
     logs = [*folder.glob("log/*.log"), *folder.glob("nginx/*.log")]
     assert {"gateway-1.log", "gateway-2.log", "auth-service.log", "access.log", "error.log"} <= {
         one.name for one in logs
     }
     # Everything is written: each turn's last line is its end.
-    while sum(log.read_text().count("turn ended") for log in folder.glob("log/gateway-*.log")) < 2:
+    while ended() < before + 2:
         await asyncio.sleep(0.05)
     made = [file.read_text() for file in (folder / "secrets").iterdir()]
     assert len(made) == 2

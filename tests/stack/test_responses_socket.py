@@ -116,19 +116,22 @@ async def test_a_frame_of_the_wrong_kind_or_size_closes_with_its_code(
 
 
 async def test_stopping_frees_the_engine_and_keeps_the_text(house: House) -> None:
-    mine = await house.conversation(house.alice)
+    mine, question = await house.conversation(house.alice), "[[tokens=3000 pace=0.01]] to be stopped"
     async with house.socket(house.alice) as socket:
-        await socket.send(
-            json.dumps({"type": "response.create", "conversation": mine, "input": "[[tokens=3000 pace=0.01]]"})
-        )
+        await socket.send(json.dumps({"type": "response.create", "conversation": mine, "input": question}))
         response_id = json.loads(await socket.recv())["response"]["id"]
         while json.loads(await socket.recv())["type"] != "response.output_text.delta":
             pass
-        assert house.running_at_the_engine() == 1
+        assert house.at_the_engine(question)["state"] == "running"
         await socket.send(json.dumps({"type": "response.cancel", "response_id": response_id}))
         events = await until_the_end(socket)
     assert events[-1]["type"] == "response.incomplete"
-    assert house.running_at_the_engine() == 0
+
+    async def let_go() -> bool:
+        return bool(house.at_the_engine(question)["state"] != "running")
+
+    await until(let_go)
+    assert house.at_the_engine(question)["tokens"] < 3000
     kept = (await house.items(house.alice, mine))[-1]
     assert kept == ("assistant", events[-1]["response"]["output"][0]["content"][0]["text"], "incomplete")
     assert kept[1] != ""

@@ -3,18 +3,16 @@
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from gateway.errors import ContextLengthExceeded
-
-ItemRole = Literal["user", "assistant", "system", "developer"]
+from gateway.protocol.resources import MessageRole
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """One message as the engine gets it."""
 
-    role: ItemRole
+    role: MessageRole
     text: str
 
 

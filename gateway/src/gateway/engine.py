@@ -187,10 +187,7 @@ async def _server_sent(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _events(data: bytes) -> list[EngineEvent]:
-    try:
-        chunk = _decode_chunk(data)
-    except msgspec.DecodeError as exc:
-        raise EngineFailed(f"the model server sent what is not a chunk: {exc}") from exc
+    chunk = _decode_chunk(data)
     if chunk.error is not None:
         raise EngineFailed("the model server failed in the middle of an answer")
     events: list[EngineEvent] = []

@@ -6,7 +6,7 @@ A turn runs in a task of its own: nobody has to be listening for it to finish, a
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -163,16 +163,10 @@ class Turns:
         """Whatever happens in here, the log gets its one ending: followers wait for nothing else."""
         started = time.monotonic()
         ending: Ending = CutShort("cancelled")
-        try:
-            try:
-                with running.scope:
-                    ending = await self._answer(running, system, turns)
-            except ParleyError as exc:
-                ending = Failed(exc)
-            ending = await self._commit(running.turn, ending)
-        except Exception:
-            logger.exception("turn failed unexpectedly", extra={"response": running.response_id})
-            ending = Failed(InternalError())
+        with running.scope:
+            ending = await _ending_of(self._answer(running, system, turns), running.response_id)
+        # Apart from the answer: what was shown is kept however that ended.
+        ending = await _ending_of(self._commit(running.turn, ending), running.response_id)
         running.log.append(running.turn.end(ending))
         _log_end(running.turn.request, ending, time.monotonic() - started)
 
@@ -208,22 +202,31 @@ class Turns:
         return Completed(usage, int(time.time()))
 
     async def _commit(self, turn: Turn, ending: Ending) -> Ending:
-        """The answer is in history before anybody hears that it is complete."""
+        """The answer is in history before anybody hears that it is complete. Raises Unavailable when Redis stays
+        away."""
         conversation_id = turn.request.conversation_id
         if conversation_id is None or not turn.text:
             return ending
         message = turn.message(status_of(ending))
-        for pause in (*_COMMIT_PAUSES_SECONDS, None):
+        for pause in _COMMIT_PAUSES_SECONDS:
             try:
                 await self._history.append(turn.request.user_id, conversation_id, [message])
-            except Unavailable as exc:
-                if pause is None:
-                    logger.exception("answer not committed", extra={"response": turn.request.response_id})
-                    return Failed(exc)
+            except Unavailable:
                 await asyncio.sleep(pause)
             else:
-                break
+                return ending
+        await self._history.append(turn.request.user_id, conversation_id, [message])
         return ending
+
+
+async def _ending_of(work: Awaitable[Ending], response_id: str) -> Ending:
+    try:
+        return await work
+    except ParleyError as exc:
+        return Failed(exc)
+    except Exception:
+        logger.exception("turn failed unexpectedly", extra={"response": response_id})
+        return Failed(InternalError())
 
 
 def _prompts(items: Sequence[Message]) -> Exchange:

@@ -1,7 +1,5 @@
 """Server events, one frozen type each; `sequence_number` counts a response's events from 0 without a gap."""
 
-from typing import Any
-
 import msgspec
 
 from gateway.errors import ParleyError
@@ -116,7 +114,3 @@ def error_body(error: ParleyError) -> ErrorBody:
 
 def socket_error(error: ParleyError) -> SocketError:
     return SocketError(status=error.status, error=error_body(error))
-
-
-def json_bytes(value: Any) -> bytes:
-    return _encode(value)

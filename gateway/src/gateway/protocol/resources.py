@@ -126,3 +126,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     last_id: str | None
     has_more: bool
     object: Literal["list"] = "list"
+
+
+encoded = msgspec.json.Encoder().encode
+"""A resource as the body of an answer."""

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from gateway.history import Order
 from gateway.identity import User
-from gateway.protocol.events import json_bytes
 from gateway.protocol.requests import decode_conversation_create
+from gateway.protocol.resources import encoded
 from gateway.routes.credentials import current_user
 
 router = APIRouter(prefix="/v1/conversations")
@@ -53,4 +53,4 @@ async def items(
 
 
 def _json(value: object) -> Response:
-    return Response(json_bytes(value), media_type="application/json")
+    return Response(encoded(value), media_type="application/json")
