@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import os
+import secrets
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import httpx2
@@ -18,27 +21,40 @@ from redis.maint_notifications import MaintNotificationsConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute
 
-from gateway.engine import Engine
+from gateway.accounting import Accounting
+from gateway.engine.client import Engine
 from gateway.errors import InternalError, InvalidRequest, NotFound, ParleyError
 from gateway.generation import Sampling
-from gateway.history import History
+from gateway.history.conversations import Conversations
+from gateway.history.responses import Responses
+from gateway.history.threads import Threads
 from gateway.identity import Identity
 from gateway.presence import Presence
-from gateway.routes import conversations, health
+from gateway.routes import chat_completions, conversations, health, models, responses, usage
+from gateway.routes.places import Places
 from gateway.routes.plain_text import plain_text
 from gateway.routes.refusal import refusal
 from gateway.routes.responses_socket import responses_socket, upgrade_required
-from gateway.routes.state import State
+from gateway.routes.state import SocketLimits, State
+from gateway.seal import Seal
 from gateway.settings import Settings
-from gateway.turns import Defaults, Turns
+from gateway.titles import Titles
+from gateway.turn_log.reader import BLOCK_SECONDS, Reader
+from gateway.turn_log.writer import Writer
+from gateway.turns.acceptance import Acceptance
+from gateway.turns.compaction import Compaction
+from gateway.turns.defaults import Defaults
+from gateway.turns.following import Following
+from gateway.turns.running import Runner
+from gateway.turns.turns import Turns
 
 logger = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Parley", lifespan=_lifespan(settings), openapi_url=None, redirect_slashes=False)
-    app.include_router(health.router)
-    app.include_router(conversations.router)
+    for router in (health, conversations, responses, chat_completions, models, usage):
+        app.include_router(router.router)
     app.add_api_route("/v1/responses", upgrade_required, methods=["GET"])
     app.router.routes.append(WebSocketRoute("/v1/responses", responses_socket))
     if settings.plain_text_protocol:
@@ -55,35 +71,61 @@ def _lifespan(settings: Settings) -> Callable[[FastAPI], AbstractAsyncContextMan
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[State]:
         async with AsyncExitStack() as stack:
-            redis = _redis(settings)
-            stack.push_async_callback(redis.aclose)
-            identity_client = await stack.enter_async_context(_identity_client(settings))
-            history = History(redis)
-            engine = Engine(
-                _engine_client(settings),
-                dialect=settings.engine_dialect,
-                server_key=settings.server_key.get_secret_value().encode(),
-                model=settings.model,
-            )
-            stack.push_async_callback(engine.close)
-            turns = Turns(engine, history, _defaults(settings))
-            # Left before what was opened above: the turns end while all they need is still there.
-            stack.push_async_callback(turns.drain, settings.drain_seconds)
-            presence = Presence(redis, announce=settings.announce_leavers)
-            await stack.enter_async_context(_listening(presence))
+            state = await _opened(settings, stack)
             logger.info("started", extra={"dialect": settings.engine_dialect})
-            yield State(
-                identity=Identity(identity_client),
-                history=history,
-                turns=turns,
-                presence=presence,
-                allowed_origins=settings.allowed_origins,
-            )
+            yield state
 
     return lifespan
 
 
-def _redis(settings: Settings) -> Redis:
+async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
+    """What is left first ends first: turns, while all they need is still there; then what they wrote through."""
+    gateway_id = secrets.token_hex(8)
+    server_key = settings.server_key.get_secret_value().encode()
+    redis = _redis(settings, connections=64)
+    stack.push_async_callback(redis.aclose)
+    blocking = _redis(settings, connections=1, patience_seconds=BLOCK_SECONDS + 2)
+    stack.push_async_callback(blocking.aclose)
+    identity_client = await stack.enter_async_context(_identity_client(settings))
+    engine = Engine(
+        _engine_client(settings), dialect=settings.engine_dialect, server_key=server_key, model=settings.model
+    )
+    stack.push_async_callback(engine.close)
+
+    conversations, stored = Conversations(redis), Responses(redis)
+    threads = Threads(redis, kept_seconds=settings.responses_kept_days * 86_400)
+    accounting, seal, defaults = Accounting(redis), Seal(server_key), _defaults(settings)
+    titles = Titles(engine, conversations, settings.titles)
+    stack.push_async_callback(titles.close)
+    writer = Writer(redis, kept_seconds=settings.events_kept_seconds)
+    await stack.enter_async_context(_running(writer.run()))
+    reader = Reader(redis, blocking, gateway_id)
+    acceptance = Acceptance(engine, threads, stored, defaults=defaults, seal=seal, gateway_id=gateway_id)
+    turns = Turns(acceptance, Runner(engine, threads, accounting, titles), writer)
+    await stack.enter_async_context(_running(reader.run(turns.stop)))
+    stack.push_async_callback(turns.drain, settings.drain_seconds)
+    presence = Presence(redis, announce=settings.announce_leavers)
+    listening = asyncio.Event()
+    await stack.enter_async_context(_running(presence.listen(listening.set)))
+    await listening.wait()
+    return State(
+        identity=Identity(identity_client),
+        engine=engine,
+        conversations=conversations,
+        responses=stored,
+        accounting=accounting,
+        defaults=defaults,
+        turns=turns,
+        following=Following(turns, stored, reader),
+        compaction=Compaction(engine, threads, stored, accounting, seal),
+        presence=presence,
+        places=Places(settings.sockets_per_user),
+        socket_limits=SocketLimits(settings.socket_age_seconds, settings.socket_first_event_seconds),
+        allowed_origins=settings.allowed_origins,
+    )
+
+
+def _redis(settings: Settings, *, connections: int, patience_seconds: float = 2.0) -> Redis:
     """No retry of its own: a command that timed out may have been done, and doing it twice doubles a message.
 
     The pool waits for a free connection; the client's own would refuse the 101st command. Maintenance notifications
@@ -93,9 +135,9 @@ def _redis(settings: Settings) -> Redis:
         settings.redis_url,
         username=settings.redis_user,
         password=settings.redis_password.get_secret_value() or None,
-        max_connections=64,
+        max_connections=connections,
         timeout=2,
-        socket_timeout=2.0,
+        socket_timeout=patience_seconds,
         socket_connect_timeout=2.0,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=10,
@@ -153,16 +195,24 @@ def _output_limit(settings: Settings) -> int | None:
 
 
 @asynccontextmanager
-async def _listening(presence: Presence) -> AsyncIterator[None]:
-    """In a task that is owned, not in a task group: what fails there must not end the whole application."""
-    tried = asyncio.Event()
-    listening = asyncio.create_task(presence.listen(tried.set))
+async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """In a task that is owned, not in a task group: what fails there must not cancel the whole application.
+
+    Without it no answer would go on, so the process leaves, and another takes its place.
+    """
+    task = asyncio.create_task(work)
+    task.add_done_callback(_leave_with)
     try:
-        await tried.wait()
         yield
     finally:
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _leave_with(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        logger.critical("a part that everything needs has ended", exc_info=exc)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _refused(_: Request, exc: Exception) -> JSONResponse:

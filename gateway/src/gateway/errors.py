@@ -3,13 +3,18 @@
 ParleyError
 ├── InvalidRequest (400)
 │   ├── UnsupportedParameter
+│   ├── UnsupportedContent
+│   ├── PreviousResponseNotFound
 │   ├── NotJson
 │   ├── ContextLengthExceeded
+│   ├── EngineRefused
+│   ├── ConnectionLimitReached
 │   └── UpgradeRequired (426)
 ├── Unauthenticated (401)
 ├── OriginRefused (403)
 ├── NotFound (404)
-│   └── ModelNotFound
+│   ├── ModelNotFound
+│   └── EventsExpired
 ├── TooManyRequests (429)
 ├── EngineFailed (500)
 ├── InternalError (500)
@@ -56,6 +61,22 @@ class UnsupportedParameter(InvalidRequest):
         super().__init__(f"`{param}` is not supported here; leave it out", param=param)
 
 
+class UnsupportedContent(InvalidRequest):
+    code = "unsupported_content"
+
+    def __init__(self, kind: str, param: str) -> None:
+        super().__init__(f"{kind[:100]!r} is not supported here; only text is", param=param)
+
+
+class PreviousResponseNotFound(InvalidRequest):
+    """OpenAI's own shape for it."""
+
+    code = "previous_response_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("no such response to go on from", param="previous_response_id")
+
+
 class NotJson(InvalidRequest):
     code = "invalid_json"
 
@@ -66,11 +87,21 @@ class NotJson(InvalidRequest):
 class ContextLengthExceeded(InvalidRequest):
     code = "context_length_exceeded"
 
-    def __init__(self, tokens: int | None = None, limit: int | None = None) -> None:
+    def __init__(self, tokens: int | None = None, limit: int | None = None, *, param: str = "input") -> None:
         numbers = f" of {limit} tokens by needing {tokens}" if limit is not None else ""
-        super().__init__(f"the message exceeds the model's context{numbers}; shorten it", param="input")
+        super().__init__(f"the message exceeds the model's context{numbers}; shorten it", param=param)
         self.tokens = tokens
         self.limit = limit
+
+
+class EngineRefused(InvalidRequest):
+    """What was asked for passed our own checks, but the model server can not do it: a schema it has no grammar for,
+    function tools without a parser."""
+
+    code = "engine_refused"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the model server refuses this: {reason[:500]}")
 
 
 class UpgradeRequired(InvalidRequest):
@@ -83,6 +114,13 @@ class UpgradeRequired(InvalidRequest):
     def headers(self) -> dict[str, str]:
         """RFC 9110, 15.5.22."""
         return {"Upgrade": "websocket", "Connection": "Upgrade"}
+
+
+class ConnectionLimitReached(InvalidRequest):
+    code = "websocket_connection_limit_reached"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"this socket is open for {seconds / 60:g} minutes; connect again, and resume from there")
 
 
 class Unauthenticated(ParleyError):
@@ -120,6 +158,15 @@ class ModelNotFound(NotFound):
 
     def __init__(self, model: str, served: str) -> None:
         super().__init__(f"model {model[:200]!r}; this server runs {served!r}", param="model")
+
+
+class EventsExpired(NotFound):
+    """The response is there, the events it was made of are not any more."""
+
+    code = "events_expired"
+
+    def __init__(self) -> None:
+        super().__init__("event of this answer any more; retrieve it without `stream`", param="stream")
 
 
 class TooManyRequests(ParleyError):

@@ -1,9 +1,34 @@
 """What passes between a turn and the engine that runs it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from gateway.protocol.resources import Usage
+from gateway.protocol.tools import FunctionTool, PlainText, TextFormat, ToolChoice
+
+_PLAIN_TEXT = PlainText()
+
+PromptRole = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCall:
+    """A function the model has called, as it is told of it again."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One message as the engine gets it; a `tool` message answers the call `call_id`."""
+
+    role: PromptRole
+    text: str
+    calls: tuple[PromptCall, ...] = ()
+    call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +40,19 @@ class Sampling:
     top_p: float
     repetition_penalty: float
     max_output_tokens: int | None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What is asked of the answer's form."""
+
+    tools: tuple[FunctionTool, ...] = ()
+    tool_choice: ToolChoice = "auto"
+    parallel_tool_calls: bool = True
+    format: TextFormat = _PLAIN_TEXT
+    reasoning_effort: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +67,25 @@ class Tokens:
     """What one chunk brought. `text` is empty while a character's bytes are incomplete."""
 
     text: str
-    token_ids: tuple[int, ...]
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """Reasoning in front of the answer, from engines that tell the two apart."""
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A piece of the call number `index`; the first one names the function."""
+
+    index: int
+    arguments: str
+    name: str | None = None
+    token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +98,23 @@ class Used:
     usage: Usage
 
 
-EngineEvent = PromptRead | Tokens | Finished | Used
+EngineEvent = PromptRead | Tokens | Thought | Called | Finished | Used
+Piece = Tokens | Thought | Called
+
+
+def merged(pieces: Sequence[Piece]) -> list[Piece]:
+    """Neighbours of one kind joined: what gathered while the log was busy becomes one event."""
+    joined: list[Piece] = []
+    for piece in pieces:
+        last = joined[-1] if joined else None
+        match last, piece:
+            case Tokens(), Tokens():
+                joined[-1] = Tokens(last.text + piece.text, last.token_ids + piece.token_ids)
+            case Thought(), Thought():
+                joined[-1] = Thought(last.text + piece.text, last.token_ids + piece.token_ids)
+            case Called(), Called(name=None) if last.index == piece.index:
+                arguments, ids = last.arguments + piece.arguments, last.token_ids + piece.token_ids
+                joined[-1] = Called(last.index, arguments, last.name, ids)
+            case _:
+                joined.append(piece)
+    return joined

@@ -61,6 +61,13 @@ class Settings(BaseSettings):
     repetition_penalty: float = Field(default=1.2, gt=0)
     max_output_tokens: int = Field(default=10240, ge=1)
 
+    responses_kept_days: int = Field(default=30, ge=1)
+    events_kept_seconds: int = Field(default=3600, ge=60)
+    titles: Literal["model", "words", "off"] = "model"
+
+    sockets_per_user: int = Field(default=64, ge=1)
+    socket_age_seconds: float = Field(default=3600, gt=0)
+    socket_first_event_seconds: float = Field(default=300, gt=0)
     plain_text_protocol: bool = True
     announce_leavers: bool = False
     drain_seconds: float = Field(default=8, ge=0)

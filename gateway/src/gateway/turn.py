@@ -1,40 +1,62 @@
-"""One turn as a pure state machine: what the engine produced goes in, numbered events of the wire come out."""
+"""One turn as a pure state machine: steps go in, numbered events of the wire come out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway.errors import ParleyError
-from gateway.generation import Sampling
+from gateway.generation import Called, Form, Piece, Sampling, Thought, Tokens
+from gateway.output import Output
 from gateway.protocol import events as e
+from gateway.protocol.items import ItemStatus
 from gateway.protocol.resources import (
     ConversationReference,
     ErrorDetails,
     IncompleteDetails,
-    Message,
-    MessageStatus,
-    OutputText,
     Response,
     ResponseStatus,
     Truncation,
     Usage,
+    WindowUse,
 )
+from gateway.protocol.tools import ReasoningConfig, TextConfig
 
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """Everything a turn needs to know of itself before it starts. Times are Unix seconds."""
+    """Everything a turn needs to know of itself before it starts. Times are Unix seconds.
+
+    `thread` names where its items are kept, None when nowhere; they take the positions from `position` on.
+    """
 
     response_id: str
-    message_id: str
     user_id: str
     model: str
     sampling: Sampling
+    form: Form
     created_at: int
+    position: int = 0
+    thread: str | None = None
     conversation_id: str | None = None
+    previous_response_id: str | None = None
     instructions: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     max_output_tokens: int | None = None
     truncation: Truncation = "disabled"
+    background: bool = False
+    generate: bool = True
+    reasoning: ReasoningConfig | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+
+    @property
+    def stored(self) -> bool:
+        return self.thread is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What was asked is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,86 +79,66 @@ class Failed:
 
 
 Ending = Completed | CutShort | Failed
+Step = Begun | WindowUse | Piece | Ending
 
 
 class Turn:
-    """Produces each event exactly once and in order; nothing follows the one terminal event."""
+    """Produces each event exactly once and in order; nothing follows the one terminal event, whose resource is the
+    `outcome`."""
 
     def __init__(self, request: TurnRequest) -> None:
         self.request = request
-        self._parts: list[str] = []
-        self._shown = False
-        self._ended = False
+        self._window: WindowUse | None = None
+        self.outcome: Response | None = None
         self._next_number = 0
+        self._output = Output(self._number, request.position)
 
-    @property
-    def text(self) -> str:
-        return "".join(self._parts)
+    def step(self, step: Step) -> Sequence[e.Event]:
+        match step:
+            case Tokens() | Thought() | Called():
+                return self._output.add(step)
+            case Begun():
+                return [e.ResponseCreated(self._number(), self.response("in_progress"))]
+            case WindowUse():
+                announced, self._window = self._window is not None, step
+                return [] if announced else [e.ResponseInProgress(self._number(), self.response("in_progress"))]
+            case _:
+                return self._end(step)
 
-    def start(self) -> list[e.Event]:
-        return [
-            e.ResponseCreated(self._number(), self._response("in_progress")),
-            e.ResponseInProgress(self._number(), self._response("in_progress")),
-        ]
-
-    def delta(self, text: str) -> list[e.Event]:
-        """An empty delta (a character whose bytes are not complete yet) shows nothing."""
-        if not text:
-            return []
-        events = [] if self._shown else self._open_message()
-        self._parts.append(text)
-        events.append(e.OutputTextDelta(self._number(), self.request.message_id, 0, 0, text))
-        return events
-
-    def end(self, ending: Ending) -> list[e.Event]:
-        events = self._close_message(ending)
-        match ending:
-            case Completed(usage, at):
-                response = self._response("completed", usage=usage, completed_at=at)
-                terminal: e.Terminal = e.ResponseCompleted(self._number(), response)
-            case CutShort(reason, usage):
-                details = IncompleteDetails(reason)
-                response = self._response("incomplete", usage=usage, incomplete_details=details)
-                terminal = e.ResponseIncomplete(self._number(), response)
-            case Failed(error):
-                events.append(e.TurnError(self._number(), error.status, e.error_body(error)))
-                response = self._response("failed", error=ErrorDetails(error.code, error.message))
-                terminal = e.ResponseFailed(self._number(), response)
-        self._ended = True
+    def _end(self, ending: Ending) -> list[e.Event]:
+        if isinstance(ending, Failed):
+            error = ending.error
+            events = self._output.close("incomplete")  # one that failed before its first word has no message
+            flat = (error.status, error.code, error.message, error.param)
+            events.append(e.TurnError(self._number(), *flat, e.error_body(error)))
+        elif self.request.generate:
+            events = self._output.close_with_a_message(status_of(ending))
+        else:
+            events = []
+        terminal = self._terminal(ending)
+        self.outcome = terminal.response
         return [*events, terminal]
 
-    def message(self, status: MessageStatus) -> Message:
-        return Message(self.request.message_id, "assistant", status, (OutputText(self.text),))
-
-    def _open_message(self) -> list[e.Event]:
-        self._shown = True
-        empty = Message(self.request.message_id, "assistant", "in_progress", ())
-        return [
-            e.OutputItemAdded(self._number(), 0, empty),
-            e.ContentPartAdded(self._number(), self.request.message_id, 0, 0, OutputText("")),
-        ]
-
-    def _close_message(self, ending: Ending) -> list[e.Event]:
-        """An answer that failed before its first word has no message."""
-        if not self._shown and isinstance(ending, Failed):
-            return []
-        events = [] if self._shown else self._open_message()
-        item = self.request.message_id
-        return [
-            *events,
-            e.OutputTextDone(self._number(), item, 0, 0, self.text),
-            e.ContentPartDone(self._number(), item, 0, 0, OutputText(self.text)),
-            e.OutputItemDone(self._number(), 0, self.message(status_of(ending))),
-        ]
+    def _terminal(self, ending: Ending) -> e.Terminal:
+        match ending:
+            case Completed(usage, at):
+                return e.ResponseCompleted(self._number(), self.response("completed", usage=usage, completed_at=at))
+            case CutShort(reason, usage):
+                details = IncompleteDetails(reason)
+                response = self.response("incomplete", usage=usage, incomplete_details=details)
+                return e.ResponseIncomplete(self._number(), response)
+            case Failed(error):
+                details_of = ErrorDetails(error.code, error.message)
+                return e.ResponseFailed(self._number(), self.response("failed", error=details_of))
 
     def _number(self) -> int:
-        if self._ended:
+        if self.outcome is not None:
             raise RuntimeError("a turn has one ending")
         number = self._next_number
         self._next_number += 1
         return number
 
-    def _response(
+    def response(
         self,
         status: ResponseStatus,
         *,
@@ -145,8 +147,7 @@ class Turn:
         incomplete_details: IncompleteDetails | None = None,
         error: ErrorDetails | None = None,
     ) -> Response:
-        request = self.request
-        message_status: MessageStatus = "completed" if status == "completed" else "incomplete"
+        request, sampling, form = self.request, self.request.sampling, self.request.form
         return Response(
             id=request.response_id,
             created_at=request.created_at,
@@ -154,19 +155,38 @@ class Turn:
             status=status,
             incomplete_details=incomplete_details,
             model=request.model,
+            previous_response_id=request.previous_response_id,
             instructions=request.instructions,
-            output=(self.message(message_status),) if status != "in_progress" and self._shown else (),
+            output=() if status == "in_progress" else self._output.items("incomplete"),
             error=error,
+            tools=form.tools,
+            tool_choice=form.tool_choice,
             truncation=request.truncation,
-            temperature=request.sampling.temperature,
-            top_p=request.sampling.top_p,
+            parallel_tool_calls=form.parallel_tool_calls,
+            text=TextConfig(form.format),
+            top_p=sampling.top_p,
+            presence_penalty=sampling.presence_penalty,
+            frequency_penalty=sampling.frequency_penalty,
+            temperature=sampling.temperature,
+            reasoning=request.reasoning,
             usage=usage,
             max_output_tokens=request.max_output_tokens,
-            store=request.conversation_id is not None,
+            store=request.stored,
+            background=request.background,
             metadata=request.metadata,
+            safety_identifier=request.safety_identifier,
+            prompt_cache_key=request.prompt_cache_key,
             conversation=ConversationReference(request.conversation_id) if request.conversation_id else None,
+            repetition_penalty=sampling.repetition_penalty,
+            window=self._window_used(usage),
         )
 
+    def _window_used(self, usage: Usage | None) -> WindowUse | None:
+        """The engine's own number, once it is known."""
+        if self._window is None or usage is None:
+            return self._window
+        return WindowUse(self._window.items_left_out, usage.input_tokens, self._window.context_tokens)
 
-def status_of(ending: Ending) -> MessageStatus:
+
+def status_of(ending: Ending) -> ItemStatus:
     return "completed" if isinstance(ending, Completed) else "incomplete"

@@ -3,7 +3,8 @@
 import msgspec
 
 from gateway.errors import ParleyError
-from gateway.protocol.resources import Message, OutputText, Response
+from gateway.protocol.items import OutputItem, OutputText, ReasoningText
+from gateway.protocol.resources import Response
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="type"):
@@ -20,14 +21,14 @@ class ResponseInProgress(Event, frozen=True, tag="response.in_progress"):
 
 class OutputItemAdded(Event, frozen=True, tag="response.output_item.added"):
     output_index: int
-    item: Message
+    item: OutputItem
 
 
 class ContentPartAdded(Event, frozen=True, tag="response.content_part.added"):
     item_id: str
     output_index: int
     content_index: int
-    part: OutputText
+    part: OutputText | ReasoningText
 
 
 class OutputTextDelta(Event, frozen=True, tag="response.output_text.delta"):
@@ -46,16 +47,43 @@ class OutputTextDone(Event, frozen=True, tag="response.output_text.done"):
     logprobs: tuple[()] = ()
 
 
+class ReasoningDelta(Event, frozen=True, tag="response.reasoning_text.delta"):
+    item_id: str
+    output_index: int
+    content_index: int
+    delta: str
+
+
+class ReasoningDone(Event, frozen=True, tag="response.reasoning_text.done"):
+    item_id: str
+    output_index: int
+    content_index: int
+    text: str
+
+
+class ArgumentsDelta(Event, frozen=True, tag="response.function_call_arguments.delta"):
+    item_id: str
+    output_index: int
+    delta: str
+
+
+class ArgumentsDone(Event, frozen=True, tag="response.function_call_arguments.done"):
+    item_id: str
+    output_index: int
+    name: str
+    arguments: str
+
+
 class ContentPartDone(Event, frozen=True, tag="response.content_part.done"):
     item_id: str
     output_index: int
     content_index: int
-    part: OutputText
+    part: OutputText | ReasoningText
 
 
 class OutputItemDone(Event, frozen=True, tag="response.output_item.done"):
     output_index: int
-    item: Message
+    item: OutputItem
 
 
 class ResponseCompleted(Event, frozen=True, tag="response.completed"):
@@ -78,9 +106,13 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 
 class TurnError(Event, frozen=True, tag="error"):
-    """Announces `response.failed`, so it has a place in the sequence."""
+    """Announces `response.failed`, so it has a place in the sequence. OpenAI's SDKs read the flat fields, the
+    specification has them in `error`."""
 
     status: int
+    code: str
+    message: str
+    param: str | None
     error: ErrorBody
 
 
@@ -92,6 +124,7 @@ class SocketError(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
 
 
 Terminal = ResponseCompleted | ResponseIncomplete | ResponseFailed
+Delta = OutputTextDelta | ReasoningDelta | ArgumentsDelta
 
 _encode = msgspec.json.Encoder().encode
 

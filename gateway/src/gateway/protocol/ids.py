@@ -1,11 +1,14 @@
-"""Public ids: a prefix that says what it is, and at least 96 random bits. A message's id also carries its position
-in the conversation, so that an item is found by its id without an index."""
+"""Public ids: a prefix that says what it is, and at least 96 random bits. An item's id also carries its position in
+its conversation, so that it is found by its id without an index."""
 
 import re
 import secrets
+from typing import Literal
 
-_SHAPE = re.compile(r"[a-z]{3,8}_[A-Za-z0-9-]{1,64}", re.ASCII)
-_MESSAGE = re.compile(r"msg_([0-9a-f]{8})[0-9a-f]{24}", re.ASCII)
+_SHAPE = re.compile(r"[a-z]{2,8}_[A-Za-z0-9-]{1,64}", re.ASCII)
+_ITEM = re.compile(r"(?:msg|fc|fco|rs|cmp)_([0-9a-f]{8})[0-9a-f]{24}", re.ASCII)
+
+ItemPrefix = Literal["msg", "fc", "fco", "rs", "cmp"]
 
 
 def new_response_id() -> str:
@@ -16,16 +19,29 @@ def new_conversation_id() -> str:
     return "conv_" + secrets.token_hex(16)
 
 
-def new_message_id(position: int) -> str:
-    return f"msg_{position:08x}{secrets.token_hex(12)}"
+def new_thread_id() -> str:
+    """Of a chain of responses that belongs to no conversation; it never leaves the server."""
+    return "thread_" + secrets.token_hex(16)
 
 
-def position_in(message_id: str) -> int | None:
-    """None for what no message of ours is called."""
-    match = _MESSAGE.fullmatch(message_id)
+def new_call_id() -> str:
+    return "call_" + secrets.token_hex(12)
+
+
+def new_item_id(prefix: ItemPrefix, position: int) -> str:
+    return f"{prefix}_{position:08x}{secrets.token_hex(12)}"
+
+
+def position_in(item_id: str) -> int | None:
+    """None for what no item of ours is called."""
+    match = _ITEM.fullmatch(item_id)
     return int(match[1], 16) if match else None
 
 
 def is_conversation_id(text: str) -> bool:
     """False for anything that could not have come from here, so that it never becomes part of a Redis key."""
     return text.startswith("conv_") and _SHAPE.fullmatch(text) is not None
+
+
+def is_response_id(text: str) -> bool:
+    return text.startswith("resp_") and _SHAPE.fullmatch(text) is not None

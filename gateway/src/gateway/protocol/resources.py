@@ -1,39 +1,18 @@
-"""Resources of the wire: responses, messages, conversations, lists. Times are Unix seconds, counts are tokens."""
+"""Resources of the wire: responses, conversations, lists. Times are Unix seconds, counts are tokens."""
 
 from typing import Generic, Literal, TypeVar
 
 import msgspec
 
+from gateway.protocol.items import Item, OutputItem
+from gateway.protocol.limits import OutputTokens, RepetitionPenalty, Temperature, TopP
+from gateway.protocol.tools import FunctionTool, ReasoningConfig, TextConfig, ToolChoice
+
 T = TypeVar("T")
 
-MessageRole = Literal["user", "assistant", "system", "developer"]
-MessageStatus = Literal["in_progress", "completed", "incomplete"]
 Truncation = Literal["auto", "disabled"]
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed"]
-
-
-class InputText(msgspec.Struct, frozen=True, tag_field="type", tag="input_text", forbid_unknown_fields=True):
-    text: str
-
-
-class OutputText(msgspec.Struct, frozen=True, tag_field="type", tag="output_text", forbid_unknown_fields=True):
-    text: str
-    annotations: tuple[()] = ()
-    logprobs: tuple[()] = ()
-
-
-Content = InputText | OutputText
-
-
-class Message(msgspec.Struct, frozen=True, tag_field="type", tag="message"):
-    id: str
-    role: MessageRole
-    status: MessageStatus
-    content: tuple[Content, ...]
-
-    @property
-    def text(self) -> str:
-        return "".join(part.text for part in self.content)
+TERMINAL: frozenset[ResponseStatus] = frozenset({"completed", "incomplete", "failed"})
 
 
 class IncompleteDetails(msgspec.Struct, frozen=True):
@@ -61,12 +40,13 @@ class Usage(msgspec.Struct, frozen=True):
     output_tokens_details: OutputTokensDetails = OutputTokensDetails()
 
 
-class TextFormat(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
-    pass
+class WindowUse(msgspec.Struct, frozen=True):
+    """An addition: what of the conversation the model was shown. `input_tokens` is null where the last usage already
+    proved that there is room, or the engine can not count; `context_tokens` is the model's whole context."""
 
-
-class TextConfig(msgspec.Struct, frozen=True):
-    format: TextFormat = TextFormat()
+    items_left_out: int
+    input_tokens: int | None
+    context_tokens: int | None
 
 
 class ConversationReference(msgspec.Struct, frozen=True):
@@ -75,7 +55,7 @@ class ConversationReference(msgspec.Struct, frozen=True):
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
     """One answer. All 31 keys of the specification are always present, `null` where they do not apply;
-    `conversation` is OpenAI's own addition."""
+    `conversation` is OpenAI's own addition, `repetition_penalty` and `window` are ours."""
 
     id: str
     object: Literal["response"] = "response"
@@ -86,10 +66,10 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     previous_response_id: str | None = None
     instructions: str | None = None
-    output: tuple[Message, ...] = ()
+    output: tuple[OutputItem, ...] = ()
     error: ErrorDetails | None = None
-    tools: tuple[()] = ()
-    tool_choice: Literal["auto"] = "auto"
+    tools: tuple[FunctionTool, ...] = ()
+    tool_choice: ToolChoice = "auto"
     truncation: Truncation
     parallel_tool_calls: bool = True
     text: TextConfig = TextConfig()
@@ -98,7 +78,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     frequency_penalty: float = 0.0
     top_logprobs: int = 0
     temperature: float
-    reasoning: None = None
+    reasoning: ReasoningConfig | None = None
     usage: Usage | None = None
     max_output_tokens: int | None = None
     max_tool_calls: int | None = None
@@ -109,13 +89,49 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     conversation: ConversationReference | None = None
+    repetition_penalty: float
+    window: WindowUse | None = None
+
+
+class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """An addition: a conversation's own defaults, under those of a request and above the deployment's."""
+
+    instructions: str | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    repetition_penalty: RepetitionPenalty | None = None
+    max_output_tokens: OutputTokens | None = None
 
 
 class Conversation(msgspec.Struct, frozen=True):
+    """`generation`, `last_active_at` and `active_responses` (the ids of the running ones) are additions."""
+
     id: str
     created_at: int
     metadata: dict[str, str]
     object: Literal["conversation"] = "conversation"
+    generation: Generation = Generation()
+    last_active_at: int | None = None
+    active_responses: tuple[str, ...] = ()
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    id: str
+    object: Literal["response", "conversation.deleted"]
+    deleted: Literal[True] = True
+
+
+class CompactedResponse(msgspec.Struct, frozen=True):
+    id: str
+    created_at: int
+    output: tuple[Item, ...]
+    usage: Usage
+    object: Literal["response.compaction"] = "response.compaction"
+
+
+class InputTokens(msgspec.Struct, frozen=True):
+    input_tokens: int
+    object: Literal["response.input_tokens"] = "response.input_tokens"
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
@@ -128,5 +144,13 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     object: Literal["list"] = "list"
 
 
+class ConversationPage(Page[Conversation], frozen=True):
+    """`next_after` is an addition: the `after` of the next page, null where there is none."""
+
+    next_after: str | None = None
+
+
 encoded = msgspec.json.Encoder().encode
 """A resource as the body of an answer."""
+
+decode_response = msgspec.json.Decoder(Response).decode

@@ -1,56 +1,117 @@
 """/v1/conversations: the conversations of a user and their items."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+import anyio
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from starlette.background import BackgroundTask
 
-from gateway.history import Order
+from gateway.errors import NotFound, Unavailable
+from gateway.history.cursors import Order
 from gateway.identity import User
-from gateway.protocol.requests import decode_conversation_create
-from gateway.protocol.resources import encoded
+from gateway.protocol.requests import decode_conversation_create, decode_conversation_update, decode_items_create
+from gateway.protocol.resources import Deleted, Generation
+from gateway.routes.answers import answer
 from gateway.routes.credentials import current_user
 
 router = APIRouter(prefix="/v1/conversations")
 
 CurrentUser = Annotated[User, Depends(current_user)]
+ConversationId = Annotated[str, Path(max_length=80)]
+ItemId = Annotated[str, Path(max_length=80)]
 Limit = Annotated[int, Query(ge=1, le=100)]
-After = Annotated[str | None, Query(max_length=80)]
+AfterItem = Annotated[str | None, Query(max_length=80)]
+AfterConversation = Annotated[str | None, Query(max_length=120)]
+Words = Annotated[str | None, Query(min_length=1, max_length=200)]
 
 
-@router.post("")
+@router.post("", summary="Create a conversation")
 async def create(request: Request, user: CurrentUser) -> Response:
     body = decode_conversation_create(await request.body())
-    history = request.state.history
-    conversation = await history.create(user.id, body.metadata or {})
-    if body.items:
-        _, first = await history.reserve(user.id, conversation.id, len(body.items))
-        await history.append(user.id, conversation.id, [item.at(first + n) for n, item in enumerate(body.items)])
-    return _json(conversation)
+    return answer(
+        await request.state.conversations.create(
+            user.id, body.metadata or {}, generation=body.generation or Generation(), items=body.items or ()
+        )
+    )
 
 
-@router.get("")
+@router.get("", summary="List or search one's conversations")
 async def list_conversations(
-    request: Request, user: CurrentUser, limit: Limit = 20, after: After = None, order: Order = "desc"
-) -> Response:
-    return _json(await request.state.history.conversations(user.id, limit=limit, after=after, order=order))
-
-
-@router.get("/{conversation_id}")
-async def retrieve(request: Request, user: CurrentUser, conversation_id: str) -> Response:
-    return _json(await request.state.history.conversation(user.id, conversation_id))
-
-
-@router.get("/{conversation_id}/items")
-async def items(
     request: Request,
     user: CurrentUser,
-    conversation_id: str,
     limit: Limit = 20,
-    after: After = None,
+    after: AfterConversation = None,
+    order: Order = "desc",
+    query: Words = None,
+) -> Response:
+    index = request.state.conversations.index
+    return answer(await index.page(user.id, limit=limit, after=after, order=order, query=query))
+
+
+@router.get("/{conversation_id}", summary="Retrieve a conversation")
+async def retrieve(request: Request, user: CurrentUser, conversation_id: ConversationId) -> Response:
+    return answer(await request.state.conversations.conversation(user.id, conversation_id))
+
+
+@router.post("/{conversation_id}", summary="Update a conversation")
+async def update(request: Request, user: CurrentUser, conversation_id: ConversationId) -> Response:
+    body = decode_conversation_update(await request.body())
+    conversations = request.state.conversations
+    return answer(
+        await conversations.update(user.id, conversation_id, metadata=body.metadata, generation=body.generation)
+    )
+
+
+@router.delete("/{conversation_id}", summary="Delete a conversation and its items")
+async def delete(request: Request, user: CurrentUser, conversation_id: ConversationId) -> Response:
+    running = await request.state.conversations.delete(user.id, conversation_id)
+    deleted = answer(Deleted(conversation_id, "conversation.deleted"))
+    deleted.background = BackgroundTask(_stop, request.state.following, user.id, running)
+    return deleted
+
+
+@router.post("/{conversation_id}/items", summary="Add items to a conversation")
+async def create_items(request: Request, user: CurrentUser, conversation_id: ConversationId) -> Response:
+    body = decode_items_create(await request.body())
+    return answer(await request.state.conversations.items.create(user.id, conversation_id, body.items))
+
+
+@router.get("/{conversation_id}/items", summary="List the items of a conversation")
+async def list_items(
+    request: Request,
+    user: CurrentUser,
+    conversation_id: ConversationId,
+    limit: Limit = 20,
+    after: AfterItem = None,
     order: Order = "desc",
 ) -> Response:
-    return _json(await request.state.history.items(user.id, conversation_id, limit=limit, after=after, order=order))
+    items = request.state.conversations.items
+    return answer(await items.page(user.id, conversation_id, limit=limit, after=after, order=order))
 
 
-def _json(value: object) -> Response:
-    return Response(encoded(value), media_type="application/json")
+@router.get("/{conversation_id}/items/{item_id}", summary="Retrieve an item")
+async def retrieve_item(
+    request: Request, user: CurrentUser, conversation_id: ConversationId, item_id: ItemId
+) -> Response:
+    return answer(await request.state.conversations.items.item(user.id, conversation_id, item_id))
+
+
+@router.delete("/{conversation_id}/items/{item_id}", summary="Delete an item")
+async def delete_item(
+    request: Request, user: CurrentUser, conversation_id: ConversationId, item_id: ItemId
+) -> Response:
+    return answer(await request.state.conversations.items.delete(user.id, conversation_id, item_id))
+
+
+async def _stop(following: Any, user_id: str, response_ids: Sequence[str]) -> None:
+    """Behind the answer: the gateway that runs one of them may be slow or gone, and the conversation is deleted."""
+
+    async def stop(response_id: str) -> None:
+        with suppress(NotFound, Unavailable):
+            await following.cancel(user_id, response_id)
+
+    async with anyio.create_task_group() as tasks:
+        for response_id in response_ids:
+            tasks.start_soon(stop, response_id)

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 
 from gateway.errors import ParleyError, Unauthenticated
 from gateway.identity import Credential, User
-from gateway.protocol.requests import ResponseCreate
+from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Conversation
 from gateway.routes.socket import POLICY_VIOLATION, WAITING_AT_MOST, Gone, Service, Socket
 from gateway.routes.state import State
@@ -87,7 +87,7 @@ class Client:
         try:
             user = await self._user()
             conversation = _standing_conversation(user)
-            await self._state["history"].ensure(user.id, conversation)
+            await self._state["conversations"].ensure(user.id, conversation)
             create = ResponseCreate(input=text, conversation=conversation.id, truncation="auto")
             running = await self._state["turns"].start(user.id, create)
         except Unauthenticated:
@@ -96,7 +96,7 @@ class Client:
         except ParleyError as exc:
             await self._socket.send(exc.message)
             return
-        async for event in running.log.follow():
+        async for event in running.log.frames.follow():
             if shown := _shown(event):
                 await self._socket.send(shown)
 

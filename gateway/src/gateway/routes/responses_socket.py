@@ -1,50 +1,82 @@
 """WebSocket mode of /v1/responses: one answer at a time a socket, further requests wait in a short queue."""
 
+from dataclasses import dataclass
+
+import anyio
 from starlette.websockets import WebSocket
 
-from gateway.errors import NotJson, ParleyError, TooManyRequests, Unauthenticated, UpgradeRequired
+from gateway.errors import (
+    ConnectionLimitReached,
+    InvalidRequest,
+    NotJson,
+    ParleyError,
+    TooManyRequests,
+    Unauthenticated,
+    UpgradeRequired,
+)
 from gateway.identity import Credential, User
+from gateway.protocol.create import ResponseCreate
 from gateway.protocol.events import addressed, frame, socket_error
-from gateway.protocol.requests import ResponseCancel, ResponseCreate, decode_client_event
+from gateway.protocol.items import Item
+from gateway.protocol.requests import ResponseCancel, decode_client_event
 from gateway.routes.credentials import credential
 from gateway.routes.refusal import refusal
-from gateway.routes.socket import POLICY_VIOLATION, WAITING_AT_MOST, Service, Socket
+from gateway.routes.socket import IDLE, POLICY_VIOLATION, RESTART, WAITING_AT_MOST, Service, Socket
 from gateway.routes.state import State
+from gateway.turn import Failed
+from gateway.turns.running import RunningTurn
 
 _STRIKES = 3
 _SUBPROTOCOL = "openai-responses"
 
 
+@dataclass(frozen=True, slots=True)
+class Resume:
+    response_id: str
+    starting_after: int
+
+
 async def responses_socket(websocket: WebSocket[State]) -> None:
     try:
         presented = credential(websocket)
-        await websocket.state["identity"].user(presented)
+        user = await websocket.state["identity"].user(presented)
+        resume = _resume(websocket)
+        with websocket.state["places"].taken(user.id):
+            offered = websocket.scope.get("subprotocols", [])
+            await websocket.accept(subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in offered else None)
+            await Connection(Socket(websocket), presented, websocket.state).run(resume)
     except ParleyError as exc:
         await websocket.send_denial_response(refusal(exc))
-        return
-    offered = websocket.scope.get("subprotocols", [])
-    await websocket.accept(subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in offered else None)
-    await Connection(Socket(websocket), presented, websocket.state).run()
 
 
 class Connection:
     def __init__(self, socket: Socket, presented: Credential, state: State) -> None:
         self._socket = socket
-        self._service: Service[ResponseCreate] = Service(socket)
+        self._service: Service[ResponseCreate | Resume] = Service(socket)
         self._credential = presented
         self._identity = state["identity"]
         self._turns = state["turns"]
+        self._following = state["following"]
+        self._limits = state["socket_limits"]
         self._strikes = 0
+        self._spoken = anyio.Event()
+        self._answering = False
+        # What was said up to the last response, when that is stored nowhere: it can be gone on from here only.
+        self._remembered: dict[str, tuple[Item, ...]] = {}
 
-    async def run(self) -> None:
-        await self._service.run(self._receive, self._answer)
+    async def run(self, resume: Resume | None) -> None:
+        if resume is not None:
+            self._spoken.set()
+            self._service.put(resume)
+        await self._service.run(self._receive, self._answer, self._grow_old, self._await_the_first_event)
 
     async def _receive(self, text: str) -> None:
+        self._spoken.set()
         try:
             event = decode_client_event(text)
             if isinstance(event, ResponseCancel):
                 user = await self._user()
-                self._turns.find(user.id, event.response_id).stop()
+                await self._following.cancel(user.id, event.response_id)
             elif not self._service.put(event):
                 full = TooManyRequests(f"{WAITING_AT_MOST} requests wait on this socket already")
                 await self._refuse(full, event.stream_id)
@@ -54,15 +86,63 @@ class Connection:
             if self._strikes == _STRIKES:
                 await self._socket.close(POLICY_VIOLATION, "three frames that are not JSON objects")
 
-    async def _answer(self, create: ResponseCreate) -> None:
+    async def _answer(self, request: ResponseCreate | Resume) -> None:
+        self._answering = True
+        try:
+            if isinstance(request, Resume):
+                await self._resume(request)
+            else:
+                await self._create(request)
+        finally:
+            self._answering = False
+
+    async def _create(self, create: ResponseCreate) -> None:
         try:
             user = await self._user()
-            running = await self._turns.start(user.id, create)
+            running = await self._turns.start(user.id, create, self._remembered)
         except ParleyError as exc:
+            self._forget(create)
             await self._refuse(exc, create.stream_id)
             return
-        async for text in running.log.follow():
-            await self._socket.send(addressed(text, create.stream_id))
+        try:
+            async for text in running.log.frames.follow():
+                await self._socket.send(addressed(text, create.stream_id))
+        finally:
+            if not running.request.stored:
+                running.stop()  # of an answer that is kept nowhere the only reader has gone
+        self._remember(create, running)
+
+    async def _resume(self, resume: Resume) -> None:
+        try:
+            user = await self._user()
+            async with self._following.frames(user.id, resume.response_id) as frames:
+                async for text in frames.follow(resume.starting_after):
+                    await self._socket.send(text)
+        except ParleyError as exc:
+            await self._refuse(exc)
+
+    def _remember(self, create: ResponseCreate, running: RunningTurn) -> None:
+        if isinstance(running.ending, Failed):
+            self._forget(create)
+        elif not running.request.stored:
+            self._remembered = {running.request.response_id: running.said}
+
+    def _forget(self, create: ResponseCreate) -> None:
+        """What could not be gone on from is evicted: the client starts anew instead of failing again."""
+        if create.previous_response_id is not None:
+            self._remembered.pop(create.previous_response_id, None)
+
+    async def _grow_old(self) -> None:
+        await anyio.sleep(self._limits.age_seconds)
+        await self._socket.send(frame(socket_error(ConnectionLimitReached(self._limits.age_seconds))))
+        # 1000 in the middle of an answer would tell an SDK that this was its end.
+        await self._socket.close(RESTART if self._answering else IDLE, "this connection has reached its age limit")
+
+    async def _await_the_first_event(self) -> None:
+        with anyio.move_on_after(self._limits.first_event_seconds):
+            await self._spoken.wait()
+        if not self._spoken.is_set():
+            await self._socket.close(IDLE, "no event has arrived")
 
     async def _user(self) -> User:
         """Asked again for every request: a session may have ended since the handshake."""
@@ -77,3 +157,13 @@ class Connection:
 async def upgrade_required() -> None:
     """A plain GET on a socket's path."""
     raise UpgradeRequired
+
+
+def _resume(websocket: WebSocket[State]) -> Resume | None:
+    response_id = websocket.query_params.get("resume")
+    starting_after = websocket.query_params.get("starting_after", "-1")
+    if response_id is None:
+        return None
+    if starting_after != "-1" and not (starting_after.isascii() and starting_after.isdigit()):
+        raise InvalidRequest("expected the number of an event", param="starting_after", code="invalid_value")
+    return Resume(response_id, int(starting_after[:10]))

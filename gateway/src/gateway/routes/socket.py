@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -10,9 +10,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 logger = logging.getLogger(__name__)
 
+IDLE = 1000
 UNSUPPORTED_DATA = 1003
 POLICY_VIOLATION = 1008
 INTERNAL_ERROR = 1011
+RESTART = 1012
 
 WAITING_AT_MOST = 8
 
@@ -73,7 +75,12 @@ class Service(Generic[T]):
         self._waiting.put_nowait(request)
         return True
 
-    async def run(self, receive: Callable[[str], Awaitable[None]], answer: Callable[[T], Awaitable[None]]) -> None:
+    async def run(
+        self,
+        receive: Callable[[str], Awaitable[None]],
+        answer: Callable[[T], Awaitable[None]],
+        *watches: Callable[[], Coroutine[Any, Any, None]],
+    ) -> None:
         """Until the client leaves. A bug closes this socket with 1011, and no other."""
 
         async def answer_all() -> None:
@@ -83,6 +90,8 @@ class Service(Generic[T]):
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(answer_all)
+                for watch in watches:
+                    tasks.start_soon(watch)
                 async for text in self._socket.frames():
                     await receive(text)
                 tasks.cancel_scope.cancel()

@@ -1,16 +1,38 @@
 """What the lifespan opens and every route may use."""
 
+from dataclasses import dataclass
 from typing import TypedDict
 
-from gateway.history import History
+from gateway.accounting import Accounting
+from gateway.engine.client import Engine
+from gateway.history.conversations import Conversations
+from gateway.history.responses import Responses
 from gateway.identity import Identity
 from gateway.presence import Presence
-from gateway.turns import Turns
+from gateway.routes.places import Places
+from gateway.turns.compaction import Compaction
+from gateway.turns.defaults import Defaults
+from gateway.turns.following import Following
+from gateway.turns.turns import Turns
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    age_seconds: float
+    first_event_seconds: float
 
 
 class State(TypedDict):
     identity: Identity
-    history: History
+    engine: Engine
+    conversations: Conversations
+    responses: Responses
+    accounting: Accounting
+    defaults: Defaults
     turns: Turns
+    following: Following
+    compaction: Compaction
     presence: Presence
+    places: Places
+    socket_limits: SocketLimits
     allowed_origins: frozenset[str]

@@ -1,0 +1,155 @@
+"""The client of the model server. Its errors are ours by the time they leave here."""
+
+import hashlib
+import hmac
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import msgspec
+import openai
+
+from gateway.conversation import Count
+from gateway.engine.chat import messages, request, tools
+from gateway.engine.chunks import engine_events, server_sent
+from gateway.engine.failures import FAILURES, translated
+from gateway.errors import ContextLengthExceeded, ParleyError, Unavailable
+from gateway.generation import EngineEvent, Form, Prompt, Sampling
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A model, as the engine lists it."""
+
+    id: str
+    created: int = 0
+    max_model_len: int | None = None
+
+
+class _Models(msgspec.Struct):
+    data: list[Served]
+
+
+class _Counted(msgspec.Struct):
+    count: int
+    max_model_len: int
+
+
+_ONLY_VLLM = frozenset({"repetition_penalty", "return_token_ids"})
+# As long as nginx waits.
+_SILENT_SECONDS = 900.0
+
+_decode_models = msgspec.json.Decoder(_Models).decode
+_decode_count = msgspec.json.Decoder(_Counted).decode
+
+
+class Engine:
+    """`dialect` "openai" leaves out what only vLLM knows: token ids, repetition_penalty, cache_salt, /tokenize."""
+
+    def __init__(
+        self,
+        client: openai.AsyncOpenAI,
+        *,
+        dialect: Literal["vllm", "openai"],
+        server_key: bytes,
+        model: str = "",
+    ) -> None:
+        self._client = client
+        self._vllm = dialect == "vllm"
+        self._server_key = server_key
+        self._model = model
+        self._served: Served | None = None
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def model(self) -> str:
+        """The configured name, or else the first one the engine serves. Raises Unavailable or EngineFailed."""
+        return self._model or (await self.served()).id
+
+    async def limit(self) -> int | None:
+        """The whole context in tokens; None where the engine does not tell."""
+        return (await self.served()).max_model_len if self._vllm else None
+
+    async def served(self) -> Served:
+        """Raises Unavailable or EngineFailed."""
+        if self._served is not None:
+            return self._served
+        try:
+            served = _decode_models(await self._client.get("/models", cast_to=bytes)).data
+        except FAILURES as exc:
+            raise self._translated(exc) from exc
+        found = [one for one in served if not self._model or one.id == self._model]
+        if self._model and not self._vllm:
+            found.append(Served(self._model))  # some servers know names that they do not list
+        if not found:
+            raise Unavailable("vllm")
+        self._served = found[0]
+        return self._served
+
+    async def count(self, prompts: tuple[Prompt, ...], wanted: Form) -> Count | None:
+        """The engine's own count of the rendered prompt, in tokens; None where the engine has no way to tell."""
+        if not self._vllm:
+            return None
+        root = str(self._client.base_url).removesuffix("/").removesuffix("/v1")
+        body: dict[str, Any] = {"model": await self.model(), "messages": messages(prompts)}
+        if offered := tools(wanted):
+            body["tools"] = offered
+        try:
+            counted = _decode_count(await self._client.post(f"{root}/tokenize", cast_to=bytes, body=body))
+        except FAILURES as exc:
+            raise self._translated(exc) from exc
+        return Count(counted.count, counted.max_model_len)
+
+    async def stream(
+        self, prompts: tuple[Prompt, ...], sampling: Sampling, wanted: Form, *, user_id: str, request_id: str
+    ) -> AsyncGenerator[EngineEvent]:
+        """Closing the iterator closes the connection, which stops the engine within milliseconds.
+
+        Raises Unavailable, ContextLengthExceeded, EngineRefused or EngineFailed.
+        """
+        fields = request(prompts, sampling, wanted)
+        fields |= {"stream": True, "stream_options": {"include_usage": True}, "return_token_ids": True}
+        async with self.opened(fields, user_id=user_id, request_id=request_id) as answer:
+            async for data in server_sent(answer.iter_bytes()):
+                if data == b"[DONE]":
+                    return
+                for event in engine_events(data):
+                    yield event
+            raise Unavailable("vllm")  # the stream ended before its [DONE]
+
+    @asynccontextmanager
+    async def opened(
+        self, fields: dict[str, Any], *, user_id: str, request_id: str
+    ) -> AsyncGenerator[openai.AsyncAPIResponse[Any]]:
+        """The engine's answer to a request of gateway.engine.chat, as bytes. Leaving closes the connection.
+
+        Raises Unavailable, ContextLengthExceeded, EngineRefused or EngineFailed, also for what fails inside.
+        """
+        rest = {name: value for name, value in fields.items() if self._vllm or name not in _ONLY_VLLM}
+        if self._vllm:
+            # A prefix cache shared between users tells one what another has sent, by timing.
+            rest["cache_salt"] = hmac.new(self._server_key, user_id.encode(), hashlib.sha256).hexdigest()
+        try:
+            async with self._client.chat.completions.with_streaming_response.create(
+                model=await self.model(),
+                messages=rest.pop("messages"),
+                extra_headers={"X-Request-Id": request_id},
+                extra_body=rest,
+                timeout=openai.NOT_GIVEN if rest.get("stream") else self._silent(),
+            ) as answer:
+                yield answer
+        except FAILURES as exc:
+            raise self._translated(exc) from exc
+
+    def _silent(self) -> openai.Timeout:
+        """What is not streamed comes at the very end."""
+        usual = self._client.timeout
+        if not isinstance(usual, openai.Timeout):
+            return openai.Timeout(_SILENT_SECONDS)
+        return openai.Timeout(connect=usual.connect, read=_SILENT_SECONDS, write=usual.write, pool=usual.pool)
+
+    def _translated(self, exc: Exception) -> ParleyError:
+        error = translated(exc)
+        if isinstance(exc, openai.NotFoundError) or isinstance(error, ContextLengthExceeded):
+            self._served = None  # it may have come back with another model, or another context
+        return error

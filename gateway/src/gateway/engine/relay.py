@@ -1,0 +1,118 @@
+"""A chat completion between a client and the engine: what the engine says is passed on byte for byte."""
+
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import openai
+
+from gateway.conversation import Count
+from gateway.engine import completion
+from gateway.engine.chunks import EngineUsage, engine_events, usage
+from gateway.engine.client import Engine
+from gateway.engine.event_stream import data_of, whole_events
+from gateway.errors import ContextLengthExceeded, EngineRefused, ParleyError, Unavailable
+from gateway.generation import EngineEvent, Piece, Sampling, Used
+from gateway.protocol.chat_completions import ChatCompletion
+from gateway.protocol.resources import Usage
+
+
+class _Answer(msgspec.Struct):
+    usage: EngineUsage
+
+
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+
+
+class Relay:
+    """One request. Cancelling it, or closing its events, stops the engine."""
+
+    def __init__(self, engine: Engine, asked: ChatCompletion, sampling: Sampling, *, user_id: str) -> None:
+        self._engine = engine
+        self._asked = asked
+        self._sampling = sampling
+        self._user_id = user_id
+        self._usage: Usage | None = None
+        self._taken = False
+        self._pieces = 0
+
+    async def whole(self) -> bytes:
+        """Raises Unavailable, ContextLengthExceeded, EngineRefused or EngineFailed."""
+        async with self._opened() as answer:
+            body = await answer.read()
+            self._usage = usage(_decode_answer(body).usage)
+            return body
+
+    async def events(self) -> AsyncGenerator[bytes]:
+        """Whole server-sent events, but for the usage if the client has not asked for it.
+
+        Raises as `whole` does, also in the middle.
+        """
+        async with self._opened() as answer:
+            async for event in whole_events(answer.iter_bytes()):
+                data = data_of(event)
+                if data == b"[DONE]":
+                    yield event
+                    return
+                if not data or not self._withheld(engine_events(data)):
+                    yield event
+            raise Unavailable("vllm")  # the stream ended before its [DONE]
+
+    async def cost(self) -> Usage | None:
+        """As the engine tells it, and None if the engine has not taken the request.
+
+        An answer that broke off has no usage. It is told as what is certain, so it may have cost more: the engine's own
+        count of the prompt (0 where the engine can not count), and one token for each piece that was passed on (none of
+        an answer that was not streamed).
+        """
+        if self._usage is not None or not self._taken:
+            return self._usage
+        counted = await self._count()
+        prompt = counted.tokens if counted else 0
+        return Usage(prompt, self._pieces, prompt + self._pieces)
+
+    def _withheld(self, events: list[EngineEvent]) -> bool:
+        for event in events:
+            if isinstance(event, Used):
+                self._usage = event.usage
+            elif isinstance(event, Piece):
+                self._pieces += 1
+        only_usage = len(events) == 1 and isinstance(events[0], Used)
+        return only_usage and not self._asked.include_usage
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncGenerator[openai.AsyncAPIResponse[Any]]:
+        fields = completion.request(self._asked, await self._within_the_context())
+        request_id = secrets.token_hex(16)
+        self._taken = True
+        try:
+            async with self._engine.opened(fields, user_id=self._user_id, request_id=request_id) as answer:
+                yield answer
+        except ParleyError as exc:
+            self._taken = self._pieces > 0
+            raise await self._explained(exc) from exc
+
+    async def _within_the_context(self) -> Sampling:
+        """vLLM refuses an output limit beyond its context, where it would end anyway."""
+        wanted, limit = self._sampling.max_output_tokens, await self._engine.limit()
+        if wanted is None or limit is None:
+            return self._sampling
+        return replace(self._sampling, max_output_tokens=min(wanted, limit))
+
+    async def _explained(self, exc: ParleyError) -> ParleyError:
+        """A prompt that leaves no room is refused in several words, none of which tell both numbers."""
+        if not isinstance(exc, ContextLengthExceeded | EngineRefused):
+            return exc
+        counted = await self._count()
+        if counted is not None and counted.tokens >= counted.limit:
+            return ContextLengthExceeded(counted.tokens, counted.limit, param="messages")
+        return ContextLengthExceeded(param="messages") if isinstance(exc, ContextLengthExceeded) else exc
+
+    async def _count(self) -> Count | None:
+        try:
+            return await self._engine.count(completion.prompts(self._asked.messages), completion.form(self._asked))
+        except ParleyError:
+            return None

@@ -1,0 +1,112 @@
+"""The conversations of a user: made, read, changed, deleted."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.asyncio import Redis
+
+from gateway.history.conversation_index import ConversationIndex
+from gateway.history.conversation_items import ConversationItems, members
+from gateway.history.keys import index_key, items_key, now_ms, thread_key, translated
+from gateway.history.reading import active_responses, checked_key, decode_metadata, no_conversation, read
+from gateway.history.transaction import transact
+from gateway.protocol.ids import new_conversation_id
+from gateway.protocol.input_items import InputItem
+from gateway.protocol.resources import Conversation, Generation, encoded
+
+# OpenAI's own limit.
+_PAIRS_AT_MOST = 16
+
+_NO_GENERATION = Generation()
+
+
+class Conversations:
+    """Every method raises Unavailable when Redis does not answer. NotFound is for a conversation that is somebody
+    else's as for one that is not there."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.index = ConversationIndex(redis)
+        self.items = ConversationItems(redis)
+
+    async def create(
+        self,
+        user_id: str,
+        metadata: Mapping[str, str],
+        *,
+        generation: Generation = _NO_GENERATION,
+        items: Sequence[InputItem] = (),
+    ) -> Conversation:
+        now, new = now_ms(), new_conversation_id()
+        first = [item.at(position) for position, item in enumerate(items, start=1)]
+        fields = _fields(metadata, generation) | {"created_at": str(now // 1000), "position": str(len(first))}
+        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.hset(thread_key(user_id, new), mapping=fields)
+            if first:
+                pipe.zadd(items_key(user_id, new), members(first))
+            pipe.zadd(index_key(user_id), {new: now})
+            await pipe.execute()
+        return Conversation(new, now // 1000, dict(metadata), generation=generation, last_active_at=now // 1000)
+
+    async def ensure(self, user_id: str, conversation: Conversation) -> None:
+        """Makes the conversation unless it is there already."""
+        key = checked_key(user_id, conversation.id)
+        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.hsetnx(key, "created_at", str(conversation.created_at))
+            for name, value in _fields(conversation.metadata, conversation.generation).items():
+                pipe.hsetnx(key, name, value)
+            pipe.zadd(index_key(user_id), {conversation.id: now_ms()}, nx=True)
+            await pipe.execute()
+
+    async def conversation(self, user_id: str, conversation_id: str) -> Conversation:
+        """Raises NotFound."""
+        return await read(self._redis, user_id, conversation_id)
+
+    async def update(
+        self,
+        user_id: str,
+        conversation_id: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        generation: Generation | None = None,
+    ) -> Conversation:
+        """Each is replaced as a whole, or stays as it is where None; that is no activity. Raises NotFound."""
+        key, fields = thread_key(user_id, conversation_id), _fields(metadata, generation)
+
+        def write(pipe: Any, _: list[Any]) -> None:
+            if fields:
+                pipe.hset(key, mapping=fields)
+
+        await transact(self._redis, user_id, conversation_id, (), write)
+        return await read(self._redis, user_id, conversation_id)
+
+    async def retitle(self, user_id: str, conversation_id: str, title: str, *, instead_of: str) -> bool:
+        """Only where the title is still `instead_of`, empty for none; says whether it was. Raises NotFound."""
+        key = thread_key(user_id, conversation_id)
+
+        def write(pipe: Any, found: list[Any]) -> bool:
+            metadata = decode_metadata(found[0] or b"{}")
+            changed = {**metadata, "title": title}
+            fits = metadata.get("title", "") == instead_of and len(changed) <= _PAIRS_AT_MOST
+            if fits:
+                pipe.hset(key, mapping=_fields(changed))
+            return fits
+
+        return await transact(self._redis, user_id, conversation_id, ["metadata"], write)
+
+    async def delete(self, user_id: str, conversation_id: str) -> tuple[str, ...]:
+        """With its items. The ids of the responses that still run in it: theirs to be stopped. Raises NotFound."""
+        key = checked_key(user_id, conversation_id)
+        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.hgetall(key)
+            pipe.delete(key, items_key(user_id, conversation_id))
+            pipe.zrem(index_key(user_id), conversation_id)
+            fields, *_ = await pipe.execute()
+        if b"created_at" not in fields:
+            raise no_conversation()
+        return active_responses(fields)
+
+
+def _fields(metadata: Mapping[str, str] | None, generation: Generation | None = None) -> dict[Any, Any]:
+    given = {"metadata": metadata, "generation": generation}
+    return {name: encoded(value).decode() for name, value in given.items() if value is not None}

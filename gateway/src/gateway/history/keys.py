@@ -1,0 +1,47 @@
+"""The names of the keys, and what every reader of them shares."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.exceptions import RedisError
+
+from gateway.errors import Unavailable
+
+
+def index_key(user_id: str) -> str:
+    return f"parley:{{{user_id}}}:conversations"
+
+
+def thread_key(user_id: str, thread_id: str) -> str:
+    kind = "conversation" if is_conversation(thread_id) else "thread"
+    return f"parley:{{{user_id}}}:{kind}:{thread_id}"
+
+
+def items_key(user_id: str, thread_id: str) -> str:
+    return thread_key(user_id, thread_id) + ":items"
+
+
+def response_key(user_id: str, response_id: str) -> str:
+    return f"parley:{{{user_id}}}:response:{response_id}"
+
+
+def active_field(response_id: str) -> str:
+    return f"active:{response_id}"
+
+
+def is_conversation(thread_id: str) -> bool:
+    return thread_id.startswith("conv_")
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Raises Unavailable for whatever Redis fails with."""
+    try:
+        yield
+    except RedisError as exc:
+        raise Unavailable("redis") from exc

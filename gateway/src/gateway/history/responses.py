@@ -1,0 +1,77 @@
+"""Stored responses: the resource of each answer, what was asked for it, and where its items are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from gateway.errors import NotFound
+from gateway.history.keys import is_conversation, items_key, response_key, translated
+from gateway.protocol.ids import is_response_id, position_in
+from gateway.protocol.items import Item
+from gateway.protocol.resources import TERMINAL, Response, decode_response
+
+_decode_items = msgspec.json.Decoder(tuple[Item, ...]).decode
+_FIELDS = ("response", "input", "thread", "last", "owner")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """`thread` holds its items up to the position `last`; `owner` is the gateway that runs, or ran, the turn."""
+
+    response: Response
+    input: tuple[Item, ...]
+    thread: str
+    last: int
+    owner: str
+
+    @property
+    def in_a_chain(self) -> bool:
+        return not is_conversation(self.thread)
+
+    @property
+    def ended(self) -> bool:
+        return self.response.status in TERMINAL
+
+
+class Responses:
+    """Every method raises Unavailable when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def get(self, user_id: str, response_id: str) -> Stored:
+        """Raises NotFound, for a foreign id as for an absent one."""
+        if not is_response_id(response_id):
+            raise NotFound("response", param="response_id")
+        async with translated():
+            found: Any = await self._redis.hmget(response_key(user_id, response_id), _FIELDS)
+        response, asked, thread, last, owner = found
+        if response is None:
+            raise NotFound("response", param="response_id")
+        return Stored(decode_response(response), _decode_items(asked), thread.decode(), int(last), owner.decode())
+
+    async def wish_cancelled(self, user_id: str, response_id: str) -> None:
+        """Durable: whoever owns the turn, now or later, finds it."""
+        async with translated():
+            await self._redis.hset(response_key(user_id, response_id), "cancel", "1")
+
+    async def delete(self, user_id: str, stored: Stored) -> None:
+        """With its items, unless they belong to a conversation: there they are deleted one by one."""
+        key = response_key(user_id, stored.response.id)
+        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(key, key + ":log")
+            if not is_conversation(stored.thread):
+                self._forget(pipe, user_id, stored.thread, (*stored.input, *stored.response.output))
+            await pipe.execute()
+
+    async def ping(self) -> None:
+        async with translated():
+            await self._redis.ping()
+
+    def _forget(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:
+        for item in items:
+            position = position_in(item.id)
+            pipe.zremrangebyscore(items_key(user_id, thread_id), position, position)

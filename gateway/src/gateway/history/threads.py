@@ -1,0 +1,169 @@
+"""What a turn reads before it starts and leaves behind: the items of a conversation, or of a chain of responses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import dropwhile
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from gateway.conversation import Measured
+from gateway.errors import NotFound
+from gateway.history.keys import (
+    active_field,
+    index_key,
+    is_conversation,
+    items_key,
+    now_ms,
+    response_key,
+    thread_key,
+    translated,
+)
+from gateway.protocol.ids import position_in
+from gateway.protocol.items import Item, Message, decode_item, encode_item
+from gateway.protocol.resources import Generation, Response, encoded
+
+# No context holds more items than this, and a conversation may go on for years.
+RECENT_ITEMS = 400
+
+_NO_GENERATION = Generation()
+
+_decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
+_decode_generation = msgspec.json.Decoder(Generation).decode
+_decode_measured = msgspec.json.Decoder(Measured).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Items in order, oldest first, and the first of the new positions; `older` items there are beside these."""
+
+    before: list[Item]
+    position: int
+    measured: Measured | None = None
+    generation: Generation = _NO_GENERATION
+    titled: bool = True
+    older: int = 0
+
+
+class Threads:
+    """Every method raises Unavailable when Redis does not answer."""
+
+    def __init__(self, redis: Redis, *, kept_seconds: int, recent_items: int = RECENT_ITEMS) -> None:
+        self._redis = redis
+        self._kept_seconds = kept_seconds
+        self._recent_items = recent_items
+
+    async def reserve(self, user_id: str, thread_id: str, count: int) -> Reserved:
+        """The most recent items and `count` new positions, in one round trip. Raises NotFound."""
+        key = thread_key(user_id, thread_id)
+        async with translated(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(key, ["created_at", "metadata", "generation", "measured"])
+            pipe.zrange(items_key(user_id, thread_id), -self._recent_items, -1)
+            pipe.zcard(items_key(user_id, thread_id))
+            pipe.hincrby(key, "position", count)
+            (created_at, metadata, generation, measured), items, total, last = await pipe.execute()
+            if created_at is None:
+                await self._redis.delete(key)
+                raise NotFound("conversation", param="conversation")
+        recent = self._recent(items)
+        return Reserved(
+            recent,
+            last - count + 1,
+            _decode_measured(measured) if measured else None,
+            _decode_generation(generation or b"{}"),
+            bool(_decode_metadata(metadata or b"{}").get("title")),
+            total - len(recent),
+        )
+
+    async def read(self, user_id: str, thread_id: str, last: int) -> list[Item]:
+        """The most recent items up to the position `last`."""
+        async with translated():
+            items: Any = await self._redis.zrange(
+                items_key(user_id, thread_id),
+                str(last),
+                "-inf",
+                desc=True,
+                byscore=True,
+                offset=0,
+                num=self._recent_items,
+            )
+        return self._recent(items[::-1])
+
+    async def accept(
+        self,
+        user_id: str,
+        thread_id: str,
+        response: Response,
+        asked: Sequence[Item],
+        *,
+        last: int,
+        owner: str,
+        before: Sequence[Item] = (),
+    ) -> None:
+        """Keeps what was asked and that an answer to it runs, all or nothing; doing it again changes nothing.
+
+        `before` is what a new chain begins with, `last` the last position that is reserved. Raises NotFound for a
+        conversation that has just been deleted.
+        """
+        key, record = thread_key(user_id, thread_id), response_key(user_id, response.id)
+        fields: dict[Any, Any] = {
+            "response": encoded(response),
+            "input": encoded(asked),
+            "thread": thread_id,
+            "last": last,
+            "owner": owner,
+        }
+        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+            if not is_conversation(thread_id):
+                pipe.hsetnx(key, "created_at", str(response.created_at))
+                pipe.hsetnx(key, "position", str(last))
+            self._add(pipe, user_id, thread_id, [*before, *asked])
+            pipe.hset(key, active_field(response.id), str(last))
+            pipe.hset(record, mapping=fields)
+            pipe.expire(record, self._kept_seconds)
+            pipe.hexists(key, "created_at")
+            there = (await pipe.execute())[-1]
+        if not there:
+            await self._undo(user_id, thread_id, response.id)
+            raise NotFound("conversation", param="conversation")
+
+    async def commit(
+        self, user_id: str, thread_id: str, response: Response, answer: Sequence[Item], measured: Measured | None
+    ) -> None:
+        """Keeps the answer; in a conversation that is gone there is nothing to keep it in."""
+        key = thread_key(user_id, thread_id)
+        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+            self._add(pipe, user_id, thread_id, answer)
+            pipe.hdel(key, active_field(response.id))
+            if measured is not None:
+                pipe.hset(key, "measured", encoded(measured).decode())
+            pipe.hset(response_key(user_id, response.id), "response", encoded(response).decode())
+            pipe.hexists(key, "created_at")
+            there = (await pipe.execute())[-1]
+        if not there:
+            await self._undo(user_id, thread_id, response.id)
+
+    def _add(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:
+        key = items_key(user_id, thread_id)
+        if items:
+            pipe.zadd(key, {encode_item(item): position_in(item.id) or 0 for item in items}, nx=True)
+        if is_conversation(thread_id):
+            pipe.zadd(index_key(user_id), {thread_id: now_ms()})
+        else:
+            pipe.expire(key, self._kept_seconds)
+            pipe.expire(thread_key(user_id, thread_id), self._kept_seconds)
+
+    async def _undo(self, user_id: str, thread_id: str, response_id: str) -> None:
+        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(
+                thread_key(user_id, thread_id), items_key(user_id, thread_id), response_key(user_id, response_id)
+            )
+            pipe.zrem(index_key(user_id), thread_id)
+            await pipe.execute()
+
+    def _recent(self, found: Sequence[bytes]) -> list[Item]:
+        items = [decode_item(item) for item in found]
+        if len(items) == self._recent_items:  # not an answer without its question
+            return list(dropwhile(lambda item: not (isinstance(item, Message) and item.role == "user"), items))
+        return items

@@ -1,0 +1,138 @@
+"""The items of one answer as they grow: pieces of the engine go in, events of the wire come out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway.errors import EngineFailed
+from gateway.generation import Called, Piece, Thought, Tokens
+from gateway.protocol import events as e
+from gateway.protocol.ids import ItemPrefix, new_call_id, new_item_id
+from gateway.protocol.items import (
+    FunctionCall,
+    ItemStatus,
+    Message,
+    OutputItem,
+    OutputText,
+    Reasoning,
+    ReasoningText,
+)
+
+# So many positions of its conversation an answer takes, and it can not have more items.
+ITEMS_AT_MOST = 128
+
+
+@dataclass(slots=True)
+class _Open:
+    """The item that grows at the moment."""
+
+    kind: type[Piece]
+    id: str
+    index: int
+    parts: list[str] = field(default_factory=list)
+    name: str = ""
+    call_id: str = ""
+    call: int = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+    def item(self, status: ItemStatus) -> OutputItem:
+        if self.kind is Called:
+            return FunctionCall(self.id, self.call_id, self.name, self.text, status)
+        if self.kind is Thought:
+            return Reasoning(self.id, status, content=(ReasoningText(self.text),) if self.parts else ())
+        return Message(self.id, "assistant", status, (OutputText(self.text),) if self.parts else ())
+
+
+class Output:
+    """One item at a time is open; another kind of piece, or another call, closes it and opens the next."""
+
+    def __init__(self, number: Callable[[], int], position: int) -> None:
+        """`number` gives out sequence numbers; the items take the positions from `position` on."""
+        self._number = number
+        self._position = position
+        self._closed: list[OutputItem] = []
+        self._open: _Open | None = None
+        self._held = ""
+
+    def items(self, status: ItemStatus) -> tuple[OutputItem, ...]:
+        """All of them; what is still open has `status`."""
+        return (*self._closed, self._open.item(status)) if self._open else tuple(self._closed)
+
+    def add(self, piece: Piece) -> list[e.Event]:
+        """A piece without text (a character whose bytes are not complete yet) shows nothing."""
+        text = piece.arguments if isinstance(piece, Called) else piece.text
+        if isinstance(piece, Tokens) and not self._continues(piece):
+            text = self._without_the_frame(text)
+        if not text and not (isinstance(piece, Called) and piece.name):
+            return []
+        events = [] if self._continues(piece) else [*self.close("completed"), *self._begin(piece)]
+        return [*events, *self._grow(text)] if text else events
+
+    def close(self, status: ItemStatus) -> list[e.Event]:
+        if self._open is None:
+            return []
+        now, self._open = self._open, None
+        item = now.item(status)
+        self._closed.append(item)
+        where = (now.id, now.index)
+        done: list[e.Event]
+        if now.kind is Called:
+            done = [e.ArgumentsDone(self._number(), *where, now.name, now.text)]
+        elif now.kind is Thought:
+            done = [
+                e.ReasoningDone(self._number(), *where, 0, now.text),
+                e.ContentPartDone(self._number(), *where, 0, ReasoningText(now.text)),
+            ]
+        else:
+            done = [
+                e.OutputTextDone(self._number(), *where, 0, now.text),
+                e.ContentPartDone(self._number(), *where, 0, OutputText(now.text)),
+            ]
+        return [*done, e.OutputItemDone(self._number(), now.index, item)]
+
+    def close_with_a_message(self, status: ItemStatus) -> list[e.Event]:
+        """An answer without a word is an empty message, so that every client finds one."""
+        if not self._closed and self._open is None:
+            return [*self._begin(Tokens("")), *self.close(status)]
+        return self.close(status)
+
+    def _without_the_frame(self, text: str) -> str:
+        """White space alone opens no message: models put line ends between their reasoning, calls and text."""
+        self._held += text
+        if not self._held.strip():
+            return ""
+        text, self._held = self._held, ""
+        return text.lstrip() if self._closed or self._open else text
+
+    def _continues(self, piece: Piece) -> bool:
+        now = self._open
+        if now is None or now.kind is not type(piece):
+            return False
+        return not isinstance(piece, Called) or piece.index == now.call
+
+    def _begin(self, piece: Piece) -> list[e.Event]:
+        index = len(self._closed)
+        if index == ITEMS_AT_MOST:
+            raise EngineFailed(f"the model called more than {ITEMS_AT_MOST - 1} functions at once")
+        prefix: ItemPrefix = "fc" if isinstance(piece, Called) else "rs" if isinstance(piece, Thought) else "msg"
+        now = _Open(type(piece), new_item_id(prefix, self._position + index), index)
+        if isinstance(piece, Called):
+            now.name, now.call, now.call_id = piece.name or "", piece.index, new_call_id()
+        self._open = now
+        added = e.OutputItemAdded(self._number(), index, now.item("in_progress"))
+        if isinstance(piece, Called):
+            return [added]
+        part = ReasoningText("") if isinstance(piece, Thought) else OutputText("")
+        return [added, e.ContentPartAdded(self._number(), now.id, index, 0, part)]
+
+    def _grow(self, text: str) -> list[e.Event]:
+        now = self._open
+        assert now is not None  # noqa: S101 - for the type checker: _begin came first
+        now.parts.append(text)
+        if now.kind is Called:
+            return [e.ArgumentsDelta(self._number(), now.id, now.index, text)]
+        if now.kind is Thought:
+            return [e.ReasoningDelta(self._number(), now.id, now.index, 0, text)]
+        return [e.OutputTextDelta(self._number(), now.id, now.index, 0, text)]

@@ -1,0 +1,114 @@
+"""Items as a client writes them, before they have an id and a place of ours."""
+
+from typing import Any
+
+import msgspec
+
+from gateway.errors import UnsupportedContent
+from gateway.protocol.ids import new_item_id
+from gateway.protocol.items import (
+    Compaction,
+    FunctionCall,
+    FunctionCallOutput,
+    InputText,
+    Item,
+    Message,
+    MessageRole,
+    OutputText,
+    Phase,
+    Reasoning,
+    ReasoningText,
+    SummaryText,
+)
+from gateway.protocol.limits import Id, Opaque
+
+_TEXT_PARTS = frozenset({"input_text", "output_text", "reasoning_text", "summary_text"})
+_ITEMS = frozenset({"message", "function_call", "function_call_output", "reasoning", "compaction"})
+
+
+class _Input(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
+    """An item as a client writes it. Its `id` and `status` are accepted, since they come back from an earlier answer,
+    and made anew."""
+
+
+class InputMessage(_Input, frozen=True, tag="message"):
+    role: MessageRole
+    content: str | tuple[InputText | OutputText, ...]
+    id: Id | None = None
+    status: Opaque | None = None
+    phase: Phase | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content)
+
+    def at(self, position: int) -> Item:
+        kind = OutputText if self.role == "assistant" else InputText
+        content = (kind(self.text),)
+        return Message(new_item_id("msg", position), self.role, "completed", content, self.phase or msgspec.UNSET)
+
+
+class InputFunctionCall(_Input, frozen=True, tag="function_call"):
+    call_id: Id
+    name: Opaque
+    arguments: str
+    id: Id | None = None
+    status: Opaque | None = None
+
+    def at(self, position: int) -> Item:
+        return FunctionCall(new_item_id("fc", position), self.call_id, self.name, self.arguments, "completed")
+
+
+class InputFunctionCallOutput(_Input, frozen=True, tag="function_call_output"):
+    call_id: Id
+    output: str | tuple[InputText, ...]
+    id: Id | None = None
+    status: Opaque | None = None
+
+    def at(self, position: int) -> Item:
+        output = self.output if isinstance(self.output, str) else "".join(part.text for part in self.output)
+        return FunctionCallOutput(new_item_id("fco", position), self.call_id, output, "completed")
+
+
+class InputReasoning(_Input, frozen=True, tag="reasoning"):
+    summary: tuple[SummaryText, ...] = ()
+    content: tuple[ReasoningText, ...] | None = None
+    encrypted_content: None = None
+    id: Id | None = None
+    status: Opaque | None = None
+
+    def at(self, position: int) -> Item:
+        return Reasoning(new_item_id("rs", position), "completed", content=self.content or ())
+
+
+class InputCompaction(_Input, frozen=True, tag="compaction"):
+    encrypted_content: str
+    id: Id | None = None
+    created_by: Opaque | None = None
+
+    def at(self, position: int) -> Item:
+        return Compaction(new_item_id("cmp", position), self.encrypted_content)
+
+
+InputItem = InputMessage | InputFunctionCall | InputFunctionCallOutput | InputReasoning | InputCompaction
+
+
+def input_items(items: list[Any], param: str) -> list[Any]:
+    """The same items, each with its `type`: a message may go without. Raises UnsupportedContent by name."""
+    return [_checked(item, f"{param}[{index}]") if isinstance(item, dict) else item for index, item in enumerate(items)]
+
+
+def _checked(item: dict[str, Any], param: str) -> dict[str, Any]:
+    typed = {"type": "message", **item} if "role" in item else item
+    kind = typed.get("type")
+    if isinstance(kind, str) and kind not in _ITEMS:
+        raise UnsupportedContent(kind, param)
+    for name in ("content", "output"):
+        parts = typed.get(name)
+        for number, part in enumerate(parts if isinstance(parts, list) else ()):
+            of = part.get("type") if isinstance(part, dict) else None
+            if isinstance(of, str) and of not in _TEXT_PARTS:
+                raise UnsupportedContent(of, f"{param}.{name}[{number}]")
+    return typed

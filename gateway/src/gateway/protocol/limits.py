@@ -1,0 +1,18 @@
+"""The sizes and ranges of what a client sends."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+Id = Annotated[str, Meta(max_length=80)]
+ModelName = Annotated[str, Meta(max_length=200)]
+MetadataKey = Annotated[str, Meta(max_length=64)]
+MetadataValue = Annotated[str, Meta(max_length=512)]
+Metadata = Annotated[dict[MetadataKey, MetadataValue], Meta(max_length=16)]
+
+Temperature = Annotated[float, Meta(ge=0, le=2)]
+TopP = Annotated[float, Meta(gt=0, le=1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+RepetitionPenalty = Annotated[float, Meta(gt=0, le=10)]
+OutputTokens = Annotated[int, Meta(ge=1, le=1_000_000)]
+Opaque = Annotated[str, Meta(max_length=200)]

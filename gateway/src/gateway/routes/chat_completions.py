@@ -1,0 +1,35 @@
+"""POST /v1/chat/completions: the engine's own, behind identity, limits and accounting."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from gateway.engine.relay import Relay
+from gateway.errors import ModelNotFound
+from gateway.identity import User
+from gateway.protocol.chat_completions import decode_chat_completion
+from gateway.protocol.resources import Generation
+from gateway.routes.credentials import current_user
+from gateway.routes.relayed import Relayed
+
+router = APIRouter()
+
+_NO_CONVERSATION = Generation()
+
+
+@router.post("/v1/chat/completions")
+async def create(request: Request, user: Annotated[User, Depends(current_user)]) -> Response:
+    asked = decode_chat_completion(await request.body())
+    engine, accounting = request.state.engine, request.state.accounting
+    served = await engine.model()
+    if asked.model not in (None, served):
+        raise ModelNotFound(asked.model or "", served)
+    sampling = request.state.defaults.of(asked, _NO_CONVERSATION)
+    relay = Relay(engine, asked, sampling, user_id=user.id)
+
+    async def account() -> None:
+        cost = await relay.cost()
+        if cost is not None:
+            await accounting.add(user.id, cost)
+
+    return Relayed(relay, stream=asked.stream is True, when_over=account)

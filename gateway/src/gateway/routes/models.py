@@ -1,0 +1,34 @@
+"""/v1/models: the one that is served."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from msgspec import UNSET
+
+from gateway.errors import ModelNotFound
+from gateway.identity import User
+from gateway.protocol.models import Model, Models
+from gateway.routes.answers import answer
+from gateway.routes.credentials import current_user
+
+router = APIRouter(prefix="/v1/models")
+
+CurrentUser = Annotated[User, Depends(current_user)]
+
+
+@router.get("")
+async def list_models(request: Request, _: CurrentUser) -> Response:
+    return answer(Models((await _served(request),)))
+
+
+@router.get("/{model_id:path}")  # names of models have slashes
+async def retrieve(request: Request, _: CurrentUser, model_id: str) -> Response:
+    served = await _served(request)
+    if model_id != served.id:
+        raise ModelNotFound(model_id, served.id)
+    return answer(served)
+
+
+async def _served(request: Request) -> Model:
+    served = await request.state.engine.served()
+    return Model(id=served.id, created=served.created, max_model_len=served.max_model_len or UNSET)

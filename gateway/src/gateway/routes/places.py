@@ -1,0 +1,26 @@
+"""How many sockets one user may hold open on one gateway."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gateway.errors import TooManyRequests
+
+
+class Places:
+    def __init__(self, per_user: int) -> None:
+        self._per_user = per_user
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def taken(self, user_id: str) -> Iterator[None]:
+        """Raises TooManyRequests."""
+        if self._taken[user_id] >= self._per_user:
+            raise TooManyRequests(f"{self._per_user} sockets are open already; close one")
+        self._taken[user_id] += 1
+        try:
+            yield
+        finally:
+            self._taken[user_id] -= 1
+            if not self._taken[user_id]:
+                del self._taken[user_id]

@@ -1,0 +1,21 @@
+"""GET /v1/usage: what a user has used, an addition."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from gateway.identity import User
+from gateway.protocol.usage import KEPT_DAYS, UsageOfDays
+from gateway.routes.answers import answer
+from gateway.routes.credentials import current_user
+
+router = APIRouter()
+
+
+@router.get("/v1/usage")
+async def usage(
+    request: Request,
+    user: Annotated[User, Depends(current_user)],
+    days: Annotated[int, Query(ge=1, le=KEPT_DAYS)] = 30,
+) -> Response:
+    return answer(UsageOfDays(await request.state.accounting.read(user.id, days)))

@@ -1,0 +1,198 @@
+"""May this turn start, and from what: the step between a client's request and a turn that runs."""
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from gateway.conversation import Exchange, Measured, joined, prompts
+from gateway.errors import InvalidRequest, ModelNotFound, NotFound, PreviousResponseNotFound
+from gateway.generation import Prompt
+from gateway.history.threads import Reserved
+from gateway.output import ITEMS_AT_MOST
+from gateway.protocol.create import ResponseCreate
+from gateway.protocol.ids import new_response_id, new_thread_id
+from gateway.protocol.items import FunctionCall, FunctionCallOutput, Item
+from gateway.seal import Seal
+from gateway.turn import Turn, TurnRequest
+from gateway.turns.defaults import Defaults, form_of
+from gateway.turns.ports import ModelServer, Responses, Threads
+
+_encode = msgspec.json.Encoder().encode
+
+Remembered = Mapping[str, tuple[Item, ...]]
+"""What was said up to a response that is stored nowhere, by its id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What was said before. `thread` is where the new items go, None when nowhere; `copied`: a new chain, which
+    begins with a copy of what it goes on from."""
+
+    thread: str | None
+    said: Reserved
+    copied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A turn that may run. `shape` tells prompts apart that differ in more than their items."""
+
+    turn: Turn
+    context: Context
+    asked: tuple[Item, ...]
+    system: Prompt | None
+    exchanges: Sequence[Exchange]
+    shape: str
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """All that the model is asked to go on from."""
+        return (*self.context.said.before, *self.asked)
+
+    @property
+    def measured(self) -> Measured | None:
+        return self.context.said.measured
+
+
+class Acceptance:
+    def __init__(
+        self,
+        engine: ModelServer,
+        threads: Threads,
+        responses: Responses,
+        *,
+        defaults: Defaults,
+        seal: Seal,
+        gateway_id: str,
+    ) -> None:
+        self._engine = engine
+        self._threads = threads
+        self._responses = responses
+        self._defaults = defaults
+        self._seal = seal
+        self._gateway_id = gateway_id
+
+    async def accept(self, user_id: str, create: ResponseCreate, remembered: Remembered) -> Accepted:
+        """What is asked is in history exactly once after this, unless it is to be stored nowhere.
+
+        Raises NotFound, PreviousResponseNotFound, ModelNotFound, InvalidRequest or Unavailable; then nothing was
+        accepted.
+        """
+        model = await self._engine.model()
+        if create.model not in (None, "", model):
+            raise ModelNotFound(create.model or "", model)
+        context = await self._context(user_id, create, remembered)
+        first = context.said.position
+        asked = tuple(item.at(first + offset) for offset, item in enumerate(create.items))
+        _refuse_answers_to_no_call([*context.said.before, *asked])
+        before = self._prompts(user_id, context.said.before)
+        now = self._prompts(user_id, asked)
+        accepted = Accepted(
+            turn=Turn(self._request(user_id, create, model, context, first + len(asked))),
+            context=context,
+            asked=asked,
+            system=self._system(create, context, [*before, *now]),
+            exchanges=joined(before, now),
+            shape=_shape(create, context),
+        )
+        await self._keep(user_id, accepted)
+        return accepted
+
+    async def _context(self, user_id: str, create: ResponseCreate, remembered: Remembered) -> Context:
+        count = len(create.items) + ITEMS_AT_MOST
+        if create.conversation_id is not None:
+            said = await self._threads.reserve(user_id, create.conversation_id, count)
+            return Context(create.conversation_id, said)
+        previous = create.previous_response_id
+        if previous is None:
+            return Context(new_thread_id() if create.stored else None, Reserved([], 1))
+        if previous in remembered:
+            if create.stored:
+                raise InvalidRequest("the previous response was not stored; send `store: false`", param="store")
+            return Context(None, Reserved(list(remembered[previous]), 1))
+        return await self._chain(user_id, previous, count, stored=create.stored)
+
+    async def _chain(self, user_id: str, previous: str, count: int, *, stored: bool) -> Context:
+        """Goes on at the end of a chain; from anywhere else, and from a conversation, a new chain begins."""
+        try:
+            stored_before = await self._responses.get(user_id, previous)
+        except NotFound as exc:
+            raise PreviousResponseNotFound from exc
+        if not stored_before.ended:
+            raise InvalidRequest("the previous response still runs; wait for its end", param="previous_response_id")
+        thread, last = stored_before.thread, stored_before.last
+        if stored and stored_before.in_a_chain:
+            said = await self._threads.reserve(user_id, thread, count)
+            if said.position == last + 1:
+                return Context(thread, said)
+        items = await self._threads.read(user_id, thread, last)
+        return Context(new_thread_id() if stored else None, Reserved(items, last + 1), copied=True)
+
+    async def _keep(self, user_id: str, accepted: Accepted) -> None:
+        thread, request = accepted.context.thread, accepted.turn.request
+        if thread is None:
+            return
+        await self._threads.accept(
+            user_id,
+            thread,
+            accepted.turn.response("in_progress"),
+            accepted.asked,
+            last=request.position + ITEMS_AT_MOST - 1,
+            owner=self._gateway_id,
+            before=accepted.context.said.before if accepted.context.copied else (),
+        )
+
+    def _prompts(self, user_id: str, items: Sequence[Item]) -> list[Prompt]:
+        return prompts(items, lambda item: self._seal.opened(user_id, item.encrypted_content))
+
+    def _system(self, create: ResponseCreate, context: Context, told: Sequence[Prompt]) -> Prompt | None:
+        """The deployment's own only where nobody has given another."""
+        own = create.instructions or context.said.generation.instructions
+        if own:
+            return Prompt("system", own)
+        if any(prompt.role == "system" for prompt in told) or not self._defaults.system_prompt:
+            return None
+        return Prompt("system", self._defaults.system_prompt)
+
+    def _request(
+        self, user_id: str, create: ResponseCreate, model: str, context: Context, position: int
+    ) -> TurnRequest:
+        return TurnRequest(
+            response_id=new_response_id(),
+            user_id=user_id,
+            model=model,
+            sampling=self._defaults.of(create, context.said.generation),
+            form=form_of(create),
+            created_at=int(time.time()),
+            position=position,
+            thread=context.thread,
+            conversation_id=create.conversation_id,
+            previous_response_id=create.previous_response_id,
+            instructions=create.instructions,
+            metadata=create.metadata or {},
+            max_output_tokens=create.max_output_tokens,
+            truncation=create.truncation or "disabled",
+            background=create.background is True,
+            generate=create.generate is not False,
+            reasoning=create.reasoning,
+            safety_identifier=create.safety_identifier,
+            prompt_cache_key=create.prompt_cache_key,
+        )
+
+
+def _refuse_answers_to_no_call(items: Sequence[Item]) -> None:
+    """A chat template would render them, and the model would answer something that was never asked."""
+    called = {item.call_id for item in items if isinstance(item, FunctionCall)}
+    for item in items:
+        if isinstance(item, FunctionCallOutput) and item.call_id not in called:
+            raise InvalidRequest(
+                f"no function call has the `call_id` {item.call_id!r} that an output answers", param="input"
+            )
+
+
+def _shape(create: ResponseCreate, context: Context) -> str:
+    parts = (create.instructions or context.said.generation.instructions, create.tools, create.tool_choice)
+    return hashlib.sha256(_encode(parts)).hexdigest()[:16]

@@ -1,0 +1,47 @@
+"""What a request that does not say otherwise gets: its conversation's own defaults, under them the deployment's."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gateway.generation import Form, Sampling
+from gateway.protocol.chat_completions import ChatCompletion
+from gateway.protocol.create import ResponseCreate
+from gateway.protocol.resources import Generation
+from gateway.protocol.tools import PlainText
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    system_prompt: str
+    sampling: Sampling
+
+    def of(self, create: ResponseCreate | ChatCompletion, conversation: Generation) -> Sampling:
+        usual = self.sampling
+        return Sampling(
+            temperature=_first(create.temperature, conversation.temperature, usual.temperature),
+            top_p=_first(create.top_p, conversation.top_p, usual.top_p),
+            repetition_penalty=_first(
+                create.repetition_penalty, conversation.repetition_penalty, usual.repetition_penalty
+            ),
+            max_output_tokens=create.max_output_tokens or conversation.max_output_tokens or usual.max_output_tokens,
+            presence_penalty=_first(create.presence_penalty, None, usual.presence_penalty),
+            frequency_penalty=_first(create.frequency_penalty, None, usual.frequency_penalty),
+        )
+
+
+def form_of(create: ResponseCreate) -> Form:
+    return Form(
+        tools=create.tools or (),
+        tool_choice=create.tool_choice or "auto",
+        parallel_tool_calls=create.parallel_tool_calls is not False,
+        format=create.text.format if create.text else PlainText(),
+        reasoning_effort=create.reasoning.effort if create.reasoning else None,
+    )
+
+
+def _first(asked: T | None, conversation: T | None, deployment: T) -> T:
+    if asked is not None:
+        return asked
+    return deployment if conversation is None else conversation

@@ -1,0 +1,67 @@
+"""Which part of a conversation is sent: by the engine's own count, or without one where there is room for certain."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.conversation import Measured, Window, alternating, fit, most_tokens, prompts, proven
+from gateway.history.threads import RECENT_ITEMS
+from gateway.protocol.ids import position_in
+from gateway.protocol.items import Item
+from gateway.protocol.resources import Usage, WindowUse
+from gateway.turns.acceptance import Accepted
+from gateway.turns.ports import ModelServer
+
+# An answer shorter than this is not worth starting: older turns make room for it.
+ROOM_FOR_AN_ANSWER_TOKENS = 256
+# What a template may say around a list of tools.
+_TOOLS_FRAME_TOKENS = 1024
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def window(engine: ModelServer, accepted: Accepted, *, count_again: bool = False) -> Window:
+    """Raises ContextLengthExceeded, Unavailable or EngineFailed. `count_again`: what was thought proven was not."""
+    request = accepted.turn.request
+    limit = await engine.limit()
+    most = None if count_again or limit is None else _most(accepted)
+    if limit is not None and most is not None and most + (request.sampling.max_output_tokens or limit) <= limit:
+        told = [prompt for turn in accepted.exchanges for prompt in turn]
+        return Window(alternating([accepted.system, *told] if accepted.system else told), None, limit)
+    return await fit(
+        accepted.system,
+        accepted.exchanges,
+        count=lambda told: engine.count(told, request.form),
+        room_wanted=ROOM_FOR_AN_ANSWER_TOKENS,
+        may_leave_out=request.truncation == "auto",
+    )
+
+
+def use_of(accepted: Accepted, chosen: Window) -> WindowUse:
+    left_out = sum(len(turn) for turn in accepted.exchanges[: chosen.exchanges_left_out])
+    return WindowUse(accepted.context.said.older + left_out, chosen.count, chosen.limit)
+
+
+def measurement(accepted: Accepted, chosen: Window, usage: Usage | None) -> Measured | None:
+    """What the next turn may build on: only a prompt that had everything in it."""
+    everything = chosen.exchanges_left_out == 0 and not accepted.context.said.older
+    if usage is None or chosen.limit is None or not everything or len(accepted.items) >= RECENT_ITEMS:
+        return None
+    last = max((position_in(item.id) or 0 for item in accepted.items), default=0)
+    return Measured(usage.input_tokens, chosen.limit, len(accepted.items), last, accepted.shape)
+
+
+def _most(accepted: Accepted) -> int:
+    """An upper bound of the prompt's tokens: what was counted last time, and the bytes of what came since."""
+    asked = most_tokens([prompt for turn in accepted.exchanges[-1:] for prompt in turn])
+    since = proven(accepted.measured, accepted.shape, accepted.context.said.before, _bound)
+    if since is not None:
+        return since + asked
+    told = [prompt for turn in accepted.exchanges for prompt in turn]
+    tools = accepted.turn.request.form.tools
+    written = len(_encode(tools)) + _TOOLS_FRAME_TOKENS if tools else 0
+    return most_tokens([accepted.system, *told] if accepted.system else told) + written
+
+
+def _bound(items: Sequence[Item]) -> int:
+    return most_tokens(prompts(items, lambda sealed: sealed.encrypted_content))
