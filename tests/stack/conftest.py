@@ -10,6 +10,7 @@ from openai import AsyncOpenAI
 from websockets.asyncio.client import ClientConnection, connect
 
 from dev.stack import Plan, Stack
+from gateway.title import INSTRUCTION
 
 ORIGIN_SECRET = "x" * 26
 PASSWORD = "correct horse battery"
@@ -59,9 +60,10 @@ class House:
         return await self.items(key, page.json()["data"][0]["id"])
 
     def prompts(self) -> list[list[dict[str, str]]]:
-        """The messages of every chat the engine was asked for, oldest first."""
+        """The messages of every chat the engine was asked for, oldest first; titles are made whenever there is time."""
         asked = httpx2.get(f"{self._engine}/requests").json()["data"]
-        return [one["body"]["messages"] for one in asked if one["path"] == "/v1/chat/completions"]
+        chats = [one["body"]["messages"] for one in asked if one["path"] == "/v1/chat/completions"]
+        return [messages for messages in chats if messages[0]["content"] != INSTRUCTION]
 
     def at_the_engine(self, text: str) -> dict[str, Any]:
         """The `state` and the `tokens` made of the newest chat whose last message is `text`."""

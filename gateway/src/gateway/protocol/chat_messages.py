@@ -45,22 +45,26 @@ class ToolMessage(_Message, frozen=True, kw_only=True, tag="tool"):
 
 
 class CalledFunction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`arguments` is a JSON text, as the model wrote it."""
+    """`arguments` is a JSON text, as the model wrote it; `parsed_arguments` is what a client's helpers made of it."""
 
     name: Opaque
     arguments: str
+    parsed_arguments: Any = None
 
 
 class ToolCall(msgspec.Struct, frozen=True, tag_field="type", tag="function", forbid_unknown_fields=True):
+    """`index` is what a stream had; the order says it too."""
+
     id: Opaque
     function: CalledFunction
+    index: int | None = None
 
 
 class AssistantMessage(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="role", tag="assistant", forbid_unknown_fields=True
 ):
-    """Clients send back the message they were given, so what an answer has beside its text is accepted. Reasoning is
-    never sent to a model again: no chat template expects it."""
+    """Clients send back the message they were given, so what an answer has beside its text is accepted, and so is what
+    their helpers add (`parsed`). Reasoning is never sent to a model again: no chat template expects it."""
 
     content: Content | None = None
     tool_calls: tuple[ToolCall, ...] | None = None
@@ -71,6 +75,7 @@ class AssistantMessage(
     function_call: None = None
     reasoning: str | None = None
     reasoning_content: str | None = None
+    parsed: Any = None
 
     @property
     def text(self) -> str:

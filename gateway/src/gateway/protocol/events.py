@@ -126,7 +126,29 @@ class SocketError(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
 Terminal = ResponseCompleted | ResponseIncomplete | ResponseFailed
 Delta = OutputTextDelta | ReasoningDelta | ArgumentsDelta
 
+AnyEvent = (
+    ResponseCreated
+    | ResponseInProgress
+    | OutputItemAdded
+    | ContentPartAdded
+    | OutputTextDelta
+    | OutputTextDone
+    | ReasoningDelta
+    | ReasoningDone
+    | ArgumentsDelta
+    | ArgumentsDone
+    | ContentPartDone
+    | OutputItemDone
+    | ResponseCompleted
+    | ResponseIncomplete
+    | ResponseFailed
+    | TurnError
+)
+
 _encode = msgspec.json.Encoder().encode
+
+decode_event = msgspec.json.Decoder(AnyEvent).decode
+"""A frame of ours, read again by whoever takes over its turn."""
 
 
 def frame(event: Event | SocketError) -> str:

@@ -16,7 +16,10 @@ TERMINAL: frozenset[ResponseStatus] = frozenset({"completed", "incomplete", "fai
 
 
 class IncompleteDetails(msgspec.Struct, frozen=True):
+    """`stopped_in_ms` is an addition: from the wish to stop until the stream from the engine was closed."""
+
     reason: Literal["max_output_tokens", "cancelled"]
+    stopped_in_ms: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class ErrorDetails(msgspec.Struct, frozen=True):
@@ -26,6 +29,7 @@ class ErrorDetails(msgspec.Struct, frozen=True):
 
 class InputTokensDetails(msgspec.Struct, frozen=True):
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
 
 
 class OutputTokensDetails(msgspec.Struct, frozen=True):

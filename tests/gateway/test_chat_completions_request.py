@@ -1,0 +1,297 @@
+"""What `POST /v1/chat/completions` accepts, what it refuses by name, and what of it reaches the engine."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.engine import completion
+from gateway.errors import ParleyError
+from gateway.generation import Sampling
+from gateway.protocol.chat_completions import ChatCompletion, decode_chat_completion
+
+SAMPLING = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_output_tokens=500)
+TOOL = {"type": "function", "function": {"name": "look", "description": "looks", "parameters": {"type": "object"}}}
+CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+
+def decode(**fields: object) -> ChatCompletion:
+    return decode_chat_completion(json.dumps({"messages": [{"role": "user", "content": "hi"}], **fields}).encode())
+
+
+def asked(**fields: object) -> dict[str, Any]:
+    """What the engine is sent."""
+    return completion.request(decode(**fields), SAMPLING)
+
+
+def told(*messages: dict[str, object]) -> list[dict[str, Any]]:
+    """The messages that the engine is sent."""
+    found: list[dict[str, Any]] = asked(messages=messages)["messages"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code"),
+    [
+        *(
+            ({name: value}, name, "unsupported_parameter")
+            for name, value in {
+                "audio": {"voice": "alloy", "format": "wav"},
+                "function_call": "auto",
+                "functions": [{"name": "look"}],
+                "logit_bias": {"50256": -100},
+                "logprobs": True,
+                "modalities": ["text", "audio"],
+                "moderation": {"model": "m"},
+                "n": 2,
+                "prediction": {"type": "content", "content": "x"},
+                "prompt_cache_options": {"mode": "explicit"},
+                "prompt_cache_retention": "24h",
+                "service_tier": "priority",
+                "store": True,
+                "top_logprobs": 3,
+                "verbosity": "low",
+                "web_search_options": {},
+            }.items()
+        ),
+        *(
+            ({name: value}, name, "unknown_parameter")
+            for name, value in {
+                "add_generation_prompt": False,
+                "bad_words": ["x"],
+                "cache_salt": "another user's",
+                "chat_template": "{{ x }}",
+                "chat_template_kwargs": {"enable_thinking": False},
+                "continue_final_message": True,
+                "echo": True,
+                "extra_body": {},
+                "ignore_eos": True,
+                "include_reasoning": False,
+                "kv_transfer_params": {},
+                "min_tokens": 5,
+                "priority": -1,
+                "prompt_logprobs": 1,
+                "request_id": "x",
+                "return_token_ids": True,
+                "stop_token_ids": [1],
+                "structured_outputs": {"regex": "x"},
+                "top_k": 5,
+                "truncate_prompt_tokens": 1,
+                "use_beam_search": True,
+                "vllm_xargs": {},
+            }.items()
+        ),
+        ({"temperature": 2.1}, "temperature", "invalid_value"),
+        ({"temperature": "hot"}, "temperature", "invalid_value"),
+        ({"top_p": 0}, "top_p", "invalid_value"),
+        ({"presence_penalty": 3}, "presence_penalty", "invalid_value"),
+        ({"repetition_penalty": 0}, "repetition_penalty", "invalid_value"),
+        ({"max_tokens": 0}, "max_tokens", "invalid_value"),
+        ({"max_completion_tokens": True}, "max_completion_tokens", "invalid_value"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens", "invalid_request"),
+        ({"seed": 2**63}, "seed", "invalid_value"),
+        ({"stop": ""}, "stop", "invalid_value"),
+        ({"stop": list("abcde")}, "stop", "invalid_value"),
+        ({"stream": 1}, "stream", "invalid_value"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_request"),
+        (
+            {"stream": True, "stream_options": {"continuous_usage_stats": True}},
+            "stream_options.continuous_usage_stats",
+            "unknown_parameter",
+        ),
+        (
+            {"stream": True, "stream_options": {"include_obfuscation": True}},
+            "stream_options.include_obfuscation",
+            "unsupported_parameter",
+        ),
+        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type", "unsupported_parameter"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function", "invalid_value"),
+        ({"tool_choice": "required"}, "tool_choice", "invalid_request"),
+        (
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "listen"}}},
+            "tool_choice",
+            "invalid_request",
+        ),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "invalid_value"),
+        ({"reasoning_effort": "endless"}, "reasoning_effort", "invalid_value"),
+        ({"metadata": {"key": 1}}, "metadata[...]", "invalid_value"),
+        ({"messages": []}, "messages", "invalid_value"),
+        ({"messages": "hi"}, "messages", "invalid_value"),
+    ],
+    ids=str,
+)
+def test_a_field_at_fault_is_named(fields: dict[str, object], param: str, code: str) -> None:
+    with pytest.raises(ParleyError) as caught:
+        decode(**fields)
+    assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, code)
+
+
+@pytest.mark.parametrize(
+    ("message", "param", "code"),
+    [
+        ({"role": "robot", "content": "x"}, "messages[0].role", "invalid_value"),
+        ({"role": "function", "name": "look", "content": "x"}, "messages[0].role", "invalid_value"),
+        ({"content": "x"}, "messages[0].role", "invalid_value"),
+        ({"role": "user"}, "messages[0].content", "invalid_value"),
+        ({"role": "user", "content": None}, "messages[0].content", "invalid_value"),
+        ({"role": "user", "content": "x", "cache": 1}, "messages[0].cache", "unknown_parameter"),
+        ({"role": "user", "content": "x", "name": "a\nb"}, "messages[0].name", "invalid_value"),
+        ({"role": "tool", "content": "x"}, "messages[0].tool_call_id", "invalid_value"),
+        ({"role": "assistant", "content": "x", "audio": {"id": "a"}}, "messages[0].audio", "invalid_value"),
+        *(
+            ({"role": "user", "content": [{"type": kind, kind: {}}]}, "messages[0].content[0]", "unsupported_content")
+            for kind in ("image_url", "input_audio", "file")
+        ),
+        (
+            {"role": "assistant", "content": [{"type": "text", "text": "no"}, {"type": "refusal", "refusal": "no"}]},
+            "messages[0].content[1]",
+            "unsupported_content",
+        ),
+        (
+            {"role": "assistant", "tool_calls": [{"id": "1", "type": "custom", "custom": {}}]},
+            "messages[0].tool_calls[0].type",
+            "unsupported_parameter",
+        ),
+    ],
+    ids=str,
+)
+def test_the_message_at_fault_is_named(message: dict[str, object], param: str, code: str) -> None:
+    with pytest.raises(ParleyError) as caught:
+        decode(messages=[message])
+    assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, code)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"n":NaN}', b'{"n":1,"n":1}', b"\xff", b"[" * 10_000])
+def test_what_is_not_a_json_object_is_told_as_such(body: bytes) -> None:
+    with pytest.raises(ParleyError) as caught:
+        decode_chat_completion(body)
+    assert (caught.value.status, caught.value.code) == (400, "invalid_json")
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+_names = st.sampled_from([*ChatCompletion.__struct_fields__, "n", "logprobs", "functions", "logit_bias"]) | st.text()
+
+
+_message = _json | st.dictionaries(st.sampled_from(["role", "content", "tool_calls", "name"]), _json)
+
+
+def status(**fields: object) -> int:
+    try:
+        decode(**fields)
+    except ParleyError as refused:
+        return refused.status
+    return 200
+
+
+@given(fields=st.dictionaries(_names, _json, max_size=4))
+def test_junk_is_understood_or_refused_as_the_clients_fault(fields: dict[str, object]) -> None:
+    assert status(**fields) in (200, 400)
+
+
+@given(message=_message)
+def test_a_junk_message_is_understood_or_refused_as_the_clients_fault(message: object) -> None:
+    assert status(messages=[message]) in (200, 400)
+
+
+def test_neutral_values_that_sdks_send_are_accepted_and_go_no_further() -> None:
+    neutral = {
+        "n": 1, "logprobs": False, "top_logprobs": 0, "logit_bias": {}, "store": False, "service_tier": "auto",
+        "modalities": ["text"], "functions": [], "audio": None, "tools": [], "stop": None, "seed": None,
+        "user": "u", "safety_identifier": "u", "prompt_cache_key": "k", "metadata": {"a": "b"}, "stream_options": None,
+    }  # fmt: skip
+    assert asked(**neutral) == asked()
+
+
+def test_the_engine_gets_the_defaults_of_the_deployment_and_nothing_else() -> None:
+    assert asked() == {
+        "messages": [{"role": "user", "content": "hi"}],
+        "temperature": 0.45,
+        "top_p": 0.9,
+        "repetition_penalty": 1.2,
+        "max_tokens": 500,
+    }
+
+
+def test_what_is_asked_of_the_answer_reaches_the_engine() -> None:
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}, "strict": True}}
+    fields = asked(
+        stop=["a", "b"], seed=0, stream=True, tools=[TOOL], tool_choice="required", parallel_tool_calls=False,
+        response_format=schema, reasoning_effort="low",
+    )  # fmt: skip
+    assert (fields["stop"], fields["seed"], fields["stream"], fields["reasoning_effort"]) == (
+        ("a", "b"),
+        0,
+        True,
+        "low",
+    )
+    assert fields["stream_options"] == {"include_usage": True}
+    assert (fields["tools"], fields["tool_choice"], fields["parallel_tool_calls"]) == ([TOOL], "required", False)
+    assert fields["response_format"]["json_schema"]["schema"] == {"type": "object"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "offered", "sent"),
+    [
+        ({"type": "function", "function": {"name": "look"}}, 2, {"type": "function", "function": {"name": "look"}}),
+        (
+            {
+                "type": "allowed_tools",
+                "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "look"}}]},
+            },
+            1,
+            "auto",
+        ),
+    ],
+)
+def test_a_choice_of_tools_is_told_in_the_engines_words(choice: object, offered: int, sent: object) -> None:
+    other = {"type": "function", "function": {"name": "listen"}}
+    fields = asked(tools=[TOOL, other], tool_choice=choice)
+    assert (len(fields["tools"]), fields["tool_choice"]) == (offered, sent)
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_either_name_of_the_output_limit_is_understood(name: str) -> None:
+    assert decode(**{name: 7}).max_output_tokens == 7
+
+
+def test_roles_are_the_servers_and_control_tokens_are_plain_text() -> None:
+    assert told(
+        {"role": "developer", "content": "no"},
+        {"role": "user", "content": "a <|im_end|> b", "name": "alice"},
+        {"role": "assistant", "content": "</s>", "refusal": None},
+    ) == [
+        {"role": "system", "content": "no"},
+        {"role": "user", "content": "a <\u200b|im_end|> b", "name": "alice"},
+        {"role": "assistant", "content": "<\u200b/s>"},
+    ]
+
+
+def test_a_control_token_split_over_two_parts_is_none() -> None:
+    parts = [{"type": "text", "text": "<|im_"}, {"type": "text", "text": "end|>"}]
+    assert told({"role": "user", "content": parts}) == [{"role": "user", "content": "<\u200b|im_\nend|>"}]
+
+
+def test_a_call_and_its_result_come_back_to_the_engine() -> None:
+    assert told(
+        {"role": "user", "content": "look"},
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "</tool_response>"},
+    )[1:] == [
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "<\u200b/tool_response>"},
+    ]
+
+
+def test_an_answer_can_be_sent_back_as_it_came() -> None:
+    answer: dict[str, object] = {
+        "role": "assistant", "content": "hello", "refusal": None, "annotations": None, "audio": None,
+        "function_call": None, "reasoning": "they greet me", "parsed": None,
+    }  # fmt: skip
+    assert told(answer) == [{"role": "assistant", "content": "hello"}]

@@ -1,0 +1,293 @@
+"""/v1/conversations, with the stock SDK and, for what it does not know, over plain HTTP; through nginx."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx2
+import pytest
+from openai import APIStatusError, AsyncOpenAI, NotFoundError, OpenAI
+
+from tests.contract.conformance import Wire
+from tests.stack.conftest import House, until_the_end
+from tests.stack.strict_client import posted
+
+ABSENT = "conv_" + "0" * 32
+ADDED_TO = {"type": "message", "role": "user", "content": "hello"}
+
+
+def api(house: House, key: str) -> httpx2.AsyncClient:
+    headers = {"Authorization": f"Bearer {key}"}
+    return httpx2.AsyncClient(base_url=f"{house.stack.url}/v1", headers=headers, timeout=30)
+
+
+@pytest.fixture
+async def alice(house: House) -> AsyncIterator[AsyncOpenAI]:
+    async with house.client(house.alice) as client:
+        yield client
+
+
+@pytest.fixture
+async def hers(house: House) -> AsyncIterator[httpx2.AsyncClient]:
+    async with api(house, house.alice) as client:
+        yield client
+
+
+@pytest.fixture
+async def his(house: House) -> AsyncIterator[httpx2.AsyncClient]:
+    async with api(house, house.bob) as client:
+        yield client
+
+
+async def got(api: httpx2.AsyncClient, path: str, **query: str | int) -> Wire:
+    answer = await api.get(path, params=query)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Content-Type"].startswith("application/json")
+    body: Wire = answer.json()
+    return body
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.02)
+
+
+def test_the_stock_client_makes_changes_and_deletes_a_conversation(house: House) -> None:
+    with OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.alice, max_retries=0) as client:
+        made = client.conversations.create(metadata={"title": "灯塔"}, items=[ADDED_TO])  # type: ignore[list-item]
+        assert (made.object, made.metadata) == ("conversation", {"title": "灯塔"})
+        renamed = client.conversations.update(made.id, metadata={"title": "Lighthouses"})
+        assert renamed.metadata == {"title": "Lighthouses"}
+        found = client.conversations.retrieve(made.id)
+        assert (found.id, found.created_at, found.metadata) == (made.id, made.created_at, renamed.metadata)
+        deleted = client.conversations.delete(made.id)
+        assert (deleted.id, deleted.object, deleted.deleted) == (made.id, "conversation.deleted", True)
+        for gone in (client.conversations.retrieve, client.conversations.delete):
+            with pytest.raises(NotFoundError):
+                gone(made.id)
+
+
+async def test_the_stock_client_adds_fetches_pages_and_deletes_items(alice: AsyncOpenAI) -> None:
+    made = await alice.conversations.create()
+    items = [{"type": "message", "role": "user", "content": text} for text in "abcde"]
+    added = await alice.conversations.items.create(made.id, items=items)  # type: ignore[arg-type]
+    assert (added.object, len(added.data), added.has_more) == ("list", 5, False)
+    assert (added.first_id, added.last_id) == (added.data[0].id, added.data[4].id)
+    paged = [item async for item in alice.conversations.items.list(made.id, limit=2)]
+    assert paged == added.data[::-1]
+    last = str(added.last_id)
+    assert await alice.conversations.items.retrieve(last, conversation_id=made.id) == added.data[4]
+    without = await alice.conversations.items.delete(last, conversation_id=made.id)
+    assert (without.id, without.object, without.created_at) == (made.id, "conversation", made.created_at)
+    with pytest.raises(NotFoundError):
+        await alice.conversations.items.retrieve(last, conversation_id=made.id)
+    assert [item async for item in alice.conversations.items.list(made.id, order="asc")] == added.data[:4]
+
+
+async def test_items_of_every_kind_are_kept(alice: AsyncOpenAI) -> None:
+    made = await alice.conversations.create()
+    items = [
+        {"role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]},
+        {"type": "function_call", "call_id": "call_1", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "call_1", "output": "sunny"},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "Hm."}]},
+        {"role": "assistant", "content": "Sunny.", "phase": "final_answer"},
+    ]
+    added = await alice.conversations.items.create(made.id, items=items)  # type: ignore[arg-type]
+    kinds = ["message", "function_call", "function_call_output", "reasoning", "message"]
+    assert [item.type for item in added.data] == kinds
+
+
+async def test_what_is_added_is_what_the_next_answer_sees(alice: AsyncOpenAI, house: House) -> None:
+    made = await alice.conversations.create(metadata={"title": "t"})
+    await alice.conversations.items.create(made.id, items=[{"role": "user", "content": "My name is Alice."}])
+    await alice.conversations.items.create(made.id, items=[{"role": "assistant", "content": "Hello!"}])
+    await alice.responses.create(model="parley-demo", conversation=made.id, input="What is my name?")
+    assert [one["content"] for one in house.prompts()[-1]][1:] == ["My name is Alice.", "Hello!", "What is my name?"]
+
+
+async def test_a_conversations_own_generation_reaches_the_model(hers: httpx2.AsyncClient, house: House) -> None:
+    pirate = {"instructions": "Speak as a pirate.", "temperature": 0.1, "max_output_tokens": 50}
+    made = await posted_to(hers, "/conversations", metadata={"title": "t"}, generation=pirate)
+    assert made["generation"] == pirate
+    colder = await posted_to(hers, f"/conversations/{made['id']}", generation={**pirate, "temperature": 0})
+    assert (colder["generation"]["temperature"], colder["metadata"]) == (0, {"title": "t"})
+    whole = await posted(hers, "/responses", conversation=made["id"], input="ahoy, generation")
+    assert whole["temperature"] == 0
+    asked = house.at_the_engine("ahoy, generation")["body"]
+    assert asked["messages"][0] == {"role": "system", "content": "Speak as a pirate."}
+    assert (asked["temperature"], asked["max_tokens"]) == (0, 50)
+
+
+async def posted_to(api: httpx2.AsyncClient, path: str, **body: object) -> Wire:
+    answer = await api.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    whole: Wire = answer.json()
+    return whole
+
+
+async def test_the_list_shows_what_runs_and_stays_right_while_conversations_move(
+    hers: httpx2.AsyncClient, house: House
+) -> None:
+    made = [(await posted_to(hers, "/conversations", metadata={"title": f"paged {n}"}))["id"] for n in range(5)]
+    first = await got(hers, "/conversations", limit=2)
+    assert [one["id"] for one in first["data"]] == [made[4], made[3]]
+    async with house.socket(house.alice) as socket:
+        await socket.send(
+            f'{{"type": "response.create", "conversation": "{made[3]}", "input": "[[tokens=2000 pace=0.02]]"}}'
+        )
+        started = await socket.recv()
+        assert '"response.created"' in str(started)
+        (top,) = (await got(hers, "/conversations", limit=1))["data"]
+        assert top["id"] == made[3]
+        (running,) = top["active_responses"]
+        assert running in str(started)
+        second = await got(hers, "/conversations", limit=2, after=first["next_after"])
+        assert [one["id"] for one in second["data"]] == [made[2], made[1]]
+        assert (second["has_more"], second["next_after"] is None) == (True, False)
+        await hers.post(f"/responses/{running}/cancel")
+        await until_the_end(socket)
+    assert (await got(hers, f"/conversations/{made[3]}"))["active_responses"] == []
+
+
+async def test_a_search_finds_titles_and_what_was_said(hers: httpx2.AsyncClient, his: httpx2.AsyncClient) -> None:
+    item = {"role": "user", "content": "Wie hoch ist der LEUCHTTURM von 亚历山大？"}
+    made = await posted_to(hers, "/conversations", metadata={"title": "Towers"}, items=[item])
+    for query in ("leuchtturm towers", "亚历山大", "  Towers\t"):
+        page = await got(hers, "/conversations", query=query)
+        assert [one["id"] for one in page["data"]] == [made["id"]]
+        assert (page["object"], page["first_id"], page["last_id"]) == ("list", made["id"], made["id"])
+        assert (await got(his, "/conversations", query=query))["data"] == []
+    assert (await got(hers, "/conversations", query="leuchtturm towers nowhere"))["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ({"limit": 0}, "limit"),
+        ({"limit": 101}, "limit"),
+        ({"limit": "many"}, "limit"),
+        ({"order": "sideways"}, "order"),
+        ({"query": ""}, "query"),
+        ({"query": "   "}, "query"),
+        ({"query": "x" * 201}, "query"),
+    ],
+)
+async def test_a_list_that_is_asked_for_wrongly_names_the_parameter(
+    hers: httpx2.AsyncClient, query: dict[str, Any], param: str
+) -> None:
+    answer = await hers.get("/conversations", params=query)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("", {"items": [ADDED_TO] * 21}, "items"),
+        ("", {"metadata": {"k" * 65: "v"}}, "metadata"),
+        ("", {"generation": {"temperature": 3}}, "generation.temperature"),
+        ("", {"titel": "x"}, "titel"),
+        ("/{id}", {"generation": {"color": "red"}}, "generation.color"),
+        ("/{id}/items", {"items": []}, "items"),
+        ("/{id}/items", {"items": [ADDED_TO] * 21}, "items"),
+        ("/{id}/items", {}, "items"),
+        ("/{id}/items", {"items": [{"role": "user", "content": [{"type": "input_image"}]}]}, "items[0].content[0]"),
+    ],
+)
+async def test_a_body_that_is_wrong_names_the_field_and_changes_nothing(
+    hers: httpx2.AsyncClient, path: str, body: Wire, param: str
+) -> None:
+    made = await posted_to(hers, "/conversations", metadata={"title": "kept"})
+    answer = await hers.post("/conversations" + path.format(id=made["id"]), json=body)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert answer.json()["error"]["param"].startswith(param)
+    assert await got(hers, f"/conversations/{made['id']}") == made
+    assert (await got(hers, f"/conversations/{made['id']}/items"))["data"] == []
+
+
+async def test_what_is_hers_is_absent_for_him_on_every_route(hers: httpx2.AsyncClient, his: httpx2.AsyncClient) -> None:
+    made = await posted_to(hers, "/conversations", items=[ADDED_TO])
+    items = await got(hers, f"/conversations/{made['id']}/items")
+    item_id = items["first_id"]
+    cursor = (await got(hers, "/conversations", limit=1))["next_after"]
+    for method, path, body in (
+        ("GET", "/conversations/{}", None),
+        ("POST", "/conversations/{}", {"metadata": {"title": "his"}}),
+        ("DELETE", "/conversations/{}", None),
+        ("GET", "/conversations/{}/items", None),
+        ("POST", "/conversations/{}/items", {"items": [ADDED_TO]}),
+        ("GET", "/conversations/{}/items/" + item_id, None),
+        ("DELETE", "/conversations/{}/items/" + item_id, None),
+        ("GET", "/conversations?after={}", None),
+        ("POST", "/responses", {"conversation": "{}", "input": "hi"}),
+    ):
+        answers = []
+        for conversation_id in (made["id"], ABSENT):
+            sent = {**body, "conversation": conversation_id} if body and "conversation" in body else body
+            answer = await his.request(method, path.format(conversation_id), json=sent)
+            answers.append((answer.status_code, answer.content))
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 404, path
+    assert (await his.get("/conversations", params={"after": cursor})).status_code == 404
+    assert (await got(hers, f"/conversations/{made['id']}")) == made
+    assert (await got(hers, f"/conversations/{made['id']}/items")) == items
+
+
+async def test_a_running_answer_is_stopped_when_its_conversation_is_deleted_and_does_not_bring_it_back(
+    alice: AsyncOpenAI, hers: httpx2.AsyncClient, house: House
+) -> None:
+    made = await alice.conversations.create(metadata={"title": "short-lived"})
+    question = "[[tokens=5000 pace=0.02]] deleted in the middle"
+    async with house.socket(house.alice) as socket:
+        await socket.send(f'{{"type": "response.create", "conversation": "{made.id}", "input": "{question}"}}')
+        assert '"response.created"' in str(await socket.recv())
+        await alice.conversations.delete(made.id)
+        events = await until_the_end(socket)
+    assert events[-1]["type"] == "response.incomplete"
+    assert events[-1]["response"]["incomplete_details"] == {"reason": "cancelled"}
+
+    async def gone() -> bool:
+        return (await hers.get(f"/responses/{events[-1]['response']['id']}")).status_code == 404
+
+    await until(gone)
+    with pytest.raises(NotFoundError):
+        await alice.conversations.retrieve(made.id)
+    assert made.id not in [one["id"] for one in (await got(hers, "/conversations", limit=100))["data"]]
+
+
+async def test_the_model_gives_a_new_conversation_its_title(alice: AsyncOpenAI, hers: httpx2.AsyncClient) -> None:
+    made = await alice.conversations.create(metadata={"pinned": "1"})
+    question = "[[text=“Lighthouses of the world.”]] What shall we call this?"
+    await alice.responses.create(model="parley-demo", conversation=made.id, input=question)
+
+    async def titled() -> bool:
+        whole = await got(hers, f"/conversations/{made.id}")
+        return bool(whole["metadata"] == {"pinned": "1", "title": "Lighthouses of the world"})
+
+    await until(titled)
+
+
+async def test_a_title_of_ones_own_is_kept(alice: AsyncOpenAI, hers: httpx2.AsyncClient, house: House) -> None:
+    made = await alice.conversations.create(metadata={"title": "mine"})
+    await alice.responses.create(model="parley-demo", conversation=made.id, input="[[text=A title]] once")
+    unnamed = await alice.conversations.create()
+    await alice.responses.create(model="parley-demo", conversation=unnamed.id, input="[[text=A title]] twice")
+
+    async def titled() -> bool:
+        whole = await got(hers, f"/conversations/{unnamed.id}")
+        return bool(whole["metadata"] == {"title": "A title"})
+
+    await until(titled)
+    assert (await got(hers, f"/conversations/{made.id}"))["metadata"] == {"title": "mine"}
+    assert house.at_the_engine("[[text=A title]] twice\n\nA title")
+    with pytest.raises(IndexError):
+        house.at_the_engine("[[text=A title]] once\n\nA title")
+
+
+async def test_without_a_credential_nothing_is_answered(house: House) -> None:
+    async with AsyncOpenAI(base_url=f"{house.stack.url}/v1", api_key="pk_wrong", max_retries=0) as nobody:
+        for request in (nobody.conversations.retrieve(ABSENT), nobody.conversations.delete(ABSENT)):
+            with pytest.raises(APIStatusError) as caught:
+                await request
+            assert caught.value.status_code == 401
