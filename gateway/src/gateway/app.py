@@ -7,12 +7,12 @@ import secrets
 import signal
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import httpx2
 import openai
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from openai import DefaultAioHttpClient
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -23,29 +23,34 @@ from starlette.routing import WebSocketRoute
 
 from gateway.accounting import Accounting
 from gateway.engine.client import Engine
-from gateway.errors import InternalError, InvalidRequest, NotFound, ParleyError
+from gateway.errors import ParleyError
 from gateway.generation import Sampling
 from gateway.history.conversations import Conversations
 from gateway.history.responses import Responses
 from gateway.history.threads import Threads
 from gateway.identity import Identity
+from gateway.ownership import Ownership
 from gateway.presence import Presence
-from gateway.routes import chat_completions, conversations, health, models, responses, usage
+from gateway.routes import chat_completions, conversations, health, models, openapi, responses, usage
 from gateway.routes.places import Places
 from gateway.routes.plain_text import plain_text
-from gateway.routes.refusal import refusal
-from gateway.routes.responses_socket import responses_socket, upgrade_required
+from gateway.routes.refusal import refused
+from gateway.routes.responses_socket import handshake_described, responses_socket, upgrade_required
 from gateway.routes.state import SocketLimits, State
 from gateway.seal import Seal
 from gateway.settings import Settings
 from gateway.titles import Titles
 from gateway.turn_log.reader import BLOCK_SECONDS, Reader
+from gateway.turn_log.segments import Segments
 from gateway.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance
 from gateway.turns.compaction import Compaction
 from gateway.turns.defaults import Defaults
 from gateway.turns.following import Following
+from gateway.turns.hand_over import hand_over
+from gateway.turns.production import Patience
 from gateway.turns.running import Runner
+from gateway.turns.takeover import Takeover
 from gateway.turns.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -55,15 +60,16 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Parley", lifespan=_lifespan(settings), openapi_url=None, redirect_slashes=False)
     for router in (health, conversations, responses, chat_completions, models, usage):
         app.include_router(router.router)
-    app.add_api_route("/v1/responses", upgrade_required, methods=["GET"])
+    app.add_api_route("/v1/responses", upgrade_required, methods=["GET"], **handshake_described)
     app.router.routes.append(WebSocketRoute("/v1/responses", responses_socket))
     if settings.plain_text_protocol:
-        app.add_api_route("/ws", upgrade_required, methods=["GET"])
+        app.add_api_route("/ws", upgrade_required, methods=["GET"], include_in_schema=False)
         app.router.routes.append(WebSocketRoute("/ws", plain_text))
-    app.add_exception_handler(ParleyError, _refused)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _refused)
-    app.add_exception_handler(Exception, _refused)
+    openapi.publish(app)
+    app.add_exception_handler(ParleyError, refused)
+    app.add_exception_handler(HTTPException, refused)
+    app.add_exception_handler(RequestValidationError, refused)
+    app.add_exception_handler(Exception, refused)
     return app
 
 
@@ -86,6 +92,9 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     stack.push_async_callback(redis.aclose)
     blocking = _redis(settings, connections=1, patience_seconds=BLOCK_SECONDS + 2)
     stack.push_async_callback(blocking.aclose)
+    # A lease must not wait behind a thousand events.
+    leasing = _redis(settings, connections=4)
+    stack.push_async_callback(leasing.aclose)
     identity_client = await stack.enter_async_context(_identity_client(settings))
     engine = Engine(
         _engine_client(settings), dialect=settings.engine_dialect, server_key=server_key, model=settings.model
@@ -100,10 +109,16 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     writer = Writer(redis, kept_seconds=settings.events_kept_seconds)
     await stack.enter_async_context(_running(writer.run()))
     reader = Reader(redis, blocking, gateway_id)
-    acceptance = Acceptance(engine, threads, stored, defaults=defaults, seal=seal, gateway_id=gateway_id)
-    turns = Turns(acceptance, Runner(engine, threads, accounting, titles), writer)
-    await stack.enter_async_context(_running(reader.run(turns.stop)))
-    stack.push_async_callback(turns.drain, settings.drain_seconds)
+    acceptance = Acceptance(engine, threads, stored, defaults=defaults, seal=seal)
+    ownership = Ownership(leasing, gateway_id)
+    patience = Patience(settings.engine_patience_seconds, settings.engine_token_seconds)
+    runner = Runner(engine, threads, accounting, titles, patience)
+    turns = Turns(acceptance, threads, stored, ownership, runner, writer, gateway_id=gateway_id)
+    segments = Segments(redis)
+    takeover = Takeover(ownership, segments, stored, acceptance, turns, writer, gateway_id=gateway_id)
+    await stack.enter_async_context(_running(reader.run(partial(_obey, turns, ownership))))
+    await stack.enter_async_context(_running(ownership.run(takeover.of)))
+    stack.push_async_callback(hand_over, turns, ownership, reader, gateway_id, settings.drain_seconds)
     presence = Presence(redis, announce=settings.announce_leavers)
     listening = asyncio.Event()
     await stack.enter_async_context(_running(presence.listen(listening.set)))
@@ -194,6 +209,14 @@ def _output_limit(settings: Settings) -> int | None:
     return None
 
 
+def _obey(turns: Turns, ownership: Ownership, wish: dict[str, str]) -> None:
+    """What another gateway, or this one, wants of this one."""
+    if "cancel" in wish:
+        turns.stop(wish["cancel"])
+    if "released" in wish:
+        ownership.released(wish["released"])
+
+
 @asynccontextmanager
 async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """In a task that is owned, not in a task group: what fails there must not cancel the whole application.
@@ -213,19 +236,3 @@ def _leave_with(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (exc := task.exception()) is not None:
         logger.critical("a part that everything needs has ended", exc_info=exc)
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-async def _refused(_: Request, exc: Exception) -> JSONResponse:
-    match exc:
-        case ParleyError():
-            return refusal(exc)
-        case HTTPException(status_code=404):
-            return refusal(NotFound("path"))
-        case HTTPException():
-            return refusal(InvalidRequest(str(exc.detail)), status=exc.status_code, headers=exc.headers)
-        case RequestValidationError():
-            first = exc.errors()[0]
-            field = ".".join(str(part) for part in first["loc"][1:])
-            return refusal(InvalidRequest(f"`{field}`: {first['msg']}", param=field, code="invalid_value"))
-        case _:
-            return refusal(InternalError())

@@ -9,6 +9,8 @@ ParleyError
 │   ├── ContextLengthExceeded
 │   ├── EngineRefused
 │   ├── ConnectionLimitReached
+│   ├── MethodNotAllowed (405)
+│   ├── UnsupportedMediaType (415)
 │   └── UpgradeRequired (426)
 ├── Unauthenticated (401)
 ├── OriginRefused (403)
@@ -17,10 +19,12 @@ ParleyError
 │   └── EventsExpired
 ├── TooManyRequests (429)
 ├── EngineFailed (500)
+│   └── AnswerInterrupted
 ├── InternalError (500)
 └── Unavailable (503)
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -104,6 +108,27 @@ class EngineRefused(InvalidRequest):
         super().__init__(f"the model server refuses this: {reason[:500]}")
 
 
+class MethodNotAllowed(InvalidRequest):
+    status = 405
+    code = "method_not_allowed"
+
+    def __init__(self, method: str, allowed: Sequence[str]) -> None:
+        super().__init__(f"this address does not know {method[:20]}; it knows {', '.join(allowed)}")
+        self.allowed = allowed
+
+    def headers(self) -> dict[str, str]:
+        """RFC 9110, 15.5.6."""
+        return {"Allow": ", ".join(self.allowed)}
+
+
+class UnsupportedMediaType(InvalidRequest):
+    status = 415
+    code = "unsupported_media_type"
+
+    def __init__(self, media_type: str) -> None:
+        super().__init__(f"expected a body of type application/json, got {media_type[:100]!r}")
+
+
 class UpgradeRequired(InvalidRequest):
     status = 426
     code = "upgrade_required"
@@ -130,6 +155,10 @@ class Unauthenticated(ParleyError):
 
     def __init__(self) -> None:
         super().__init__("log in, or send `Authorization: Bearer <API key>`")
+
+    def headers(self) -> dict[str, str]:
+        """RFC 9110, 15.5.2. Browsers ask nobody for this scheme."""
+        return {"WWW-Authenticate": "Bearer"}
 
 
 class OriginRefused(ParleyError):
@@ -182,6 +211,13 @@ class EngineFailed(ParleyError):
     status = 500
     type = "model_error"
     code = "model_error"
+
+
+class AnswerInterrupted(EngineFailed):
+    code = "answer_interrupted"
+
+    def __init__(self) -> None:
+        super().__init__("the model server was lost in the middle of a function call, a thought or a schema; ask again")
 
 
 class InternalError(ParleyError):

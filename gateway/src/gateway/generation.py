@@ -54,6 +54,11 @@ class Form:
     format: TextFormat = _PLAIN_TEXT
     reasoning_effort: str | None = None
 
+    @property
+    def is_plain(self) -> bool:
+        """Nothing that an engine would have to parse, or to hold to a grammar."""
+        return not self.tools and isinstance(self.format, PlainText)
+
 
 @dataclass(frozen=True, slots=True)
 class PromptRead:

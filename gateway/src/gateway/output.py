@@ -38,11 +38,12 @@ class _Open:
         return "".join(self.parts)
 
     def item(self, status: ItemStatus) -> OutputItem:
+        begun = status == "in_progress"  # its part is shown by an event of its own
         if self.kind is Called:
             return FunctionCall(self.id, self.call_id, self.name, self.text, status)
         if self.kind is Thought:
-            return Reasoning(self.id, status, content=(ReasoningText(self.text),) if self.parts else ())
-        return Message(self.id, "assistant", status, (OutputText(self.text),) if self.parts else ())
+            return Reasoning(self.id, status, content=() if begun else (ReasoningText(self.text),))
+        return Message(self.id, "assistant", status, () if begun else (OutputText(self.text),))
 
 
 class Output:
@@ -60,6 +61,22 @@ class Output:
         """All of them; what is still open has `status`."""
         return (*self._closed, self._open.item(status)) if self._open else tuple(self._closed)
 
+    def replay(self, event: e.Event) -> None:
+        """Takes up an event that another owner of the turn has told."""
+        match event:
+            case e.OutputItemAdded(item=item, output_index=index):
+                self._open = _opened(item, index)
+            case e.OutputItemDone(item=item):
+                self._closed.append(item)
+                self._open = None
+            case e.OutputTextDelta() | e.ReasoningDelta() | e.ArgumentsDelta():
+                if self._open is not None:
+                    self._open.parts.append(event.delta)
+
+    @property
+    def open_kind(self) -> type[Piece] | None:
+        return self._open.kind if self._open else None
+
     def add(self, piece: Piece) -> list[e.Event]:
         """A piece without text (a character whose bytes are not complete yet) shows nothing."""
         text = piece.arguments if isinstance(piece, Called) else piece.text
@@ -67,7 +84,10 @@ class Output:
             text = self._without_the_frame(text)
         if not text and not (isinstance(piece, Called) and piece.name):
             return []
-        events = [] if self._continues(piece) else [*self.close("completed"), *self._begin(piece)]
+        if self._continues(piece):
+            return self._grow(text)
+        self._refuse_a_strange_one(piece)
+        events = [*self.close("completed"), *self._begin(piece)]
         return [*events, *self._grow(text)] if text else events
 
     def close(self, status: ItemStatus) -> list[e.Event]:
@@ -112,10 +132,15 @@ class Output:
             return False
         return not isinstance(piece, Called) or piece.index == now.call
 
+    def _refuse_a_strange_one(self, piece: Piece) -> None:
+        """Before a number is given out for it: a sequence has no gap."""
+        if len(self.items("completed")) == ITEMS_AT_MOST:
+            raise EngineFailed(f"the model called more than {ITEMS_AT_MOST - 1} functions at once")
+        if isinstance(piece, Called) and not piece.name:
+            raise EngineFailed("the model called a function without a name")
+
     def _begin(self, piece: Piece) -> list[e.Event]:
         index = len(self._closed)
-        if index == ITEMS_AT_MOST:
-            raise EngineFailed(f"the model called more than {ITEMS_AT_MOST - 1} functions at once")
         prefix: ItemPrefix = "fc" if isinstance(piece, Called) else "rs" if isinstance(piece, Thought) else "msg"
         now = _Open(type(piece), new_item_id(prefix, self._position + index), index)
         if isinstance(piece, Called):
@@ -136,3 +161,13 @@ class Output:
         if now.kind is Thought:
             return [e.ReasoningDelta(self._number(), now.id, now.index, 0, text)]
         return [e.OutputTextDelta(self._number(), now.id, now.index, 0, text)]
+
+
+def _opened(item: OutputItem, index: int) -> _Open:
+    match item:
+        case FunctionCall():
+            return _Open(Called, item.id, index, name=item.name, call_id=item.call_id)
+        case Reasoning():
+            return _Open(Thought, item.id, index)
+        case Message():
+            return _Open(Tokens, item.id, index)

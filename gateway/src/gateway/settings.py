@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     engine_api_key: SecretStr = Field(default=SecretStr("EMPTY"), min_length=1)
     engine_dialect: Literal["vllm", "openai"] = "vllm"
     engine_read_timeout_seconds: float = Field(default=300, gt=0)
+    engine_token_seconds: float = Field(default=30, gt=0)
+    engine_patience_seconds: float = Field(default=120, ge=0)
     engine_connections: int = Field(default=4096, ge=1)
     server_key: Secret
 

@@ -10,7 +10,7 @@ LONGEST_WORDS = 40
 _QUESTION_READ = 2_000
 _ANSWER_READ = 600
 
-_INSTRUCTION = (
+INSTRUCTION = (
     "Answer with a title of at most six words for this conversation, in its language. No quotes, no full stop."
 )
 
@@ -27,7 +27,7 @@ _UNSEEN = frozenset({"Cc", "Cf", "Cs"})
 def prompts(question: str, answer: str) -> tuple[Prompt, ...]:
     """What the model is asked for a title with. The beginnings are enough to tell what it is about."""
     exchange = f"{question[:_QUESTION_READ]}\n\n{answer[:_ANSWER_READ]}"
-    return Prompt("system", _INSTRUCTION), Prompt("user", exchange)
+    return Prompt("system", INSTRUCTION), Prompt("user", exchange)
 
 
 def cleaned(answer: str) -> str | None:

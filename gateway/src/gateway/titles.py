@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Set
 from contextlib import aclosing
 from typing import Literal, Protocol
 
@@ -54,6 +54,10 @@ class Titles:
         task = asyncio.create_task(self._title(user_id, conversation_id, question, answer))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
+
+    @property
+    def pending(self) -> Set[asyncio.Task[None]]:
+        return self._tasks
 
     async def close(self) -> None:
         """Asks no further: a title that the model was still to make stays the first words."""

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from gateway.errors import ParleyError
 from gateway.generation import Called, Form, Piece, Sampling, Thought, Tokens
 from gateway.output import Output
@@ -19,14 +21,15 @@ from gateway.protocol.resources import (
     Usage,
     WindowUse,
 )
-from gateway.protocol.tools import ReasoningConfig, TextConfig
+from gateway.protocol.tools import JsonSchema, ReasoningConfig, TextConfig, TextFormat
 
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
     """Everything a turn needs to know of itself before it starts. Times are Unix seconds.
 
-    `thread` names where its items are kept, None when nowhere; they take the positions from `position` on.
+    `thread` names where its items are kept, None when nowhere; they take the positions from `position` on. `system` is
+    the system prompt, `shape` tells prompts apart that differ in more than their items.
     """
 
     response_id: str
@@ -48,6 +51,8 @@ class TurnRequest:
     reasoning: ReasoningConfig | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    system: str | None = None
+    shape: str = ""
 
     @property
     def stored(self) -> bool:
@@ -67,10 +72,11 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class CutShort:
-    """Out of tokens, or stopped by the user: the partial text is kept."""
+    """Out of tokens, or stopped by the user, in so many milliseconds: the partial text is kept."""
 
     reason: Literal["max_output_tokens", "cancelled"]
     usage: Usage | None = None
+    stopped_in_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +111,31 @@ class Turn:
             case _:
                 return self._end(step)
 
+    def replay(self, event: e.Event) -> None:
+        """Takes up an event that another owner of the turn has told; they come in order, from the first."""
+        self._next_number = event.sequence_number + 1
+        self._output.replay(event)
+        match event:
+            case e.ResponseInProgress(response=response):
+                self._window = response.window or WindowUse(0, None, None)
+            case e.ResponseCompleted() | e.ResponseIncomplete() | e.ResponseFailed():
+                self.outcome = event.response
+
+    @property
+    def nothing_shown(self) -> bool:
+        return not self._output.items("completed")
+
+    @property
+    def text_is_open(self) -> bool:
+        """The last that was shown is text, so plain tokens can go on from here."""
+        return self._output.open_kind is Tokens
+
     def _end(self, ending: Ending) -> list[e.Event]:
+        # An answer that ends before its window was chosen was in progress too.
+        begin = [] if self._window else list(self.step(WindowUse(0, None, None)))
+        return [*begin, *self._last_words(ending)]
+
+    def _last_words(self, ending: Ending) -> list[e.Event]:
         if isinstance(ending, Failed):
             error = ending.error
             events = self._output.close("incomplete")  # one that failed before its first word has no message
@@ -123,8 +153,8 @@ class Turn:
         match ending:
             case Completed(usage, at):
                 return e.ResponseCompleted(self._number(), self.response("completed", usage=usage, completed_at=at))
-            case CutShort(reason, usage):
-                details = IncompleteDetails(reason)
+            case CutShort(reason, usage, stopped_in_ms):
+                details = IncompleteDetails(reason, msgspec.UNSET if stopped_in_ms is None else stopped_in_ms)
                 response = self.response("incomplete", usage=usage, incomplete_details=details)
                 return e.ResponseIncomplete(self._number(), response)
             case Failed(error):
@@ -163,7 +193,7 @@ class Turn:
             tool_choice=form.tool_choice,
             truncation=request.truncation,
             parallel_tool_calls=form.parallel_tool_calls,
-            text=TextConfig(form.format),
+            text=TextConfig(_strict_or_not(form.format)),
             top_p=sampling.top_p,
             presence_penalty=sampling.presence_penalty,
             frequency_penalty=sampling.frequency_penalty,
@@ -190,3 +220,8 @@ class Turn:
 
 def status_of(ending: Ending) -> ItemStatus:
     return "completed" if isinstance(ending, Completed) else "incomplete"
+
+
+def _strict_or_not(wanted: TextFormat) -> TextFormat:
+    """The specification has a boolean where a request may leave it open."""
+    return msgspec.structs.replace(wanted, strict=bool(wanted.strict)) if isinstance(wanted, JsonSchema) else wanted

@@ -14,12 +14,14 @@ def messages(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
 
 def request(prompts: Sequence[Prompt], sampling: Sampling, wanted: Form) -> dict[str, Any]:
     """What every request has but for the model."""
-    fields = {
-        "messages": messages(prompts),
+    return {"messages": messages(prompts), **sampled(sampling), **form(wanted)}
+
+
+def sampled(sampling: Sampling) -> dict[str, Any]:
+    fields: dict[str, Any] = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "repetition_penalty": sampling.repetition_penalty,
-        **form(wanted),
     }
     if sampling.presence_penalty:
         fields["presence_penalty"] = sampling.presence_penalty

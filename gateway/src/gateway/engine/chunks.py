@@ -1,4 +1,4 @@
-"""A streamed chat completion: lines of bytes go in, events of the engine come out."""
+"""A streamed completion: lines of bytes go in, events of the engine come out."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,7 +20,7 @@ class _Call(msgspec.Struct):
     function: _Function | None = None
 
 
-class _Delta(msgspec.Struct):
+class _Delta(msgspec.Struct, frozen=True):
     """With a parser for tools or reasoning in front of it the engine leaves out what a chunk does not have."""
 
     content: str | None = None
@@ -28,8 +28,14 @@ class _Delta(msgspec.Struct):
     tool_calls: list[_Call] | None = None
 
 
+_NOTHING = _Delta()
+
+
 class _Choice(msgspec.Struct):
-    delta: _Delta
+    """`text` where a prompt of token ids is completed, `delta` in a chat."""
+
+    delta: _Delta = _NOTHING
+    text: str | None = None
     finish_reason: str | None = None
     token_ids: tuple[int, ...] | None = None
 
@@ -96,6 +102,8 @@ def engine_events(data: bytes) -> list[EngineEvent]:
 def _pieces(choice: _Choice) -> list[EngineEvent]:
     """The token ids of a chunk go with its first piece: which of them made which is not told."""
     delta, ids = choice.delta, choice.token_ids or ()
+    if choice.text is not None:
+        return [Tokens(choice.text, ids)] if choice.text or ids else []
     if not delta.reasoning and not delta.tool_calls:
         return [Tokens(delta.content or "", ids)] if delta.content or ids else []
     pieces: list[EngineEvent] = []

@@ -2,19 +2,21 @@
 
 import hashlib
 import hmac
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import openai
 
 from gateway.conversation import Count
-from gateway.engine.chat import messages, request, tools
+from gateway.engine.chat import messages, request, sampled, tools
 from gateway.engine.chunks import engine_events, server_sent
 from gateway.engine.failures import FAILURES, translated
 from gateway.errors import ContextLengthExceeded, ParleyError, Unavailable
 from gateway.generation import EngineEvent, Form, Prompt, Sampling
+
+T = TypeVar("T")
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -32,6 +34,11 @@ class _Models(msgspec.Struct):
 class _Counted(msgspec.Struct):
     count: int
     max_model_len: int
+    tokens: tuple[int, ...] = ()
+
+
+class _Text(msgspec.Struct):
+    prompt: str
 
 
 _ONLY_VLLM = frozenset({"repetition_penalty", "return_token_ids"})
@@ -40,6 +47,7 @@ _SILENT_SECONDS = 900.0
 
 _decode_models = msgspec.json.Decoder(_Models).decode
 _decode_count = msgspec.json.Decoder(_Counted).decode
+_decode_text = msgspec.json.Decoder(_Text).decode
 
 
 class Engine:
@@ -90,15 +98,22 @@ class Engine:
         """The engine's own count of the rendered prompt, in tokens; None where the engine has no way to tell."""
         if not self._vllm:
             return None
-        root = str(self._client.base_url).removesuffix("/").removesuffix("/v1")
-        body: dict[str, Any] = {"model": await self.model(), "messages": messages(prompts)}
-        if offered := tools(wanted):
-            body["tools"] = offered
-        try:
-            counted = _decode_count(await self._client.post(f"{root}/tokenize", cast_to=bytes, body=body))
-        except FAILURES as exc:
-            raise self._translated(exc) from exc
+        counted = await self._tokenized(prompts, wanted)
         return Count(counted.count, counted.max_model_len)
+
+    async def prompt_ids(self, prompts: tuple[Prompt, ...], wanted: Form) -> tuple[int, ...]:
+        """The rendered prompt as the model reads it."""
+        return (await self._tokenized(prompts, wanted)).tokens
+
+    async def text_of(self, token_ids: Sequence[int]) -> str:
+        """What so many ids say; U+FFFD where they end inside a character."""
+        body = {"model": await self.model(), "tokens": list(token_ids)}
+        return (await self._ask("detokenize", body, _decode_text)).prompt
+
+    async def probe(self) -> None:
+        """Raises Unavailable or EngineFailed while the engine serves nothing."""
+        self._served = None
+        await self.served()
 
     async def stream(
         self, prompts: tuple[Prompt, ...], sampling: Sampling, wanted: Form, *, user_id: str, request_id: str
@@ -117,6 +132,33 @@ class Engine:
                     yield event
             raise Unavailable("vllm")  # the stream ended before its [DONE]
 
+    async def resume(
+        self, token_ids: Sequence[int], sampling: Sampling, *, user_id: str, request_id: str
+    ) -> AsyncGenerator[EngineEvent]:
+        """Goes on behind a prompt and what has been said, given as ids: as text they would be cut up differently
+        (greedy, continued by text: 9 of 20 answers the same; by ids: 20 of 20).
+
+        Raises Unavailable, ContextLengthExceeded or EngineFailed.
+        """
+        wanted = sampled(sampling) | {"return_token_ids": True, "cache_salt": self._salt(user_id)}
+        try:
+            async with self._client.completions.with_streaming_response.create(
+                model=await self.model(),
+                prompt=list(token_ids),
+                stream=True,
+                stream_options={"include_usage": True},
+                extra_headers={"X-Request-Id": request_id},
+                extra_body=wanted,
+            ) as answer:
+                async for data in server_sent(answer.iter_bytes()):
+                    if data == b"[DONE]":
+                        return
+                    for event in engine_events(data):
+                        yield event
+        except FAILURES as exc:
+            raise self._translated(exc) from exc
+        raise Unavailable("vllm")  # the stream ended before its [DONE]
+
     @asynccontextmanager
     async def opened(
         self, fields: dict[str, Any], *, user_id: str, request_id: str
@@ -127,8 +169,7 @@ class Engine:
         """
         rest = {name: value for name, value in fields.items() if self._vllm or name not in _ONLY_VLLM}
         if self._vllm:
-            # A prefix cache shared between users tells one what another has sent, by timing.
-            rest["cache_salt"] = hmac.new(self._server_key, user_id.encode(), hashlib.sha256).hexdigest()
+            rest["cache_salt"] = self._salt(user_id)
         try:
             async with self._client.chat.completions.with_streaming_response.create(
                 model=await self.model(),
@@ -138,6 +179,23 @@ class Engine:
                 timeout=openai.NOT_GIVEN if rest.get("stream") else self._silent(),
             ) as answer:
                 yield answer
+        except FAILURES as exc:
+            raise self._translated(exc) from exc
+
+    def _salt(self, user_id: str) -> str:
+        """A prefix cache shared between users tells one what another has sent, by timing."""
+        return hmac.new(self._server_key, user_id.encode(), hashlib.sha256).hexdigest()
+
+    async def _tokenized(self, prompts: tuple[Prompt, ...], wanted: Form) -> "_Counted":
+        body: dict[str, Any] = {"model": await self.model(), "messages": messages(prompts)}
+        if offered := tools(wanted):
+            body["tools"] = offered
+        return await self._ask("tokenize", body, _decode_count)
+
+    async def _ask(self, path: str, body: dict[str, Any], decode: Callable[[bytes], T]) -> T:
+        root = str(self._client.base_url).removesuffix("/").removesuffix("/v1")
+        try:
+            return decode(await self._client.post(f"{root}/{path}", cast_to=bytes, body=body))
         except FAILURES as exc:
             raise self._translated(exc) from exc
 

@@ -1,5 +1,6 @@
 """The names of the keys, and what every reader of them shares."""
 
+import hashlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +25,11 @@ def items_key(user_id: str, thread_id: str) -> str:
 
 def response_key(user_id: str, response_id: str) -> str:
     return f"parley:{{{user_id}}}:response:{response_id}"
+
+
+def once_key(user_id: str, client_id: str) -> str:
+    """A client's own id for what it asks, which may be anything: its digest."""
+    return f"parley:{{{user_id}}}:once:{hashlib.sha256(client_id.encode()).hexdigest()[:32]}"
 
 
 def active_field(response_id: str) -> str:

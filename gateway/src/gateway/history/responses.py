@@ -12,7 +12,9 @@ from gateway.history.keys import is_conversation, items_key, response_key, trans
 from gateway.protocol.ids import is_response_id, position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import TERMINAL, Response, decode_response
+from gateway.turn import TurnRequest
 
+_decode_request = msgspec.json.Decoder(TurnRequest).decode
 _decode_items = msgspec.json.Decoder(tuple[Item, ...]).decode
 _FIELDS = ("response", "input", "thread", "last", "owner")
 
@@ -36,6 +38,13 @@ class Stored:
         return self.response.status in TERMINAL
 
 
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    request: TurnRequest
+    stored: Stored
+    cancelled: bool
+
+
 class Responses:
     """Every method raises Unavailable when Redis does not answer."""
 
@@ -52,6 +61,21 @@ class Responses:
         if response is None:
             raise NotFound("response", param="response_id")
         return Stored(decode_response(response), _decode_items(asked), thread.decode(), int(last), owner.decode())
+
+    async def interrupted(self, user_id: str, response_id: str) -> Interrupted:
+        """What another gateway needs to go on with the turn. Raises NotFound."""
+        stored = await self.get(user_id, response_id)
+        async with translated():
+            found: Any = await self._redis.hmget(response_key(user_id, response_id), ("request", "cancel"))
+        request, cancel = found
+        if request is None:
+            raise NotFound("response", param="response_id")
+        return Interrupted(_decode_request(request), stored, cancel is not None)
+
+    async def own(self, user_id: str, response_id: str, gateway_id: str) -> None:
+        """From now on wishes for this turn go to `gateway_id`."""
+        async with translated():
+            await self._redis.hset(response_key(user_id, response_id), "owner", gateway_id)
 
     async def wish_cancelled(self, user_id: str, response_id: str) -> None:
         """Durable: whoever owns the turn, now or later, finds it."""

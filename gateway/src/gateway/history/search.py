@@ -12,8 +12,8 @@ from gateway.protocol.resources import Conversation
 
 # Redis' own search is a module that many installations have not. Without one a search reads texts, so what one request
 # may read is bounded.
-NEWEST_ITEMS = 400
-ITEMS_AT_MOST = 5_000
+_NEWEST_ITEMS = 400
+_ITEMS_READ_AT_MOST = 5_000
 _ITEMS_AT_ONCE = 50
 
 
@@ -42,13 +42,13 @@ class Search:
 
     @property
     def exhausted(self) -> bool:
-        return self._items_read >= ITEMS_AT_MOST
+        return self._items_read >= _ITEMS_READ_AT_MOST
 
     async def among(self, conversations: Sequence[Conversation | None]) -> list[Conversation | None]:
         """The same, with None for those that do not match. Of each the newest items are read, as many as it takes."""
         left = {one.id: missing(self._words, one.metadata.get("title", "")) for one in conversations if one is not None}
         open_ids = [conversation_id for conversation_id, words in left.items() if words]
-        for start in range(0, NEWEST_ITEMS, _ITEMS_AT_ONCE):
+        for start in range(0, _NEWEST_ITEMS, _ITEMS_AT_ONCE):
             texts = await self._texts(open_ids, start)
             for conversation_id, its_texts in texts.items():
                 for text in its_texts:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
+from redis.exceptions import WatchError
 
 from gateway.conversation import Measured
 from gateway.errors import NotFound
@@ -16,14 +17,19 @@ from gateway.history.keys import (
     is_conversation,
     items_key,
     now_ms,
+    once_key,
     response_key,
     thread_key,
     translated,
 )
+from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import Item, Message, decode_item, encode_item
 from gateway.protocol.resources import Generation, Response, encoded
+from gateway.turn import TurnRequest
 
+# A client that has not asked again within a day has its answer.
+_ONCE_SECONDS = 86_400
 # No context holds more items than this, and a conversation may go on for years.
 RECENT_ITEMS = 400
 
@@ -44,6 +50,22 @@ class Reserved:
     generation: Generation = _NO_GENERATION
     titled: bool = True
     older: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A turn that is to be accepted. `before`: what a new chain begins with; `once`: the client's own id for it."""
+
+    request: TurnRequest
+    response: Response
+    asked: Sequence[Item]
+    owner: str
+    before: Sequence[Item] = ()
+    once: str | None = None
+
+    @property
+    def thread_id(self) -> str:
+        return self.request.thread or ""
 
 
 class Threads:
@@ -90,43 +112,59 @@ class Threads:
             )
         return self._recent(items[::-1])
 
-    async def accept(
-        self,
-        user_id: str,
-        thread_id: str,
-        response: Response,
-        asked: Sequence[Item],
-        *,
-        last: int,
-        owner: str,
-        before: Sequence[Item] = (),
-    ) -> None:
+    async def accept(self, record: Record) -> str:
         """Keeps what was asked and that an answer to it runs, all or nothing; doing it again changes nothing.
 
-        `before` is what a new chain begins with, `last` the last position that is reserved. Raises NotFound for a
+        Returns the id of the response: an earlier one's where `once` was used before. Raises NotFound for a
         conversation that has just been deleted.
         """
-        key, record = thread_key(user_id, thread_id), response_key(user_id, response.id)
-        fields: dict[Any, Any] = {
-            "response": encoded(response),
-            "input": encoded(asked),
+        request = record.request
+        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+            while True:
+                if record.once is not None:
+                    earlier = await self._earlier(pipe, request.user_id, record.once)
+                    if earlier is not None:
+                        return earlier
+                self._accept(pipe, record)
+                try:
+                    there = (await pipe.execute())[-1]
+                    break
+                except WatchError:
+                    continue  # the same was asked through another gateway at this moment
+        if not there:
+            await self._undo(request.user_id, record.thread_id, request.response_id)
+            raise NotFound("conversation", param="conversation")
+        return request.response_id
+
+    async def _earlier(self, pipe: Any, user_id: str, client_id: str) -> str | None:
+        key = once_key(user_id, client_id)
+        await pipe.watch(key)
+        found = await pipe.get(key)
+        pipe.multi()
+        return None if found is None else str(found.decode())
+
+    def _accept(self, pipe: Any, record: Record) -> None:
+        request, thread_id = record.request, record.thread_id
+        user_id, last = request.user_id, request.position + ITEMS_AT_MOST - 1
+        key, kept = thread_key(user_id, thread_id), response_key(user_id, request.response_id)
+        if not is_conversation(thread_id):
+            pipe.hsetnx(key, "created_at", str(request.created_at))
+            pipe.hsetnx(key, "position", str(last))
+        self._add(pipe, user_id, thread_id, [*record.before, *record.asked])
+        pipe.hset(key, active_field(request.response_id), str(last))
+        if record.once is not None:
+            pipe.set(once_key(user_id, record.once), request.response_id, ex=_ONCE_SECONDS)
+        fields = {
+            "response": encoded(record.response),
+            "request": encoded(request),
+            "input": encoded(record.asked),
             "thread": thread_id,
             "last": last,
-            "owner": owner,
+            "owner": record.owner,
         }
-        async with translated(), self._redis.pipeline(transaction=True) as pipe:
-            if not is_conversation(thread_id):
-                pipe.hsetnx(key, "created_at", str(response.created_at))
-                pipe.hsetnx(key, "position", str(last))
-            self._add(pipe, user_id, thread_id, [*before, *asked])
-            pipe.hset(key, active_field(response.id), str(last))
-            pipe.hset(record, mapping=fields)
-            pipe.expire(record, self._kept_seconds)
-            pipe.hexists(key, "created_at")
-            there = (await pipe.execute())[-1]
-        if not there:
-            await self._undo(user_id, thread_id, response.id)
-            raise NotFound("conversation", param="conversation")
+        pipe.hset(kept, mapping=fields)
+        pipe.expire(kept, self._kept_seconds)
+        pipe.hexists(key, "created_at")
 
     async def commit(
         self, user_id: str, thread_id: str, response: Response, answer: Sequence[Item], measured: Measured | None

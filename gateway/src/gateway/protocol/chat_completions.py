@@ -33,7 +33,7 @@ from gateway.protocol.tools import (
 )
 
 # Fields of OpenAI's request that mean something we do not do. SDKs send their neutral values, so those are accepted.
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (None,),
     "function_call": (None,),
     "functions": (None, []),
@@ -142,7 +142,7 @@ class ChatCompletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 def decode_chat_completion(body: bytes) -> ChatCompletion:
     """Raises InvalidRequest with the field at fault in `param`."""
-    fields = without_neutral(json_object(body), _NEUTRAL)
+    fields = without_neutral(json_object(body), NEUTRAL)
     if isinstance(fields.get("messages"), list):
         refuse_other_content(fields["messages"])
     if isinstance(fields.get("tools"), list):

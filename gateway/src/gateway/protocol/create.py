@@ -31,7 +31,7 @@ from gateway.protocol.tools import (
 )
 
 # Fields of OpenAI's request that mean something we do not do. SDKs send their neutral values, so those are accepted.
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
+NEUTRAL: dict[str, tuple[Any, ...]] = {
     "context_management": (None, []),
     "include": (None, []),
     "max_tool_calls": (None,),
@@ -41,6 +41,8 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
     "top_logprobs": (None, 0),
     "user": (None,),
 }
+# Of those below, the ones that mean something on a WebSocket only.
+NEUTRAL_OVER_HTTP: dict[str, tuple[Any, ...]] = {"generate": (None, True), "stream_id": (None,)}
 
 
 class ResponseCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -93,7 +95,7 @@ class ResponseCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 def decode_create(fields: dict[str, Any], *, transport: Literal["http", "websocket"]) -> ResponseCreate:
     """Raises InvalidRequest or NotFound with the field at fault in `param`."""
-    fields = without_neutral(fields, _NEUTRAL)
+    fields = without_neutral(fields, NEUTRAL)
     if isinstance(fields.get("tools"), list):
         only_functions(fields["tools"])
     if isinstance(fields.get("input"), list):

@@ -105,6 +105,12 @@ class ErrorBody(msgspec.Struct, frozen=True):
     param: str | None = None
 
 
+class ErrorAnswer(msgspec.Struct, frozen=True):
+    """What a request over HTTP is refused with."""
+
+    error: ErrorBody
+
+
 class TurnError(Event, frozen=True, tag="error"):
     """Announces `response.failed`, so it has a place in the sequence. OpenAI's SDKs read the flat fields, the
     specification has them in `error`."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import UnsupportedContent
+from gateway.errors import InvalidRequest, UnsupportedContent
 from gateway.protocol.ids import new_item_id
 from gateway.protocol.items import (
     Compaction,
@@ -105,10 +105,18 @@ def _checked(item: dict[str, Any], param: str) -> dict[str, Any]:
     kind = typed.get("type")
     if isinstance(kind, str) and kind not in _ITEMS:
         raise UnsupportedContent(kind, param)
-    for name in ("content", "output"):
+    for name in ("content", "output", "summary"):
         parts = typed.get(name)
         for number, part in enumerate(parts if isinstance(parts, list) else ()):
-            of = part.get("type") if isinstance(part, dict) else None
-            if isinstance(of, str) and of not in _TEXT_PARTS:
-                raise UnsupportedContent(of, f"{param}.{name}[{number}]")
+            if isinstance(part, dict):
+                _check_part(part, f"{param}.{name}[{number}]")
     return typed
+
+
+def _check_part(part: dict[str, Any], param: str) -> None:
+    kind = part.get("type")
+    if kind is None:
+        # Where only one kind is possible the decoder would not miss it.
+        raise InvalidRequest("expected the `type` of the part", param=f"{param}.type", code="invalid_value")
+    if isinstance(kind, str) and kind not in _TEXT_PARTS:
+        raise UnsupportedContent(kind, param)

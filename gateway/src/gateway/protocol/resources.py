@@ -148,6 +148,10 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
     object: Literal["list"] = "list"
 
 
+class ItemPage(Page[Item], frozen=True):
+    pass
+
+
 class ConversationPage(Page[Conversation], frozen=True):
     """`next_after` is an addition: the `after` of the next page, null where there is none."""
 

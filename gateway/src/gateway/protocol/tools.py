@@ -51,7 +51,7 @@ TextFormat = PlainText | JsonObject | JsonSchema
 
 class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: TextFormat = PlainText()
-    verbosity: Literal["medium"] | None | msgspec.UnsetType = msgspec.UNSET
+    verbosity: Literal["medium"] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class ReasoningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -7,19 +7,33 @@ from fastapi import APIRouter, Depends, Request, Response
 from gateway.engine.relay import Relay
 from gateway.errors import ModelNotFound
 from gateway.identity import User
-from gateway.protocol.chat_completions import decode_chat_completion
+from gateway.protocol.chat_completions import NEUTRAL, ChatCompletion, decode_chat_completion
 from gateway.protocol.resources import Generation
+from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
+from gateway.routes.openapi import described
 from gateway.routes.relayed import Relayed
 
 router = APIRouter()
 
 _NO_CONVERSATION = Generation()
+_EXAMPLE = {"messages": [{"role": "user", "content": "你好"}]}
 
 
-@router.post("/v1/chat/completions")
+@router.post(
+    "/v1/chat/completions",
+    summary="Complete a chat as the engine itself does",
+    **described(
+        dict,
+        body=ChatCompletion,
+        neutral=NEUTRAL,
+        examples={"whole": _EXAMPLE, "streamed": _EXAMPLE | {"stream": True}},
+        streams=True,
+        refuses=(404, 500),
+    ),
+)
 async def create(request: Request, user: Annotated[User, Depends(current_user)]) -> Response:
-    asked = decode_chat_completion(await request.body())
+    asked = decode_chat_completion(await json_body(request))
     engine, accounting = request.state.engine, request.state.accounting
     served = await engine.model()
     if asked.model not in (None, served):

@@ -11,10 +11,20 @@ from starlette.background import BackgroundTask
 from gateway.errors import NotFound, Unavailable
 from gateway.history.cursors import Order
 from gateway.identity import User
-from gateway.protocol.requests import decode_conversation_create, decode_conversation_update, decode_items_create
-from gateway.protocol.resources import Deleted, Generation
+from gateway.protocol.items import Item
+from gateway.protocol.requests import (
+    ConversationCreate,
+    ConversationUpdate,
+    ItemsCreate,
+    decode_conversation_create,
+    decode_conversation_update,
+    decode_items_create,
+)
+from gateway.protocol.resources import Conversation, ConversationPage, Deleted, Generation, ItemPage
 from gateway.routes.answers import answer
+from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
+from gateway.routes.openapi import described, linked
 
 router = APIRouter(prefix="/v1/conversations")
 
@@ -27,9 +37,24 @@ AfterConversation = Annotated[str | None, Query(max_length=120)]
 Words = Annotated[str | None, Query(min_length=1, max_length=200)]
 
 
-@router.post("", summary="Create a conversation")
+_ITSELF = "/v1/conversations/{conversation_id}"
+_CREATED = {"conversation_id": "$response.body#/id"}
+_ADDED = {"conversation_id": "$request.path.conversation_id", "item_id": "$response.body#/first_id"}
+
+
+@router.post(
+    "",
+    summary="Create a conversation",
+    **described(
+        Conversation,
+        body=ConversationCreate,
+        body_required=False,
+        links=linked(_ITSELF, "get", "post", "delete", **_CREATED)
+        | linked(f"{_ITSELF}/items", "get", "post", **_CREATED),
+    ),
+)
 async def create(request: Request, user: CurrentUser) -> Response:
-    body = decode_conversation_create(await request.body())
+    body = decode_conversation_create(await json_body(request))
     return answer(
         await request.state.conversations.create(
             user.id, body.metadata or {}, generation=body.generation or Generation(), items=body.items or ()
@@ -37,7 +62,7 @@ async def create(request: Request, user: CurrentUser) -> Response:
     )
 
 
-@router.get("", summary="List or search one's conversations")
+@router.get("", summary="List or search one's conversations", **described(ConversationPage, refuses=(400, 404)))
 async def list_conversations(
     request: Request,
     user: CurrentUser,
@@ -50,21 +75,27 @@ async def list_conversations(
     return answer(await index.page(user.id, limit=limit, after=after, order=order, query=query))
 
 
-@router.get("/{conversation_id}", summary="Retrieve a conversation")
+@router.get("/{conversation_id}", summary="Retrieve a conversation", **described(Conversation, refuses=(400, 404)))
 async def retrieve(request: Request, user: CurrentUser, conversation_id: ConversationId) -> Response:
     return answer(await request.state.conversations.conversation(user.id, conversation_id))
 
 
-@router.post("/{conversation_id}", summary="Update a conversation")
+@router.post(
+    "/{conversation_id}",
+    summary="Update a conversation",
+    **described(Conversation, body=ConversationUpdate, refuses=(404,)),
+)
 async def update(request: Request, user: CurrentUser, conversation_id: ConversationId) -> Response:
-    body = decode_conversation_update(await request.body())
+    body = decode_conversation_update(await json_body(request))
     conversations = request.state.conversations
     return answer(
         await conversations.update(user.id, conversation_id, metadata=body.metadata, generation=body.generation)
     )
 
 
-@router.delete("/{conversation_id}", summary="Delete a conversation and its items")
+@router.delete(
+    "/{conversation_id}", summary="Delete a conversation and its items", **described(Deleted, refuses=(400, 403, 404))
+)
 async def delete(request: Request, user: CurrentUser, conversation_id: ConversationId) -> Response:
     running = await request.state.conversations.delete(user.id, conversation_id)
     deleted = answer(Deleted(conversation_id, "conversation.deleted"))
@@ -72,13 +103,24 @@ async def delete(request: Request, user: CurrentUser, conversation_id: Conversat
     return deleted
 
 
-@router.post("/{conversation_id}/items", summary="Add items to a conversation")
+@router.post(
+    "/{conversation_id}/items",
+    summary="Add items to a conversation",
+    **described(
+        ItemPage,
+        body=ItemsCreate,
+        refuses=(404,),
+        links=linked(_ITSELF + "/items/{item_id}", "get", "delete", **_ADDED),
+    ),
+)
 async def create_items(request: Request, user: CurrentUser, conversation_id: ConversationId) -> Response:
-    body = decode_items_create(await request.body())
+    body = decode_items_create(await json_body(request))
     return answer(await request.state.conversations.items.create(user.id, conversation_id, body.items))
 
 
-@router.get("/{conversation_id}/items", summary="List the items of a conversation")
+@router.get(
+    "/{conversation_id}/items", summary="List the items of a conversation", **described(ItemPage, refuses=(400, 404))
+)
 async def list_items(
     request: Request,
     user: CurrentUser,
@@ -91,14 +133,16 @@ async def list_items(
     return answer(await items.page(user.id, conversation_id, limit=limit, after=after, order=order))
 
 
-@router.get("/{conversation_id}/items/{item_id}", summary="Retrieve an item")
+@router.get("/{conversation_id}/items/{item_id}", summary="Retrieve an item", **described(Item, refuses=(400, 404)))
 async def retrieve_item(
     request: Request, user: CurrentUser, conversation_id: ConversationId, item_id: ItemId
 ) -> Response:
     return answer(await request.state.conversations.items.item(user.id, conversation_id, item_id))
 
 
-@router.delete("/{conversation_id}/items/{item_id}", summary="Delete an item")
+@router.delete(
+    "/{conversation_id}/items/{item_id}", summary="Delete an item", **described(Conversation, refuses=(400, 403, 404))
+)
 async def delete_item(
     request: Request, user: CurrentUser, conversation_id: ConversationId, item_id: ItemId
 ) -> Response:

@@ -5,7 +5,7 @@ from fastapi.responses import JSONResponse
 
 from gateway.errors import Unavailable
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 
 @router.get("/healthz")

@@ -10,18 +10,23 @@ from gateway.identity import User
 from gateway.protocol.models import Model, Models
 from gateway.routes.answers import answer
 from gateway.routes.credentials import current_user
+from gateway.routes.openapi import described
 
 router = APIRouter(prefix="/v1/models")
 
 CurrentUser = Annotated[User, Depends(current_user)]
 
 
-@router.get("")
+@router.get("", summary="List the model that is served", **described(Models, refuses=(500,)))
 async def list_models(request: Request, _: CurrentUser) -> Response:
     return answer(Models((await _served(request),)))
 
 
-@router.get("/{model_id:path}")  # names of models have slashes
+@router.get(
+    "/{model_id:path}",  # names of models have slashes
+    summary="Retrieve a model",
+    **described(Model, refuses=(404, 500)),
+)
 async def retrieve(request: Request, _: CurrentUser, model_id: str) -> Response:
     served = await _served(request)
     if model_id != served.id:

@@ -89,14 +89,15 @@ class Client:
             conversation = _standing_conversation(user)
             await self._state["conversations"].ensure(user.id, conversation)
             create = ResponseCreate(input=text, conversation=conversation.id, truncation="auto")
-            running = await self._state["turns"].start(user.id, create)
+            answer = await self._state["turns"].start(user.id, create)
         except Unauthenticated:
             await self._socket.send(_REFUSED)
             return
         except ParleyError as exc:
             await self._socket.send(exc.message)
             return
-        async for event in running.log.frames.follow():
+        following = self._state["following"]
+        async for event in following.follow(user.id, answer.response_id, running=answer.running):
             if shown := _shown(event):
                 await self._socket.send(shown)
 

@@ -1,21 +1,26 @@
 """/v1/responses over HTTP: an answer asked for, fetched, followed, stopped, deleted."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import anyio
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from gateway.errors import NotFound
 from gateway.identity import User
+from gateway.protocol.create import NEUTRAL, NEUTRAL_OVER_HTTP, ResponseCreate
 from gateway.protocol.items import Item
-from gateway.protocol.requests import decode_compact, decode_create_body
-from gateway.protocol.resources import Deleted, Page
+from gateway.protocol.requests import CompactRequest, decode_compact, decode_create_body, once
+from gateway.protocol.resources import CompactedResponse, Deleted, ItemPage
+from gateway.protocol.resources import Response as Resource
 from gateway.routes.answers import answer
+from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
+from gateway.routes.openapi import described, linked
 from gateway.routes.server_sent import streamed
 from gateway.turn import Failed
 from gateway.turns.running import RunningTurn
+from gateway.turns.turns import Answer
 
 router = APIRouter(prefix="/v1/responses")
 
@@ -25,22 +30,46 @@ ResponseId = Annotated[str, Path(max_length=80)]
 SequenceNumber = Annotated[int | None, Query(ge=0, le=2**31)]
 
 
-@router.post("")
-async def create(request: Request, user: CurrentUser) -> Response:
-    wanted = decode_create_body(await request.body())
-    running = await request.state.turns.start(user.id, wanted)
+_ITSELF = "/v1/responses/{response_id}"
+_CREATED = {"response_id": "$response.body#/id"}
+
+
+@router.post(
+    "",
+    summary="Ask for an answer",
+    **described(
+        Resource,
+        body=ResponseCreate,
+        neutral=NEUTRAL | NEUTRAL_OVER_HTTP,
+        examples={"whole": {"input": "你好"}, "streamed": {"input": "你好", "stream": True}},
+        streams=True,
+        refuses=(404, 500),
+        links=linked(_ITSELF, "get", "delete", **_CREATED)
+        | linked(f"{_ITSELF}/cancel", "post", **_CREATED)
+        | linked(f"{_ITSELF}/input_items", "get", **_CREATED),
+    ),
+)
+async def create(
+    request: Request, user: CurrentUser, idempotency_key: Annotated[str | None, Header(max_length=200)] = None
+) -> Response:
+    wanted = decode_create_body(await json_body(request))
+    started = await request.state.turns.start(user.id, wanted, once=once(wanted, idempotency_key))
+    following, running = request.state.following, started.running
     if wanted.stream:
-        return streamed(_followed(running))
+        return streamed(_followed(following.follow(user.id, started.response_id, running=running), running))
     if wanted.background:
-        return answer(running.accepted.turn.response("in_progress"))
-    await _ended(request, running)
-    outcome = running.accepted.turn.outcome
-    if isinstance(running.ending, Failed) and not outcome.output:
+        return answer(await _resource(request, user, started))
+    outcome = await _outcome(request, user, started)
+    if running is not None and isinstance(running.ending, Failed) and not outcome.output:
         raise running.ending.error
     return answer(outcome)
 
 
-@router.get("/{response_id}")
+@router.get(
+    "/{response_id}",
+    summary="Retrieve a response, or follow it from any event on",
+    **described(Resource, streams=True, refuses=(400, 404)),
+)
 async def retrieve(
     request: Request,
     user: CurrentUser,
@@ -51,32 +80,26 @@ async def retrieve(
     following = request.state.following
     if not stream:
         return answer((await following.get(user.id, response_id)).response)
-    # Opened before the status is sent: what can not be followed is a 404, not an empty stream.
-    frames = following.frames(user.id, response_id)
-    opened = await frames.__aenter__()
-
-    async def followed() -> AsyncIterator[str]:
-        try:
-            async for frame in opened.follow(-1 if starting_after is None else starting_after):
-                yield frame
-        finally:
-            await frames.__aexit__(None, None, None)
-
-    return streamed(followed())
+    await following.check(user.id, response_id)  # what can not be followed is a 404, not an empty stream
+    return streamed(following.follow(user.id, response_id, -1 if starting_after is None else starting_after))
 
 
-@router.post("/{response_id}/cancel")
+@router.post("/{response_id}/cancel", summary="Stop a response", **described(Resource, refuses=(400, 403, 404)))
 async def cancel(request: Request, user: CurrentUser, response_id: ResponseId) -> Response:
     return answer(await request.state.following.cancel(user.id, response_id))
 
 
-@router.delete("/{response_id}")
+@router.delete("/{response_id}", summary="Delete a response", **described(Deleted, refuses=(400, 403, 404)))
 async def delete(request: Request, user: CurrentUser, response_id: ResponseId) -> Response:
     await request.state.following.delete(user.id, response_id)
     return answer(Deleted(response_id, "response"))
 
 
-@router.get("/{response_id}/input_items")
+@router.get(
+    "/{response_id}/input_items",
+    summary="List what a response was asked",
+    **described(ItemPage, refuses=(400, 404)),
+)
 async def input_items(
     request: Request,
     user: CurrentUser,
@@ -94,27 +117,36 @@ async def input_items(
             raise NotFound("item", param="after")
         items = items[ids.index(after) + 1 :]
     shown = items[:limit]
-    page: Page[Any] = Page(shown, shown[0].id if shown else None, shown[-1].id if shown else None, len(items) > limit)
-    return answer(page)
+    first, last = (shown[0].id, shown[-1].id) if shown else (None, None)
+    return answer(ItemPage(shown, first, last, len(items) > limit))
 
 
-@router.post("/compact")
+@router.post(
+    "/compact",
+    summary="Say a conversation in short",
+    **described(CompactedResponse, body=CompactRequest, refuses=(404, 500)),
+)
 async def compact(request: Request, user: CurrentUser) -> Response:
-    return answer(await request.state.compaction.compact(user.id, decode_compact(await request.body())))
+    return answer(await request.state.compaction.compact(user.id, decode_compact(await json_body(request))))
 
 
-async def _followed(running: RunningTurn) -> AsyncIterator[str]:
+async def _followed(frames: AsyncIterator[str], running: RunningTurn | None) -> AsyncIterator[str]:
     try:
-        async for frame in running.log.frames.follow():
+        async for frame in frames:
             yield frame
     finally:
         _stop_what_nobody_can_fetch(running)
 
 
-async def _ended(request: Request, running: RunningTurn) -> None:
-    if running.request.stored:
-        await running.log.frames.end()
-        return
+async def _resource(request: Request, user: User, started: Answer) -> Resource:
+    if started.running is not None:
+        return started.running.accepted.turn.response("in_progress")
+    stored: Resource = (await request.state.following.get(user.id, started.response_id)).response
+    return stored
+
+
+async def _outcome(request: Request, user: User, started: Answer) -> Resource:
+    running = started.running
     async with anyio.create_task_group() as tasks:
 
         async def watch() -> None:
@@ -123,11 +155,12 @@ async def _ended(request: Request, running: RunningTurn) -> None:
             _stop_what_nobody_can_fetch(running)
 
         tasks.start_soon(watch)
-        await running.log.frames.end()
+        outcome: Resource = await request.state.following.outcome(user.id, started.response_id, running=running)
         tasks.cancel_scope.cancel()
+    return outcome
 
 
-def _stop_what_nobody_can_fetch(running: RunningTurn) -> None:
+def _stop_what_nobody_can_fetch(running: RunningTurn | None) -> None:
     """A stored answer goes on, whoever leaves; of any other the only reader has gone."""
-    if not running.request.stored:
+    if running is not None and not running.request.stored:
         running.stop()

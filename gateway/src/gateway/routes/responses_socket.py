@@ -1,6 +1,7 @@
 """WebSocket mode of /v1/responses: one answer at a time a socket, further requests wait in a short queue."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 from starlette.websockets import WebSocket
@@ -18,8 +19,9 @@ from gateway.identity import Credential, User
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.events import addressed, frame, socket_error
 from gateway.protocol.items import Item
-from gateway.protocol.requests import ResponseCancel, decode_client_event
+from gateway.protocol.requests import ResponseCancel, decode_client_event, once
 from gateway.routes.credentials import credential
+from gateway.routes.openapi import refused_with
 from gateway.routes.refusal import refusal
 from gateway.routes.socket import IDLE, POLICY_VIOLATION, RESTART, WAITING_AT_MOST, Service, Socket
 from gateway.routes.state import State
@@ -99,25 +101,27 @@ class Connection:
     async def _create(self, create: ResponseCreate) -> None:
         try:
             user = await self._user()
-            running = await self._turns.start(user.id, create, self._remembered)
+            answer = await self._turns.start(user.id, create, self._remembered, once=once(create))
         except ParleyError as exc:
             self._forget(create)
             await self._refuse(exc, create.stream_id)
             return
+        running = answer.running
         try:
-            async for text in running.log.frames.follow():
+            async for text in self._following.follow(user.id, answer.response_id, running=running):
                 await self._socket.send(addressed(text, create.stream_id))
         finally:
-            if not running.request.stored:
+            if running is not None and not running.request.stored:
                 running.stop()  # of an answer that is kept nowhere the only reader has gone
-        self._remember(create, running)
+        if running is not None:
+            self._remember(create, running)
 
     async def _resume(self, resume: Resume) -> None:
         try:
             user = await self._user()
-            async with self._following.frames(user.id, resume.response_id) as frames:
-                async for text in frames.follow(resume.starting_after):
-                    await self._socket.send(text)
+            await self._following.check(user.id, resume.response_id)
+            async for text in self._following.follow(user.id, resume.response_id, resume.starting_after):
+                await self._socket.send(text)
         except ParleyError as exc:
             await self._refuse(exc)
 
@@ -152,6 +156,13 @@ class Connection:
         await self._socket.send(addressed(frame(socket_error(error)), stream_id))
         if isinstance(error, Unauthenticated):
             await self._socket.close(POLICY_VIOLATION, "the credential is no longer valid")
+
+
+handshake_described: dict[str, Any] = {
+    "summary": "Open a WebSocket (RFC 6455)",
+    "status_code": 426,
+    "responses": {101: {}} | refused_with(401, 403, 426, 429, 503),
+}
 
 
 async def upgrade_required() -> None:

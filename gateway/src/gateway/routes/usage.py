@@ -8,11 +8,12 @@ from gateway.identity import User
 from gateway.protocol.usage import KEPT_DAYS, UsageOfDays
 from gateway.routes.answers import answer
 from gateway.routes.credentials import current_user
+from gateway.routes.openapi import described
 
 router = APIRouter()
 
 
-@router.get("/v1/usage")
+@router.get("/v1/usage", summary="What one has used, by day", **described(UsageOfDays, refuses=(400,)))
 async def usage(
     request: Request,
     user: Annotated[User, Depends(current_user)],

@@ -2,7 +2,7 @@
 as they are on the wire."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gateway.protocol.events import (
@@ -20,13 +20,18 @@ Fields = Mapping[bytes, bytes]
 _LETTERS: dict[type[Delta], bytes] = {OutputTextDelta: b"t", ReasoningDelta: b"r", ArgumentsDelta: b"a"}
 _TERMINAL = b"1"
 
+# The last id a stream can have: Redis refuses every entry after it, so whoever adds it has the turn from then on.
+SEAL_ID = "18446744073709551615-18446744073709551615"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event with the token ids behind it: from the one before up to the last that it shows."""
+    """An event with the token ids behind it: from the one before up to the last that it shows. `dropped` of the ids
+    before them do not count: they were the beginning of a character that was made anew."""
 
     event: Event
     token_ids: tuple[int, ...] = ()
+    dropped: int = 0
 
     @property
     def id(self) -> str:
@@ -51,11 +56,18 @@ class Entry:
             b"o": str(event.output_index).encode(),
             b"d": event.delta.encode(),
             b"t": struct.pack(f"<{len(self.token_ids)}I", *self.token_ids),
+            **({b"x": str(self.dropped).encode()} if self.dropped else {}),
         }
 
 
 def is_last(fields: Fields) -> bool:
     return b"end" in fields
+
+
+def sealed_by(fields: Fields) -> str | None:
+    """The gateway that has taken the turn over here; None for an event."""
+    by = fields.get(b"seal")
+    return None if by is None else by.decode()
 
 
 def frame_of(entry_id: bytes, fields: Fields) -> str:
@@ -73,6 +85,11 @@ def frame_of(entry_id: bytes, fields: Fields) -> str:
             return frame(ArgumentsDelta(number, item_id, index, delta))
 
 
-def token_ids_of(fields: Fields) -> tuple[int, ...]:
-    packed = fields.get(b"t", b"")
-    return struct.unpack(f"<{len(packed) // 4}I", packed)
+def token_ids(entries: Iterable[Fields]) -> list[int]:
+    """Those of the whole answer so far."""
+    ids: list[int] = []
+    for fields in entries:
+        packed = fields.get(b"t", b"")
+        del ids[len(ids) - int(fields.get(b"x", b"0")) :]
+        ids += struct.unpack(f"<{len(packed) // 4}I", packed)
+    return ids

@@ -1,8 +1,10 @@
 """The names of the streams."""
 
 
-def log_key(user_id: str, response_id: str) -> str:
-    return f"parley:{{{user_id}}}:response:{response_id}:log"
+def segment_key(user_id: str, response_id: str, segment: int) -> str:
+    """A log begins in its segment 0; each takeover seals one and goes on in the next."""
+    log = f"parley:{{{user_id}}}:response:{response_id}:log"
+    return log if segment == 0 else f"{log}:{segment}"
 
 
 def control_key(gateway_id: str) -> str:

@@ -8,17 +8,14 @@ of relaying it).
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Any, Literal
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from gateway.errors import InternalError, ParleyError
-from gateway.generation import Called, Piece, Thought, Tokens, merged
-from gateway.protocol.events import Delta, Event
-from gateway.turn import Ending, Step, Turn
+from gateway.turn import Turn
 from gateway.turn_log.entries import Entry
-from gateway.turn_log.frames import Frames
-from gateway.turn_log.keys import log_key
+from gateway.turn_log.log import TurnLog
 
 logger = logging.getLogger(__name__)
 
@@ -26,68 +23,8 @@ _PAUSE_SECONDS = 0.1
 # Of a turn whose gateway died and that nobody took over.
 _ABANDONED_SECONDS = 86_400
 
-
-class TurnLog:
-    """One turn's events on their way: steps go in, and come out as frames once they are kept."""
-
-    def __init__(self, turn: Turn, writer: "Writer") -> None:
-        self.turn = turn
-        self.frames = Frames()
-        request = turn.request
-        self.key = log_key(request.user_id, request.response_id) if request.stored else None
-        self._writer = writer
-        self._pieces: list[Piece] = []
-        self._entries: list[Entry] = []
-        self._token_ids: tuple[int, ...] = ()
-        self._fault: ParleyError | None = None
-
-    def append(self, step: Step) -> None:
-        """Raises what an earlier piece of the engine's could not be made into."""
-        if isinstance(step, Tokens | Thought | Called):
-            if self._fault is not None:
-                raise self._fault
-            self._pieces.append(step)
-        else:
-            self._settle()
-            self._entries += [Entry(event) for event in self.turn.step(step)]
-        self._writer.wake(self)
-
-    def finish(self, ending: Ending) -> list[Entry]:
-        """The last events, for `add` once the answer they tell of is in history."""
-        self._settle()
-        return [Entry(event) for event in self.turn.step(ending)]
-
-    def add(self, entries: Sequence[Entry]) -> None:
-        self._entries += entries
-        self._writer.wake(self)
-
-    def take(self) -> list[Entry]:
-        self._settle()
-        entries, self._entries = self._entries, []
-        return entries
-
-    def _settle(self) -> None:
-        """What a piece without text was made of belongs to the next delta: a log never ends inside a character."""
-        pieces, self._pieces = self._pieces, []
-        for piece in merged(pieces):
-            self._token_ids += piece.token_ids
-            for event in self._shown(piece):
-                if isinstance(event, Delta):
-                    self._entries.append(Entry(event, self._token_ids))
-                    self._token_ids = ()
-                else:
-                    self._entries.append(Entry(event))
-
-    def _shown(self, piece: Piece) -> Sequence[Event]:
-        """One turn's fault is not the others', whose events go the same way."""
-        try:
-            return self.turn.step(piece)
-        except ParleyError as exc:
-            self._fault = exc
-        except Exception:
-            logger.exception("a piece of an answer could not be shown", extra={"log": self.key})
-            self._fault = InternalError()
-        return []
+Batch = list[tuple[TurnLog, Sequence[Entry]]]
+_Answer = Literal["there", "lost", "wait"]
 
 
 class Writer:
@@ -98,10 +35,11 @@ class Writer:
         self._dirty: dict[TurnLog, None] = {}
         self._woken = asyncio.Event()
 
-    def open(self, turn: Turn) -> TurnLog:
-        return TurnLog(turn, self)
+    def open(self, turn: Turn, *, segment: int = 0, told: Sequence[str] = ()) -> TurnLog:
+        """`told`: the frames of the segments before."""
+        return TurnLog(turn, self._wake, segment=segment, told=told)
 
-    def wake(self, log: TurnLog) -> None:
+    def _wake(self, log: TurnLog) -> None:
         self._dirty[log] = None
         self._woken.set()
 
@@ -112,41 +50,59 @@ class Writer:
             self._woken.clear()
             logs, self._dirty = self._dirty, {}
             taken = [(log, log.take()) for log in logs]
-            await self._keep([(log.key, entry) for log, entries in taken if log.key for entry in entries])
+            await self._keep([(log, entries) for log, entries in taken if log.keys and entries])
             for log, entries in taken:
-                if entries:
-                    log.frames.append([entry.frame for entry in entries], ended=entries[-1].is_last)
+                log.deliver(entries)
 
-    async def _keep(self, entries: Sequence[tuple[str, Entry]]) -> None:
+    async def _keep(self, batch: Batch) -> None:
         """Returns when all of them are there, however long Redis is away: an entry has one id, so trying again adds
         nothing twice."""
-        while entries:
+        while batch:
             try:
-                answers = await self._add(entries)
+                answers = await self._add(batch)
             except RedisError as exc:
                 logger.warning("events wait: redis does not answer", extra={"error": str(exc)})
             else:
-                entries = [entry for entry, answer in zip(entries, answers, strict=True) if not _is_there(answer)]
-            if entries:
+                for (log, _), answer in zip(batch, answers, strict=True):
+                    if answer == "lost":
+                        log.lose()
+                batch = [one for one, answer in zip(batch, answers, strict=True) if answer == "wait"]
+            if batch:
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _add(self, entries: Sequence[tuple[str, Entry]]) -> list[object]:
+    async def _add(self, batch: Batch) -> list[_Answer]:
+        """All or nothing for each log: an entry refused in the middle would leave a hole behind the later ones."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            for key, entry in entries:
-                pipe.xadd(key, entry.fields(), id=entry.id)  # type: ignore[arg-type]
-            for key, entry in entries:
-                if entry.is_last:
-                    pipe.expire(key, self._kept_seconds)
-                elif entry.event.sequence_number == 0:
-                    pipe.expire(key, _ABANDONED_SECONDS)
-            return (await pipe.execute(raise_on_error=False))[: len(entries)]
+            ends = [self._add_one(pipe, log.keys, entries) for log, entries in batch]
+            answers = await pipe.execute(raise_on_error=False)
+        return [_meaning(answers[end - 1]) for end in ends]
+
+    def _add_one(self, pipe: Any, keys: Sequence[str], entries: Sequence[Entry]) -> int:
+        """The number of commands up to the one that answers for all."""
+        first, last = entries[0].event.sequence_number == 0, entries[-1].is_last
+        if len(entries) == 1 and not (first or last):
+            pipe.xadd(keys[-1], entries[0].fields(), id=entries[0].id)
+            return len(pipe)
+        pipe.execute_command("MULTI")
+        for entry in entries:
+            pipe.xadd(keys[-1], entry.fields(), id=entry.id)
+        if first:
+            pipe.expire(keys[-1], _ABANDONED_SECONDS)
+        for key in keys if last else ():
+            pipe.expire(key, self._kept_seconds)
+        pipe.execute_command("EXEC")
+        return len(pipe)
 
 
-def _is_there(answer: object) -> bool:
-    """Redis refuses an id that is not above the last one: then an earlier try has added it."""
-    if isinstance(answer, ResponseError) and "equal or smaller" in str(answer):
-        return True
-    if isinstance(answer, Exception):
-        logger.warning("an event waits: redis refuses it", extra={"error": str(answer)})
-        return False
-    return True
+def _meaning(answer: object) -> _Answer:
+    """ "wait": Redis could not, for now (full, loading, a replica); none of the log's entries is there."""
+    refusals = [one for one in (answer if isinstance(answer, list) else [answer]) if isinstance(one, Exception)]
+    if not refusals:
+        return "there"
+    reason = str(refusals[0])
+    if isinstance(refusals[0], ResponseError) and "exhausted the last possible ID" in reason:
+        return "lost"
+    if isinstance(refusals[0], ResponseError) and "equal or smaller" in reason:
+        return "there"  # an earlier try has added them
+    logger.warning("events wait: redis refuses them", extra={"error": reason})
+    return "wait"

@@ -13,7 +13,7 @@ from gateway.generation import Prompt
 from gateway.history.threads import Reserved
 from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.create import ResponseCreate
-from gateway.protocol.ids import new_response_id, new_thread_id
+from gateway.protocol.ids import new_thread_id
 from gateway.protocol.items import FunctionCall, FunctionCallOutput, Item
 from gateway.seal import Seal
 from gateway.turn import Turn, TurnRequest
@@ -38,14 +38,17 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A turn that may run. `shape` tells prompts apart that differ in more than their items."""
+    """A turn that may run."""
 
     turn: Turn
     context: Context
     asked: tuple[Item, ...]
-    system: Prompt | None
     exchanges: Sequence[Exchange]
-    shape: str
+
+    @property
+    def system(self) -> Prompt | None:
+        system = self.turn.request.system
+        return None if system is None else Prompt("system", system)
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -66,20 +69,19 @@ class Acceptance:
         *,
         defaults: Defaults,
         seal: Seal,
-        gateway_id: str,
     ) -> None:
         self._engine = engine
         self._threads = threads
         self._responses = responses
         self._defaults = defaults
         self._seal = seal
-        self._gateway_id = gateway_id
 
-    async def accept(self, user_id: str, create: ResponseCreate, remembered: Remembered) -> Accepted:
-        """What is asked is in history exactly once after this, unless it is to be stored nowhere.
+    async def prepare(
+        self, user_id: str, create: ResponseCreate, remembered: Remembered, *, response_id: str
+    ) -> Accepted:
+        """Nothing of it is kept yet, but for positions in its conversation.
 
-        Raises NotFound, PreviousResponseNotFound, ModelNotFound, InvalidRequest or Unavailable; then nothing was
-        accepted.
+        Raises NotFound, PreviousResponseNotFound, ModelNotFound, InvalidRequest or Unavailable.
         """
         model = await self._engine.model()
         if create.model not in (None, "", model):
@@ -90,16 +92,37 @@ class Acceptance:
         _refuse_answers_to_no_call([*context.said.before, *asked])
         before = self._prompts(user_id, context.said.before)
         now = self._prompts(user_id, asked)
-        accepted = Accepted(
-            turn=Turn(self._request(user_id, create, model, context, first + len(asked))),
-            context=context,
-            asked=asked,
+        request = TurnRequest(
+            response_id=response_id,
+            user_id=user_id,
+            model=model,
+            sampling=self._defaults.of(create, context.said.generation),
+            form=form_of(create),
+            created_at=int(time.time()),
+            position=first + len(asked),
+            thread=context.thread,
+            conversation_id=create.conversation_id,
+            previous_response_id=create.previous_response_id,
+            instructions=create.instructions,
+            metadata=create.metadata or {},
+            max_output_tokens=create.max_output_tokens,
+            truncation=create.truncation or "disabled",
+            background=create.background is True,
+            generate=create.generate is not False,
+            reasoning=create.reasoning,
+            safety_identifier=create.safety_identifier,
+            prompt_cache_key=create.prompt_cache_key,
             system=self._system(create, context, [*before, *now]),
-            exchanges=joined(before, now),
             shape=_shape(create, context),
         )
-        await self._keep(user_id, accepted)
-        return accepted
+        return Accepted(Turn(request), context, asked, joined(before, now))
+
+    async def again(self, request: TurnRequest, asked: tuple[Item, ...]) -> Accepted:
+        """The same turn from what is kept of it. Raises Unavailable."""
+        user_id, first = request.user_id, request.position - len(asked)
+        items = await self._threads.read(user_id, request.thread or "", first - 1)
+        told = joined(self._prompts(user_id, items), self._prompts(user_id, asked))
+        return Accepted(Turn(request), Context(request.thread, Reserved(items, first)), asked, told)
 
     async def _context(self, user_id: str, create: ResponseCreate, remembered: Remembered) -> Context:
         count = len(create.items) + ITEMS_AT_MOST
@@ -131,56 +154,15 @@ class Acceptance:
         items = await self._threads.read(user_id, thread, last)
         return Context(new_thread_id() if stored else None, Reserved(items, last + 1), copied=True)
 
-    async def _keep(self, user_id: str, accepted: Accepted) -> None:
-        thread, request = accepted.context.thread, accepted.turn.request
-        if thread is None:
-            return
-        await self._threads.accept(
-            user_id,
-            thread,
-            accepted.turn.response("in_progress"),
-            accepted.asked,
-            last=request.position + ITEMS_AT_MOST - 1,
-            owner=self._gateway_id,
-            before=accepted.context.said.before if accepted.context.copied else (),
-        )
-
     def _prompts(self, user_id: str, items: Sequence[Item]) -> list[Prompt]:
         return prompts(items, lambda item: self._seal.opened(user_id, item.encrypted_content))
 
-    def _system(self, create: ResponseCreate, context: Context, told: Sequence[Prompt]) -> Prompt | None:
+    def _system(self, create: ResponseCreate, context: Context, told: Sequence[Prompt]) -> str | None:
         """The deployment's own only where nobody has given another."""
         own = create.instructions or context.said.generation.instructions
-        if own:
-            return Prompt("system", own)
-        if any(prompt.role == "system" for prompt in told) or not self._defaults.system_prompt:
-            return None
-        return Prompt("system", self._defaults.system_prompt)
-
-    def _request(
-        self, user_id: str, create: ResponseCreate, model: str, context: Context, position: int
-    ) -> TurnRequest:
-        return TurnRequest(
-            response_id=new_response_id(),
-            user_id=user_id,
-            model=model,
-            sampling=self._defaults.of(create, context.said.generation),
-            form=form_of(create),
-            created_at=int(time.time()),
-            position=position,
-            thread=context.thread,
-            conversation_id=create.conversation_id,
-            previous_response_id=create.previous_response_id,
-            instructions=create.instructions,
-            metadata=create.metadata or {},
-            max_output_tokens=create.max_output_tokens,
-            truncation=create.truncation or "disabled",
-            background=create.background is True,
-            generate=create.generate is not False,
-            reasoning=create.reasoning,
-            safety_identifier=create.safety_identifier,
-            prompt_cache_key=create.prompt_cache_key,
-        )
+        if own or any(prompt.role == "system" for prompt in told):
+            return own
+        return self._defaults.system_prompt or None
 
 
 def _refuse_answers_to_no_call(items: Sequence[Item]) -> None:

@@ -1,7 +1,6 @@
 """Responses as any replica sees them, whoever runs the turn: retrieved, followed, stopped, deleted."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Protocol
 
 import anyio
@@ -9,11 +8,11 @@ import anyio
 from gateway.errors import EventsExpired, Unavailable
 from gateway.history.responses import Stored
 from gateway.protocol.resources import Response
-from gateway.turn_log.frames import Frames
 from gateway.turn_log.reader import Reader
+from gateway.turns.running import RunningTurn
 from gateway.turns.turns import Turns
 
-# The engine lets go within milliseconds; the rest is Redis.
+# The engine lets go within milliseconds; a gateway that dies meanwhile is taken over from within seconds.
 _STOP_SECONDS = 10.0
 
 
@@ -34,44 +33,59 @@ class Following:
     async def get(self, user_id: str, response_id: str) -> Stored:
         return await self._responses.get(user_id, response_id)
 
-    @asynccontextmanager
-    async def frames(self, user_id: str, response_id: str) -> AsyncIterator[Frames]:
-        """From memory where the turn runs here, through Redis elsewhere. Raises EventsExpired."""
-        running = self._turns.running(user_id, response_id)
+    async def check(self, user_id: str, response_id: str) -> None:
+        """Raises EventsExpired too: before anything is sent to a follower."""
+        if self._turns.running(user_id, response_id) is None:
+            stored = await self._responses.get(user_id, response_id)
+            if stored.ended and not await self._reader.exists(user_id, response_id):
+                raise EventsExpired
+
+    async def follow(
+        self, user_id: str, response_id: str, starting_after: int = -1, *, running: RunningTurn | None = None
+    ) -> AsyncIterator[str]:
+        """Frames up to the terminal one: from memory where the turn runs here, through Redis elsewhere, and across a
+        move between the two. `running` spares the lookup."""
+        number = starting_after
+        running = running or self._turns.running(user_id, response_id)
         if running is not None:
-            yield running.log.frames
-            return
-        stored = await self._responses.get(user_id, response_id)
-        if stored.ended and not await self._reader.exists(user_id, response_id):
-            raise EventsExpired
+            async for frame in running.log.frames.follow(number):
+                yield frame
+                number += 1
+            if running.log.frames.complete:
+                return
         async with self._reader.frames(user_id, response_id) as frames:
-            yield frames
+            async for frame in frames.follow(number):
+                yield frame
+
+    async def outcome(self, user_id: str, response_id: str, *, running: RunningTurn | None = None) -> Response:
+        """Once it has ended, wherever that is."""
+        if running is not None:
+            await running.log.frames.end()
+            if running.accepted.turn.outcome is not None and running.log.frames.complete:
+                return running.accepted.turn.outcome
+        stored = await self._responses.get(user_id, response_id)
+        if not stored.ended:
+            async with self._reader.frames(user_id, response_id) as frames:
+                await frames.end()
+            stored = await self._responses.get(user_id, response_id)
+        return stored.response
 
     async def cancel(self, user_id: str, response_id: str) -> Response:
         """The response once it has ended, however that came about: stopping it again changes nothing."""
         running = self._turns.running(user_id, response_id)
-        if running is not None:
+        if running is None:
+            stored = await self._responses.get(user_id, response_id)
+            if stored.ended:
+                return stored.response
+            await self._responses.wish_cancelled(user_id, response_id)
+            await self._reader.tell(stored.owner, {"cancel": response_id})
+        else:
             running.stop()
-            await _ended(running.log.frames)
-            if running.accepted.turn.outcome is not None:
-                return running.accepted.turn.outcome
-        stored = await self._responses.get(user_id, response_id)
-        if stored.ended:
-            return stored.response
-        await self._responses.wish_cancelled(user_id, response_id)
-        async with self._reader.frames(user_id, response_id) as frames:
-            await self._reader.ask_to_cancel(stored.owner, response_id)
-            await _ended(frames)
-        return (await self._responses.get(user_id, response_id)).response
+        with anyio.move_on_after(_STOP_SECONDS):
+            return await self.outcome(user_id, response_id, running=running)
+        raise Unavailable("gateway")
 
     async def delete(self, user_id: str, response_id: str) -> None:
         """A running one is stopped first, so that nothing comes after."""
         await self.cancel(user_id, response_id)
         await self._responses.delete(user_id, await self._responses.get(user_id, response_id))
-
-
-async def _ended(frames: Frames) -> None:
-    with anyio.move_on_after(_STOP_SECONDS) as patience:
-        await frames.end()
-    if patience.cancelled_caught:
-        raise Unavailable("gateway")

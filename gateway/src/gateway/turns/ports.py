@@ -6,7 +6,7 @@ from typing import Protocol
 from gateway.conversation import Count, Measured
 from gateway.generation import EngineEvent, Form, Prompt, Sampling
 from gateway.history.responses import Stored
-from gateway.history.threads import Reserved
+from gateway.history.threads import Record, Reserved
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
 
@@ -15,25 +15,21 @@ class ModelServer(Protocol):
     async def model(self) -> str: ...
     async def limit(self) -> int | None: ...
     async def count(self, prompts: tuple[Prompt, ...], wanted: Form) -> Count | None: ...
+    async def prompt_ids(self, prompts: tuple[Prompt, ...], wanted: Form) -> tuple[int, ...]: ...
+    async def text_of(self, token_ids: Sequence[int]) -> str: ...
+    async def probe(self) -> None: ...
     def stream(
         self, prompts: tuple[Prompt, ...], sampling: Sampling, wanted: Form, *, user_id: str, request_id: str
+    ) -> AsyncGenerator[EngineEvent]: ...
+    def resume(
+        self, token_ids: Sequence[int], sampling: Sampling, *, user_id: str, request_id: str
     ) -> AsyncGenerator[EngineEvent]: ...
 
 
 class Threads(Protocol):
     async def reserve(self, user_id: str, thread_id: str, count: int) -> Reserved: ...
     async def read(self, user_id: str, thread_id: str, last: int) -> list[Item]: ...
-    async def accept(
-        self,
-        user_id: str,
-        thread_id: str,
-        response: Response,
-        asked: Sequence[Item],
-        *,
-        last: int,
-        owner: str,
-        before: Sequence[Item] = (),
-    ) -> None: ...
+    async def accept(self, record: Record) -> str: ...
     async def commit(
         self, user_id: str, thread_id: str, response: Response, answer: Sequence[Item], measured: Measured | None
     ) -> None: ...
@@ -41,6 +37,11 @@ class Threads(Protocol):
 
 class Responses(Protocol):
     async def get(self, user_id: str, response_id: str) -> Stored: ...
+
+
+class Ownership(Protocol):
+    async def add(self, user_id: str, response_id: str) -> None: ...
+    async def remove(self, user_id: str, response_id: str, *, of: str | None = None) -> None: ...
 
 
 class Accounting(Protocol):

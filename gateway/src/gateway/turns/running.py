@@ -4,52 +4,37 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 import anyio
 
-from gateway.conversation import Window
-from gateway.errors import ContextLengthExceeded, InternalError, ParleyError, Unavailable
-from gateway.generation import Called, Finished, PromptRead, Thought, Tokens, Used
+from gateway.errors import InternalError, ParleyError, Unavailable
 from gateway.protocol.items import Item, Message, text_of
-from gateway.protocol.resources import Usage
 from gateway.turn import Completed, CutShort, Ending, Failed, TurnRequest
-from gateway.turn_log.writer import TurnLog
+from gateway.turn_log.log import TurnLog
 from gateway.turns.acceptance import Accepted
 from gateway.turns.ports import Accounting, ModelServer, Threads, Titles
-from gateway.turns.window import measurement, use_of, window
+from gateway.turns.production import Patience, Produced, Production
+from gateway.turns.window import measurement
 
 logger = logging.getLogger(__name__)
 
 _COMMIT_PAUSE_SECONDS = 0.5
-# A warm-up reads the prompt into the engine's prefix cache; an engine has to be asked for one token at least.
-_WARM_UP_TOKENS = 1
-
-
-@dataclass(slots=True)
-class _Tally:
-    """The engine's own numbers at its end, or its token ids counted for an answer that was cut short."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    told: Usage | None = None
-
-    @property
-    def usage(self) -> Usage | None:
-        if self.told is not None or not self.input_tokens:
-            return self.told
-        return Usage(self.input_tokens, self.output_tokens, self.input_tokens + self.output_tokens)
 
 
 @dataclass(slots=True)
 class RunningTurn:
     accepted: Accepted
     log: TurnLog
+    produced: Produced = field(default_factory=Produced)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    tally: _Tally = field(default_factory=_Tally)
-    window: Window | None = None
     ending: Ending | None = None
+    released: bool = False
+    stop_wished_at: float | None = None
+
+    def __post_init__(self) -> None:
+        # Frees the engine: what it makes here is not wanted any more.
+        self.log.when_lost = self.scope.cancel
 
     @property
     def request(self) -> TurnRequest:
@@ -63,85 +48,76 @@ class RunningTurn:
 
     def stop(self) -> None:
         """Idempotent; closes the stream from the engine, keeps what it has said."""
+        if self.stop_wished_at is None:
+            self.stop_wished_at = time.monotonic()
+        self.scope.cancel()
+
+    def release(self) -> None:
+        """Lets go without an ending: another gateway goes on with it."""
+        self.released = True
         self.scope.cancel()
 
 
 class Runner:
-    def __init__(self, engine: ModelServer, threads: Threads, accounting: Accounting, titles: Titles) -> None:
+    def __init__(
+        self, engine: ModelServer, threads: Threads, accounting: Accounting, titles: Titles, patience: Patience
+    ) -> None:
         self._engine = engine
         self._threads = threads
         self._accounting = accounting
         self._titles = titles
+        self._patience = patience
 
-    async def run(self, running: RunningTurn) -> None:
-        """Whatever happens in here, the log gets its one ending: followers wait for nothing else."""
+    async def run(self, running: RunningTurn, ending: Ending | None = None) -> None:
+        """Whatever happens in here, the log gets its one ending: followers wait for nothing else. Only a turn that goes
+        on elsewhere has none. With an `ending` there is nothing left to produce."""
         started = time.monotonic()
-        ending: Ending = CutShort("cancelled")
-        with running.scope:
-            ending = await _ending_of(self._answer(running), running.request.response_id)
-        if isinstance(ending, CutShort):
-            ending = replace(ending, usage=running.tally.usage)
+        production = Production(self._engine, running.accepted, running.log, running.produced, self._patience)
+        if ending is None:
+            ending = await self._produced(running, production)
+        if ending is None or running.log.lost:
+            return
         running.ending = ending
         entries = running.log.finish(ending)
         # Apart from the answer: what was shown is kept however that ended.
-        await self._commit(running)
+        await self._commit(running, production)
         running.log.add(entries)
         await running.log.frames.end()
+        if not running.log.frames.complete:
+            return
         _log_end(running, time.monotonic() - started)
         await self._afterwards(running)
 
-    async def _answer(self, running: RunningTurn) -> Ending:
-        chosen = await self._choose(running)
-        try:
-            reason = await self._stream(running, chosen)
-        except ContextLengthExceeded:
-            if chosen.count is not None:
-                raise
-            # The engine has come back with a smaller context than the one that proved there was room.
-            reason = await self._stream(running, await self._choose(running, count_again=True))
+    async def _produced(self, running: RunningTurn, production: Production) -> Ending | None:
+        """None for a turn that was let go."""
+        ending: Ending | None = None
+        with running.scope:
+            ending = await _ending_of(self._answer(running, production), running.request.response_id)
+        if running.log.lost:
+            return None
+        if ending is None and running.released and running.stop_wished_at is None:
+            await _flushed(running.log)
+            running.log.frames.move()
+            return None
+        wished = running.stop_wished_at
+        if ending is None:
+            ending = CutShort("cancelled", stopped_in_ms=_since(wished) if wished is not None else None)
+        # All that was shown is in the log before the answer is in history: they never differ.
+        await _flushed(running.log)
+        return replace(ending, usage=running.produced.usage) if isinstance(ending, CutShort) else ending
+
+    async def _answer(self, running: RunningTurn, production: Production) -> Ending:
+        reason = await production.run()
         if reason == "length" and running.request.generate:
             return CutShort("max_output_tokens")
-        return Completed(running.tally.usage, int(time.time()))
+        return Completed(running.produced.usage, int(time.time()))
 
-    async def _choose(self, running: RunningTurn, *, count_again: bool = False) -> Window:
-        chosen = await window(self._engine, running.accepted, count_again=count_again)
-        running.window = chosen
-        running.log.append(use_of(running.accepted, chosen))
-        return chosen
-
-    async def _stream(self, running: RunningTurn, chosen: Window) -> str:
-        request, tally = running.request, running.tally
-        sampling = request.sampling
-        if chosen.room is not None:
-            most = min(sampling.max_output_tokens or chosen.room, chosen.room)
-            sampling = replace(sampling, max_output_tokens=most)
-        if not request.generate:
-            sampling = replace(sampling, max_output_tokens=_WARM_UP_TOKENS)
-        reason = "stop"
-        stream = self._engine.stream(
-            chosen.prompts, sampling, request.form, user_id=request.user_id, request_id=f"{request.response_id}-1"
-        )
-        async with aclosing(stream):
-            async for event in stream:
-                match event:
-                    case Tokens() | Thought() | Called():
-                        tally.output_tokens += len(event.token_ids)
-                        if request.generate:
-                            running.log.append(event)
-                    case PromptRead():
-                        tally.input_tokens = len(event.token_ids)
-                    case Finished():
-                        reason = event.reason
-                    case Used():
-                        tally.told = event.usage
-        return reason
-
-    async def _commit(self, running: RunningTurn) -> None:
+    async def _commit(self, running: RunningTurn, production: Production) -> None:
         """The answer is in history before anybody hears that it is complete, however long Redis stays away."""
         request, outcome = running.request, running.accepted.turn.outcome
         if request.thread is None or outcome is None:
             return
-        measured = measurement(running.accepted, running.window, outcome.usage) if running.window else None
+        measured = measurement(running.accepted, production.window, outcome.usage) if production.window else None
         while True:
             try:
                 await self._threads.commit(request.user_id, request.thread, outcome, outcome.output, measured)
@@ -155,7 +131,7 @@ class Runner:
 
     async def _afterwards(self, running: RunningTurn) -> None:
         """Nobody waits for this."""
-        request, usage = running.request, running.tally.usage
+        request, usage = running.request, running.produced.usage
         if usage is not None:
             await self._accounting.add(request.user_id, usage)
         said = running.accepted.context.said
@@ -178,8 +154,19 @@ async def _ending_of(work: Awaitable[Ending], response_id: str) -> Ending:
         return Failed(InternalError())
 
 
+async def _flushed(log: TurnLog) -> None:
+    try:
+        await log.flushed()
+    except ParleyError:
+        return  # `finish` tells of it
+
+
+def _since(moment: float) -> int:
+    return round((time.monotonic() - moment) * 1000)
+
+
 def _log_end(running: RunningTurn, seconds: float) -> None:
-    usage, ending = running.tally.usage, running.ending
+    usage, ending = running.produced.usage, running.ending
     logger.info(
         "turn ended",
         extra={

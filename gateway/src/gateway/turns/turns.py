@@ -5,42 +5,111 @@ Each runs in a task of its own: nobody has to be listening for it to finish, and
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
 
 import anyio
 
+from gateway.errors import NotFound, ParleyError, Unavailable
+from gateway.history.threads import Record
 from gateway.protocol.create import ResponseCreate
-from gateway.turn import Begun
+from gateway.protocol.ids import new_response_id
+from gateway.turn import Begun, Ending
 from gateway.turn_log.writer import Writer
-from gateway.turns.acceptance import Acceptance, Remembered
+from gateway.turns.acceptance import Acceptance, Accepted, Remembered
+from gateway.turns.ports import Ownership, Responses, Threads
 from gateway.turns.running import Runner, RunningTurn
 
 logger = logging.getLogger(__name__)
 
 # What a stopped turn may take to save its text while the process goes: Docker kills after 15 s in all.
 _LAST_WORDS_SECONDS = 4.0
+_ASK_AGAIN_SECONDS = 0.5
 _NOTHING: Remembered = {}
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`running` is None when the same was asked before: then it runs, or has run, wherever it was accepted."""
+
+    response_id: str
+    running: RunningTurn | None
+
+
 class Turns:
-    def __init__(self, acceptance: Acceptance, runner: Runner, writer: Writer) -> None:
+    def __init__(
+        self,
+        acceptance: Acceptance,
+        threads: Threads,
+        responses: Responses,
+        ownership: Ownership,
+        runner: Runner,
+        writer: Writer,
+        *,
+        gateway_id: str,
+    ) -> None:
         self._acceptance = acceptance
+        self._threads = threads
+        self._responses = responses
+        self._ownership = ownership
         self._runner = runner
         self._writer = writer
+        self._gateway_id = gateway_id
         self._running: dict[str, RunningTurn] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self, user_id: str, create: ResponseCreate, remembered: Remembered = _NOTHING) -> RunningTurn:
-        """Accepts what is asked and starts the answer. `remembered`: what was said up to responses stored nowhere.
+    async def start(
+        self, user_id: str, create: ResponseCreate, remembered: Remembered = _NOTHING, *, once: str | None = None
+    ) -> Answer:
+        """Keeps what is asked, exactly once for each `once`, and starts the answer. `remembered`: what was said up to
+        responses stored nowhere.
 
-        Raises what Acceptance.accept raises; then nothing was accepted.
+        Raises what Acceptance.prepare raises; then nothing was accepted, or, when Redis went away in the middle, the
+        same `once` finds out.
         """
         # Whoever hangs up in the middle of this has asked all the same, and finds the answer later.
         with anyio.CancelScope(shield=True):
-            accepted = await self._acceptance.accept(user_id, create, remembered)
-            running = RunningTurn(accepted, self._writer.open(accepted.turn))
-            running.log.append(Begun())
-            self._spawn(running)
-        return running
+            answer = await self._start(user_id, create, remembered, once)
+        return answer  # noqa: RET504 - mypy: a scope may swallow what leaves it
+
+    async def _start(self, user_id: str, create: ResponseCreate, remembered: Remembered, once: str | None) -> Answer:
+        response_id = new_response_id()
+        if not create.stored:
+            accepted = await self._acceptance.prepare(user_id, create, remembered, response_id=response_id)
+            return Answer(response_id, self._begin(accepted))
+        accepted = await self._prepare(user_id, create, remembered, response_id)
+        record = self._record(accepted, once)
+        try:
+            kept = await self._threads.accept(record)
+        except Unavailable:
+            self._later(self._find_out(accepted))
+            raise
+        except NotFound:
+            await self._unlist(user_id, response_id)
+            raise
+        if kept != response_id:
+            await self._unlist(user_id, response_id)
+            return Answer(kept, self.running(user_id, kept))
+        return Answer(response_id, self._begin(accepted))
+
+    async def _prepare(
+        self, user_id: str, create: ResponseCreate, remembered: Remembered, response_id: str
+    ) -> Accepted:
+        """Listed as ours before it is accepted, at the same time as what it goes on from is read."""
+        listing = asyncio.ensure_future(self._ownership.add(user_id, response_id))
+        try:
+            accepted = await self._acceptance.prepare(user_id, create, remembered, response_id=response_id)
+            await listing
+        except ParleyError:
+            await asyncio.gather(listing, return_exceptions=True)
+            await self._unlist(user_id, response_id)
+            raise
+        return accepted
+
+    def adopt(self, running: RunningTurn, ending: Ending | None) -> None:
+        """Goes on with a turn that another gateway has begun."""
+        self._spawn(running, ending)
 
     def running(self, user_id: str, response_id: str) -> RunningTurn | None:
         """None for a foreign one as for one that does not run here."""
@@ -53,28 +122,82 @@ class Turns:
         if running is not None:
             running.stop()
 
-    async def drain(self, seconds: float) -> None:
-        """Lets the running turns finish; those that do not in time are stopped with their text kept."""
+    async def finish(self, seconds: float) -> None:
+        """Lets the running turns come to their end."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
-        for running in self._running.values():
-            running.stop()
+
+    async def release(self) -> None:
+        """Lets go of all: the stored ones for another gateway, the others for good."""
+        for running in tuple(self._running.values()):
+            if running.request.stored:
+                running.release()
+            else:
+                running.stop()
         if self._tasks:
             _, silent = await asyncio.wait(self._tasks, timeout=_LAST_WORDS_SECONDS)
             for task in silent:
                 task.cancel()
             await asyncio.gather(*silent, return_exceptions=True)
 
-    def _spawn(self, running: RunningTurn) -> None:
+    def _record(self, accepted: Accepted, once: str | None) -> Record:
+        return Record(
+            request=accepted.turn.request,
+            response=accepted.turn.response("in_progress"),
+            asked=accepted.asked,
+            owner=self._gateway_id,
+            before=accepted.context.said.before if accepted.context.copied else (),
+            once=once,
+        )
+
+    async def _find_out(self, accepted: Accepted) -> None:
+        """Whether what Redis did not answer to was done: then the turn runs, as it would after our death."""
+        request = accepted.turn.request
+        while True:
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+            try:
+                await self._responses.get(request.user_id, request.response_id)
+            except Unavailable:
+                continue
+            except NotFound:
+                await self._unlist(request.user_id, request.response_id)
+            else:
+                self._begin(accepted)
+            return
+
+    def _begin(self, accepted: Accepted) -> RunningTurn:
+        running = RunningTurn(accepted, self._writer.open(accepted.turn))
+        running.log.append(Begun())
+        self._spawn(running, None)
+        return running
+
+    def _spawn(self, running: RunningTurn, ending: Ending | None) -> None:
         response_id = running.request.response_id
         self._running[response_id] = running
-        task = asyncio.create_task(self._runner.run(running), name=response_id)
+        self._later(self._run(running, ending), name=response_id)
+
+    async def _run(self, running: RunningTurn, ending: Ending | None) -> None:
+        request = running.request
+        try:
+            await self._runner.run(running, ending)
+        finally:
+            del self._running[request.response_id]
+        if request.stored and not running.released:
+            await self._unlist(request.user_id, request.response_id)
+
+    async def _unlist(self, user_id: str, response_id: str) -> None:
+        try:
+            await self._ownership.remove(user_id, response_id)
+        except Unavailable:
+            # Whoever comes to take it over finds that it has ended, or never was.
+            logger.info("a turn is still listed", extra={"response": response_id})
+
+    def _later(self, work: Coroutine[Any, Any, None], *, name: str | None = None) -> None:
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
+        task.add_done_callback(self._forget)
 
-        def forget(done: asyncio.Task[None]) -> None:
-            self._tasks.discard(done)
-            del self._running[response_id]
-            if not done.cancelled() and (exc := done.exception()) is not None:
-                logger.error("a turn ended in a bug", exc_info=exc, extra={"response": response_id})
-
-        task.add_done_callback(forget)
+    def _forget(self, done: asyncio.Task[None]) -> None:
+        self._tasks.discard(done)
+        if not done.cancelled() and (exc := done.exception()) is not None:
+            logger.error("a turn ended in a bug", exc_info=exc, extra={"task": done.get_name()})

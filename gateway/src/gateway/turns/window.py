@@ -48,13 +48,13 @@ def measurement(accepted: Accepted, chosen: Window, usage: Usage | None) -> Meas
     if usage is None or chosen.limit is None or not everything or len(accepted.items) >= RECENT_ITEMS:
         return None
     last = max((position_in(item.id) or 0 for item in accepted.items), default=0)
-    return Measured(usage.input_tokens, chosen.limit, len(accepted.items), last, accepted.shape)
+    return Measured(usage.input_tokens, chosen.limit, len(accepted.items), last, accepted.turn.request.shape)
 
 
 def _most(accepted: Accepted) -> int:
     """An upper bound of the prompt's tokens: what was counted last time, and the bytes of what came since."""
     asked = most_tokens([prompt for turn in accepted.exchanges[-1:] for prompt in turn])
-    since = proven(accepted.measured, accepted.shape, accepted.context.said.before, _bound)
+    since = proven(accepted.measured, accepted.turn.request.shape, accepted.context.said.before, _bound)
     if since is not None:
         return since + asked
     told = [prompt for turn in accepted.exchanges for prompt in turn]

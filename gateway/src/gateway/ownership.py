@@ -1,0 +1,121 @@
+"""Which gateway is alive, and which turns each has: what another takes over when it dies.
+
+    parley:gateways             set: every gateway that has, or had, a turn
+    parley:gateway:ID:alive     string that expires: the lease on all turns of a gateway, renewed every 0.4 s
+    parley:gateway:ID:turns     set: `USER RESPONSE` of each turn it runs
+
+One lease a process instead of one a turn: they end together anyway, and a thousand turns cost no more than one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gateway.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 1.6
+BEAT_SECONDS = 0.4
+_GATEWAYS = "parley:gateways"
+
+OwnedTurn = tuple[str, str]
+"""User id and response id."""
+
+
+class Ownership:
+    def __init__(self, redis: Redis, gateway_id: str, *, lease_seconds: float = LEASE_SECONDS) -> None:
+        self._redis = redis
+        self._gateway_id = gateway_id
+        self._lease_ms = int(lease_seconds * 1000)
+        self._missing: set[str] = set()
+        self._released: set[str] = set()
+        self._now = asyncio.Event()
+
+    async def run(self, take_over: Callable[[str], Awaitable[None]]) -> None:
+        """Until cancelled: renews this gateway's lease, and gives `take_over` the id of each that let its own lapse."""
+        while True:
+            try:
+                await self.renew()
+                await self._sweep(take_over)
+            except Unavailable:
+                self._missing.clear()  # whoever could not renew for the same reason is not dead
+            except Exception:
+                logger.exception("looking after other gateways' turns failed")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT_SECONDS):
+                    await self._now.wait()
+            self._now.clear()
+
+    def released(self, gateway_id: str) -> None:
+        """It has given its turns away: they are taken over at once."""
+        self._released.add(gateway_id)
+        self._now.set()
+
+    async def renew(self) -> None:
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.sadd(_GATEWAYS, self._gateway_id)
+                pipe.set(_alive(self._gateway_id), "1", px=self._lease_ms)
+                await pipe.execute()
+        except RedisError as exc:
+            raise Unavailable("redis") from exc
+
+    async def add(self, user_id: str, response_id: str) -> None:
+        """Before the turn is accepted: then a gateway that dies at once leaves nothing behind that nobody finds."""
+        await self._do(self._redis.sadd(_turns(self._gateway_id), f"{user_id} {response_id}"))
+
+    async def remove(self, user_id: str, response_id: str, *, of: str | None = None) -> None:
+        """Idempotent; what is not removed is found to have ended by whoever looks."""
+        await self._do(self._redis.srem(_turns(of or self._gateway_id), f"{user_id} {response_id}"))
+
+    async def turns(self, gateway_id: str) -> list[OwnedTurn]:
+        found = await self._do(self._redis.smembers(_turns(gateway_id)))
+        return [(user, response) for user, _, response in (one.decode().partition(" ") for one in sorted(found))]
+
+    async def is_alive(self, gateway_id: str) -> bool:
+        return bool(await self._do(self._redis.exists(_alive(gateway_id))))
+
+    async def others(self) -> list[str]:
+        """The other gateways that are alive."""
+        ids = [one for one in await self._gateways() if one != self._gateway_id]
+        return [one for one in ids if await self.is_alive(one)]
+
+    async def leave(self) -> None:
+        """Gives up the lease; the turns stay listed for whoever comes."""
+        await self._do(self._redis.delete(_alive(self._gateway_id)))
+
+    async def forget(self, gateway_id: str) -> None:
+        """A dead gateway that has no turn left. Its list goes only when it is empty."""
+        await self._do(self._redis.srem(_GATEWAYS, gateway_id))
+
+    async def _sweep(self, take_over: Callable[[str], Awaitable[None]]) -> None:
+        """Twice missed is dead: behind a restart of Redis everybody is late once."""
+        ids = [one for one in await self._gateways() if one != self._gateway_id]
+        missing = {one for one in ids if not await self.is_alive(one)}
+        dead = missing & (self._missing | self._released)
+        self._missing, self._released = missing, set()
+        for gateway_id in sorted(dead):
+            await take_over(gateway_id)
+
+    async def _gateways(self) -> list[str]:
+        return sorted(one.decode() for one in await self._do(self._redis.smembers(_GATEWAYS)))
+
+    async def _do(self, command: Any) -> Any:
+        try:
+            return await command
+        except RedisError as exc:
+            raise Unavailable("redis") from exc
+
+
+def _alive(gateway_id: str) -> str:
+    return f"parley:gateway:{gateway_id}:alive"
+
+
+def _turns(gateway_id: str) -> str:
+    return f"parley:gateway:{gateway_id}:turns"

@@ -1,0 +1,130 @@
+"""One turn's events on their way: steps go in, and come out as frames once they are kept."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from gateway.errors import InternalError, ParleyError
+from gateway.generation import Called, Piece, Thought, Tokens, merged
+from gateway.protocol.events import Delta, Event
+from gateway.turn import Ending, Failed, Step, Turn
+from gateway.turn_log.entries import Entry
+from gateway.turn_log.frames import Frames
+from gateway.turn_log.keys import segment_key
+
+logger = logging.getLogger(__name__)
+
+
+class TurnLog:
+    def __init__(
+        self, turn: Turn, wake: Callable[["TurnLog"], None], *, segment: int = 0, told: Sequence[str] = ()
+    ) -> None:
+        self.turn = turn
+        self.frames = Frames(told)
+        self.lost = False
+        self.when_lost: Callable[[], None] | None = None
+        request = turn.request
+        numbers = range(segment + 1) if request.stored else ()
+        # Of all segments, the one that grows last; none for what is kept nowhere.
+        self.keys = [segment_key(request.user_id, request.response_id, number) for number in numbers]
+        self._wake = wake
+        self._pieces: list[Piece] = []
+        self._entries: list[Entry] = []
+        self._token_ids: tuple[int, ...] = ()
+        self._dropped = 0
+        self._fault: ParleyError | None = None
+        self._idle = asyncio.Event()
+
+    def append(self, step: Step) -> None:
+        """Raises what an earlier piece of the engine's could not be made into."""
+        if isinstance(step, Tokens | Thought | Called):
+            if self._fault is not None:
+                raise self._fault
+            self._pieces.append(step)
+        else:
+            self._settle(())
+            self._entries += [Entry(event) for event in self.turn.step(step)]
+        self._changed()
+
+    def drop(self, token_ids: int) -> None:
+        """The last so many ids do not count: the engine makes them anew. Only what is silent may wait here by then."""
+        waiting = self._token_ids + tuple(one for piece in self._pieces for one in piece.token_ids)
+        self._pieces = []
+        self._token_ids = waiting[: max(0, len(waiting) - token_ids)]
+        self._dropped += max(0, token_ids - len(waiting))
+
+    async def flushed(self) -> None:
+        """Everything up to here is kept, or the log is lost. Raises as `append` does."""
+        while not self._idle.is_set() and not self.lost:
+            await self._idle.wait()
+        if self._fault is not None:
+            raise self._fault
+
+    def finish(self, ending: Ending) -> list[Entry]:
+        """The last events, for `add` once the answer they tell of is in history."""
+        pieces, self._pieces = self._pieces, []
+        self._settle(pieces)
+        if self._fault is not None and not isinstance(ending, Failed):
+            ending = Failed(self._fault)
+        return [Entry(event) for event in self.turn.step(ending)]
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        self._entries += entries
+        self._changed()
+
+    def take(self) -> list[Entry]:
+        """Pieces without text at the end wait for the next with text: a log never ends inside a character."""
+        shown = len(self._pieces)
+        while shown and _is_silent(self._pieces[shown - 1]):
+            shown -= 1
+        pieces, self._pieces = self._pieces[:shown], self._pieces[shown:]
+        self._settle(pieces)
+        entries, self._entries = self._entries, []
+        return entries
+
+    def deliver(self, entries: Sequence[Entry]) -> None:
+        if entries and not self.lost:
+            self.frames.append([entry.frame for entry in entries], ended=entries[-1].is_last)
+        if not self._entries and all(_is_silent(piece) for piece in self._pieces):
+            self._idle.set()
+
+    def lose(self) -> None:
+        """Another gateway has taken the turn over: what it tells is what counts."""
+        self.lost = True
+        self._idle.set()
+        self.frames.move()
+        if self.when_lost is not None:
+            self.when_lost()
+
+    def _changed(self) -> None:
+        self._idle.clear()
+        if not self.lost:
+            self._wake(self)
+
+    def _settle(self, pieces: Sequence[Piece]) -> None:
+        """Token ids go with the delta that shows what they were made into."""
+        for piece in merged(pieces):
+            self._token_ids += piece.token_ids
+            for event in self._shown(piece):
+                if isinstance(event, Delta):
+                    self._entries.append(Entry(event, self._token_ids, self._dropped))
+                    self._token_ids, self._dropped = (), 0
+                else:
+                    self._entries.append(Entry(event))
+
+    def _shown(self, piece: Piece) -> Sequence[Event]:
+        """One turn's fault is not the others', whose events go the same way."""
+        try:
+            return self.turn.step(piece)
+        except ParleyError as exc:
+            self._fault = exc
+        except Exception:
+            logger.exception(
+                "a piece of an answer could not be shown", extra={"response": self.turn.request.response_id}
+            )
+            self._fault = InternalError()
+        return []
+
+
+def _is_silent(piece: Piece) -> bool:
+    return not (piece.name or piece.arguments) if isinstance(piece, Called) else not piece.text

@@ -1,0 +1,63 @@
+"""A log as whoever takes its turn over finds it, and the seal that makes the turn theirs.
+
+Redis refuses every entry after the last id a stream can have. So the first to add that id owns the turn: the earlier
+owner, if it was only paused, can not add anything any more, and a second taker's seal is refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from gateway.errors import Unavailable
+from gateway.turn_log.entries import SEAL_ID, Fields, sealed_by
+from gateway.turn_log.keys import segment_key
+
+_ABANDONED_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The events so far, oldest first. `segment` is the one that grows, `owner` who sealed the one before it, None for
+    a turn that was never taken over."""
+
+    entries: Sequence[tuple[bytes, Fields]]
+    segment: int
+    owner: str | None
+
+
+class Segments:
+    """Every method raises Unavailable when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def read(self, user_id: str, response_id: str) -> Told:
+        entries: list[tuple[bytes, Fields]] = []
+        segment, owner = 0, None
+        try:
+            while True:
+                found: Any = await self._redis.xrange(segment_key(user_id, response_id, segment))
+                seal = sealed_by(found[-1][1]) if found else None
+                entries += found if seal is None else found[:-1]
+                if seal is None:
+                    return Told(entries, segment, owner)
+                segment, owner = segment + 1, seal
+        except RedisError as exc:
+            raise Unavailable("redis") from exc
+
+    async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool:
+        """False when somebody else was faster."""
+        key = segment_key(user_id, response_id, segment)
+        try:
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.xadd(key, {"seal": gateway_id}, id=SEAL_ID)
+                pipe.expire(key, _ABANDONED_SECONDS)
+                await pipe.execute()
+        except ResponseError:
+            return False
+        except RedisError as exc:
+            raise Unavailable("redis") from exc
+        return True

@@ -1,0 +1,201 @@
+"""Getting one answer out of the engine, however often it has to be asked.
+
+An engine that dies or falls silent is a pause: it is probed until it serves again, and the answer goes on from its
+token ids. What an earlier gateway has told goes on the same way.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+
+from gateway.conversation import Window
+from gateway.errors import AnswerInterrupted, ContextLengthExceeded, ParleyError, Unavailable
+from gateway.generation import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used
+from gateway.protocol.resources import Usage
+from gateway.turn_log.log import TurnLog
+from gateway.turns.acceptance import Accepted
+from gateway.turns.ports import ModelServer
+from gateway.turns.window import use_of, window
+
+logger = logging.getLogger(__name__)
+
+# A warm-up reads the prompt into the engine's prefix cache; an engine has to be asked for one token at least.
+_WARM_UP_TOKENS = 1
+_PROBE_SECONDS = (0.1, 0.2, 0.5, 1.0)
+# The longest character has four bytes, and a token one at least.
+_CHARACTER_TOKENS = 4
+_TORN = "\ufffd"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """`engine_seconds`: how long an answer waits for an engine that is away. `token_seconds`: how long for one token of
+    an engine that has begun to answer."""
+
+    engine_seconds: float = 120.0
+    token_seconds: float = 30.0
+
+
+@dataclass(slots=True)
+class Produced:
+    """What the engine has made of an answer so far, through whichever gateway."""
+
+    token_ids: list[int] = field(default_factory=list)
+    prompt_ids: tuple[int, ...] = ()
+    told: Usage | None = None
+    whole: bool = True
+
+    @property
+    def usage(self) -> Usage | None:
+        """The engine's own numbers; its ids counted where it was asked more than once, or cut short."""
+        if self.told is not None and self.whole:
+            return self.told
+        if not self.prompt_ids:
+            return None
+        return Usage(len(self.prompt_ids), len(self.token_ids), len(self.prompt_ids) + len(self.token_ids))
+
+
+class Production:
+    def __init__(
+        self, engine: ModelServer, accepted: Accepted, log: TurnLog, produced: Produced, patience: Patience
+    ) -> None:
+        self._engine = engine
+        self._accepted = accepted
+        self._request = accepted.turn.request
+        self._log = log
+        self._produced = produced
+        self._patience = patience
+        self._attempts = 0
+        self.window: Window | None = None
+
+    async def run(self) -> str:
+        """Why the answer ended: `stop` or `length`. Raises what the engine failed with, Unavailable once patience is
+        at its end, and AnswerInterrupted for what can not be gone on with."""
+        while True:
+            try:
+                return await self._attempt()
+            except Unavailable:
+                logger.warning("an answer waits for the engine", extra={"response": self._request.response_id})
+                await self._log.flushed()
+                self._refuse_what_can_not_go_on()
+                await self._engine_back()
+
+    async def _attempt(self) -> str:
+        self._attempts += 1
+        if not self._accepted.turn.nothing_shown:
+            self._produced.whole = False
+            return await self._go_on()
+        self._begin_again()
+        chosen = await self._choose()
+        try:
+            return await self._relay(self._asked(chosen))
+        except ContextLengthExceeded:
+            if chosen.count is not None:
+                raise
+            # The engine has come back with a smaller context than the one that proved there was room.
+            return await self._relay(self._asked(await self._choose(count_again=True)))
+
+    def _begin_again(self) -> None:
+        """Nobody has seen anything of an earlier attempt."""
+        self._log.drop(len(self._produced.token_ids))
+        self._produced.token_ids.clear()
+
+    async def _go_on(self) -> str:
+        self._refuse_what_can_not_go_on()
+        produced = self._produced
+        await self._drop_half_a_character()
+        if not produced.prompt_ids:
+            prompts = (self.window or await self._choose()).prompts
+            produced.prompt_ids = await self._engine.prompt_ids(prompts, self._request.form)
+        limit = await self._engine.limit()
+        used = len(produced.prompt_ids) + len(produced.token_ids)
+        left = [] if limit is None else [limit - used]
+        if self._request.sampling.max_output_tokens is not None:
+            left.append(self._request.sampling.max_output_tokens - len(produced.token_ids))
+        if left and min(left) <= 0:
+            return "length"
+        sampling = replace(self._request.sampling, max_output_tokens=min(left) if left else None)
+        ids = (*produced.prompt_ids, *produced.token_ids)
+        return await self._relay(
+            self._engine.resume(ids, sampling, user_id=self._request.user_id, request_id=self._request_id)
+        )
+
+    async def _relay(self, stream: AsyncGenerator[EngineEvent]) -> str:
+        """Raises Unavailable too when the engine has begun and then says nothing for too long."""
+        produced, now = self._produced, asyncio.get_running_loop().time
+        reason: str | None = None
+        async with aclosing(stream):
+            try:
+                async with asyncio.timeout(None) as silence:
+                    async for event in stream:
+                        silence.reschedule(now() + self._patience.token_seconds)
+                        match event:
+                            case Tokens() | Thought() | Called():
+                                produced.token_ids += event.token_ids
+                                if self._request.generate:
+                                    self._log.append(event)
+                            case PromptRead():
+                                produced.prompt_ids = event.token_ids
+                            case Finished():
+                                reason = event.reason
+                            case Used():
+                                produced.told = event.usage
+            except (TimeoutError, Unavailable) as exc:
+                if reason is None:
+                    raise Unavailable("vllm") from exc
+        return reason or "stop"
+
+    def _asked(self, chosen: Window) -> AsyncGenerator[EngineEvent]:
+        request, sampling = self._request, self._request.sampling
+        if chosen.room is not None:
+            most = min(sampling.max_output_tokens or chosen.room, chosen.room)
+            sampling = replace(sampling, max_output_tokens=most)
+        if not request.generate:
+            sampling = replace(sampling, max_output_tokens=_WARM_UP_TOKENS)
+        return self._engine.stream(
+            chosen.prompts, sampling, request.form, user_id=request.user_id, request_id=self._request_id
+        )
+
+    @property
+    def _request_id(self) -> str:
+        return f"{self._request.response_id}-{self._attempts}"
+
+    async def _choose(self, *, count_again: bool = False) -> Window:
+        chosen = await window(self._engine, self._accepted, count_again=count_again)
+        self.window = chosen
+        self._log.append(use_of(self._accepted, chosen))
+        return chosen
+
+    def _refuse_what_can_not_go_on(self) -> None:
+        """Ids go on as plain text: behind half a call, half a thought or half a schema that would be wrong."""
+        turn = self._accepted.turn
+        plain = self._produced.token_ids and self._request.form.is_plain and turn.text_is_open
+        if not turn.nothing_shown and not plain:
+            raise AnswerInterrupted
+
+    async def _drop_half_a_character(self) -> None:
+        """The engine goes wrong when it has to go on inside a character: its beginning is made anew."""
+        ids = self._produced.token_ids
+        for dropped in range(min(_CHARACTER_TOKENS, len(ids))):
+            rest = ids[: len(ids) - dropped]
+            if not (await self._engine.text_of(rest[-2 * _CHARACTER_TOKENS :])).endswith(_TORN):
+                if dropped:
+                    del ids[len(ids) - dropped :]
+                    self._log.drop(dropped)
+                return
+
+    async def _engine_back(self) -> None:
+        """Raises Unavailable when it stays away for longer than this deployment waits."""
+        deadline = time.monotonic() + self._patience.engine_seconds
+        for attempt in range(10**6):
+            await asyncio.sleep(_PROBE_SECONDS[min(attempt, len(_PROBE_SECONDS) - 1)])
+            try:
+                await self._engine.probe()
+            except ParleyError:
+                if time.monotonic() > deadline:
+                    raise Unavailable("vllm") from None
+            else:
+                return

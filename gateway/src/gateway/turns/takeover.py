@@ -1,0 +1,141 @@
+"""Turns of a gateway that died, or gave them away, go on here: the same answer, behind the last event that was kept."""
+
+import asyncio
+import logging
+import random
+import time
+from typing import Protocol
+
+from gateway.errors import InternalError, NotFound, ParleyError, Unavailable
+from gateway.history.responses import Interrupted
+from gateway.protocol.events import decode_event
+from gateway.protocol.resources import Response
+from gateway.turn import Begun, Completed, CutShort, Ending, Failed
+from gateway.turn_log.entries import frame_of, is_last, token_ids
+from gateway.turn_log.segments import Told
+from gateway.turn_log.writer import Writer
+from gateway.turns.acceptance import Acceptance
+from gateway.turns.production import Produced
+from gateway.turns.running import RunningTurn
+from gateway.turns.turns import Turns
+
+logger = logging.getLogger(__name__)
+
+_AT_ONCE = 16
+
+
+class Ownership(Protocol):
+    async def add(self, user_id: str, response_id: str) -> None: ...
+    async def remove(self, user_id: str, response_id: str, *, of: str | None = None) -> None: ...
+    async def turns(self, gateway_id: str) -> list[tuple[str, str]]: ...
+    async def is_alive(self, gateway_id: str) -> bool: ...
+    async def forget(self, gateway_id: str) -> None: ...
+
+
+class Segments(Protocol):
+    async def read(self, user_id: str, response_id: str) -> Told: ...
+    async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool: ...
+
+
+class Responses(Protocol):
+    async def interrupted(self, user_id: str, response_id: str) -> Interrupted: ...
+    async def own(self, user_id: str, response_id: str, gateway_id: str) -> None: ...
+
+
+class Takeover:
+    def __init__(
+        self,
+        ownership: Ownership,
+        segments: Segments,
+        responses: Responses,
+        acceptance: Acceptance,
+        turns: Turns,
+        writer: Writer,
+        *,
+        gateway_id: str,
+    ) -> None:
+        self._ownership = ownership
+        self._segments = segments
+        self._responses = responses
+        self._acceptance = acceptance
+        self._turns = turns
+        self._writer = writer
+        self._gateway_id = gateway_id
+        self._places = asyncio.Semaphore(_AT_ONCE)
+
+    async def of(self, gateway_id: str) -> None:
+        """All turns of a gateway without a lease. Raises Unavailable; then the next sweep tries again."""
+        listed = await self._ownership.turns(gateway_id)
+        if not listed:
+            await self._ownership.forget(gateway_id)
+            return
+        random.shuffle(listed)  # other gateways take theirs from the same list
+        taken = await asyncio.gather(*(self._one(gateway_id, *one) for one in listed), return_exceptions=True)
+        for one in taken:
+            if isinstance(one, BaseException) and not isinstance(one, Unavailable):
+                logger.error("a turn could not be taken over", exc_info=one)
+
+    async def _one(self, gateway_id: str, user_id: str, response_id: str) -> None:
+        async with self._places:
+            if await self._take(gateway_id, user_id, response_id):
+                await self._ownership.remove(user_id, response_id, of=gateway_id)
+
+    async def _take(self, gateway_id: str, user_id: str, response_id: str) -> bool:
+        """False while its list has to keep it."""
+        try:
+            interrupted = await self._responses.interrupted(user_id, response_id)
+        except NotFound:
+            return True  # never accepted, or deleted since
+        told = await self._segments.read(user_id, response_id)
+        if told.entries and is_last(told.entries[-1][1]):
+            return True
+        if told.owner not in (None, gateway_id):
+            return True  # its newer owner has it on a list of its own
+        # Listed here first: whoever takes it and dies at once leaves it to be found.
+        await self._ownership.add(user_id, response_id)
+        if not await self._segments.seal(user_id, response_id, told.segment, self._gateway_id):
+            await self._ownership.remove(user_id, response_id)
+            return True
+        await self._responses.own(user_id, response_id, self._gateway_id)
+        # Read again: until the seal the earlier owner could add to it.
+        await self._go_on(interrupted, await self._segments.read(user_id, response_id))
+        return True
+
+    async def _go_on(self, interrupted: Interrupted, told: Told) -> None:
+        request, entries = interrupted.request, told.entries
+        frames = [frame_of(entry_id, fields) for entry_id, fields in entries]
+        try:
+            accepted = await self._acceptance.again(request, interrupted.stored.input)
+        except Unavailable:
+            raise
+        except ParleyError:
+            logger.exception("what was asked can not be read again", extra={"response": request.response_id})
+            raise
+        for frame in frames:
+            accepted.turn.replay(decode_event(frame))
+        log = self._writer.open(accepted.turn, segment=told.segment, told=frames)
+        running = RunningTurn(accepted, log, Produced(token_ids(fields for _, fields in entries)))
+        if not frames:
+            log.append(Begun())
+        logger.info("turn taken over", extra={"response": request.response_id, "events": len(frames)})
+        self._turns.adopt(running, _ending(interrupted))
+
+
+def _ending(interrupted: Interrupted) -> Ending | None:
+    """Of a turn whose answer was in history already, or that somebody has stopped; None: there is more to say."""
+    response = interrupted.stored.response
+    match response.status:
+        case "completed":
+            return Completed(response.usage, response.completed_at or int(time.time()))
+        case "incomplete" if response.incomplete_details is not None:
+            return CutShort(response.incomplete_details.reason, response.usage)
+        case "failed" if response.error is not None:
+            return Failed(_error(response))
+    return CutShort("cancelled") if interrupted.cancelled else None
+
+
+def _error(response: Response) -> ParleyError:
+    error: ParleyError = InternalError()
+    if response.error is not None:
+        error.message, error.code = response.error.message, response.error.code
+    return error
