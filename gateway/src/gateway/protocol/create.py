@@ -51,7 +51,7 @@ class ResponseCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     `stream` and `background` belong to HTTP, `generate` and `stream_id` to WebSocket.
     """
 
-    input: str | tuple[InputItem, ...] = ()
+    input: str | tuple[InputItem, ...] | None = None
     model: ModelName | None = None
     conversation: Id | ConversationReference | None = None
     previous_response_id: Id | None = None
@@ -86,7 +86,7 @@ class ResponseCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     def items(self) -> tuple[InputItem, ...]:
         if isinstance(self.input, str):
             return (InputMessage(role="user", content=self.input),)
-        return self.input
+        return self.input or ()
 
     @property
     def stored(self) -> bool:

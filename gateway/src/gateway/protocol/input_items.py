@@ -101,22 +101,29 @@ def input_items(items: list[Any], param: str) -> list[Any]:
 
 
 def _checked(item: dict[str, Any], param: str) -> dict[str, Any]:
-    typed = {"type": "message", **item} if "role" in item else item
+    typed = {"type": "message", **_said(item)} if "role" in item else _said(item)
     kind = typed.get("type")
     if isinstance(kind, str) and kind not in _ITEMS:
         raise UnsupportedContent(kind, param)
     for name in ("content", "output", "summary"):
-        parts = typed.get(name)
-        for number, part in enumerate(parts if isinstance(parts, list) else ()):
-            if isinstance(part, dict):
-                _check_part(part, f"{param}.{name}[{number}]")
+        if isinstance(parts := typed.get(name), list):
+            typed[name] = [
+                _checked_part(part, f"{param}.{name}[{number}]") if isinstance(part, dict) else part
+                for number, part in enumerate(parts)
+            ]
     return typed
 
 
-def _check_part(part: dict[str, Any], param: str) -> None:
+def _checked_part(part: dict[str, Any], param: str) -> dict[str, Any]:
     kind = part.get("type")
     if kind is None:
         # Where only one kind is possible the decoder would not miss it.
         raise InvalidRequest("expected the `type` of the part", param=f"{param}.type", code="invalid_value")
     if isinstance(kind, str) and kind not in _TEXT_PARTS:
         raise UnsupportedContent(kind, param)
+    return _said(part)
+
+
+def _said(fields: dict[str, Any]) -> dict[str, Any]:
+    """SDKs write null for what an answer's item did not have when they send it back."""
+    return {name: value for name, value in fields.items() if value is not None}

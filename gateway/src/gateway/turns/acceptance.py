@@ -14,7 +14,7 @@ from gateway.history.threads import Reserved
 from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_thread_id
-from gateway.protocol.items import FunctionCall, FunctionCallOutput, Item
+from gateway.protocol.items import FunctionCall, FunctionCallOutput, Item, Message
 from gateway.seal import Seal
 from gateway.turn import Turn, TurnRequest
 from gateway.turns.defaults import Defaults, form_of
@@ -89,9 +89,10 @@ class Acceptance:
         context = await self._context(user_id, create, remembered)
         first = context.said.position
         asked = tuple(item.at(first + offset) for offset, item in enumerate(create.items))
-        _refuse_answers_to_no_call([*context.said.before, *asked])
-        before = self._prompts(user_id, context.said.before)
+        _refuse_answers_to_no_call(context.said.before, asked)
+        before = self._prompts(user_id, _without_orphans(context.said.before))
         now = self._prompts(user_id, asked)
+        system = self._system(create, context, asked)
         request = TurnRequest(
             response_id=response_id,
             user_id=user_id,
@@ -112,8 +113,8 @@ class Acceptance:
             reasoning=create.reasoning,
             safety_identifier=create.safety_identifier,
             prompt_cache_key=create.prompt_cache_key,
-            system=self._system(create, context, [*before, *now]),
-            shape=_shape(create, context),
+            system=system,
+            shape=_shape(model, system, create),
         )
         return Accepted(Turn(request), context, asked, joined(before, now))
 
@@ -121,7 +122,7 @@ class Acceptance:
         """The same turn from what is kept of it. Raises Unavailable."""
         user_id, first = request.user_id, request.position - len(asked)
         items = await self._threads.read(user_id, request.thread or "", first - 1)
-        told = joined(self._prompts(user_id, items), self._prompts(user_id, asked))
+        told = joined(self._prompts(user_id, _without_orphans(items)), self._prompts(user_id, asked))
         return Accepted(Turn(request), Context(request.thread, Reserved(items, first)), asked, told)
 
     async def _context(self, user_id: str, create: ResponseCreate, remembered: Remembered) -> Context:
@@ -157,24 +158,35 @@ class Acceptance:
     def _prompts(self, user_id: str, items: Sequence[Item]) -> list[Prompt]:
         return prompts(items, lambda item: self._seal.opened(user_id, item.encrypted_content))
 
-    def _system(self, create: ResponseCreate, context: Context, told: Sequence[Prompt]) -> str | None:
+    def _system(self, create: ResponseCreate, context: Context, asked: Sequence[Item]) -> str | None:
         """The deployment's own only where nobody has given another."""
         own = create.instructions or context.said.generation.instructions
-        if own or any(prompt.role == "system" for prompt in told):
-            return own
-        return self._defaults.system_prompt or None
+        given = any(
+            isinstance(item, Message) and item.role in ("system", "developer")
+            for item in (*context.said.before, *asked)
+        )
+        return own if own or given else self._defaults.system_prompt or None
 
 
-def _refuse_answers_to_no_call(items: Sequence[Item]) -> None:
+def _refuse_answers_to_no_call(before: Sequence[Item], asked: Sequence[Item]) -> None:
     """A chat template would render them, and the model would answer something that was never asked."""
-    called = {item.call_id for item in items if isinstance(item, FunctionCall)}
-    for item in items:
+    called = _called((*before, *asked))
+    for item in asked:
         if isinstance(item, FunctionCallOutput) and item.call_id not in called:
             raise InvalidRequest(
                 f"no function call has the `call_id` {item.call_id!r} that an output answers", param="input"
             )
 
 
-def _shape(create: ResponseCreate, context: Context) -> str:
-    parts = (create.instructions or context.said.generation.instructions, create.tools, create.tool_choice)
-    return hashlib.sha256(_encode(parts)).hexdigest()[:16]
+def _without_orphans(before: Sequence[Item]) -> list[Item]:
+    """The call of a result may have been deleted since: that must not end the whole conversation."""
+    called = _called(before)
+    return [item for item in before if not isinstance(item, FunctionCallOutput) or item.call_id in called]
+
+
+def _called(items: Sequence[Item]) -> set[str]:
+    return {item.call_id for item in items if isinstance(item, FunctionCall)}
+
+
+def _shape(model: str, system: str | None, create: ResponseCreate) -> str:
+    return hashlib.sha256(_encode((model, system, create.tools, create.tool_choice))).hexdigest()[:16]

@@ -4,9 +4,17 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 from gateway.conversation import fit, joined, prompts
-from gateway.errors import EngineFailed, InvalidRequest, ModelNotFound, NotFound, PreviousResponseNotFound
+from gateway.errors import (
+    ContextLengthExceeded,
+    EngineFailed,
+    InvalidRequest,
+    ModelNotFound,
+    NotFound,
+    PreviousResponseNotFound,
+)
 from gateway.generation import Finished, Form, Prompt, Sampling, Tokens, Used
 from gateway.protocol.ids import is_response_id, new_item_id
 from gateway.protocol.input_items import InputItem, InputMessage
@@ -21,7 +29,8 @@ _WANTED = (
     "Summarise this conversation so that it can go on without its text: what was asked and answered, names, numbers, "
     "decisions, what is still open. Write in the language of the conversation, and nothing but the summary."
 )
-_SAMPLING = Sampling(temperature=0.2, top_p=0.9, repetition_penalty=1.05, max_output_tokens=1024)
+SUMMARY_TOKENS = 1024
+_SAMPLING = Sampling(temperature=0.2, top_p=0.9, repetition_penalty=1.05, max_output_tokens=SUMMARY_TOKENS)
 _PLAIN = Form()
 SUMMARY = "Summary of the conversation so far:\n"
 
@@ -77,15 +86,20 @@ class Compaction:
     async def _summary(self, user_id: str, items: Sequence[Item], instructions: str | None) -> tuple[str, Usage]:
         told = prompts(items, lambda item: self._seal.opened(user_id, item.encrypted_content))
         wanted = Prompt("user", f"{_WANTED}\n\n{instructions}" if instructions else _WANTED)
+        exchanges = joined(told, [wanted])
         window = await fit(
             None,
-            joined(told, [wanted]),
+            exchanges,
             count=lambda chosen: self._engine.count(chosen, _PLAIN),
-            room_wanted=_SAMPLING.max_output_tokens or 0,
+            room_wanted=SUMMARY_TOKENS,
         )
+        if told and window.exchanges_left_out == len(exchanges) - 1:
+            raise ContextLengthExceeded(window.count, window.limit)  # nothing would be left to summarise
+        most = _SAMPLING.max_output_tokens if window.room is None else min(SUMMARY_TOKENS, window.room)
+        sampling = replace(_SAMPLING, max_output_tokens=most)
         text, usage, reason = "", Usage(0, 0, 0), "length"
         stream = self._engine.stream(
-            window.prompts, _SAMPLING, _PLAIN, user_id=user_id, request_id=f"compact-{secrets.token_hex(8)}"
+            window.prompts, sampling, _PLAIN, user_id=user_id, request_id=f"compact-{secrets.token_hex(8)}"
         )
         async with aclosing(stream):
             async for event in stream:
