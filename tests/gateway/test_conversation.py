@@ -2,14 +2,59 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.conversation import Count, Exchange, Prompt, Window, alternating, exchanges, fit, neutralised
+from gateway.conversation import (
+    Count,
+    Exchange,
+    Measured,
+    Window,
+    alternating,
+    exchanges,
+    fit,
+    joined,
+    most_tokens,
+    neutralised,
+    prompts,
+    proven,
+)
 from gateway.errors import ContextLengthExceeded
+from gateway.generation import Prompt, PromptCall
+from gateway.protocol.ids import new_item_id
+from gateway.protocol.items import (
+    Compaction,
+    FunctionCall,
+    FunctionCallOutput,
+    InputText,
+    Item,
+    Message,
+    MessageRole,
+    Reasoning,
+    ReasoningText,
+)
 
 SYSTEM = Prompt("system", "s" * 10)
+ROOM = 20
+# A chat template's own words around a message; most_tokens reckons with more.
+FRAME = 9
+
+
+def user(text: str) -> Prompt:
+    return Prompt("user", text)
+
+
+def assistant(text: str) -> Prompt:
+    return Prompt("assistant", text)
 
 
 def exchange(question: int, answer: int) -> Exchange:
-    return (Prompt("user", "u" * question), Prompt("assistant", "a" * answer))
+    return (user("u" * question), assistant("a" * answer))
+
+
+def message(text: str, role: MessageRole = "user", position: int = 1) -> Message:
+    return Message(new_item_id("msg", position), role, "completed", (InputText(text),))
+
+
+def told(*items: Item) -> list[Prompt]:
+    return prompts(items, lambda sealed: f"unsealed {sealed.encrypted_content}")
 
 
 class Letters:
@@ -24,41 +69,42 @@ class Letters:
         return Count(sum(len(prompt.text) for prompt in prompts), self.limit)
 
 
-async def window(turns: list[Exchange], limit: int, room: int = 20) -> tuple[Window, Letters]:
+async def window(turns: list[Exchange], limit: int) -> tuple[Window, Letters]:
     count = Letters(limit)
-    return await fit(SYSTEM, turns, count=count, room_wanted=room), count
+    return await fit(SYSTEM, turns, count=count, room_wanted=ROOM), count
 
 
 async def test_a_short_conversation_is_sent_whole_for_one_count() -> None:
-    turns = [exchange(5, 5), (Prompt("user", "uuu"),)]
+    turns = [exchange(5, 5), (user("uuu"),)]
     found, count = await window(turns, limit=100)
     assert found.prompts == (SYSTEM, *turns[0], *turns[1])
     assert (found.room, found.exchanges_left_out, count.asked) == (100 - 23, 0, 1)
 
 
 async def test_the_oldest_whole_turns_go_first_and_the_system_prompt_never() -> None:
-    turns = [exchange(20, 20), exchange(20, 20), (Prompt("user", "u" * 10),)]
+    turns = [exchange(20, 20), exchange(20, 20), (user("u" * 10),)]
     found, _ = await window(turns, limit=80)
     assert found.prompts == (SYSTEM, *turns[1], *turns[2])
     assert found.exchanges_left_out == 1
 
 
 async def test_the_last_turn_is_sent_even_with_little_room_left() -> None:
-    found, _ = await window([(Prompt("user", "u" * 85),)], limit=100)
+    found, _ = await window([(user("u" * 85),)], limit=100)
     assert found.room == 5
 
 
-async def test_a_message_longer_than_the_context_is_refused_with_both_numbers() -> None:
+async def test_what_leaves_no_room_at_all_is_refused_with_both_numbers() -> None:
     with pytest.raises(ContextLengthExceeded) as caught:
-        await window([exchange(5, 5), (Prompt("user", "u" * 200),)], limit=100)
-    assert (caught.value.tokens, caught.value.limit) == (210, 100)
+        await window([exchange(5, 5), (user("u" * 90),)], limit=100)
+    assert (caught.value.tokens, caught.value.limit) == (100, 100)
+    assert "100" in caught.value.message
 
 
 async def test_where_nothing_may_be_left_out_a_long_conversation_is_refused() -> None:
-    turns = [exchange(40, 40), (Prompt("user", "u" * 15),)]
+    turns = [exchange(40, 40), (user("u" * 15),)]
     with pytest.raises(ContextLengthExceeded):
-        await fit(SYSTEM, turns, count=Letters(100), room_wanted=20, may_leave_out=False)
-    whole = await fit(SYSTEM, turns, count=Letters(110), room_wanted=20, may_leave_out=False)
+        await fit(SYSTEM, turns, count=Letters(100), room_wanted=ROOM, may_leave_out=False)
+    whole = await fit(SYSTEM, turns, count=Letters(110), room_wanted=ROOM, may_leave_out=False)
     assert (whole.room, whole.exchanges_left_out) == (5, 0)
 
 
@@ -66,45 +112,185 @@ async def test_an_engine_that_cannot_count_gets_everything() -> None:
     async def unknown(_: tuple[Prompt, ...]) -> None:
         return None
 
-    found = await fit(SYSTEM, [exchange(5, 5)], count=unknown, room_wanted=20)
+    found = await fit(SYSTEM, [exchange(5, 5)], count=unknown, room_wanted=ROOM)
     assert found.room is None
     assert len(found.prompts) == 3
 
 
-@given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(100, 400))
+async def test_a_small_context_is_not_all_kept_free_for_the_answer() -> None:
+    turns = [exchange(5, 5), (user("uu"),)]
+    found = await fit(None, turns, count=Letters(24), room_wanted=1000)
+    assert (found.exchanges_left_out, found.room) == (0, 12)
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=40), st.integers(60, 400))
 async def test_the_window_is_the_longest_that_leaves_room(sizes: list[int], limit: int) -> None:
-    turns = [exchange(size, size) for size in sizes[:-1]] + [(Prompt("user", "u" * sizes[-1]),)]
+    turns = [exchange(size, size) for size in sizes[:-1]] + [(user("u" * sizes[-1]),)]
     found, count = await window(turns, limit)
 
     def room(left_out: int) -> int:
         return limit - 10 - sum(len(prompt.text) for turn in turns[left_out:] for prompt in turn)
 
-    expected = next((one for one in range(len(turns)) if room(one) >= 20), len(turns) - 1)
+    expected = next((one for one in range(len(turns)) if room(one) >= ROOM), len(turns) - 1)
     assert found.exchanges_left_out == expected
     assert found.room == room(expected)
     assert count.asked <= len(turns).bit_length() + 2
 
 
-def test_a_turn_is_a_question_with_its_answer() -> None:
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=30), st.integers(1, 300))
+async def test_what_is_sent_is_never_above_the_limit_and_never_more_than_a_turn_below(
+    sizes: list[tuple[int, int]], limit: int
+) -> None:
+    turns = [exchange(*size) for size in sizes]
+    try:
+        found, _ = await window(turns, limit)
+    except ContextLengthExceeded:
+        assert len(SYSTEM.text) + sum(sizes[-1]) >= limit
+        return
+    assert found.count is not None
+    assert found.count == sum(len(prompt.text) for prompt in found.prompts) < limit
+    if found.exchanges_left_out:
+        next_older = sum(sizes[found.exchanges_left_out - 1])
+        assert found.count + next_older > limit - min(ROOM, limit // 2)
+
+
+def test_items_become_what_a_chat_template_knows() -> None:
+    call = FunctionCall("fc_1", "call_1", "add", '{"a":1}', "completed")
+    reasoning = Reasoning("rs_1", "completed", content=(ReasoningText("hm"),))
+    assert told(
+        message("be brief", "developer"),
+        message("1+1?"),
+        reasoning,
+        call,
+        FunctionCallOutput("fco_1", "call_1", "2", "completed"),
+        message("2", "assistant"),
+        message("", "assistant"),
+        Compaction("cmp_1", "x"),
+    ) == [
+        Prompt("system", "be brief"),
+        user("1+1?"),
+        Prompt("assistant", "", (PromptCall("call_1", "add", '{"a":1}'),)),
+        Prompt("tool", "2", call_id="call_1"),
+        assistant("2"),
+        Prompt("system", "unsealed x"),
+    ]
+
+
+def test_a_turn_is_a_question_with_all_that_answers_it() -> None:
     one, two = exchange(1, 1), exchange(2, 2)
-    unanswered = Prompt("user", "again")
-    assert exchanges([*one, unanswered, *two]) == [one, (unanswered,), two]
+    called = (user("1+1?"), Prompt("assistant", "", (PromptCall("c", "add", "{}"),)), Prompt("tool", "2", call_id="c"))
+    unanswered = user("again")
+    assert exchanges([*one, unanswered, *called, assistant("2"), *two]) == [
+        one,
+        (unanswered,),
+        (*called, assistant("2")),
+        two,
+    ]
+
+
+def test_what_introduces_a_conversation_belongs_to_its_first_question() -> None:
+    first, later = Prompt("system", "a summary"), Prompt("system", "from now on in English")
+    one, two = exchange(1, 1), exchange(2, 2)
+    assert exchanges([first, *one, later, *two]) == [(first, *one), (later, *two)]
+
+
+@given(st.lists(st.sampled_from(["user", "assistant", "system", "tool"]), max_size=30))
+def test_no_message_is_lost_or_moved_when_turns_are_told_apart(roles: list[str]) -> None:
+    before = [Prompt(role, str(number)) for number, role in enumerate(roles)]  # type: ignore[arg-type]
+    assert [prompt for turn in exchanges(before) for prompt in turn] == before
+    assert [prompt for turn in joined(before, [user("now")]) for prompt in turn] == [*before, user("now")]
+    assert all(exchanges(before))
+
+
+def test_what_is_asked_now_is_a_turn_of_its_own() -> None:
+    asked = [Prompt("system", "be brief"), user("one"), user("two")]
+    assert joined(exchange(1, 1), asked) == [exchange(1, 1), tuple(asked)]
+
+
+def test_the_result_of_a_function_belongs_to_the_turn_that_called_it() -> None:
+    called = (user("1+1?"), Prompt("assistant", "", (PromptCall("c", "add", "{}"),)))
+    result = Prompt("tool", "2", call_id="c")
+    assert joined([*exchange(1, 1), *called], [result]) == [exchange(1, 1), (*called, result)]
+    assert joined([], [result]) == [(result,)]
 
 
 def test_what_is_sent_alternates_although_a_question_was_never_answered() -> None:
-    asked = [Prompt("user", "one"), Prompt("user", "two"), Prompt("assistant", "2"), Prompt("user", "three")]
-    assert alternating(asked) == (Prompt("user", "one\n\ntwo"), Prompt("assistant", "2"), Prompt("user", "three"))
+    asked = [user("one"), user("two"), assistant("2"), user("three")]
+    assert alternating(asked) == (user("one\n\ntwo"), assistant("2"), user("three"))
+
+
+def test_calls_are_joined_to_the_text_before_them_and_results_to_nothing() -> None:
+    call, other = PromptCall("c", "add", "{}"), PromptCall("d", "sub", "{}")
+    results = Prompt("tool", "2", call_id="c"), Prompt("tool", "0", call_id="d")
+    asked = [user("?"), assistant("Let me see"), Prompt("assistant", "", (call,)), Prompt("assistant", "", (other,))]
+    assert alternating([*asked, *results]) == (user("?"), Prompt("assistant", "Let me see", (call, other)), *results)
 
 
 @pytest.mark.parametrize(
-    "text", ["<|im_start|>", "<|im_end|>", "<|endoftext|>", "<s>", "</s>", "[INST]", "[/INST]", "<|eot_id|>"]
-)
+    "text",
+    [
+        "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<s>", "</s>", "[INST]", "[/INST]", "<|eot_id|>",
+        "<tool_call>", "</tool_call>", "<tool_response>", "</tools>", "<think>", "</think>",
+    ],
+)  # fmt: skip
 def test_control_tokens_become_literal_text(text: str) -> None:
     changed = neutralised(f"a{text}b")
     assert text not in changed
     assert changed.replace("\u200b", "") == f"a{text}b"
 
 
-@pytest.mark.parametrize("text", ["1 < 2 | 3", "<p>", "a[0]", "你好 <3", "std::vector<int>"])
+@pytest.mark.parametrize("text", ["1 < 2 | 3", "<p>", "a[0]", "你好 <3", "std::vector<int>", "<thinking>"])
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert neutralised(text) == text
+
+
+def true_count(items: list[Message]) -> int:
+    """Of an engine whose tokens are bytes."""
+    return sum(len(neutralised(item.text).encode()) + FRAME for item in items)
+
+
+def bound(items: object) -> int:
+    return most_tokens(told(*items))  # type: ignore[misc]
+
+
+def measured(items: list[Message]) -> Measured:
+    return Measured(true_count(items), 4096, len(items), len(items), "shape")
+
+
+TEXTS = st.lists(st.text("ab你👋<|s>", min_size=1, max_size=9), max_size=12)
+
+
+@given(TEXTS, TEXTS)
+def test_what_is_proven_is_never_below_the_true_count(counted: list[str], since: list[str]) -> None:
+    items = [message(text, position=number) for number, text in enumerate(counted + since, 1)]
+    most = proven(measured(items[: len(counted)]), "shape", items, bound)
+    assert most is not None
+    assert true_count(items) <= most <= true_count(items) + 32 * len(since)
+
+
+@given(TEXTS)
+def test_no_tokenizer_makes_more_of_a_conversation_than_is_reckoned_with(texts: list[str]) -> None:
+    items = [message(text) for text in texts]
+    sent = alternating(told(*items))
+    assert sum(len(neutralised(prompt.text).encode()) + FRAME for prompt in sent) <= bound(items)
+
+
+@given(TEXTS.filter(len), st.data())
+def test_nothing_is_proven_where_an_item_has_gone_or_came_in_between(texts: list[str], data: st.DataObject) -> None:
+    items = [message(text, position=2 * number) for number, text in enumerate(texts, 1)]
+    known = Measured(true_count(items), 4096, len(items), 2 * len(items), "shape")
+    place = data.draw(st.integers(0, len(items) - 1))
+    late = message("late", position=2 * place + 1)
+    assert proven(known, "shape", items[:place] + items[place + 1 :], bound) is None
+    assert proven(known, "shape", [*items[:place], late, *items[place:]], bound) is None
+
+
+def test_nothing_is_proven_for_another_shape_or_without_a_count() -> None:
+    items = [message("a")]
+    assert proven(None, "shape", items, bound) is None
+    assert proven(measured(items), "other", items, bound) is None
+
+
+def test_a_call_is_reckoned_with_its_name_and_arguments() -> None:
+    plain = most_tokens([assistant("")])
+    assert most_tokens([Prompt("assistant", "", (PromptCall("c", "add", "你"),))]) > plain + len("add") + 3

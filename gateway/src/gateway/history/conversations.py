@@ -7,7 +7,16 @@ from redis.asyncio import Redis
 
 from gateway.history.conversation_index import ConversationIndex
 from gateway.history.conversation_items import ConversationItems, members
-from gateway.history.keys import index_key, items_key, now_ms, thread_key, translated
+from gateway.history.keys import (
+    index_key,
+    items_key,
+    log_keys,
+    now_ms,
+    response_key,
+    responses_key,
+    thread_key,
+    translated,
+)
 from gateway.history.reading import active_responses, checked_key, decode_metadata, no_conversation, read
 from gateway.history.transaction import transact
 from gateway.protocol.ids import new_conversation_id
@@ -95,16 +104,29 @@ class Conversations:
         return await transact(self._redis, user_id, conversation_id, ["metadata"], write)
 
     async def delete(self, user_id: str, conversation_id: str) -> tuple[str, ...]:
-        """With its items. The ids of the responses that still run in it: theirs to be stopped. Raises NotFound."""
-        key = checked_key(user_id, conversation_id)
+        """With its items and its responses. The ids of the responses that still run in it: theirs to be stopped.
+
+        Raises NotFound.
+        """
+        key, responses = checked_key(user_id, conversation_id), responses_key(user_id, conversation_id)
         async with translated(), self._redis.pipeline(transaction=True) as pipe:
             pipe.hgetall(key)
-            pipe.delete(key, items_key(user_id, conversation_id))
+            pipe.smembers(responses)
+            pipe.delete(key, items_key(user_id, conversation_id), responses)
             pipe.zrem(index_key(user_id), conversation_id)
-            fields, *_ = await pipe.execute()
+            fields, made, *_ = await pipe.execute()
         if b"created_at" not in fields:
             raise no_conversation()
-        return active_responses(fields)
+        running = active_responses(fields)
+        await self._forget(user_id, sorted({one.decode() for one in made} - set(running)))
+        return running
+
+    async def _forget(self, user_id: str, response_ids: Sequence[str]) -> None:
+        """A running one is forgotten at its end: by then there is nothing to keep it in."""
+        async with translated(), self._redis.pipeline(transaction=False) as pipe:
+            for response_id in response_ids:
+                pipe.delete(response_key(user_id, response_id), *log_keys(user_id, response_id))
+            await pipe.execute()
 
 
 def _fields(metadata: Mapping[str, str] | None, generation: Generation | None = None) -> dict[Any, Any]:

@@ -27,6 +27,15 @@ def response_key(user_id: str, response_id: str) -> str:
     return f"parley:{{{user_id}}}:response:{response_id}"
 
 
+def responses_key(user_id: str, thread_id: str) -> str:
+    return thread_key(user_id, thread_id) + ":responses"
+
+
+def log_keys(user_id: str, response_id: str) -> tuple[str, ...]:
+    """The first segment of its events; others expire soon after its end."""
+    return (response_key(user_id, response_id) + ":log",)
+
+
 def once_key(user_id: str, client_id: str) -> str:
     """A client's own id for what it asks, which may be anything: its digest."""
     return f"parley:{{{user_id}}}:once:{hashlib.sha256(client_id.encode()).hexdigest()[:32]}"

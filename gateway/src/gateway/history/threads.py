@@ -16,9 +16,11 @@ from gateway.history.keys import (
     index_key,
     is_conversation,
     items_key,
+    log_keys,
     now_ms,
     once_key,
     response_key,
+    responses_key,
     thread_key,
     translated,
 )
@@ -162,6 +164,8 @@ class Threads:
             "last": last,
             "owner": record.owner,
         }
+        if is_conversation(thread_id):
+            pipe.sadd(responses_key(user_id, thread_id), request.response_id)
         pipe.hset(kept, mapping=fields)
         pipe.expire(kept, self._kept_seconds)
         pipe.hexists(key, "created_at")
@@ -177,6 +181,7 @@ class Threads:
             if measured is not None:
                 pipe.hset(key, "measured", encoded(measured).decode())
             pipe.hset(response_key(user_id, response.id), "response", encoded(response).decode())
+            pipe.expire(response_key(user_id, response.id), self._kept_seconds)
             pipe.hexists(key, "created_at")
             there = (await pipe.execute())[-1]
         if not there:
@@ -194,9 +199,9 @@ class Threads:
 
     async def _undo(self, user_id: str, thread_id: str, response_id: str) -> None:
         async with translated(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(
-                thread_key(user_id, thread_id), items_key(user_id, thread_id), response_key(user_id, response_id)
-            )
+            pipe.delete(thread_key(user_id, thread_id), items_key(user_id, thread_id))
+            pipe.delete(responses_key(user_id, thread_id))
+            pipe.delete(response_key(user_id, response_id), *log_keys(user_id, response_id))
             pipe.zrem(index_key(user_id), thread_id)
             await pipe.execute()
 
