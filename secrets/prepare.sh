@@ -51,7 +51,7 @@ hash=$(sha256sum < /gateway/redis_password | cut -d ' ' -f 1)
 give "$redis" /redis/users.acl <<ACL
 user default off
 user health on nopass -@all +ping
-user gateway on #$hash ~parley:* &parley:* -@all +@read +@write +@transaction +@pubsub +@connection -@admin -@dangerous -@scripting
+user gateway on #$hash ~parley:* &parley:* -@all +@read +@write +@transaction +@pubsub +@connection -@admin -@dangerous -@scripting +info
 ACL
 
 chown "$engine" /models

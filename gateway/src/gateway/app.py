@@ -39,6 +39,7 @@ from gateway.routes.responses_socket import handshake_described, responses_socke
 from gateway.routes.state import SocketLimits, State
 from gateway.seal import Seal
 from gateway.settings import Settings
+from gateway.storage import Storage
 from gateway.titles import Titles
 from gateway.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.turn_log.segments import Segments
@@ -101,6 +102,8 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     )
     stack.push_async_callback(engine.close)
 
+    storage = Storage(redis)
+    await storage.check()
     conversations, stored = Conversations(redis), Responses(redis)
     threads = Threads(redis, kept_seconds=settings.responses_kept_days * 86_400)
     accounting, seal, defaults = Accounting(redis), Seal(server_key), _defaults(settings)
@@ -126,6 +129,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     return State(
         identity=Identity(identity_client),
         engine=engine,
+        storage=storage,
         conversations=conversations,
         responses=stored,
         accounting=accounting,

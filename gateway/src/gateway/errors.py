@@ -8,6 +8,7 @@ ParleyError
 │   ├── NotJson
 │   ├── ContextLengthExceeded
 │   ├── EngineRefused
+│   ├── StorageLimit
 │   ├── ConnectionLimitReached
 │   ├── MethodNotAllowed (405)
 │   ├── UnsupportedMediaType (415)
@@ -22,6 +23,8 @@ ParleyError
 │   └── AnswerInterrupted
 ├── InternalError (500)
 └── Unavailable (503)
+    ├── StorageFull
+    └── StorageForgets
 """
 
 from collections.abc import Sequence
@@ -127,6 +130,13 @@ class UnsupportedMediaType(InvalidRequest):
 
     def __init__(self, media_type: str) -> None:
         super().__init__(f"expected a body of type application/json, got {media_type[:100]!r}")
+
+
+class StorageLimit(InvalidRequest):
+    code = "storage_limit_reached"
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(f"no more than {limit} {what} are kept; delete some, or begin a new conversation")
 
 
 class UpgradeRequired(InvalidRequest):
@@ -240,3 +250,22 @@ class Unavailable(ParleyError):
     def __init__(self, dependency: str) -> None:
         super().__init__(f"{dependency} is not reachable at the moment; try again")
         self.dependency = dependency
+
+
+class StorageFull(Unavailable):
+    """Redis has no room, or is a replica: what is there can be read, and nothing can be added."""
+
+    code = "storage_full"
+    retry_after_seconds = 30
+
+    def __init__(self) -> None:
+        super().__init__("redis")
+        self.message = "nothing can be kept at the moment: the storage is full or read-only; what is there can be read"
+
+
+class StorageForgets(Unavailable):
+    def __init__(self, policy: str) -> None:
+        super().__init__("redis")
+        self.message = (
+            f"redis would forget conversations when it is full: maxmemory-policy is {policy!r}, set noeviction"
+        )

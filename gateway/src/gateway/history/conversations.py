@@ -5,6 +5,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from gateway.errors import StorageLimit
 from gateway.history.conversation_index import ConversationIndex
 from gateway.history.conversation_items import ConversationItems, members
 from gateway.history.keys import (
@@ -23,6 +24,8 @@ from gateway.protocol.ids import new_conversation_id
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.resources import Conversation, Generation, encoded
 
+# More than anybody finds his way in, and a bound on what one user takes from the others.
+CONVERSATIONS_KEPT = 10_000
 # OpenAI's own limit.
 _PAIRS_AT_MOST = 16
 
@@ -46,6 +49,9 @@ class Conversations:
         generation: Generation = _NO_GENERATION,
         items: Sequence[InputItem] = (),
     ) -> Conversation:
+        async with translated():
+            if await self._redis.zcard(index_key(user_id)) >= CONVERSATIONS_KEPT:
+                raise StorageLimit("conversations", CONVERSATIONS_KEPT)
         now, new = now_ms(), new_conversation_id()
         first = [item.at(position) for position, item in enumerate(items, start=1)]
         fields = _fields(metadata, generation) | {"created_at": str(now // 1000), "position": str(len(first))}

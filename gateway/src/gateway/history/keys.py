@@ -5,9 +5,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from redis.exceptions import RedisError
+from redis.exceptions import ExecAbortError, OutOfMemoryError, ReadOnlyError, RedisError
 
-from gateway.errors import Unavailable
+from gateway.errors import StorageFull, Unavailable
 
 
 def index_key(user_id: str) -> str:
@@ -55,8 +55,10 @@ def now_ms() -> int:
 
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
-    """Raises Unavailable for whatever Redis fails with."""
+    """Raises Unavailable for whatever Redis fails with, StorageFull where it only refuses to keep more."""
     try:
         yield
+    except (OutOfMemoryError, ReadOnlyError, ExecAbortError) as exc:
+        raise StorageFull from exc
     except RedisError as exc:
         raise Unavailable("redis") from exc

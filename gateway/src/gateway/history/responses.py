@@ -91,10 +91,6 @@ class Responses:
                 self._forget(pipe, user_id, stored.thread, (*stored.input, *stored.response.output))
             await pipe.execute()
 
-    async def ping(self) -> None:
-        async with translated():
-            await self._redis.ping()
-
     def _forget(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:
         for item in items:
             position = position_in(item.id)

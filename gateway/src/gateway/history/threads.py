@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
 from gateway.conversation import Measured
-from gateway.errors import NotFound
+from gateway.errors import NotFound, StorageLimit
 from gateway.history.keys import (
     active_field,
     index_key,
@@ -32,6 +32,8 @@ from gateway.turn import TurnRequest
 
 # A client that has not asked again within a day has its answer.
 _ONCE_SECONDS = 86_400
+# Some 20 MB: more than anybody reads, less than one user may take from the others.
+ITEMS_KEPT = 20_000
 # No context holds more items than this, and a conversation may go on for years.
 RECENT_ITEMS = 400
 
@@ -79,7 +81,7 @@ class Threads:
         self._recent_items = recent_items
 
     async def reserve(self, user_id: str, thread_id: str, count: int) -> Reserved:
-        """The most recent items and `count` new positions, in one round trip. Raises NotFound."""
+        """The most recent items and `count` new positions, in one round trip. Raises NotFound or StorageLimit."""
         key = thread_key(user_id, thread_id)
         async with translated(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hmget(key, ["created_at", "metadata", "generation", "measured"])
@@ -90,6 +92,8 @@ class Threads:
             if created_at is None:
                 await self._redis.delete(key)
                 raise NotFound("conversation", param="conversation")
+        if total >= ITEMS_KEPT:
+            raise StorageLimit("items in a conversation", ITEMS_KEPT)
         recent = self._recent(items)
         return Reserved(
             recent,

@@ -11,7 +11,7 @@ from gateway.protocol.chat_completions import NEUTRAL, ChatCompletion, decode_ch
 from gateway.protocol.resources import Generation
 from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
-from gateway.routes.openapi import described
+from gateway.routes.openapi import Body, described
 from gateway.routes.relayed import Relayed
 
 router = APIRouter()
@@ -25,10 +25,12 @@ _EXAMPLE = {"messages": [{"role": "user", "content": "你好"}]}
     summary="Complete a chat as the engine itself does",
     **described(
         dict,
-        body=ChatCompletion,
-        neutral=NEUTRAL,
-        examples={"whole": _EXAMPLE, "streamed": _EXAMPLE | {"stream": True}},
-        streams=True,
+        body=Body(
+            ChatCompletion,
+            neutral=NEUTRAL,
+            examples={"whole": _EXAMPLE, "streamed": _EXAMPLE | {"stream": True}},
+        ),
+        streams=(dict,),
         refuses=(404, 500),
     ),
 )

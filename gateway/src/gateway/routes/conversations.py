@@ -24,7 +24,7 @@ from gateway.protocol.resources import Conversation, ConversationPage, Deleted, 
 from gateway.routes.answers import answer
 from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
-from gateway.routes.openapi import described, linked
+from gateway.routes.openapi import Body, described, linked
 
 router = APIRouter(prefix="/v1/conversations")
 
@@ -47,8 +47,7 @@ _ADDED = {"conversation_id": "$request.path.conversation_id", "item_id": "$respo
     summary="Create a conversation",
     **described(
         Conversation,
-        body=ConversationCreate,
-        body_required=False,
+        body=Body(ConversationCreate, required=False),
         links=linked(_ITSELF, "get", "post", "delete", **_CREATED)
         | linked(f"{_ITSELF}/items", "get", "post", **_CREATED),
     ),
@@ -83,7 +82,7 @@ async def retrieve(request: Request, user: CurrentUser, conversation_id: Convers
 @router.post(
     "/{conversation_id}",
     summary="Update a conversation",
-    **described(Conversation, body=ConversationUpdate, refuses=(404,)),
+    **described(Conversation, body=Body(ConversationUpdate), refuses=(404,)),
 )
 async def update(request: Request, user: CurrentUser, conversation_id: ConversationId) -> Response:
     body = decode_conversation_update(await json_body(request))
@@ -108,7 +107,7 @@ async def delete(request: Request, user: CurrentUser, conversation_id: Conversat
     summary="Add items to a conversation",
     **described(
         ItemPage,
-        body=ItemsCreate,
+        body=Body(ItemsCreate),
         refuses=(404,),
         links=linked(_ITSELF + "/items/{item_id}", "get", "delete", **_ADDED),
     ),

@@ -16,7 +16,7 @@ async def alive() -> dict[str, str]:
 @router.get("/readyz")
 async def ready(request: Request) -> JSONResponse:
     missing = []
-    for dependency in (request.state.responses, request.state.identity):
+    for dependency in (request.state.storage, request.state.identity):
         try:
             await dependency.ping()
         except Unavailable as exc:

@@ -6,6 +6,7 @@ The schemas are made of the types that read the requests and write the answers, 
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from types import UnionType
 from typing import Any
@@ -33,31 +34,45 @@ _CREDENTIALS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """`neutral`: fields with the only values they may have."""
+
+    kind: type
+    required: bool = True
+    neutral: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    examples: Mapping[str, object] = field(default_factory=dict)
+
+    def described(self) -> Schema:
+        schema, schemas = _schemas(self.kind)
+        neutral = {name: {"enum": list(values)} for name, values in self.neutral.items()}
+        schemas[self.kind.__name__]["properties"] |= neutral
+        content = _as_json(schema)
+        content["application/json"]["examples"] = {name: {"value": value} for name, value in self.examples.items()}
+        return {"x-requests": schemas, "requestBody": {"required": self.required, "content": content}}
+
+
 def described(
     given: type | UnionType,
     *,
-    body: type | None = None,
-    body_required: bool = True,
-    neutral: Mapping[str, Sequence[object]] | None = None,
-    examples: Mapping[str, object] | None = None,
-    streams: bool = False,
+    body: Body | None = None,
+    streams: Sequence[type] = (),
     refuses: tuple[int, ...] = (),
     links: Schema | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments of a route. `neutral`: fields of the body with the only values they may have; `refuses`: the
-    statuses of the route's own errors; `links`: what can be done with what it answers."""
-    schema, answers = _schemas(given)
-    content = _as_json(schema) | ({"text/event-stream": {"schema": {"type": "string"}}} if streams else {})
-    extra: Schema = {"x-answers": _complete(answers)}
-    if body is not None:
-        schema, requests = _schemas(body)
-        further = {name: {"enum": list(values)} for name, values in (neutral or {}).items()}
-        requests[body.__name__]["properties"] |= further
-        taken = _as_json(schema)
-        taken["application/json"]["examples"] = {name: {"value": value} for name, value in (examples or {}).items()}
-        extra |= {"x-requests": requests, "requestBody": {"required": body_required, "content": taken}}
+    """Keyword arguments of a route. `streams`: the events it may answer with instead; `refuses`: the statuses of its
+    own errors; `links`: what can be done with what it answers."""
+    schema, schemas = _schemas(given)
+    content = _as_json(schema)
+    if streams:
+        event, of_events = _schemas(*streams)
+        content["text/event-stream"] = {"schema": _server_sent(event)}
+        schemas |= of_events
     refusals = refused_with(*refuses, *_ANY_ROUTE, *(_ANY_BODY if body else ()))
-    return {"responses": {200: {"content": content, "links": links or {}}} | refusals, "openapi_extra": extra}
+    return {
+        "responses": {200: {"content": content, "links": links or {}}} | refusals,
+        "openapi_extra": {"x-answers": _complete(schemas)} | (body.described() if body else {}),
+    }
 
 
 def linked(path: str, *methods: str, **parameters: str) -> Schema:
@@ -106,13 +121,18 @@ def _as_json(schema: Schema) -> Schema:
     return {"application/json": {"schema": schema}}
 
 
-def _schemas(kind: type | UnionType) -> tuple[Schema, dict[str, Schema]]:
-    """Of a type, and by name of all that it consists of."""
-    (schema,), schemas = msgspec.json.schema_components((kind,), ref_template=_REFERENCE)
-    for one in schemas.values():
-        if "description" in one:
-            one["description"] = inspect.cleandoc(one["description"])
-    return schema, schemas
+def _server_sent(event: Schema) -> Schema:
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": event}
+    return {"type": "object", "required": ["data"], "properties": {"data": {"anyOf": [{"const": "[DONE]"}, data]}}}
+
+
+def _schemas(*kinds: type | UnionType) -> tuple[Schema, dict[str, Schema]]:
+    """Of any of the types, and by name of all that they consist of."""
+    some, schemas = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
+    for schema in schemas.values():
+        if "description" in schema:
+            schema["description"] = inspect.cleandoc(schema["description"])
+    return some[0] if len(some) == 1 else {"anyOf": list(some)}, schemas
 
 
 def _as_read(schemas: dict[str, Schema]) -> dict[str, Schema]:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from gateway.errors import NotFound
 from gateway.identity import User
 from gateway.protocol.create import NEUTRAL, NEUTRAL_OVER_HTTP, ResponseCreate
+from gateway.protocol.events import Event
 from gateway.protocol.items import Item
 from gateway.protocol.requests import CompactRequest, decode_compact, decode_create_body, once
 from gateway.protocol.resources import CompactedResponse, Deleted, ItemPage
@@ -16,7 +17,7 @@ from gateway.protocol.resources import Response as Resource
 from gateway.routes.answers import answer
 from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
-from gateway.routes.openapi import described, linked
+from gateway.routes.openapi import Body, described, linked
 from gateway.routes.server_sent import streamed
 from gateway.turn import Failed
 from gateway.turns.running import RunningTurn
@@ -39,10 +40,12 @@ _CREATED = {"response_id": "$response.body#/id"}
     summary="Ask for an answer",
     **described(
         Resource,
-        body=ResponseCreate,
-        neutral=NEUTRAL | NEUTRAL_OVER_HTTP,
-        examples={"whole": {"input": "你好"}, "streamed": {"input": "你好", "stream": True}},
-        streams=True,
+        body=Body(
+            ResponseCreate,
+            neutral=NEUTRAL | NEUTRAL_OVER_HTTP,
+            examples={"whole": {"input": "你好"}, "streamed": {"input": "你好", "stream": True}},
+        ),
+        streams=Event.__subclasses__(),
         refuses=(404, 500),
         links=linked(_ITSELF, "get", "delete", **_CREATED)
         | linked(f"{_ITSELF}/cancel", "post", **_CREATED)
@@ -68,7 +71,7 @@ async def create(
 @router.get(
     "/{response_id}",
     summary="Retrieve a response, or follow it from any event on",
-    **described(Resource, streams=True, refuses=(400, 404)),
+    **described(Resource, streams=Event.__subclasses__(), refuses=(400, 404)),
 )
 async def retrieve(
     request: Request,
@@ -124,7 +127,7 @@ async def input_items(
 @router.post(
     "/compact",
     summary="Say a conversation in short",
-    **described(CompactedResponse, body=CompactRequest, refuses=(404, 500)),
+    **described(CompactedResponse, body=Body(CompactRequest), refuses=(404, 500)),
 )
 async def compact(request: Request, user: CurrentUser) -> Response:
     return answer(await request.state.compaction.compact(user.id, decode_compact(await json_body(request))))

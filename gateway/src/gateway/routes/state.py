@@ -10,6 +10,7 @@ from gateway.history.responses import Responses
 from gateway.identity import Identity
 from gateway.presence import Presence
 from gateway.routes.places import Places
+from gateway.storage import Storage
 from gateway.turns.compaction import Compaction
 from gateway.turns.defaults import Defaults
 from gateway.turns.following import Following
@@ -29,6 +30,7 @@ class State(TypedDict):
     responses: Responses
     accounting: Accounting
     defaults: Defaults
+    storage: Storage
     turns: Turns
     following: Following
     compaction: Compaction
