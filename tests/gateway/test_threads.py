@@ -50,7 +50,7 @@ async def accept(threads: Threads, request: TurnRequest, *asked: Item, **more: A
 
 async def commit(threads: Threads, request: TurnRequest, *answered: Item, measured: Measured | None = None) -> None:
     outcome = Turn(request).response("completed")
-    await threads.commit(request.user_id, request.thread or "", outcome, answered, measured)
+    assert await threads.commit(request.user_id, request.thread or "", outcome, answered, measured, owner="g1")
 
 
 async def test_what_was_asked_and_answered_comes_back_in_order(threads: Threads, thread: str) -> None:
@@ -179,7 +179,7 @@ async def test_a_chain_outside_a_conversation_expires_with_its_response(threads:
 async def test_all_keys_of_a_user_share_a_hash_tag(threads: Threads, redis: Redis, thread: str) -> None:
     await accept(threads, turn(1, thread), question(1), once="mine")
     keys = await redis.keys()
-    assert len(keys) == 5
+    assert len(keys) == 6
     assert all(b"{user_a}" in key for key in keys)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import httpx2
 import pytest
@@ -11,7 +12,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from dev.stack import Plan, Stack
-from tests.stack.conftest import House, furnish
+from tests.stack.conftest import House, furnish, text_of, until_the_end
 
 
 def group_exists(number: int) -> bool:
@@ -23,13 +24,13 @@ def group_exists(number: int) -> bool:
     return True
 
 
-async def rest_of(socket: ClientConnection) -> str:
-    shown = ""
+async def rest_of(socket: ClientConnection) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = []
     try:
         while True:
-            shown += json.loads(await socket.recv()).get("delta", "")
+            events.append(json.loads(await socket.recv()))
     except ConnectionClosed:
-        return shown
+        return events
 
 
 @pytest.fixture
@@ -39,33 +40,54 @@ def own_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield furnish(stack)
 
 
-async def test_a_gateway_that_is_asked_to_go_says_1012_and_keeps_what_was_shown(own_house: House) -> None:
-    house = own_house
-    mine = await house.conversation(house.alice)
-    shown = ""
+async def test_an_answer_goes_on_elsewhere_when_its_gateway_is_asked_to_go(own_house: House) -> None:
+    house, text = own_house, "".join(f"line {number}, 第{number}行; " for number in range(60))
+    seen: list[dict[str, Any]] = []
     async with house.socket(house.alice, gateway=1) as socket:
-        create = {"type": "response.create", "conversation": mine, "input": "[[tokens=3000 pace=0.02]]"}
-        await socket.send(json.dumps(create))
-        while len(shown) < 10:
-            shown += json.loads(await socket.recv()).get("delta", "")
-        house.stack.gateway(1).stop()
-        shown += await rest_of(socket)
+        await socket.send(json.dumps({"type": "response.create", "input": f"[[pace=0.02 text={text}]]"}))
+        while not seen or seen[-1]["type"] != "response.output_text.delta":
+            seen.append(json.loads(await socket.recv()))
+        house.stack.gateway(1).ask_to_end()
+        seen += await rest_of(socket)
         assert socket.close_code == 1012
-    _, kept, status = (await house.items(house.alice, mine))[1]
-    assert kept.startswith(shown)
-    assert status == "incomplete"
+    resume = f"resume={seen[0]['response']['id']}&starting_after={seen[-1]['sequence_number']}"
+    async with house.socket(house.alice, gateway=2, query=resume) as socket:
+        seen += await until_the_end(socket)
+    assert [event["sequence_number"] for event in seen] == list(range(len(seen)))
+    assert text_of(seen) == text
+    assert seen[-1]["type"] == "response.completed"
 
 
-async def test_a_short_answer_is_finished_before_the_gateway_goes(own_house: House) -> None:
+async def test_a_lone_gateway_finishes_a_short_answer_before_it_goes(own_house: House) -> None:
     house = own_house
+    house.stack.gateway(2).stop()
     mine = await house.conversation(house.alice)
     async with house.socket(house.alice, gateway=1) as socket:
         create = {"type": "response.create", "conversation": mine, "input": "[[pace=0.05 text=to the end]]"}
         await socket.send(json.dumps(create))
         while json.loads(await socket.recv())["type"] != "response.output_text.delta":
             pass
-        house.stack.gateway(1).stop()
+        await run_sync(house.stack.gateway(1).stop)
+    await run_sync(house.stack.gateway(2).restart)
     assert (await house.items(house.alice, mine))[1] == ("assistant", "to the end", "completed")
+
+
+async def test_a_long_answer_waits_for_the_next_start_when_all_gateways_go(own_house: House) -> None:
+    house, text = own_house, "and so on. " * 150
+    mine = await house.conversation(house.alice)
+    async with house.socket(house.alice, gateway=1) as socket:
+        create = {"type": "response.create", "conversation": mine, "input": f"[[pace=0.02 text={text}]]"}
+        await socket.send(json.dumps(create))
+        first = json.loads(await socket.recv())
+        while json.loads(await socket.recv())["type"] != "response.output_text.delta":
+            pass
+        house.stack.gateway(2).stop()
+        await run_sync(house.stack.gateway(1).stop)
+    await run_sync(house.stack.gateway(2).restart)
+    async with house.socket(house.alice, gateway=2, query=f"resume={first['response']['id']}") as socket:
+        events = await until_the_end(socket)
+    assert text_of(events) == text
+    assert (await house.items(house.alice, mine))[1] == ("assistant", text, "completed")
 
 
 async def test_all_gateways_save_what_they_run_when_everything_stops(own_house: House) -> None:

@@ -115,7 +115,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     acceptance = Acceptance(engine, threads, stored, defaults=defaults, seal=seal)
     ownership = Ownership(leasing, gateway_id)
     patience = Patience(settings.engine_patience_seconds, settings.engine_token_seconds)
-    runner = Runner(engine, threads, accounting, titles, patience)
+    runner = Runner(engine, threads, accounting, titles, patience, gateway_id=gateway_id)
     turns = Turns(acceptance, threads, stored, ownership, runner, writer, gateway_id=gateway_id)
     segments = Segments(redis)
     takeover = Takeover(ownership, segments, stored, acceptance, turns, writer, gateway_id=gateway_id)
@@ -232,8 +232,9 @@ async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        while not task.done():  # on Python 3.11 `wait_for`, which redis-py writes through, may swallow a cancel
+            task.cancel()
+            await asyncio.wait([task], timeout=0.2)
 
 
 def _leave_with(task: asyncio.Task[None]) -> None:

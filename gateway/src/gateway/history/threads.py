@@ -175,21 +175,47 @@ class Threads:
         pipe.hexists(key, "created_at")
 
     async def commit(
-        self, user_id: str, thread_id: str, response: Response, answer: Sequence[Item], measured: Measured | None
-    ) -> None:
-        """Keeps the answer; in a conversation that is gone there is nothing to keep it in."""
-        key = thread_key(user_id, thread_id)
+        self,
+        user_id: str,
+        thread_id: str,
+        response: Response,
+        answer: Sequence[Item],
+        measured: Measured | None,
+        *,
+        owner: str,
+    ) -> bool:
+        """Keeps the answer; in a conversation that is gone there is nothing to keep it in. False when `owner` has lost
+        the turn: what another gateway says is what counts, in history too."""
+        record = response_key(user_id, response.id)
         async with translated(), self._redis.pipeline(transaction=True) as pipe:
-            self._add(pipe, user_id, thread_id, answer)
-            pipe.hdel(key, active_field(response.id))
-            if measured is not None:
-                pipe.hset(key, "measured", encoded(measured).decode())
-            pipe.hset(response_key(user_id, response.id), "response", encoded(response).decode())
-            pipe.expire(response_key(user_id, response.id), self._kept_seconds)
-            pipe.hexists(key, "created_at")
-            there = (await pipe.execute())[-1]
+            while True:
+                if await self._owner(pipe, record) not in (None, owner):
+                    return False
+                self._commit(pipe, user_id, thread_id, response, measured)
+                self._add(pipe, user_id, thread_id, answer)
+                pipe.hexists(thread_key(user_id, thread_id), "created_at")
+                try:
+                    there = (await pipe.execute())[-1]
+                    break
+                except WatchError:
+                    continue  # somebody wished it stopped, or has just taken it
         if not there:
             await self._undo(user_id, thread_id, response.id)
+        return True
+
+    def _commit(self, pipe: Any, user_id: str, thread_id: str, response: Response, measured: Measured | None) -> None:
+        key, record = thread_key(user_id, thread_id), response_key(user_id, response.id)
+        pipe.hdel(key, active_field(response.id))
+        if measured is not None:
+            pipe.hset(key, "measured", encoded(measured).decode())
+        pipe.hset(record, "response", encoded(response).decode())
+        pipe.expire(record, self._kept_seconds)
+
+    async def _owner(self, pipe: Any, record: str) -> str | None:
+        await pipe.watch(record)
+        found = await pipe.hget(record, "owner")
+        pipe.multi()
+        return None if found is None else str(found.decode())
 
     def _add(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:
         key = items_key(user_id, thread_id)

@@ -119,4 +119,12 @@ class Reader:
                 continue
             self._control_last = entries[-1][0]
             for _, fields in entries:
-                obey({field.decode(): value.decode() for field, value in fields.items()})
+                _obeyed(obey, {field.decode(): value.decode() for field, value in fields.items()})
+
+
+def _obeyed(obey: Callable[[dict[str, str]], None], wish: dict[str, str]) -> None:
+    """One wish that fails does not take the others with it."""
+    try:
+        obey(wish)
+    except Exception:
+        logger.exception("a wish could not be followed", extra={"wish": sorted(wish)})

@@ -31,8 +31,15 @@ class Threads(Protocol):
     async def read(self, user_id: str, thread_id: str, last: int) -> list[Item]: ...
     async def accept(self, record: Record) -> str: ...
     async def commit(
-        self, user_id: str, thread_id: str, response: Response, answer: Sequence[Item], measured: Measured | None
-    ) -> None: ...
+        self,
+        user_id: str,
+        thread_id: str,
+        response: Response,
+        answer: Sequence[Item],
+        measured: Measured | None,
+        *,
+        owner: str,
+    ) -> bool: ...
 
 
 class Responses(Protocol):

@@ -60,8 +60,16 @@ class RunningTurn:
 
 class Runner:
     def __init__(
-        self, engine: ModelServer, threads: Threads, accounting: Accounting, titles: Titles, patience: Patience
+        self,
+        engine: ModelServer,
+        threads: Threads,
+        accounting: Accounting,
+        titles: Titles,
+        patience: Patience,
+        *,
+        gateway_id: str,
     ) -> None:
+        self._gateway_id = gateway_id
         self._engine = engine
         self._threads = threads
         self._accounting = accounting
@@ -81,7 +89,8 @@ class Runner:
         entries = running.log.finish(ending)
         # Apart from the answer: what was shown is kept however that ended.
         await self._commit(running, production)
-        running.log.add(entries)
+        if not running.log.lost:
+            running.log.add(entries)
         await running.log.frames.end()
         if not running.log.frames.complete:
             return
@@ -120,13 +129,17 @@ class Runner:
         measured = measurement(running.accepted, production.window, outcome.usage) if production.window else None
         while True:
             try:
-                await self._threads.commit(request.user_id, request.thread, outcome, outcome.output, measured)
+                kept = await self._threads.commit(
+                    request.user_id, request.thread, outcome, outcome.output, measured, owner=self._gateway_id
+                )
             except Unavailable:
                 await asyncio.sleep(_COMMIT_PAUSE_SECONDS)
             except Exception:
                 logger.exception("an answer could not be kept", extra={"response": request.response_id})
                 return
             else:
+                if not kept:
+                    running.log.lose()
                 return
 
     async def _afterwards(self, running: RunningTurn) -> None:

@@ -83,21 +83,25 @@ class Takeover:
     async def _take(self, gateway_id: str, user_id: str, response_id: str) -> bool:
         """False while its list has to keep it."""
         try:
-            interrupted = await self._responses.interrupted(user_id, response_id)
+            await self._responses.interrupted(user_id, response_id)
         except NotFound:
             return True  # never accepted, or deleted since
         told = await self._segments.read(user_id, response_id)
         if told.entries and is_last(told.entries[-1][1]):
             return True
-        if told.owner not in (None, gateway_id):
+        sealed_here = told.owner == self._gateway_id
+        if sealed_here and self._turns.running(user_id, response_id) is not None:
+            return True
+        if not sealed_here and told.owner not in (None, gateway_id):
             return True  # its newer owner has it on a list of its own
         # Listed here first: whoever takes it and dies at once leaves it to be found.
         await self._ownership.add(user_id, response_id)
-        if not await self._segments.seal(user_id, response_id, told.segment, self._gateway_id):
+        if not sealed_here and not await self._segments.seal(user_id, response_id, told.segment, self._gateway_id):
             await self._ownership.remove(user_id, response_id)
             return True
         await self._responses.own(user_id, response_id, self._gateway_id)
-        # Read again: until the seal the earlier owner could add to it.
+        # Read again: until now the earlier owner could add to it, and end it.
+        interrupted = await self._responses.interrupted(user_id, response_id)
         await self._go_on(interrupted, await self._segments.read(user_id, response_id))
         return True
 
