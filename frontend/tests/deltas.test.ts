@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { Deltas } from '../src/wire/deltas'
+import type { Delta } from '../src/wire/event'
 import { completed, delta } from './wire'
 
 let heard: string[]
@@ -30,6 +31,13 @@ test('chats are joined apart from each other', () => {
   deltas.push('a', delta('3'))
   vi.advanceTimersByTime(50)
   expect(heard).toEqual(['a 13', 'b 2'])
+})
+
+test('pieces of different items are not joined', () => {
+  deltas.push('a', { ...delta('thought'), item_id: 'rs_1' } as Delta)
+  deltas.push('a', delta('text'))
+  vi.advanceTimersByTime(50)
+  expect(heard).toEqual(['a thought', 'a text'])
 })
 
 test('another event does not overtake the deltas before it', () => {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { merge } from '../src/state/merge'
 import type { Message } from '../src/state/state'
+import type { Item } from '../src/wire/resource'
 import { item } from './wire'
 
 const mine = (id: string, text: string, status: Message['status']): Message => ({
@@ -34,10 +35,40 @@ test('an unchanged message stays the same object', () => {
   expect(again[1]).toBe(local[1])
 })
 
-test('items that are no message of the two speakers are left out', () => {
-  const call = { ...item('fc_1', 'assistant', ''), type: 'function_call' }
-  const system = { ...item('msg_0', 'user', 'be kind'), role: 'system' as const }
-  expect(merge([], [system, call])).toEqual([])
+test('items that nobody said aloud are told apart', () => {
+  const thought: Item = {
+    id: 'rs_1',
+    type: 'reasoning',
+    content: [{ type: 'reasoning_text', text: 'hm' }],
+  }
+  const call: Item = { id: 'fc_1', type: 'function_call', name: 'add', arguments: '{"a":1}' }
+  expect(merge([], [thought, call])).toEqual([
+    { id: 'rs_1', role: 'assistant', aside: 'thought', text: 'hm', status: 'completed' },
+    {
+      id: 'fc_1',
+      role: 'assistant',
+      aside: 'call',
+      name: 'add',
+      text: '{"a":1}',
+      status: 'completed',
+    },
+  ])
+})
+
+test.each<Item>([
+  { ...item('msg_0', 'user', 'be kind'), role: 'system' },
+  { id: 'fco_1', type: 'function_call_output' },
+  { id: 'cmp_1', type: 'compaction' },
+  { id: 'rs_1', type: 'reasoning', content: [] },
+  { id: 'x_1', type: 'something_new', content: 'of another shape' as never },
+])('an item that the page has no words for is left out: $type', (strange) => {
+  expect(merge([], [strange])).toEqual([])
+})
+
+test('a part that the page does not know is left out of a message', () => {
+  const parts = [{ type: 'picture' }, { type: 'output_text', text: 'a cat' }]
+  const [message] = merge([], [{ ...item('msg_1', 'assistant', ''), content: parts }])
+  expect(message?.text).toBe('a cat')
 })
 
 test('an answer that is stored as incomplete says so', () => {

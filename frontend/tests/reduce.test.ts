@@ -93,6 +93,27 @@ describe('a new chat', () => {
     expect(state.chats['local_1']).toBeUndefined()
   })
 
+  test('keeps its first words for a title until the server has given it one', () => {
+    const untitled = { id: 'conv_9', created_at: 0, metadata: {} }
+    const made: PageEvent = { type: 'chat.created', chat: 'local_1', conversation: untitled }
+    const titles = (...events: PageEvent[]) =>
+      after(begun, made, ...events).sidebar.entries.map(({ title }) => title)
+    expect(titles()).toEqual(['why?'])
+    expect(titles({ type: 'chat.found', conversation: untitled })).toEqual(['why?'])
+    const named: PageEvent = {
+      type: 'chat.found',
+      conversation: conversation('conv_9', 'On causes'),
+    }
+    expect(titles(named)).toEqual(['On causes'])
+    const reloaded: PageEvent = {
+      type: 'sidebar.loaded',
+      conversations: [untitled],
+      hasMore: false,
+      further: false,
+    }
+    expect(titles(reloaded)).toEqual(['why?'])
+  })
+
   test('does not call back a reader who went elsewhere', () => {
     const state = after(
       begun,
@@ -156,6 +177,11 @@ describe('a session', () => {
   test('that expired loses nothing for the same user', () => {
     const state = after(asked('a'), { type: 'session.closed' }, opened)
     expect(chatOf(state, 'a').messages).toHaveLength(1)
+  })
+
+  test('that expired leaves its answers running at the server', () => {
+    const state = after(asked('a'), { type: 'session.closed' })
+    expect(chatOf(state, 'a').turn?.phase).toBe('recovering')
   })
 
   test('of another user begins with nothing of the one before', () => {

@@ -1,5 +1,5 @@
-import { beforeEach, describe, expect, test } from 'vitest'
-import { Sending } from '../src/app/sending'
+import { beforeEach, describe, expect, test, vi } from 'vitest'
+import { Sending, type Server, type Turns } from '../src/app/sending'
 import { Store } from '../src/app/store.svelte'
 import { NEW } from '../src/state/state'
 import { ApiError } from '../src/wire/api'
@@ -7,29 +7,41 @@ import { completed, created } from './wire'
 
 let store: Store
 let sent: string[]
+let ids: string[]
 let reachable: boolean
-let found: (
-  title: string,
-) => Promise<{ id: string; created_at: number; metadata: { title: string } }>
+let onTheLine: boolean
+let failure: ApiError | null
 let sending: Sending
 
 beforeEach(() => {
   store = new Store()
   sent = []
+  ids = []
   reachable = true
-  found = async (title) => ({ id: 'conv_1', created_at: 0, metadata: { title } })
-  const turns = {
-    create: async (chat: string, input: string) => {
-      if (reachable) sent.push(`${chat}: ${input}`)
+  onTheLine = true
+  failure = null
+  const turns: Turns = {
+    create: async (chat, { text, clientMessageId }) => {
+      ids.push(clientMessageId)
+      if (reachable) sent.push(`${chat}: ${text}`)
       return reachable
     },
-    cancel: (chat: string, response: string) => void sent.push(`${chat}: stop ${response}`),
+    cancel: (chat, response) => {
+      if (onTheLine) sent.push(`${chat}: stop ${response}`)
+      return onTheLine
+    },
   }
-  sending = new Sending(
-    store,
-    () => turns,
-    (title) => found(title),
-  )
+  const server: Server = {
+    createConversation: async () => {
+      if (failure !== null) throw failure
+      return { id: 'conv_1', created_at: 0, metadata: {} }
+    },
+    cancelResponse: async (response) => {
+      if (failure !== null) throw failure
+      sent.push(`stop ${response} by HTTP`)
+    },
+  }
+  sending = new Sending(store, () => turns, server)
 })
 
 describe('the first question', () => {
@@ -40,14 +52,13 @@ describe('the first question', () => {
   })
 
   test('stays when the conversation could not be made, and makes it when sent again', async () => {
-    const works = found
-    found = () => Promise.reject(new ApiError(503, 'service_unavailable', 'later'))
+    failure = new ApiError(503, 'service_unavailable', 'later')
     await sending.send(NEW, 'why?')
     const [chat] = store.state.sidebar.entries
     const [message] = store.chat(chat!.id).messages
     expect(message).toMatchObject({ status: 'unsent', failure: { code: 'service_unavailable' } })
 
-    found = works
+    failure = null
     await sending.retry(chat!.id, message!.id)
     expect(sent).toEqual(['conv_1: why?'])
     expect(store.chat('conv_1').messages).toHaveLength(1)
@@ -64,6 +75,15 @@ describe('a question', () => {
     reachable = true
     await sending.retry('conv_1', message!.id)
     expect(sent).toEqual(['conv_1: why?'])
+  })
+
+  test('that is sent again is the same message', async () => {
+    reachable = false
+    await sending.send('conv_1', 'why?')
+    await sending.retry('conv_1', store.chat('conv_1').messages[0]!.id)
+    await sending.send('conv_1', 'why?')
+    expect(ids[1]).toBe(ids[0])
+    expect(ids[2]).not.toBe(ids[0])
   })
 
   test('of blanks is not sent', async () => {
@@ -98,8 +118,40 @@ describe('a stop', () => {
     sending.stop('conv_1')
     expect(sent).toHaveLength(1)
     store.inChat('conv_1', created)
-    sending.named('conv_1', created)
+    sending.remind('conv_1')
     expect(sent.at(-1)).toBe('conv_1: stop resp_1')
+  })
+
+  test('goes out by HTTP while there is no line', async () => {
+    await sending.send('conv_1', 'why?')
+    store.inChat('conv_1', created)
+    store.inChat('conv_1', { type: 'turn.lost' })
+    onTheLine = false
+    sending.stop('conv_1')
+    expect(sent.at(-1)).toBe('stop resp_1 by HTTP')
+  })
+
+  test('that did not arrive can be asked for again', async () => {
+    await sending.send('conv_1', 'why?')
+    store.inChat('conv_1', created)
+    onTheLine = false
+    failure = new ApiError(0, 'unreachable', '')
+    sending.stop('conv_1')
+    await vi.waitFor(() => expect(store.chat('conv_1').turn?.stopping).toBe(false))
+  })
+
+  test('of what may not have arrived has to wait', async () => {
+    await sending.send('conv_1', 'why?')
+    store.inChat('conv_1', { type: 'turn.lost' })
+    sending.stop('conv_1')
+    expect(store.chat('conv_1').turn?.stopping).toBe(false)
+  })
+
+  test('is not repeated without a wish for it', async () => {
+    await sending.send('conv_1', 'why?')
+    store.inChat('conv_1', created)
+    sending.remind('conv_1')
+    expect(sent).toHaveLength(1)
   })
 
   test('after the end does nothing', async () => {

@@ -1,9 +1,7 @@
 import { expect, test } from 'vitest'
 import { DraftShelf } from '../src/app/drafts'
 import { Shelf } from '../src/app/storage'
-import { UnfinishedShelf } from '../src/app/unfinished'
 import { emptyChat, initial, NEW, type Chat, type State } from '../src/state/state'
-import { waiting } from '../src/state/turn'
 
 function memory(): Shelf {
   const values = new Map<string, string>()
@@ -52,13 +50,4 @@ test('something else under the same key is no draft', () => {
     shelf.write('parley.drafts.alice', value)
     expect(new DraftShelf(shelf).load('alice')).toEqual({})
   }
-})
-
-test('chats with a running turn are remembered until it ends', () => {
-  const shelf = memory()
-  const unfinished = new UnfinishedShelf(shelf)
-  unfinished.save(having({ conv_1: { turn: waiting }, conv_2: {}, local_1: { turn: waiting } }))
-  expect(new UnfinishedShelf(shelf).load()).toEqual(['conv_1'])
-  unfinished.save(having({ conv_1: {} }))
-  expect(new UnfinishedShelf(shelf).load()).toEqual([])
 })

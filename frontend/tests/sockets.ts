@@ -1,18 +1,24 @@
 /** A WebSocket that a test opens, drops and speaks through. */
 export class FakeSocket {
   onopen: (() => void) | null = null
-  onclose: (() => void) | null = null
+  onclose: ((event: { code: number }) => void) | null = null
   onmessage: ((event: { data: unknown }) => void) | null = null
   readyState = 0
   readonly sent: unknown[] = []
+  readonly url: string
+
+  constructor(url: string) {
+    this.url = url
+  }
 
   send(text: string): void {
     this.sent.push(JSON.parse(text))
   }
 
-  close(): void {
+  close(code = 1000): void {
+    if (this.readyState === 3) return
     this.readyState = 3
-    this.onclose?.()
+    this.onclose?.({ code })
   }
 
   accept(): void {
@@ -20,8 +26,9 @@ export class FakeSocket {
     this.onopen?.()
   }
 
+  /** Lost on the way, or not let in. */
   drop(): void {
-    this.close()
+    this.close(1006)
   }
 
   say(frame: string): void {
@@ -32,8 +39,8 @@ export class FakeSocket {
 export class FakeSockets {
   readonly all: FakeSocket[] = []
 
-  readonly connect = (): WebSocket => {
-    const socket = new FakeSocket()
+  readonly connect = (url: string): WebSocket => {
+    const socket = new FakeSocket(url)
     this.all.push(socket)
     return socket as unknown as WebSocket
   }

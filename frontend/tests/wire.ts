@@ -27,14 +27,14 @@ export const started: readonly ServerEvent[] = [
   },
 ]
 
-export function delta(text: string, sequence_number = 4): ServerEvent {
+export function delta(text: string, sequence_number = 3): ServerEvent {
   return { type: 'response.output_text.delta', sequence_number, item_id: 'msg_a', delta: text }
 }
 
-export function completed(): ServerEvent {
+export function completed(sequence_number = 9): ServerEvent {
   return {
     type: 'response.completed',
-    sequence_number: 9,
+    sequence_number,
     response: { ...response, status: 'completed' },
   }
 }
@@ -49,6 +49,6 @@ export function failed(code: string, message: string): ServerEvent {
   return { type: 'response.failed', sequence_number: 9, response: broken }
 }
 
-export function refusal(code: string): ServerEvent {
-  return { type: 'error', status: 429, error: { type: code, code, message: 'no', param: null } }
+export function refusal(code: string, status = 429): ServerEvent {
+  return { type: 'error', status, error: { type: code, code, message: 'no', param: null } }
 }

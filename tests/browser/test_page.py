@@ -1,16 +1,16 @@
 """Parley's own page in a real browser, behind the real nginx with its headers."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Dialog, Page, expect
+from playwright.sync_api import ConsoleMessage, Dialog, expect
 
 from dev.stack import Plan, Stack
 from tests.browser.conftest import NewPage
+from tests.browser.visitor import PASSWORD, logged_in, say
 
 pytestmark = pytest.mark.browser
-
-PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(scope="module")
@@ -19,21 +19,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stack.add_user("alice", PASSWORD)
         stack.add_user("bob", PASSWORD)
         yield stack
-
-
-def logged_in(stack: Stack, new_page: NewPage, user: str = "alice", **options: object) -> Page:
-    page = new_page(**options)
-    page.goto(stack.url)
-    page.get_by_label("User name").fill(user)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
-    return page
-
-
-def say(page: Page, text: str) -> None:
-    page.get_by_role("textbox", name="Message").fill(text)
-    page.keyboard.press("Enter")
 
 
 def test_log_in_send_watch_it_stream_and_find_it_after_a_reload(stack: Stack, new_page: NewPage) -> None:
@@ -113,3 +98,53 @@ def test_the_page_speaks_chinese_to_a_chinese_browser(stack: Stack, new_page: Ne
     page = new_page(locale="zh-CN")
     page.goto(stack.url)
     expect(page.get_by_role("button", name="登录")).to_be_visible()
+
+
+def test_the_title_that_the_model_made_comes_into_the_list(stack: Stack, new_page: NewPage) -> None:
+    page = logged_in(stack, new_page)
+    say(page, "Which lamp is lit tonight, and why?")
+    chats = page.get_by_role("navigation", name="Chats")
+    expect(chats.get_by_role("link", name="Which lamp is lit tonight, and why?", exact=True)).to_be_visible()
+    title = chats.get_by_role("link", name="About Which lamp is lit tonight, and", exact=True)
+    expect(title).to_be_visible(timeout=15_000)
+    page.reload()
+    expect(title).to_be_visible()
+
+
+def test_a_long_conversation_says_what_was_left_out_and_how_full_it_is(stack: Stack, new_page: NewPage) -> None:
+    page = logged_in(stack, new_page)
+    gauge, left_out = page.get_by_test_id("gauge"), page.get_by_test_id("left-out")
+    for number in range(1, 5):
+        say(page, "[[tokens=1300 pace=0]]")
+        expect(page.locator("[data-role=assistant][data-status=completed]")).to_have_count(number)
+        if number == 1:
+            expect(gauge).to_have_accessible_name(re.compile(r"Context: [\d,]+ of 4,096 tokens"))
+            expect(left_out).to_have_count(0)
+    expect(left_out).to_have_text("Earlier messages left out: 2")
+
+
+def test_what_the_model_thinks_is_apart_from_what_it_says(stack: Stack, new_page: NewPage) -> None:
+    page = logged_in(stack, new_page)
+    say(page, "[[reasoning=A greeting. I greet back. text=Hello to you!]]")
+    expect(page.get_by_text("Hello to you!", exact=True)).to_be_visible()
+    thought = page.get_by_text("A greeting. I greet back.", exact=True)
+    expect(thought).to_be_hidden()
+    page.get_by_text("Thinking", exact=True).click()
+    expect(thought).to_be_visible()
+
+
+def test_a_conversation_of_another_client_is_shown_whatever_is_in_it(stack: Stack, new_page: NewPage) -> None:
+    page = logged_in(stack, new_page)
+    call = {"call_id": "call_1", "name": "get_weather", "arguments": '{"city": "Oslo"}'}
+    items = [
+        {"type": "message", "role": "developer", "content": "Be brief."},
+        {"type": "message", "role": "user", "content": "How is the weather in Oslo?"},
+        {"type": "function_call", **call},
+        {"type": "function_call_output", "call_id": "call_1", "output": '{"celsius": -3}'},
+        {"type": "message", "role": "assistant", "content": "Cold."},
+    ]
+    made = page.request.post(f"{stack.url}/v1/conversations", data={"items": items}, headers={"Origin": stack.url})
+    page.goto(f"{stack.url}/c/{made.json()['id']}")
+    expect(page.locator("[data-aside=call]")).to_have_text('Called get_weather({"city": "Oslo"})')
+    expect(page.get_by_text("Cold.", exact=True)).to_be_visible()
+    expect(page.get_by_test_id("message")).to_have_count(3)

@@ -29,6 +29,7 @@ _PART: Final = r"content_part\.added (\w+\.delta )*\w+\.done content_part\.done 
 _CALL: Final = r"(function_call_arguments\.delta )+function_call_arguments\.done "
 _ITEM: Final = rf"output_item\.added (({_PART})*|{_CALL})output_item\.done "
 _STORY: Final = re.compile(rf"created (queued )*in_progress ({_ITEM})*(completed|incomplete) ")
+_SPOKEN: Final = (".delta", "_text.done", ".reasoning.done", "_arguments.done")
 _IN_PLACES: Final = ("item_id", "output_index", "content_index")
 
 
@@ -90,7 +91,7 @@ def story(events: list[Wire]) -> Wire:
 
 
 def _deltas_make_up_what_is_done(events: list[Wire]) -> None:
-    spoken = [one for one in events if one["type"].endswith((".delta", "_text.done", "_arguments.done"))]
+    spoken = [one for one in events if one["type"].endswith(_SPOKEN)]
     for place, said in groupby(spoken, lambda one: tuple(one.get(name) for name in _IN_PLACES)):
         *deltas, done = said
         made = done["text"] if "text" in done else done["arguments"]

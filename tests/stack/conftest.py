@@ -31,11 +31,11 @@ class House:
     def client(self, key: str) -> AsyncOpenAI:
         return AsyncOpenAI(base_url=f"http://127.0.0.1:{self.stack.port}/v1", api_key=key, max_retries=0)
 
-    def socket(self, key: str, *, gateway: int | None = None) -> connect:
+    def socket(self, key: str, *, gateway: int | None = None, query: str = "") -> connect:
         """Through nginx, or straight to one gateway."""
         port = self.stack.port if gateway is None else self.stack.gateway(gateway).command.port
         headers = {"Authorization": f"Bearer {key}"}
-        return connect(f"ws://127.0.0.1:{port}/v1/responses", additional_headers=headers)
+        return connect(f"ws://127.0.0.1:{port}/v1/responses?{query}", additional_headers=headers)
 
     def plain_text(self, user: str, secret: str, *, gateway: int | None = None) -> connect:
         port = self.stack.port if gateway is None else self.stack.gateway(gateway).command.port
@@ -78,6 +78,13 @@ class House:
         answer = httpx2.post(url, json={"username": user, "password": password})
         return str(answer.headers["Set-Cookie"]).partition(";")[0]
 
+    def harm(self) -> list[str]:
+        """Every traceback of a gateway, and every request that nginx answered with a 5xx."""
+        logs = self.stack.plan.directory
+        failures = [line for log in logs.glob("log/gateway-*.log") for line in log.read_text().splitlines()]
+        requests = (logs / "nginx/access.log").read_text().splitlines()
+        return [line for line in failures if "Traceback" in line] + [line for line in requests if '"status":"5' in line]
+
     @property
     def _engine(self) -> str:
         return self.stack.engine_url.removesuffix("/v1")
@@ -87,6 +94,29 @@ class House:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with Stack(Plan(tmp_path_factory.mktemp("stack"), engine="scripted", gateways=2)) as stack:
         yield furnish(stack)
+
+
+@pytest.fixture(scope="session")
+def narrow_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """With limits that a test can reach."""
+    settings = {
+        "GATEWAY_SOCKETS_PER_USER": "3",
+        "GATEWAY_SOCKET_AGE_SECONDS": "4",
+        "GATEWAY_SOCKET_FIRST_EVENT_SECONDS": "1",
+        "GATEWAY_MAX_OUTPUT_TOKENS": "4",
+    }
+    with Stack(Plan(tmp_path_factory.mktemp("narrow"), gateways=1, gateway=settings)) as stack:
+        yield furnish(stack)
+
+
+@pytest.fixture
+def unharmed(house: House) -> Iterator[None]:
+    """Whatever the test has sent, nothing failed, and the next valid request is answered."""
+    before = house.harm()
+    yield
+    assert house.harm() == before
+    headers = {"Authorization": f"Bearer {house.alice}"}
+    assert httpx2.get(f"{house.stack.url}/v1/models", headers=headers).status_code == 200
 
 
 def furnish(stack: Stack) -> House:

@@ -41,7 +41,7 @@ def own_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 
 
 async def test_an_answer_goes_on_elsewhere_when_its_gateway_is_asked_to_go(own_house: House) -> None:
-    house, text = own_house, "".join(f"line {number}, 第{number}行; " for number in range(60))
+    house, text = own_house, " ".join(f"line {number}, 第{number}行;" for number in range(60))
     seen: list[dict[str, Any]] = []
     async with house.socket(house.alice, gateway=1) as socket:
         await socket.send(json.dumps({"type": "response.create", "input": f"[[pace=0.02 text={text}]]"}))
@@ -73,7 +73,7 @@ async def test_a_lone_gateway_finishes_a_short_answer_before_it_goes(own_house: 
 
 
 async def test_a_long_answer_waits_for_the_next_start_when_all_gateways_go(own_house: House) -> None:
-    house, text = own_house, "and so on. " * 150
+    house, text = own_house, "and so on." + " and so on." * 149
     mine = await house.conversation(house.alice)
     async with house.socket(house.alice, gateway=1) as socket:
         create = {"type": "response.create", "conversation": mine, "input": f"[[pace=0.02 text={text}]]"}

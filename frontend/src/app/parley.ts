@@ -2,6 +2,7 @@ import * as api from '../wire/api'
 import { ApiError } from '../wire/api'
 import { backoff } from '../wire/backoff'
 import { Deltas } from '../wire/deltas'
+import { endsTurn, type ServerEvent } from '../wire/event'
 import type { User } from '../wire/resource'
 import { Switchboard } from '../wire/switchboard'
 import { isLocal, NEW, type ChatId, type State } from '../state/state'
@@ -9,18 +10,19 @@ import { chatAt, pathOf } from './address'
 import { DraftShelf } from './drafts'
 import { History } from './history'
 import { Sending } from './sending'
-import { lasting, untilClosed } from './storage'
+import { lasting } from './storage'
 import { Store } from './store.svelte'
-import { UnfinishedShelf } from './unfinished'
 
 /** The page: everything it can do, wired together once. */
 export class Parley {
   readonly store = new Store()
-  readonly #history = new History(this.store, api, () => this.#close())
-  readonly #sending = new Sending(this.store, () => this.#board, api.createConversation)
+  readonly #history = new History(this.store, api, {
+    running: (chat, response) => this.#board?.follow(chat, response),
+    expired: () => this.#close(),
+  })
+  readonly #sending = new Sending(this.store, () => this.#board, api)
   readonly #deltas = new Deltas((chat, event) => this.store.inChat(chat, event))
   readonly #drafts = new DraftShelf(lasting)
-  readonly #unfinished = new UnfinishedShelf(untilClosed)
   #board: Switchboard | null = null
 
   async start(): Promise<void> {
@@ -66,8 +68,11 @@ export class Parley {
   list = (further: boolean): void => void this.#history.list(further)
   hurry = (): void => this.#board?.hurry()
 
-  draft = (chat: ChatId, text: string): void =>
+  draft = (chat: ChatId, text: string): void => {
     this.store.inChat(chat, { type: 'draft.changed', text })
+    // The server closes a line on which nothing was said: by the time of sending it is back.
+    this.#board?.wake()
+  }
 
   discard = (chat: ChatId, message: string): void =>
     this.store.inChat(chat, { type: 'message.discarded', message })
@@ -89,8 +94,6 @@ export class Parley {
   #open(user: User): void {
     this.store.dispatch({ type: 'session.opened', user, drafts: this.#drafts.load(user.id) })
     this.#board = this.#connect()
-    const waiting = this.#unfinished.load()
-    for (const chat of waiting) this.store.inChat(chat, { type: 'turn.awaited' })
     void this.#history.list().then(() => this.#title())
     void this.#show(this.store.state.selected)
   }
@@ -100,23 +103,38 @@ export class Parley {
     return new Switchboard(`${scheme}//${location.host}/v1/responses`, {
       opened: () => this.#opened(),
       lost: (refused) => void this.#lost(refused),
-      turnLost: (chat) => {
-        this.#deltas.flush(chat)
-        this.store.inChat(chat, { type: 'turn.lost' })
-        if (this.#board?.open) void this.#history.recover(chat)
+      turnLost: (chat) => this.#turnLost(chat),
+      turnResumed: (chat) => {
+        this.store.inChat(chat, { type: 'turn.resumed' })
+        this.#sending.remind(chat)
       },
-      received: (chat, event) => {
-        this.#deltas.push(chat, event)
-        this.#sending.named(chat, event)
+      turnGone: (chat) => {
+        this.#turnLost(chat)
+        const response = this.store.chat(chat).turn?.responseId
+        if (response) this.#history.forget(response)
+        void this.#history.recover(chat)
       },
+      received: (chat, event) => this.#received(chat, event),
     })
   }
 
   #opened(): void {
     this.store.dispatch({ type: 'connection.opened' })
-    for (const [id, chat] of Object.entries(this.store.state.chats)) {
-      if (chat.turn?.phase === 'recovering') void this.#history.recover(id)
-    }
+    for (const [id, { turn }] of Object.entries(this.store.state.chats))
+      if (turn?.phase === 'recovering' && !this.#board?.follows(id)) void this.#history.recover(id)
+  }
+
+  #turnLost(chat: ChatId): void {
+    this.#deltas.flush(chat)
+    this.store.inChat(chat, { type: 'turn.lost' })
+  }
+
+  #received(chat: ChatId, event: ServerEvent): void {
+    this.#deltas.push(chat, event)
+    if (event.type === 'response.created') this.#sending.remind(chat)
+    if (!endsTurn(event)) return
+    const questions = this.store.chat(chat).messages.filter(({ role }) => role === 'user')
+    if (questions.length === 1) void this.#history.titled(chat)
   }
 
   async #lost(refused: boolean): Promise<void> {
@@ -150,7 +168,6 @@ export class Parley {
   #remember(state: State): void {
     if (state.session !== 'in' || state.user === null) return
     this.#drafts.save(state.user.id, state)
-    this.#unfinished.save(state)
     // The address follows the state: a new chat gets its own as soon as the server has made it.
     const path = pathOf(state.selected)
     if (location.pathname !== path && state.selected !== NEW) history.replaceState(null, '', path)

@@ -1,16 +1,21 @@
 import { ApiError } from '../wire/api'
-import type { ServerEvent } from '../wire/event'
+import type { Question } from '../wire/call'
 import type { Conversation } from '../wire/resource'
+import { uuid } from '../wire/uuid'
 import { isLocal, NEW, type ChatId, type Failure } from '../state/state'
 import type { Store } from './store.svelte'
 import { titleOf } from './title'
 
 export interface Turns {
-  create(chat: ChatId, input: string): Promise<boolean>
-  cancel(chat: ChatId, responseId: string): void
+  create(chat: ChatId, question: Question): Promise<boolean>
+  /** False if no socket could carry it. */
+  cancel(chat: ChatId, responseId: string): boolean
 }
 
-export type Found = (title: string) => Promise<Conversation>
+export interface Server {
+  createConversation(): Promise<Conversation>
+  cancelResponse(responseId: string): Promise<unknown>
+}
 
 /** The gateway takes frames of 64 KiB; the rest of the frame is short. */
 const LARGEST_BYTES = 64_000
@@ -21,41 +26,56 @@ const UNREACHABLE: Failure = { code: 'unreachable', message: '' }
 export class Sending {
   readonly #store: Store
   readonly #turns: () => Turns | null
-  readonly #found: Found
+  readonly #server: Server
   #count = 0
 
-  constructor(store: Store, turns: () => Turns | null, found: Found) {
+  constructor(store: Store, turns: () => Turns | null, server: Server) {
     this.#store = store
     this.#turns = turns
-    this.#found = found
+    this.#server = server
   }
 
   async send(from: ChatId, text: string): Promise<void> {
     if (text.trim() === '' || this.#store.chat(from).turn !== null) return
     const chat = from === NEW ? this.#begin(text) : from
-    const message = `message_${++this.#count}`
+    const message = uuid()
     this.#store.inChat(chat, { type: 'message.submitted', message, text })
-    await this.#deliver(chat, text)
+    await this.#deliver(chat, { clientMessageId: message, text })
   }
 
   async retry(chat: ChatId, message: string): Promise<void> {
     const question = this.#store.chat(chat).messages.find(({ id }) => id === message)
     if (question?.status !== 'unsent' || this.#store.chat(chat).turn !== null) return
     this.#store.inChat(chat, { type: 'message.retried', message })
-    await this.#deliver(chat, question.text)
+    await this.#deliver(chat, { clientMessageId: message, text: question.text })
   }
 
   stop(chat: ChatId): void {
     const { turn } = this.#store.chat(chat)
-    if (turn === null || turn.phase === 'recovering' || turn.stopping) return
+    if (turn === null || turn.stopping) return
+    // Nobody knows yet whether there is anything to stop.
+    if (turn.phase === 'recovering' && turn.responseId === null) return
     this.#store.inChat(chat, { type: 'stop.requested' })
-    if (turn.responseId !== null) this.#turns()?.cancel(chat, turn.responseId)
+    this.remind(chat)
   }
 
-  /** A stop asked for before the response had a name is sent as soon as it has one. */
-  named(chat: ChatId, event: ServerEvent): void {
-    if (event.type !== 'response.created') return
-    if (this.#store.chat(chat).turn?.stopping) this.#turns()?.cancel(chat, event.response.id)
+  /**
+   * Says again that an answer is to stop, if it is: the response had no name before, or the line
+   * went away that had carried the wish.
+   */
+  remind(chat: ChatId): void {
+    const { turn } = this.#store.chat(chat)
+    if (turn?.stopping && turn.responseId !== null) void this.#cancel(chat, turn.responseId)
+  }
+
+  async #cancel(chat: ChatId, responseId: string): Promise<void> {
+    if (this.#turns()?.cancel(chat, responseId)) return
+    try {
+      await this.#server.cancelResponse(responseId)
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error
+      this.#store.inChat(chat, { type: 'stop.failed' })
+    }
   }
 
   #begin(text: string): ChatId {
@@ -64,21 +84,21 @@ export class Sending {
     return chat
   }
 
-  async #deliver(chat: ChatId, text: string): Promise<void> {
+  async #deliver(chat: ChatId, question: Question): Promise<void> {
     let id = chat
-    if (sizeOf(text) > LARGEST_BYTES) {
+    if (sizeOf(question.text) > LARGEST_BYTES) {
       return this.#store.inChat(chat, { type: 'message.failed', failure: TOO_LARGE })
     }
     try {
-      if (isLocal(chat)) id = await this.#create(chat, text)
-      if (!(await this.#turns()?.create(id, text))) throw new ApiError(0, 'unreachable', '')
+      if (isLocal(chat)) id = await this.#create(chat)
+      if (!(await this.#turns()?.create(id, question))) throw new ApiError(0, 'unreachable', '')
     } catch (error) {
       this.#store.inChat(id, { type: 'message.failed', failure: failureOf(error) })
     }
   }
 
-  async #create(chat: ChatId, text: string): Promise<ChatId> {
-    const conversation = await this.#found(titleOf(text))
+  async #create(chat: ChatId): Promise<ChatId> {
+    const conversation = await this.#server.createConversation()
     this.#store.dispatch({ type: 'chat.created', chat, conversation })
     return conversation.id
   }

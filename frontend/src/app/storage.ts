@@ -25,4 +25,3 @@ export class Shelf {
 }
 
 export const lasting = new Shelf(() => localStorage)
-export const untilClosed = new Shelf(() => sessionStorage)

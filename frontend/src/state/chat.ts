@@ -1,7 +1,7 @@
 import type { Item } from '../wire/resource'
 import type { ChatEvent } from './event'
 import { merge } from './merge'
-import type { Chat, Message } from './state'
+import type { Chat, Message, Turn } from './state'
 import { accepted, received, unsent, waiting } from './turn'
 
 /** One chat's part of the reducer. */
@@ -10,7 +10,7 @@ export function reduceChat(chat: Chat, event: ChatEvent): Chat {
     case 'history.requested':
       return { ...chat, history: chat.history === 'ready' ? 'ready' : 'loading' }
     case 'history.loaded':
-      return loaded(chat, event.items)
+      return loaded(chat, event.items, event.running)
     case 'history.failed':
       if (chat.history === 'ready') return chat
       return { ...chat, history: event.missing ? 'missing' : 'failed' }
@@ -26,12 +26,12 @@ export function reduceChat(chat: Chat, event: ChatEvent): Chat {
       return unsent(chat, event.failure)
     case 'stop.requested':
       return chat.turn === null ? chat : { ...chat, turn: { ...chat.turn, stopping: true } }
-    case 'turn.awaited':
-      return { ...chat, turn: chat.turn ?? { ...waiting, phase: 'recovering' } }
+    case 'stop.failed':
+      return chat.turn === null ? chat : { ...chat, turn: { ...chat.turn, stopping: false } }
     case 'turn.lost':
       return chat.turn === null ? chat : { ...chat, turn: { ...chat.turn, phase: 'recovering' } }
-    case 'turn.abandoned':
-      return abandoned(chat)
+    case 'turn.resumed':
+      return resumed(chat)
     default:
       return received(chat, event)
   }
@@ -66,22 +66,33 @@ function discarded(chat: Chat, id: string): Chat {
   return { ...chat, draft, messages: chat.messages.filter((one) => one.id !== id) }
 }
 
-function loaded(chat: Chat, items: readonly Item[]): Chat {
+function loaded(chat: Chat, items: readonly Item[], running: string | null): Chat {
   const next: Chat = { ...chat, history: 'ready', messages: merge(chat.messages, items) }
-  if (chat.turn?.phase !== 'recovering') return next
-  const last = next.messages.at(-1)
-  if (last?.status === 'sending') return unsent(next, { code: 'connection_lost', message: '' })
-  if (last?.role === 'assistant' && last.status !== 'streaming') return { ...next, turn: null }
-  // The question is there and the answer is not: it is still being written.
-  return { ...next, messages: next.messages.map(accepted) }
+  if (chat.turn !== null && chat.turn.phase !== 'recovering') return next
+  if (chat.turn === null && running === null) return next
+  const lost = next.messages.at(-1)?.status === 'sending'
+  const settled = lost ? unsent(next, { code: 'connection_lost', message: '' }) : next
+  if (running !== null) return { ...settled, turn: taken(chat.turn, running) }
+  return lost ? settled : over(settled)
 }
 
-function abandoned(chat: Chat): Chat {
-  if (chat.turn?.phase !== 'recovering') return chat
+function taken(turn: Turn | null, running: string): Turn {
+  if (turn?.responseId === running) return turn
+  return { ...waiting, phase: 'recovering', responseId: running }
+}
+
+/** Nothing runs any more. What was read stays, also if the server has not kept it. */
+function over(chat: Chat): Chat {
   const messages = chat.messages.map((message): Message =>
     message.status === 'streaming'
       ? { ...message, status: 'incomplete', shortened: 'unknown' }
       : accepted(message),
   )
   return { ...chat, messages, turn: null, unanswered: messages.at(-1)?.role === 'user' }
+}
+
+function resumed(chat: Chat): Chat {
+  if (chat.turn?.phase !== 'recovering') return chat
+  const begun = chat.messages.at(-1)?.status === 'streaming'
+  return { ...chat, turn: { ...chat.turn, phase: begun ? 'streaming' : 'waiting' } }
 }

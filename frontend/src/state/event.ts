@@ -26,7 +26,12 @@ type SidebarEvent =
 /** Everything that concerns one chat, and is reduced without looking at the others. */
 export type ChatEvent =
   | { readonly type: 'history.requested' }
-  | { readonly type: 'history.loaded'; readonly items: readonly Item[] }
+  | {
+      readonly type: 'history.loaded'
+      readonly items: readonly Item[]
+      /** The response that is still being written. */
+      readonly running: string | null
+    }
   | { readonly type: 'history.failed'; readonly missing: boolean }
   | { readonly type: 'draft.changed'; readonly text: string }
   | { readonly type: 'message.submitted'; readonly message: string; readonly text: string }
@@ -34,9 +39,9 @@ export type ChatEvent =
   | { readonly type: 'message.discarded'; readonly message: string }
   | { readonly type: 'message.failed'; readonly failure: Failure }
   | { readonly type: 'stop.requested' }
-  | { readonly type: 'turn.awaited' }
+  | { readonly type: 'stop.failed' }
   | { readonly type: 'turn.lost' }
-  | { readonly type: 'turn.abandoned' }
+  | { readonly type: 'turn.resumed' }
   | ServerEvent
 
 export type PageEvent =

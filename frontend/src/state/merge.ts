@@ -1,12 +1,25 @@
 import { textOf, type Item } from '../wire/resource'
-import type { Message } from './state'
+import type { Message, MessageStatus } from './state'
+
+/** What the page shows of an item; null for what it has no words for. */
+export function shown(item: Item, status: MessageStatus): Message | null {
+  const { id, type, role } = item
+  const text = textOf(item)
+  if (type === 'message' && (role === 'user' || role === 'assistant'))
+    return { id, role, text, status }
+  if (type === 'reasoning') return { id, role: 'assistant', aside: 'thought', text, status }
+  if (type === 'function_call')
+    return { id, role: 'assistant', aside: 'call', name: item.name ?? '', text, status }
+  return null
+}
 
 function stored(item: Item): Message | null {
-  if (item.type !== 'message' || (item.role !== 'user' && item.role !== 'assistant')) return null
-  const { id, role } = item
-  if (item.status === 'completed') return { id, role, text: textOf(item), status: 'completed' }
-  if (role === 'user') return { id, role, text: textOf(item), status: 'completed' }
-  return { id, role, text: textOf(item), status: 'incomplete', shortened: 'unknown' }
+  const message = shown(item, 'completed')
+  // Some clients keep reasoning that only its model's maker can read.
+  if (message?.aside === 'thought' && message.text === '') return null
+  const whole = item.status === 'completed' || item.status === undefined
+  if (message === null || message.role === 'user' || whole) return message
+  return { ...message, status: 'incomplete', shortened: 'unknown' }
 }
 
 /**
@@ -43,8 +56,8 @@ function missing(own: readonly Message[], arrived: readonly Message[]): readonly
   })
 }
 
+/** All of an answer that is being written: its thoughts and calls are complete before its text. */
 function partial(list: readonly Message[], local: readonly Message[]): readonly Message[] {
-  const last = local.at(-1)
-  if (last?.role !== 'assistant' || last.status !== 'streaming') return []
-  return list.at(-1)?.role === 'user' ? [last] : []
+  if (local.at(-1)?.status !== 'streaming' || list.at(-1)?.role !== 'user') return []
+  return local.slice(local.findLastIndex(({ role }) => role === 'user') + 1)
 }

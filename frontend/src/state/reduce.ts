@@ -1,7 +1,7 @@
 import type { Conversation, User } from '../wire/resource'
 import { reduceChat } from './chat'
 import type { ChatEvent, PageEvent } from './event'
-import { added, entryOf, listed, raised, renamed } from './sidebar'
+import { added, found, listed, named, raised } from './sidebar'
 import {
   chatOf,
   emptyChat,
@@ -19,7 +19,7 @@ export function reduce(state: State, event: PageEvent): State {
       return opened(state, event.user, event.drafts)
     case 'session.closed':
       // Kept until somebody logs in: after an expired session nothing is lost for the same user.
-      return { ...state, session: 'out', connection: 'connecting', announced: null }
+      return { ...unfollowed(state), session: 'out', connection: 'connecting', announced: null }
     case 'connection.opened':
       return { ...state, connection: 'open' }
     case 'connection.lost':
@@ -40,7 +40,7 @@ export function reduce(state: State, event: PageEvent): State {
     case 'chat.created':
       return created(state, event.chat, event.conversation)
     case 'chat.found':
-      return { ...state, sidebar: added(state.sidebar, entryOf(event.conversation)) }
+      return { ...state, sidebar: found(state.sidebar, event.conversation) }
     case 'chat':
       return inChat(state, event.chat, event.event)
   }
@@ -52,6 +52,15 @@ function opened(state: State, user: User, drafts: Record<ChatId, string>): State
     Object.entries(drafts).map(([id, draft]) => [id, { ...chatOf(initial, id), draft }]),
   )
   return { ...initial, session: 'in', user, chats, selected: state.selected }
+}
+
+/** The lines go with the session; turns go on at the server. */
+function unfollowed(state: State): State {
+  const chats = Object.entries(state.chats).map(([id, chat]) => [
+    id,
+    reduceChat(chat, { type: 'turn.lost' }),
+  ])
+  return { ...state, chats: Object.fromEntries(chats) }
 }
 
 /** The new chat gets a place of its own in the list, and the next new chat is empty again. */
@@ -74,7 +83,7 @@ function created(state: State, from: ChatId, conversation: Conversation): State 
   return {
     ...state,
     selected: state.selected === from ? conversation.id : state.selected,
-    sidebar: renamed(state.sidebar, from, entryOf(conversation)),
+    sidebar: named(state.sidebar, from, conversation),
     chats: { ...chats, [conversation.id]: chat },
     announced:
       state.announced?.chat === from

@@ -16,26 +16,39 @@ export type Shortened = 'stopped' | 'length' | 'failed' | 'unknown'
 
 export type MessageStatus = 'sending' | 'unsent' | 'streaming' | 'completed' | 'incomplete'
 
+/** What is not said aloud: the model's reasoning, and a function it calls. */
+export type Aside = 'thought' | 'call'
+
 export interface Message {
   /** The item's id, or the page's own until the server's list has been read. */
   readonly id: string
   readonly role: 'user' | 'assistant'
+  readonly aside?: Aside
+  /** Of the function that is called; `text` is then its arguments. */
+  readonly name?: string
   readonly text: string
   readonly status: MessageStatus
   readonly shortened?: Shortened
   readonly failure?: Failure
+  /** How long it took the server to let go of the model. */
+  readonly stoppedInMs?: number
 }
 
-/** `recovering`: the connection was lost under the turn; the server's list will tell how it ended. */
+/** `recovering`: the turn runs at the server, and nothing is heard of it at the moment. */
 export type TurnPhase = 'waiting' | 'streaming' | 'recovering'
 
 export interface Turn {
   readonly phase: TurnPhase
   readonly responseId: string | null
-  /** The last event seen; -1 before the first. */
-  readonly sequence: number
   readonly stopping: boolean
   readonly failure: Failure | null
+}
+
+/** How much of the conversation the model was shown, and how full that makes it. */
+export interface Window {
+  readonly leftOut: number
+  readonly usedTokens: number | null
+  readonly contextTokens: number | null
 }
 
 export type HistoryStatus = 'absent' | 'loading' | 'ready' | 'failed' | 'missing'
@@ -47,6 +60,8 @@ export interface Chat {
   readonly draft: string
   /** The answer never came, although the question is stored. */
   readonly unanswered: boolean
+  /** Null until an answer has told. */
+  readonly window: Window | null
 }
 
 export interface Entry {
@@ -79,6 +94,7 @@ export const emptyChat: Chat = {
   turn: null,
   draft: '',
   unanswered: false,
+  window: null,
 }
 
 export const initial: State = {

@@ -1,6 +1,7 @@
 import { textOf, type Item } from '../wire/resource'
-import type { ResponseResource, ServerEvent } from '../wire/event'
-import type { Chat, Message, Shortened, Turn } from './state'
+import type { ErrorEvent, ResponseResource, ServerEvent } from '../wire/event'
+import { shown } from './merge'
+import type { Chat, Failure, Message, Shortened, Turn, Window } from './state'
 
 /** One event of the protocol, applied to the chat whose turn it belongs to. */
 export function received(chat: Chat, event: ServerEvent): Chat {
@@ -9,42 +10,37 @@ export function received(chat: Chat, event: ServerEvent): Chat {
     case 'error':
       return event.sequence_number === undefined
         ? refused(chat, chat.turn, event)
-        : noted(chat, chat.turn, event)
+        : { ...chat, turn: { ...chat.turn, failure: failureOf(event) } }
     case 'response.created':
-      return withTurn(
-        chat,
-        { ...chat.turn, responseId: event.response.id, sequence: event.sequence_number },
-        accepted,
-      )
+      return {
+        ...chat,
+        turn: { ...chat.turn, responseId: event.response.id },
+        messages: chat.messages.map(accepted),
+      }
     case 'response.in_progress':
-      return seen(chat, event.sequence_number)
+      return { ...chat, window: windowOf(event.response, chat.window) }
     case 'response.output_item.added':
-      return seen(begun(chat, event.item), event.sequence_number)
+      return begun(chat, chat.turn, event.item)
     case 'response.output_text.delta':
-      return seen(
-        rewritten(chat, event.item_id, (text) => text + event.delta),
-        event.sequence_number,
-      )
-    case 'response.output_text.done':
-      return seen(
-        rewritten(chat, event.item_id, () => event.text),
-        event.sequence_number,
-      )
+    case 'response.reasoning_text.delta':
+    case 'response.function_call_arguments.delta':
+      return rewritten(chat, event.item_id, (text) => text + event.delta)
     case 'response.output_item.done':
-      return seen(closed(chat, event.item), event.sequence_number)
+      return rewritten(chat, event.item.id, () => textOf(event.item))
     case 'response.completed':
-      return ended(chat, null)
+      return ended(chat, event.response, null)
     case 'response.incomplete':
-      return ended(chat, reason(event.response))
+      return ended(chat, event.response, reason(event.response))
     case 'response.failed':
-      return ended(chat, 'failed', event.response)
+      return ended(chat, event.response, 'failed')
+    case 'other':
+      return chat
   }
 }
 
 export const waiting: Turn = {
   phase: 'waiting',
   responseId: null,
-  sequence: -1,
   stopping: false,
   failure: null,
 }
@@ -63,33 +59,25 @@ export function accepted(message: Message): Message {
   return message.status === 'sending' ? { ...message, status: 'completed' } : message
 }
 
-function withTurn(chat: Chat, turn: Turn, change: (message: Message) => Message): Chat {
-  return { ...chat, turn, messages: chat.messages.map(change) }
-}
-
-function seen(chat: Chat, sequence: number): Chat {
-  return chat.turn === null ? chat : { ...chat, turn: { ...chat.turn, sequence } }
-}
-
-function refused(chat: Chat, turn: Turn, event: Extract<ServerEvent, { type: 'error' }>): Chat {
+function refused(chat: Chat, turn: Turn, event: ErrorEvent): Chat {
   // Once the turn runs, an error without a number answers something else, as a late cancel.
-  if (turn.responseId !== null) return chat
-  return unsent(chat, { code: event.error.code ?? event.error.type, message: event.error.message })
+  return turn.responseId === null ? unsent(chat, failureOf(event)) : chat
 }
 
-function noted(chat: Chat, turn: Turn, event: Extract<ServerEvent, { type: 'error' }>): Chat {
-  const failure = { code: event.error.code ?? event.error.type, message: event.error.message }
-  return { ...chat, turn: { ...turn, failure } }
+function failureOf({ error }: ErrorEvent): Failure {
+  return { code: error.code ?? error.type, message: error.message }
 }
 
-function begun(chat: Chat, item: Item): Chat {
-  if (chat.turn === null || item.type !== 'message' || item.role !== 'assistant') return chat
-  const message: Message = { id: item.id, role: 'assistant', text: '', status: 'streaming' }
-  return {
-    ...chat,
-    messages: [...chat.messages, message],
-    turn: { ...chat.turn, phase: 'streaming' },
-  }
+/** One item is written at a time: the one before is complete. A replay begins the same one anew. */
+function begun(chat: Chat, turn: Turn, item: Item): Chat {
+  const message = shown(item, 'streaming')
+  if (message?.role !== 'assistant') return chat
+  const before = chat.messages.map((one): Message =>
+    one.status === 'streaming' ? { ...one, status: 'completed' } : one,
+  )
+  const at = before.findIndex(({ id }) => id === message.id)
+  const messages = at < 0 ? [...before, message] : before.with(at, message)
+  return { ...chat, messages, turn: { ...turn, phase: 'streaming' } }
 }
 
 function rewritten(chat: Chat, id: string, change: (text: string) => string): Chat {
@@ -101,8 +89,15 @@ function rewritten(chat: Chat, id: string, change: (text: string) => string): Ch
   return { ...chat, messages: chat.messages.with(at, { ...message, text }) }
 }
 
-function closed(chat: Chat, item: Item): Chat {
-  return item.type === 'message' ? rewritten(chat, item.id, () => textOf(item)) : chat
+/** The engine's own number where it has told one. */
+function windowOf({ window, usage }: ResponseResource, before: Window | null): Window | null {
+  if (!window) return before
+  const { items_left_out: leftOut, input_tokens: input, context_tokens: context } = window
+  return {
+    leftOut,
+    usedTokens: input === null ? (before?.usedTokens ?? null) : input + (usage?.output_tokens ?? 0),
+    contextTokens: context ?? before?.contextTokens ?? null,
+  }
 }
 
 function reason(response: ResponseResource): Shortened {
@@ -111,30 +106,40 @@ function reason(response: ResponseResource): Shortened {
   return why === 'cancelled' ? 'stopped' : 'unknown'
 }
 
-function ended(chat: Chat, shortened: Shortened | null, response?: ResponseResource): Chat {
-  const failure = response?.error ?? chat.turn?.failure ?? null
-  const end = (message: Message): Message => {
-    if (message.status !== 'streaming') return accepted(message)
-    if (shortened === null) return { ...message, status: 'completed' }
-    return { ...message, status: 'incomplete', shortened, ...(failure && { failure }) }
-  }
-  const messages = chat.messages.map(end)
-  if (messages.at(-1)?.role === 'assistant' || shortened === null)
-    return { ...chat, messages, turn: null }
+function ended(chat: Chat, response: ResponseResource, shortened: Shortened | null): Chat {
+  const end = ending(response, shortened, chat.turn)
+  const open = chat.messages.some(({ status }) => status === 'streaming')
+  const id = `nothing-${response.id}`
+  const messages = chat.messages
+    .filter((message) => message.id !== id)
+    .map((message): Message =>
+      message.status === 'streaming' ? { ...message, ...end } : accepted(message),
+    )
+  // A turn that ended before its first word still shows that it did.
+  const trace: readonly Message[] =
+    open || shortened === null ? [] : [{ id, role: 'assistant', text: '', ...end }]
   return {
     ...chat,
-    messages: [...messages, nothing(shortened, failure, chat.turn?.responseId ?? '')],
+    messages: [...messages, ...trace],
     turn: null,
+    window: windowOf(response, chat.window),
   }
 }
 
-/** A turn that ended before its first word still shows that it did. */
-function nothing(
-  shortened: Shortened,
-  failure: Message['failure'] | null,
-  response: string,
-): Message {
-  const id = `nothing-${response}`
-  const message: Message = { id, role: 'assistant', text: '', status: 'incomplete', shortened }
-  return failure ? { ...message, failure } : message
+type Ending = Pick<Message, 'status' | 'shortened' | 'failure' | 'stoppedInMs'>
+
+function ending(
+  response: ResponseResource,
+  shortened: Shortened | null,
+  turn: Turn | null,
+): Ending {
+  if (shortened === null) return { status: 'completed' }
+  const failure = response.error ?? turn?.failure ?? null
+  const stoppedInMs = response.incomplete_details?.stopped_in_ms
+  return {
+    status: 'incomplete',
+    shortened,
+    ...(failure && { failure }),
+    ...(stoppedInMs !== undefined && { stoppedInMs }),
+  }
 }

@@ -55,14 +55,18 @@ export const logout = () => request<void>('POST', '/auth/logout')
 
 export const me = () => request<User>('GET', '/auth/me')
 
-export const createConversation = (title: string) =>
-  request<Conversation>('POST', '/v1/conversations', { metadata: { title } })
+/** Without a title: the server gives it one after the first answer. */
+export const createConversation = () => request<Conversation>('POST', '/v1/conversations', {})
 
 export const conversation = (id: string) =>
   request<Conversation>('GET', `/v1/conversations/${encodeURIComponent(id)}`)
 
 export const conversations = (after: string | null, limit = 50) =>
   request<List<Conversation>>('GET', `/v1/conversations?${query({ limit, after })}`)
+
+/** Stops an answer, through whatever replica runs it; answers when it has ended. */
+export const cancelResponse = (id: string) =>
+  request<unknown>('POST', `/v1/responses/${encodeURIComponent(id)}/cancel`)
 
 /** All items of a conversation, oldest first. */
 export async function allItems(id: string): Promise<readonly Item[]> {

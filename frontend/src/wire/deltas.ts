@@ -1,4 +1,4 @@
-import type { ServerEvent, TextDelta } from './event'
+import { isDelta, type Delta, type ServerEvent } from './event'
 
 type Deliver = (chat: string, event: ServerEvent) => void
 
@@ -10,7 +10,7 @@ const FLUSH_MS = 50
  */
 export class Deltas {
   readonly #deliver: Deliver
-  readonly #pending = new Map<string, TextDelta>()
+  readonly #pending = new Map<string, Delta>()
   #timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(deliver: Deliver) {
@@ -18,7 +18,7 @@ export class Deltas {
   }
 
   push(chat: string, event: ServerEvent): void {
-    if (event.type !== 'response.output_text.delta') {
+    if (!isDelta(event)) {
       this.flush(chat)
       this.#deliver(chat, event)
       return

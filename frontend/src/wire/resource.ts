@@ -11,6 +11,8 @@ export interface Conversation {
   /** Unix seconds. */
   readonly created_at: number
   readonly metadata: { readonly title?: string } | null
+  /** The responses that run in it, the newest last. */
+  readonly active_responses?: readonly string[]
 }
 
 export interface Content {
@@ -18,12 +20,16 @@ export interface Content {
   readonly text?: string
 }
 
+/** Of each type the page reads what it knows; there are more types and fields, and there will be others. */
 export interface Item {
   readonly id: string
   readonly type: string
   readonly role?: 'user' | 'assistant' | 'system' | 'developer'
-  readonly status: 'in_progress' | 'completed' | 'incomplete'
-  readonly content: readonly Content[]
+  readonly status?: 'in_progress' | 'completed' | 'incomplete'
+  readonly content?: readonly Content[]
+  /** Of a function call. */
+  readonly name?: string
+  readonly arguments?: string
 }
 
 export interface List<T> {
@@ -40,5 +46,6 @@ export interface ErrorBody {
 }
 
 export function textOf(item: Item): string {
-  return item.content.map((part) => part.text ?? '').join('')
+  if (item.type === 'function_call') return item.arguments ?? ''
+  return Array.isArray(item.content) ? item.content.map((part) => part?.text ?? '').join('') : ''
 }

@@ -35,6 +35,7 @@ class Ownership:
         self._lease_ms = int(lease_seconds * 1000)
         self._missing: set[str] = set()
         self._released: set[str] = set()
+        self._left = False
         self._now = asyncio.Event()
 
     async def run(self, take_over: Callable[[str], Awaitable[None]]) -> None:
@@ -58,6 +59,8 @@ class Ownership:
         self._now.set()
 
     async def renew(self) -> None:
+        if self._left:
+            return
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.sadd(_GATEWAYS, self._gateway_id)
@@ -88,6 +91,7 @@ class Ownership:
 
     async def leave(self) -> None:
         """Gives up the lease; the turns stay listed for whoever comes."""
+        self._left = True
         await self._do(self._redis.delete(_alive(self._gateway_id)))
 
     async def forget(self, gateway_id: str) -> None:

@@ -147,10 +147,9 @@ class Runner:
         request, usage = running.request, running.produced.usage
         if usage is not None:
             await self._accounting.add(request.user_id, usage)
-        said = running.accepted.context.said
-        if request.conversation_id is None or said.titled or said.before or not isinstance(running.ending, Completed):
+        if request.conversation_id is None or running.accepted.context.said.titled:
             return
-        asked = [item for item in running.accepted.asked if isinstance(item, Message) and item.role == "user"]
+        asked = [item for item in running.accepted.items if isinstance(item, Message) and item.role == "user"]
         outcome = running.accepted.turn.outcome
         answer = "".join(text_of(item) for item in outcome.output) if outcome else ""
         if asked:

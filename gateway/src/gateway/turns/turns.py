@@ -57,6 +57,7 @@ class Turns:
         self._writer = writer
         self._gateway_id = gateway_id
         self._running: dict[str, RunningTurn] = {}
+        self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(
@@ -74,6 +75,8 @@ class Turns:
         return answer  # noqa: RET504 - mypy: a scope may swallow what leaves it
 
     async def _start(self, user_id: str, create: ResponseCreate, remembered: Remembered, once: str | None) -> Answer:
+        if self._closed:
+            raise Unavailable("gateway")
         response_id = new_response_id()
         if not create.stored:
             accepted = await self._acceptance.prepare(user_id, create, remembered, response_id=response_id)
@@ -121,6 +124,10 @@ class Turns:
         running = self._running.get(response_id)
         if running is not None:
             running.stop()
+
+    def close(self) -> None:
+        """No new ones from here on."""
+        self._closed = True
 
     async def finish(self, seconds: float) -> None:
         """Lets the running turns come to their end."""

@@ -1,0 +1,24 @@
+import { parseEvent, type ServerEvent } from '../src/wire/event'
+
+const files = import.meta.glob<string>('../../tests/contract/golden/*.jsonl', {
+  query: '?raw',
+  import: 'default',
+  eager: true,
+})
+
+/** The frames of a story as the gateway sends them, byte for byte: its own tests hold them. */
+export function frames(story: string): readonly string[] {
+  const text = files[`../../tests/contract/golden/${story}.jsonl`]
+  if (text === undefined) throw new Error(`no story ${story}`)
+  return text.trimEnd().split('\n')
+}
+
+export function told(story: string): readonly ServerEvent[] {
+  return frames(story).map((frame) => {
+    const event = parseEvent(frame)
+    if (event === null) throw new Error(`no event: ${frame}`)
+    return event
+  })
+}
+
+export const stories = Object.keys(files).map((path) => /([^/]+)\.jsonl$/.exec(path)![1]!)

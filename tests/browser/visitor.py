@@ -1,0 +1,52 @@
+"""What a visitor of the page does, and where things are on it."""
+
+from playwright.sync_api import Locator, Page, expect
+
+from dev.stack import Stack
+from tests.browser.conftest import NewPage
+
+PASSWORD = "correct horse battery"
+LONG_MS = 60_000
+
+
+def logged_in(stack: Stack, new_page: NewPage, user: str = "alice", **options: object) -> Page:
+    page = new_page(**options)
+    page.goto(stack.url)
+    page.get_by_label("User name").fill(user)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("textbox", name="Message")).to_be_visible()
+    return page
+
+
+def say(page: Page, text: str) -> None:
+    page.get_by_role("textbox", name="Message").fill(text)
+    page.keyboard.press("Enter")
+
+
+def answer(page: Page) -> Locator:
+    """The text of the newest one."""
+    return page.locator("[data-role=assistant] [data-testid=text]").last
+
+
+def stop_button(page: Page) -> Locator:
+    return page.get_by_role("button", name="Stop")
+
+
+def shows_more_than(page: Page, text: str) -> str:
+    """Waits until the newest answer goes on from `text`, and returns what it shows then."""
+    shown = page.wait_for_function(
+        """text => {
+            const all = document.querySelectorAll('[data-role=assistant] [data-testid=text]')
+            const now = all[all.length - 1]?.innerText.trimEnd() ?? ''
+            return now.length > text.length + 20 && now.startsWith(text) ? now : null
+        }""",
+        arg=text,
+    )
+    return str(shown.json_value())
+
+
+def has_ended(page: Page) -> str:
+    """Waits for the end of the newest answer, and returns its text."""
+    expect(stop_button(page)).to_be_hidden(timeout=LONG_MS)
+    return answer(page).inner_text().rstrip()

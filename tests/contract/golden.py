@@ -1,0 +1,165 @@
+"""The stories of the wire, frame by frame, as the real `Turn` tells them. The page's tests read the same files.
+
+`python -m tests.contract.golden` writes them anew; read the difference before you commit it.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from gateway.errors import (
+    ConnectionLimitReached,
+    EngineFailed,
+    EventsExpired,
+    ParleyError,
+    TooManyRequests,
+    Unavailable,
+)
+from gateway.generation import Called, Form, Sampling, Thought, Tokens
+from gateway.protocol.events import frame, socket_error
+from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage, WindowUse
+from gateway.protocol.tools import FunctionTool
+from gateway.turn import Begun, Completed, CutShort, Failed, Step, Turn, TurnRequest
+
+FOLDER: Final = Path(__file__).parent / "golden"
+
+_STARTED: Final = 1_764_000_000
+_ENDED: Final = _STARTED + 2
+_CONTEXT: Final = 4096
+_WEATHER: Final = FunctionTool(
+    "get_weather",
+    parameters={"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    description="The weather of a city",
+)
+
+# What of an id is random: all of a response's, a conversation's, a call's; of an item's what follows its position.
+_RANDOM: Final = re.compile(r"(?<=_)(?:(?P<position>[0-9a-f]{8})(?P<item>[0-9a-f]{24})|(?P<call>[0-9a-f]{24}))(?=\")")
+
+
+def _turn(*, form: Form | None = None, generate: bool = True, max_output_tokens: int | None = None) -> Turn:
+    sampling = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_output_tokens=10_240)
+    return Turn(
+        TurnRequest(
+            response_id="resp_" + "1".zfill(32),
+            user_id="user_1",
+            model="parley-demo",
+            sampling=sampling,
+            form=form or Form(),
+            created_at=_STARTED,
+            position=2,
+            thread="conv_" + "1".zfill(32),
+            conversation_id="conv_" + "1".zfill(32),
+            metadata={"client_message_id": "5f0c1d2e-3b4a-4c5d-8e6f-708192a3b4c5"},
+            truncation="auto",
+            generate=generate,
+            max_output_tokens=max_output_tokens,
+        )
+    )
+
+
+def _usage(output: int, *, input_tokens: int = 27, reasoning: int = 0) -> Usage:
+    return Usage(
+        input_tokens,
+        output,
+        input_tokens + output,
+        InputTokensDetails(cached_tokens=16),
+        OutputTokensDetails(reasoning_tokens=reasoning),
+    )
+
+
+def _told(turn: Turn, *steps: Step, window: WindowUse | None = None) -> Iterator[str]:
+    for step in (Begun(), window or WindowUse(0, 27, _CONTEXT), *steps):
+        for event in turn.step(step):
+            yield frame(event)
+
+
+def _refused(error: ParleyError) -> list[str]:
+    return [frame(socket_error(error))]
+
+
+def _text() -> Iterator[str]:
+    return _told(_turn(), Tokens("你好"), Tokens("！很高兴"), Tokens("见到你。"), Completed(_usage(8), _ENDED))
+
+
+def _length() -> Iterator[str]:
+    turn = _turn(max_output_tokens=3)
+    return _told(turn, Tokens("One, two"), Tokens(", three"), CutShort("max_output_tokens", _usage(3)))
+
+
+def _stopped() -> Iterator[str]:
+    return _told(_turn(), Tokens("Once upon"), Tokens(" a time"), CutShort("cancelled", _usage(4), stopped_in_ms=12))
+
+
+def _failed_at_once() -> Iterator[str]:
+    return _told(_turn(), Failed(Unavailable("vllm")))
+
+
+def _failed_in_the_middle() -> Iterator[str]:
+    return _told(_turn(), Tokens("The answer is"), Failed(EngineFailed("the stream ended without a finish reason")))
+
+
+def _function_call() -> Iterator[str]:
+    turn = _turn(form=Form(tools=(_WEATHER,)))
+    pieces = [Called(0, "", "get_weather"), Called(0, '{"city":'), Called(0, ' "北京"}')]
+    return _told(turn, Tokens("Let me look."), *pieces, Completed(_usage(21), _ENDED))
+
+
+def _reasoning() -> Iterator[str]:
+    thoughts = [Thought("The user greets me."), Thought(" I greet back.")]
+    return _told(_turn(), *thoughts, Tokens("\n\nHel"), Tokens("lo!"), Completed(_usage(12, reasoning=9), _ENDED))
+
+
+def _warm_up() -> Iterator[str]:
+    return _told(_turn(generate=False), Completed(_usage(1), _ENDED))
+
+
+def _left_out() -> Iterator[str]:
+    usage = _usage(3, input_tokens=3790)
+    return _told(_turn(), Tokens("Yes, "), Tokens("still."), Completed(usage, _ENDED), window=WindowUse(6, 3790, 4096))
+
+
+STORIES: Final[dict[str, Callable[[], Iterable[str]]]] = {
+    "text": _text,
+    "length": _length,
+    "stopped": _stopped,
+    "failed-at-once": _failed_at_once,
+    "failed-in-the-middle": _failed_in_the_middle,
+    "function-call": _function_call,
+    "reasoning": _reasoning,
+    "warm-up": _warm_up,
+    "left-out": _left_out,
+    "refused": lambda: _refused(TooManyRequests("8 requests wait on this socket already")),
+    "resumed-too-late": lambda: _refused(EventsExpired()),
+    "connection-limit": lambda: _refused(ConnectionLimitReached(3600)),
+}
+
+
+def story(name: str) -> str:
+    """A frame a line."""
+    return _steady("".join(f"{line}\n" for line in STORIES[name]()))
+
+
+def written(name: str) -> str:
+    return (FOLDER / f"{name}.jsonl").read_text()
+
+
+def _steady(frames: str) -> str:
+    """Ids numbered in the order in which they appear; their shape and an item's position stay."""
+    known: dict[str, int] = {}
+
+    def renamed(found: re.Match[str]) -> str:
+        random = found["item"] or found["call"]
+        return (found["position"] or "") + f"{known.setdefault(random, len(known) + 1):024x}"
+
+    return _RANDOM.sub(renamed, frames)
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    for name in STORIES:
+        (FOLDER / f"{name}.jsonl").write_text(story(name))
+
+
+if __name__ == "__main__":
+    main()
