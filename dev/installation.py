@@ -60,6 +60,7 @@ class Needs:
     page: bool = False
     vllm: bool = False
     browser: bool = False
+    node_sdk: bool = False
 
 
 def needs(purpose: str, engine: str) -> Needs:
@@ -68,7 +69,7 @@ def needs(purpose: str, engine: str) -> Needs:
         case "demo":
             return Needs(page=True, vllm=engine == "vllm")
         case "test":
-            return Needs(page=True, vllm=True, browser=True)
+            return Needs(page=True, vllm=True, browser=True, node_sdk=True)
         case "compose":
             return Needs()
         case _:
@@ -76,7 +77,12 @@ def needs(purpose: str, engine: str) -> Needs:
 
 
 def steps(wanted: Needs) -> list[Step]:
-    return [_python_step(), *(_page_steps(ROOT / "frontend") if wanted.page else []), *([_vllm_step()] * wanted.vllm)]
+    return [
+        _python_step(),
+        *(_page_steps(ROOT / "frontend") if wanted.page else []),
+        *([_npm_step("the SDK for Node", ROOT / "tests/node")] * wanted.node_sdk),
+        *([_vllm_step()] * wanted.vllm),
+    ]
 
 
 def _python_step() -> Step:
@@ -86,17 +92,22 @@ def _python_step() -> Step:
 
 
 def _page_steps(page: Path) -> list[Step]:
-    packages, lock, built = page / "node_modules", page / "package-lock.json", page / "dist"
     return [
-        Step("npm packages", lambda: _run(["npm", "ci"], page), (lock,), packages, packages / ".made-from"),
+        _npm_step("npm packages", page),
         Step(
             "the page",
             lambda: _run(["npm", "run", "build"], page),
             tuple(_sources(page)),
-            built / "index.html",
-            packages / ".page-made-from",  # nginx would serve one in dist
+            page / "dist/index.html",
+            page / "node_modules/.page-made-from",  # nginx would serve one in dist
         ),
     ]
+
+
+def _npm_step(title: str, folder: Path) -> Step:
+    packages = folder / "node_modules"
+    made_from = (folder / "package-lock.json",)
+    return Step(title, lambda: _run(["npm", "ci"], folder), made_from, packages, packages / ".made-from")
 
 
 def _vllm_step() -> Step:

@@ -50,7 +50,7 @@ TextFormat = PlainText | JsonObject | JsonSchema
 
 
 class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    format: TextFormat = PlainText()
+    format: TextFormat | None = PlainText()
     verbosity: Literal["medium"] | msgspec.UnsetType | None = msgspec.UNSET
 
 

@@ -36,7 +36,7 @@ def form_of(create: ResponseCreate) -> Form:
         tools=create.tools or (),
         tool_choice=create.tool_choice or "auto",
         parallel_tool_calls=create.parallel_tool_calls is not False,
-        format=create.text.format if create.text else PlainText(),
+        format=(create.text and create.text.format) or PlainText(),
         reasoning_effort=create.reasoning.effort if create.reasoning else None,
     )
 

@@ -35,7 +35,7 @@ class Following:
 
     async def check(self, user_id: str, response_id: str) -> None:
         """Raises EventsExpired too: before anything is sent to a follower."""
-        if self._turns.running(user_id, response_id) is None:
+        if self._stored_here(user_id, response_id) is None:
             stored = await self._responses.get(user_id, response_id)
             if stored.ended and not await self._reader.exists(user_id, response_id):
                 raise EventsExpired
@@ -46,7 +46,7 @@ class Following:
         """Frames up to the terminal one: from memory where the turn runs here, through Redis elsewhere, and across a
         move between the two. `running` spares the lookup."""
         number = starting_after
-        running = running or self._turns.running(user_id, response_id)
+        running = running or self._stored_here(user_id, response_id)
         if running is not None:
             async for frame in running.log.frames.follow(number):
                 yield frame
@@ -89,3 +89,8 @@ class Following:
         """A running one is stopped first, so that nothing comes after."""
         await self.cancel(user_id, response_id)
         await self._responses.delete(user_id, await self._responses.get(user_id, response_id))
+
+    def _stored_here(self, user_id: str, response_id: str) -> RunningTurn | None:
+        """What is stored nowhere has one reader: who asked for it."""
+        running = self._turns.running(user_id, response_id)
+        return running if running is not None and running.request.stored else None

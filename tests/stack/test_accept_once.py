@@ -1,0 +1,151 @@
+"""The same message sent again is the same message: one in history, one answer, one run of the engine."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import httpx2
+import pytest
+from websockets.asyncio.client import connect
+
+from dev.stack import Stack
+from tests.chaos import ground
+from tests.chaos.ground import Ground
+from tests.stack.conftest import House
+
+TEXT = "said once 只说一次"
+TIMES = 10
+
+
+@pytest.fixture(scope="module")
+async def opened(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ground]:
+    async with ground.opened(tmp_path_factory.mktemp("once"), engine="scripted", pause_seconds=1) as found:
+        yield found
+
+
+@pytest.fixture
+async def house(opened: Ground) -> House:
+    """Sound, whatever the test before did to it."""
+    await opened.heal()
+    return House(opened.stack, opened.key, opened.key)
+
+
+def accepts(request: bytes) -> bool:
+    """The one transaction of Redis' that makes a message accepted."""
+    return b":once:" in request and b"EXEC" in request
+
+
+class Asker:
+    """Asks the same again and again, of either gateway."""
+
+    def __init__(self, house: House, conversation_id: str) -> None:
+        self.prompt = f"[[pace=0.02 text={TEXT} {conversation_id}]]"
+        self.conversation_id = conversation_id
+        self._stack: Stack = house.stack
+        self._headers = {"Authorization": f"Bearer {house.alice}"}
+
+    def body(self, **fields: object) -> dict[str, object]:
+        return {"input": self.prompt, "conversation": self.conversation_id, **fields}
+
+    async def post(self, gateway: int, *, key: str = "", **fields: Any) -> dict[str, Any]:
+        """The whole response. Raises httpx2.HTTPError."""
+        headers = self._headers | ({"Idempotency-Key": key} if key else {})
+        async with httpx2.AsyncClient(headers=headers, timeout=30) as api:
+            answer = await api.post(f"{self._url(gateway)}/v1/responses", json=self.body(**fields))
+        told: dict[str, Any] = answer.raise_for_status().json()
+        return told
+
+    async def until_accepted(self, gateways: list[int], **fields: Any) -> dict[str, Any]:
+        """As a client does it whose gateway dies: of the next one."""
+        for gateway in gateways:
+            try:
+                return await self.post(gateway, **fields)
+            except httpx2.TransportError:
+                continue
+        raise AssertionError("no gateway has accepted it")
+
+    async def over_a_socket(self, gateway: int, **fields: object) -> list[dict[str, Any]]:
+        url = f"ws{self._url(gateway).removeprefix('http')}/v1/responses"
+        async with connect(url, additional_headers=self._headers) as socket:
+            await socket.send(json.dumps({"type": "response.create", **self.body(**fields)}))
+            events = []
+            async for frame in socket:
+                events.append(json.loads(frame))
+                if events[-1]["type"] in {"response.completed", "error"}:
+                    break
+        return events
+
+    def runs(self) -> int:
+        """How often the engine was asked for it."""
+        asked = httpx2.get(f"{self._stack.engine_url.removesuffix('/v1')}/requests").json()["data"]
+        chats = [one["body"]["messages"][-1]["content"] for one in asked if one["path"] == "/v1/chat/completions"]
+        return chats.count(self.prompt)
+
+    def _url(self, gateway: int) -> str:
+        return f"http://127.0.0.1:{self._stack.gateway(gateway).command.port}"
+
+
+async def asker(house: House) -> Asker:
+    return Asker(house, await house.conversation(house.alice))
+
+
+async def assert_said_once(house: House, asker: Asker, responses: list[dict[str, Any]]) -> None:
+    assert len({one["id"] for one in responses}) == 1
+    answer = f"{TEXT} {asker.conversation_id}"
+    assert {one["output"][0]["content"][0]["text"] for one in responses} == {answer}
+    assert await house.items(house.alice, asker.conversation_id) == [
+        ("user", asker.prompt, "completed"),
+        ("assistant", answer, "completed"),
+    ]
+    assert asker.runs() == 1
+
+
+@pytest.mark.parametrize(
+    "once", [{"metadata": {"client_message_id": "m-1"}}, {"key": "m-1"}], ids=["client_message_id", "Idempotency-Key"]
+)
+async def test_ten_at_once_to_two_replicas_are_one(house: House, once: dict[str, Any]) -> None:
+    asking = await asker(house)
+    # A client's ids are its own: the same id in another conversation would be the same message.
+    once = json.loads(json.dumps(once).replace("m-1", asking.conversation_id))
+    posts = (asking.post(1 + number % 2, **once) for number in range(TIMES))
+    await assert_said_once(house, asking, await asyncio.gather(*posts))
+
+
+async def test_ten_at_once_over_sockets_see_the_same_events(house: House) -> None:
+    asking = await asker(house)
+    once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
+    told = await asyncio.gather(*(asking.over_a_socket(1 + number % 2, **once) for number in range(TIMES)))
+    assert all(events == told[0] for events in told)
+    await assert_said_once(house, asking, [events[-1]["response"] for events in told])
+
+
+async def test_asked_again_after_its_end_it_is_the_same_answer(house: House) -> None:
+    asking = await asker(house)
+    once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
+    responses = [await asking.post(gateway, **once) for gateway in (1, 2, 1)]
+    await assert_said_once(house, asking, responses)
+
+
+async def test_a_gateway_that_dies_between_accepting_and_answering_has_accepted(opened: Ground, house: House) -> None:
+    """Redis has done what the gateway asked, and the gateway is killed before it hears of it."""
+    asking = await asker(house)
+    once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
+    cable = opened.to_redis[0]
+    cable.mute_behind(accepts)
+    first = asyncio.create_task(asking.until_accepted([1, 2], **once))
+    await cable.has_muted.wait()
+    opened.process("gateway-1").kill()
+    others = await asyncio.gather(*(asking.post(2, **once) for _ in range(TIMES - 1)))
+    await assert_said_once(house, asking, [*others, await first])
+
+
+async def test_ten_at_once_are_one_although_their_gateway_dies(opened: Ground, house: House) -> None:
+    asking = await asker(house)
+    once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
+    cable = opened.to_redis[0]
+    cable.mute_behind(accepts)
+    asked = [asyncio.create_task(asking.until_accepted([1, 2], **once)) for _ in range(TIMES)]
+    await cable.has_muted.wait()
+    opened.process("gateway-1").kill()
+    await assert_said_once(house, asking, await asyncio.gather(*asked))

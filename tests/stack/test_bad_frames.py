@@ -1,0 +1,129 @@
+"""Frames as no WebSocket library would send them: each is answered with its close code, and nothing fails."""
+
+import asyncio
+import json
+import struct
+import zlib
+from contextlib import suppress
+
+import pytest
+from websockets.exceptions import ConnectionClosedError
+
+from tests.stack.conftest import House, until_the_end
+from tests.stack.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, exchanged, frame, handshake, opened
+
+pytestmark = pytest.mark.usefixtures("unharmed")
+
+BOMB = zlib.compress(b" " * 10_000_000, level=9)[2:-4]
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(TEXT, b"\xff\xfe"), 1007),
+        (frame(TEXT, b"\xed\xa0\x80"), 1007),  # half of a surrogate pair
+        (frame(TEXT, "你".encode()[:2]), 1007),
+        (frame(TEXT, b"\xe4", last=False) + frame(CONTINUATION, b"x"), 1007),
+        (frame(BINARY, b"{}"), 1003),
+        (frame(BINARY, b"\0", last=False) + frame(CONTINUATION, b"\1"), 1003),
+        (frame(TEXT, b" " * 65537), 1009),
+        (frame(TEXT, b" " * 30_000, last=False) + frame(CONTINUATION, b" " * 30_000, last=False) * 3, 1009),
+        (b"\x81\xff" + struct.pack("!Q", 2**62), 1009),
+        (b"\x81\xff" + b"\xff" * 8, 1009),
+        (frame(TEXT, b"{}", reserved=1), 1002),
+        (frame(TEXT, b"{}", reserved=4), 1002),
+        (frame(TEXT, b"{}", masked=False), 1002),
+        (frame(3), 1002),
+        (frame(11), 1002),
+        (frame(CONTINUATION, b"x"), 1002),
+        (frame(TEXT, b"x", last=False) + frame(TEXT, b"y"), 1002),
+        (frame(PING, b"x" * 126), 1002),
+        (frame(PING, b"x", last=False), 1002),
+        (frame(CLOSE, b"x"), 1002),
+        (frame(CLOSE, struct.pack("!H", 999)), 1002),
+        (frame(CLOSE, struct.pack("!H", 1000) + b"\xff"), 1007),
+    ],
+)
+def test_a_frame_that_must_not_be_closes_the_socket_with_its_code(house: House, data: bytes, code: int) -> None:
+    with opened(house) as socket:
+        socket.send(data)
+        assert socket.closing() == code
+
+
+def test_compression_is_not_spoken_so_nothing_can_swell(house: House) -> None:
+    with opened(house, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits") as socket:
+        socket.send(frame(TEXT, BOMB, reserved=4))
+        assert socket.closing() == 1002
+
+
+@pytest.mark.parametrize(
+    ("first", "flood"),
+    [
+        (b"", frame(PING)),
+        (b"", frame(PING, b"x" * 125)),
+        (b"", frame(PONG)),
+        (frame(TEXT, last=False), frame(CONTINUATION, last=False)),
+    ],
+    ids=["empty pings", "pings", "pongs", "fragments"],
+)
+def test_a_flood_of_frames_that_are_no_message_is_1008(house: House, first: bytes, flood: bytes) -> None:
+    with opened(house) as socket:
+        socket.send(first + flood * 3000)
+        assert socket.closing() == 1008
+
+
+def test_a_message_in_many_pieces_with_pings_between_them_is_a_message(house: House) -> None:
+    whole = json.dumps({"type": "response.create", "input": "[[text=你好]]"}, ensure_ascii=False).encode()
+    pieces = b"".join(frame(CONTINUATION, bytes([byte]), last=False) + frame(PING, b"?") for byte in whole)
+    with opened(house) as socket:
+        socket.send(frame(TEXT, last=False) + pieces + frame(CONTINUATION))
+        assert {socket.receive() for _ in whole} == {(PONG, b"?")}
+        assert socket.event()["type"] == "response.created"
+
+
+def test_frames_before_the_handshake_is_answered_fail_nothing(house: House) -> None:
+    for early in (
+        frame(TEXT, b"{}", masked=False),
+        frame(PING) * 3000,
+        frame(TEXT, b"\xff"),
+        b"GET / HTTP/1.1\r\n\r\n",
+    ):
+        try:
+            answer = exchanged(house, handshake(house) + early)
+        except (ConnectionResetError, TimeoutError, IndexError):
+            continue
+        assert answer.status in (101, 400, 502), early
+
+
+async def test_one_who_says_nothing_is_closed(narrow_house: House) -> None:
+    async with narrow_house.socket(narrow_house.alice) as socket:
+        await socket.wait_closed()
+        assert (socket.close_code, socket.close_reason) == (1000, "no event has arrived")
+
+
+async def test_an_idle_socket_that_has_grown_old_is_told_and_closed(narrow_house: House) -> None:
+    async with narrow_house.socket(narrow_house.alice) as socket:
+        await socket.send(json.dumps({"type": "response.create", "input": "[[text=ok]]"}))
+        assert (await until_the_end(socket))[-1]["type"] == "response.completed"
+        told = json.loads(await socket.recv())
+        assert (told["status"], told["error"]["code"]) == (400, "websocket_connection_limit_reached")
+        await socket.wait_closed()
+        assert socket.close_code == 1000
+
+
+async def test_one_that_grows_old_in_the_middle_of_an_answer_is_not_told_that_this_was_its_end(
+    narrow_house: House,
+) -> None:
+    create = {"type": "response.create", "input": "[[tokens=3000 pace=0.02]]", "max_output_tokens": 3000}
+    async with narrow_house.socket(narrow_house.alice) as socket:
+        await socket.send(json.dumps(create))
+        response_id = json.loads(await socket.recv())["response"]["id"]
+        events = []
+        with suppress(ConnectionClosedError):
+            async for event in socket:
+                events.append(json.loads(event))
+        assert events[-1]["error"]["code"] == "websocket_connection_limit_reached"
+        assert socket.close_code == 1012
+    async with narrow_house.client(narrow_house.alice) as client, asyncio.timeout(20):
+        assert (await client.responses.retrieve(response_id)).status == "in_progress"
+        await client.responses.cancel(response_id)

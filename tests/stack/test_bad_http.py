@@ -1,0 +1,212 @@
+"""Requests that are wrong before anybody looks at their JSON: each gets its answer, and nothing fails."""
+
+import asyncio
+
+import httpx2
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from tests.stack.conftest import PASSWORD, House
+from tests.stack.raw import exchanged, handshake, request
+
+pytestmark = pytest.mark.usefixtures("unharmed")
+
+MODELS = "GET /v1/models"
+CREATE = "POST /v1/conversations"
+JSON = "Content-Type: application/json"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["", "Host:", "Host: a\r\nHost: a", "Host: a b", "Host: user@a", "Host: a/b", "Host: a:123456", "Host: \xe4"],
+)
+def test_a_host_that_is_missing_odd_or_there_twice_is_400(house: House, host: str) -> None:
+    answer = exchanged(house, request(MODELS, host=host))
+    assert (answer.status, answer.code) == (400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (["X: " + "a" * 9000], 400),
+        ([f"X{number}: {'a' * 1000}" for number in range(40)], 400),
+        (["X : a"], 400),
+        (["X: a\r\n b"], 400),
+        (["X: a\0b"], 400),
+        (["Authorization: Bearer a", "Authorization: Bearer b"], 400),
+        (["Authorization: Bearer \xe4\xf6"], 401),
+        (["Authorization: Bearer " + "a" * 7000], 401),
+        (["Authorization: Bearer"], 401),
+        (["Cookie: parley_session=\xff\xfe"], 401),
+    ],
+)
+def test_headers_that_are_too_large_malformed_or_no_credential_are_refused(
+    house: House, headers: list[str], status: int
+) -> None:
+    assert exchanged(house, request(MODELS, *headers)).status == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        (["Content-Length: 2", "Transfer-Encoding: chunked"], b"2\r\n{}\r\n0\r\n\r\n", 400),
+        (["Content-Length: 2", "Content-Length: 3"], b"{} ", 400),
+        (["Content-Length: 2", "Content-Length: 2"], b"{}", 400),
+        (["Content-Length: 2, 2"], b"{}", 400),
+        (["Content-Length: -2"], b"{}", 400),
+        (["Transfer-Encoding: cow"], b"{}", 400),
+        (["Transfer-Encoding: chunked"], b"cow\r\n{}\r\n0\r\n\r\n", 400),
+        (["Transfer-Encoding: chunked"], b"2\r\n{}\r\n0\r\n\r\n", 200),
+        (["Content-Length: 65536"], b"{}" + b" " * 65534, 200),
+        (["Content-Length: 65537"], b"{}" + b" " * 65535, 413),
+        (["Transfer-Encoding: chunked"], b"10001\r\n" + b" " * 65537 + b"\r\n0\r\n\r\n", 413),
+    ],
+)
+def test_a_body_of_uncertain_or_too_great_length_is_refused(
+    house: House, headers: list[str], body: bytes, status: int
+) -> None:
+    answer = exchanged(house, request(CREATE, f"Authorization: Bearer {house.alice}", JSON, *headers, body=body))
+    assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/" + "a" * 9000, 414),
+        ("/v1/conversations/../../introspect", 404),
+        ("/v1/%2e%2e/introspect", 404),
+        ("/v1/conversations/..%2f..%2fintrospect", 404),
+        ("/../../etc/passwd", 400),
+        ("/%2e%2e/%2e%2e/etc/passwd", 400),
+        ("/%00", 400),
+        ("/v1/conversations/%00", 400),
+        ("/v1/conversations/conv_%0d%0aX:%20y", 404),
+        ("/v1/conversations/%ff", 404),
+        ("/v1/conversations/\xff", 400),
+        ("//v1/models", 404),
+        ("v1/models", 400),
+        ("*", 400),
+    ],
+)
+def test_an_address_that_is_too_long_or_leads_elsewhere_is_refused(house: House, path: str, status: int) -> None:
+    assert exchanged(house, request(f"GET {path}", f"Authorization: Bearer {house.alice}")).status == status
+
+
+@pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET /v1/models HTTP/3.0\r\nHost: a\r\n\r\n"])
+def test_what_is_not_http_1_is_400(house: House, data: bytes) -> None:
+    assert exchanged(house, data).status == 400
+
+
+@pytest.mark.parametrize(
+    ("line", "allowed"),
+    [
+        ("PUT /v1/conversations", "GET, POST"),
+        ("OPTIONS /v1/conversations/conv_x", "DELETE, GET, POST"),
+        ("PATCH /v1/responses/resp_x/cancel", "POST"),
+        ("POST /v1/openapi.json", "GET"),
+    ],
+)
+def test_a_method_that_an_address_does_not_know_is_told_those_it_knows(house: House, line: str, allowed: str) -> None:
+    method, _, path = line.partition(" ")
+    answer = httpx2.request(method, f"{house.stack.url}{path}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert answer.headers["Allow"] == allowed
+
+
+@pytest.mark.parametrize(
+    ("media_type", "status"),
+    [
+        (None, 200),
+        ("application/json", 200),
+        ("Application/JSON; charset=utf-8", 200),
+        ("application/x-www-form-urlencoded", 415),
+        ("text/plain", 415),
+        ("application/json5", 415),
+        ("", 415),
+    ],
+)
+def test_a_body_of_another_type_than_json_is_415(house: House, media_type: str | None, status: int) -> None:
+    headers = {
+        "Authorization": f"Bearer {house.alice}",
+        **({"Content-Type": media_type} if media_type is not None else {}),
+    }
+    answer = httpx2.post(f"{house.stack.url}/v1/conversations", headers=headers, content=b"{}")
+    assert answer.status_code == status
+    if status == 415:
+        assert answer.json()["error"]["code"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://[::1", "http://localhost.evil.example", ""])
+def test_a_page_of_another_origin_may_not_use_a_session(house: House, origin: str) -> None:
+    cookie = f"Cookie: {house.log_in('alice', PASSWORD)}"
+    origins = [f"Origin: {origin}"] if origin else []
+    answer = exchanged(house, request(CREATE, cookie, JSON, *origins, "Content-Length: 2", body=b"{}"))
+    assert (answer.status, answer.code) == (403, "origin_not_allowed")
+    upgrade = (
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {'A' * 22}==",
+    )
+    assert exchanged(house, request("GET /v1/responses", cookie, *origins, *upgrade)).status == 403
+
+
+@pytest.mark.parametrize("path", ["/v1/responses", "/ws", "/v1/responses?resume=resp_x"])
+def test_a_plain_get_on_the_path_of_a_socket_is_426(house: House, path: str) -> None:
+    answer = exchanged(house, request(f"GET {path}", f"Authorization: Bearer {house.alice}"))
+    assert (answer.status, answer.code) == (426, "upgrade_required")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [f"X-{number}: a" for number in range(140)],
+        ["Sec-WebSocket-Protocol: ,,"],
+        ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="],
+    ],
+)
+def test_a_handshake_that_is_none_is_400(house: House, headers: list[str]) -> None:
+    assert exchanged(house, handshake(house, *headers)).status == 400
+
+
+async def test_the_address_a_client_claims_counts_for_nothing(house: House) -> None:
+    """Guesses are slowed down by address: were a claimed one believed, each of these would come from a new one."""
+    house.stack.add_user("dora", PASSWORD)
+    said = []
+    for number in range(8):
+        claimed = {
+            "X-Forwarded-For": f"10.0.0.{number}",
+            "X-Real-IP": f"10.0.1.{number}",
+            "Forwarded": f"for=10.0.2.{number}",
+        }
+        url = f"{house.socket_url}/ws?userid=dora&secret=guess{number}"
+        async with connect(url, additional_headers=claimed) as socket:
+            await socket.send("hello?")
+            said.append(await socket.recv())
+    assert said[0] == "authentication failed"
+    assert said[-1] == "too many log-in attempts; wait a moment"
+
+
+async def test_one_socket_more_than_a_user_may_have_is_429_until_another_is_closed(narrow_house: House) -> None:
+    before = narrow_house.harm()
+    sockets = [await narrow_house.socket(narrow_house.bob) for _ in range(3)]
+    for socket in sockets:
+        await socket.send("{}")  # one that is silent would be closed soon
+    with pytest.raises(InvalidStatus) as refused:
+        await narrow_house.socket(narrow_house.bob)
+    assert refused.value.response.status_code == 429
+    assert refused.value.response.headers["Retry-After"] == "1"
+    async with narrow_house.socket(narrow_house.alice):
+        pass  # of others there is no talk
+    await sockets.pop().close()
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                sockets.append(await narrow_house.socket(narrow_house.bob))
+                break
+            except InvalidStatus:
+                await asyncio.sleep(0.02)
+    for socket in sockets:
+        await socket.close()
+    assert narrow_house.harm() == before
