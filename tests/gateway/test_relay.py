@@ -12,9 +12,12 @@ import pytest
 from openai import DefaultAioHttpClient
 from starlette.types import Message
 
+from gateway.engine.addresses import Addresses
 from gateway.engine.client import Engine
+from gateway.engine.engines import Engines
 from gateway.engine.event_stream import data_of, whole_events
 from gateway.engine.relay import Relay
+from gateway.engine.roster import Roster
 from gateway.errors import ContextLengthExceeded, EngineFailed, EngineRefused, ParleyError, Unavailable
 from gateway.generation import Form, Prompt, Sampling
 from gateway.protocol.chat_completions import decode_chat_completion
@@ -27,15 +30,15 @@ CONTEXT = 4096
 
 
 @pytest.fixture
-async def engine(scripted_url: str) -> AsyncIterator[Engine]:
+async def engine(scripted_url: str) -> AsyncIterator[Engines]:
     http = DefaultAioHttpClient(timeout=5)
     client = openai.AsyncOpenAI(base_url=f"{scripted_url}/v1", api_key="EMPTY", max_retries=0, http_client=http)
-    found = Engine(client, dialect="vllm", server_key=b"k" * 32)
-    yield found
-    await found.close()
+    roster = Roster(Addresses([scripted_url]), lambda _: Engine(client, dialect="vllm", server_key=b"k" * 32))
+    yield Engines(roster)
+    await roster.close()
 
 
-def relay(engine: Engine, text: str, *, user: str = "user_1", **fields: object) -> Relay:
+def relay(engine: Engines, text: str, *, user: str = "user_1", **fields: object) -> Relay:
     body = {"messages": [{"role": "user", "content": text}], **fields}
     return Relay(engine, decode_chat_completion(json.dumps(body).encode()), SAMPLING, user_id=user)
 
@@ -74,14 +77,14 @@ def without_stamps(stream: bytes) -> list[bytes]:
     return [line[line.find(b'"choices"') :] for line in stream.splitlines()]
 
 
-async def test_a_stream_is_the_engines_byte_for_byte(engine: Engine, scripted_url: str) -> None:
+async def test_a_stream_is_the_engines_byte_for_byte(engine: Engines, scripted_url: str) -> None:
     relayed = await streamed(relay(engine, "[[text=很久以前👩‍🚀]]", stream=True, **USAGE_WANTED))
     assert all(event.endswith(b"\n\n") for event in relayed)
     expected = await straight(scripted_url, "[[text=很久以前👩‍🚀]]")
     assert without_stamps(b"".join(relayed)) == without_stamps(expected)
 
 
-async def test_the_usage_is_told_to_who_asks_for_it_and_accounted_always(engine: Engine) -> None:
+async def test_the_usage_is_told_to_who_asks_for_it_and_accounted_always(engine: Engines) -> None:
     told, kept = relay(engine, "hello", stream=True, **USAGE_WANTED), relay(engine, "hello", stream=True)
     with_usage, without = chunks(await streamed(told)), chunks(await streamed(kept))
     assert with_usage[-1]["choices"] == []
@@ -93,7 +96,7 @@ async def test_the_usage_is_told_to_who_asks_for_it_and_accounted_always(engine:
         assert (cost.input_tokens, cost.output_tokens) == (used["prompt_tokens"], used["completion_tokens"])
 
 
-async def test_an_unstreamed_answer_is_the_engines_and_accounted(engine: Engine, scripted_url: str) -> None:
+async def test_an_unstreamed_answer_is_the_engines_and_accounted(engine: Engines, scripted_url: str) -> None:
     relayed = relay(engine, "[[text=很久以前]]")
     answer = json.loads(await relayed.whole())
     assert answer["choices"][0]["message"]["content"] == "很久以前"
@@ -103,7 +106,7 @@ async def test_an_unstreamed_answer_is_the_engines_and_accounted(engine: Engine,
     assert "stream" not in last_request(scripted_url)["body"]
 
 
-async def test_the_engine_gets_a_fixed_set_of_fields_within_its_context(engine: Engine, scripted_url: str) -> None:
+async def test_the_engine_gets_a_fixed_set_of_fields_within_its_context(engine: Engines, scripted_url: str) -> None:
     await streamed(relay(engine, "hi", stream=True, seed=1, stop="x", user="u", metadata={"a": "b"}))
     body = last_request(scripted_url)["body"]
     assert set(body) == {
@@ -113,7 +116,7 @@ async def test_the_engine_gets_a_fixed_set_of_fields_within_its_context(engine: 
     assert body["max_tokens"] == CONTEXT
 
 
-async def test_users_do_not_share_a_prefix_cache_and_are_not_named(engine: Engine, scripted_url: str) -> None:
+async def test_users_do_not_share_a_prefix_cache_and_are_not_named(engine: Engines, scripted_url: str) -> None:
     salts = []
     for user in ("user_1", "user_1", "user_2"):
         await relay(engine, "hi", user=user).whole()
@@ -140,7 +143,7 @@ async def test_events_are_whole_however_the_network_cuts_them() -> None:
     ("directive", "error"), [("status=500", EngineFailed), ("status=503", Unavailable), ("status=400", EngineRefused)]
 )
 async def test_what_the_engine_has_not_taken_costs_nothing(
-    engine: Engine, directive: str, error: type[Exception], stream: bool
+    engine: Engines, directive: str, error: type[Exception], stream: bool
 ) -> None:
     relayed = relay(engine, f"[[{directive}]] hello", stream=stream)
     with pytest.raises(error):
@@ -149,7 +152,7 @@ async def test_what_the_engine_has_not_taken_costs_nothing(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_prompt_too_long_is_told_with_both_numbers(engine: Engine, stream: bool) -> None:
+async def test_a_prompt_too_long_is_told_with_both_numbers(engine: Engines, stream: bool) -> None:
     relayed = relay(engine, "word " * 5000, stream=stream)
     with pytest.raises(ContextLengthExceeded) as caught:
         await (streamed(relayed) if stream else relayed.whole())
@@ -160,11 +163,11 @@ async def test_a_prompt_too_long_is_told_with_both_numbers(engine: Engine, strea
     assert await relayed.cost() is None
 
 
-async def test_a_prompt_that_leaves_room_for_no_token_is_too_long_too(engine: Engine) -> None:
+async def test_a_prompt_that_leaves_room_for_no_token_is_too_long_too(engine: Engines) -> None:
     """The engine has other words for it, without a number."""
 
     async def tokens(pairs: int) -> int:
-        counted = await engine.count((Prompt("user", "a b " * pairs),), Form())
+        counted = await engine.count((Prompt("user", "a b " * pairs),), Form(), affinity="user_1")
         assert counted is not None
         return counted.tokens
 
@@ -176,7 +179,7 @@ async def test_a_prompt_that_leaves_room_for_no_token_is_too_long_too(engine: En
 
 
 @pytest.mark.parametrize("fault", ["error", "cut"])
-async def test_an_answer_that_breaks_off_costs_at_least_what_was_passed_on(engine: Engine, fault: str) -> None:
+async def test_an_answer_that_breaks_off_costs_at_least_what_was_passed_on(engine: Engines, fault: str) -> None:
     relayed = relay(engine, f"[[{fault}=after:5 tokens=50 pace=0.001]]", stream=True)
     passed_on: list[bytes] = []
     with pytest.raises(ParleyError):
@@ -221,7 +224,7 @@ class Listener:
         self.costs.append(await self._relay.cost())
 
 
-async def test_a_failure_in_the_middle_is_an_event_in_our_words(engine: Engine) -> None:
+async def test_a_failure_in_the_middle_is_an_event_in_our_words(engine: Engines) -> None:
     listener = Listener(relay(engine, "[[error=after:3]] hello", stream=True), stream=True)
     await listener.listen()
     assert listener.heard[0]["status"] == 200
@@ -235,7 +238,7 @@ async def test_a_failure_in_the_middle_is_an_event_in_our_words(engine: Engine) 
     assert done == b"data: [DONE]"
 
 
-async def test_a_failure_before_the_first_event_has_its_own_status(engine: Engine) -> None:
+async def test_a_failure_before_the_first_event_has_its_own_status(engine: Engines) -> None:
     listener = Listener(relay(engine, "[[error=after:0]] hello", stream=True), stream=True)
     with pytest.raises(EngineFailed):
         await listener.listen()
@@ -256,7 +259,7 @@ async def running_at_the_engine(url: str, text: str) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_reader_that_leaves_stops_the_engine(engine: Engine, scripted_url: str) -> None:
+async def test_a_reader_that_leaves_stops_the_engine(engine: Engines, scripted_url: str) -> None:
     text = "[[tokens=3000 pace=0.02]] a reader that leaves"
     listener = Listener(relay(engine, text, stream=True), stream=True, leaves_after=5)
     await listener.listen()
@@ -271,7 +274,7 @@ async def test_a_reader_that_leaves_stops_the_engine(engine: Engine, scripted_ur
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_reader_that_leaves_while_nothing_comes_stops_the_engine(
-    engine: Engine, scripted_url: str, stream: bool
+    engine: Engines, scripted_url: str, stream: bool
 ) -> None:
     text = f"[[tokens=3000 pace=0.02 first=60]] {'streamed' if stream else 'whole'}, and nothing comes"
     listener = Listener(relay(engine, text, stream=stream), stream=stream)
@@ -286,7 +289,7 @@ async def test_a_reader_that_leaves_while_nothing_comes_stops_the_engine(
     assert (cost.input_tokens > 0, cost.output_tokens) == (True, 0)
 
 
-async def test_a_gateway_that_stops_leaves_nothing_running(engine: Engine, scripted_url: str) -> None:
+async def test_a_gateway_that_stops_leaves_nothing_running(engine: Engines, scripted_url: str) -> None:
     text = "[[tokens=3000 pace=0.02]] a gateway that stops"
     listening = asyncio.create_task(Listener(relay(engine, text), stream=False).listen())
     await running_at_the_engine(scripted_url, text)

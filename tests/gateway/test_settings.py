@@ -56,6 +56,9 @@ def test_a_short_secret_is_refused_and_not_shown(environment: pytest.MonkeyPatch
         ("GATEWAY_ENGINE_URL", "http://[/v1"),
         ("GATEWAY_ENGINE_URL", "http://host:abc/v1"),
         ("GATEWAY_ENGINE_URL", "http://me:hunter2@vllm:8000/v1"),
+        ("GATEWAY_ENGINE_URL", "http://a:8000/v1,vllm:8000/v1"),
+        ("GATEWAY_ENGINE_URL", "dns+https://vllm:8000/v1"),
+        ("GATEWAY_ENGINE_URL", " , "),
         ("GATEWAY_AUTH_URL", "auth-service"),
     ],
 )
@@ -76,3 +79,9 @@ def test_secrets_may_be_files(environment: pytest.MonkeyPatch, tmp_path: Path) -
 def test_origins_are_a_comma_separated_list(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("GATEWAY_ALLOWED_ORIGINS", "https://a.example, https://b.example")
     assert Settings.from_environment().allowed_origins == {"https://a.example", "https://b.example"}
+
+
+def test_engines_are_a_comma_separated_list_of_addresses_and_names(environment: pytest.MonkeyPatch) -> None:
+    assert Settings.from_environment().engine_url == ("http://vllm:8000/v1",)
+    environment.setenv("GATEWAY_ENGINE_URL", "https://a/v1, dns+http://vllm:8000/v1")
+    assert Settings.from_environment().engine_url == ("https://a/v1", "dns+http://vllm:8000/v1")

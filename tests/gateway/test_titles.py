@@ -29,9 +29,17 @@ class Model:
         self.closed = 0
 
     async def stream(
-        self, prompts: tuple[Prompt, ...], sampling: Sampling, wanted: Form, *, user_id: str, request_id: str
+        self,
+        prompts: tuple[Prompt, ...],
+        sampling: Sampling,
+        wanted: Form,
+        *,
+        user_id: str,
+        request_id: str,
+        affinity: str,
     ) -> AsyncGenerator[EngineEvent]:
         assert wanted == Form()
+        assert request_id.endswith(affinity)
         self.asked.append((prompts, sampling, user_id, request_id))
         try:
             self.waits.set()

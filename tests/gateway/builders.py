@@ -1,0 +1,71 @@
+"""What these tests are made of."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from gateway.generation import Called, Form, Piece, Sampling, Thought, Tokens
+from gateway.protocol.events import Event, frame
+from gateway.turn import Turn, TurnRequest
+
+Wire = dict[str, Any]
+
+SAMPLING = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_output_tokens=1000)
+
+_TEXTS = st.text("ab \n你👋", max_size=4)
+_IDS = st.lists(st.integers(0, 2**32 - 1), max_size=3).map(tuple)
+PIECES = st.one_of(
+    st.builds(Tokens, _TEXTS, _IDS),
+    st.builds(Thought, _TEXTS, _IDS),
+    st.builds(Called, st.integers(0, 3), _TEXTS, st.none() | st.just("f"), _IDS),
+)
+"""Also what no engine says."""
+
+_MORE = st.lists(st.tuples(st.sampled_from([Called, Tokens]), _TEXTS, _IDS), max_size=4)
+
+
+@st.composite
+def answers(draw: st.DrawFn) -> list[Piece]:
+    """Text, reasoning and calls in any order; of a call there may be more, with blanks between."""
+    pieces: list[Piece] = []
+    for index in range(draw(st.integers(0, 6))):
+        speaking = st.builds(Tokens, _TEXTS, _IDS), st.builds(Thought, _TEXTS, _IDS)
+        pieces += draw(st.lists(draw(st.sampled_from(speaking)), max_size=3))
+        if draw(st.booleans()):
+            pieces.append(Called(index, draw(_TEXTS), "f", draw(_IDS)))
+            for kind, text, ids in draw(_MORE):
+                pieces.append(Called(index, text, None, ids) if kind is Called else Tokens(" " * len(text), ids))
+    return pieces
+
+
+def turn(**more: Any) -> Turn:
+    known: Wire = {"response_id": "resp_1", "user_id": "user_1", "model": "parley-demo", "thread": "thread_1"}
+    return Turn(TurnRequest(sampling=SAMPLING, created_at=1_700_000_000, **({"form": Form()} | known | more)))
+
+
+def wires(events: Iterable[Event]) -> list[Wire]:
+    return [json.loads(frame(event)) for event in events]
+
+
+def connection(port: int, seconds: float = 2) -> Redis:
+    """As the gateway opens its own: whatever failed is not tried again behind its back."""
+    return Redis(port=port, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0))
+
+
+@asynccontextmanager
+async def working(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """What runs as long as its process does."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        while not task.done():  # Python 3.11 loses a cancellation that comes in the moment a command is written
+            task.cancel()
+            await asyncio.wait([task], timeout=0.1)

@@ -1,0 +1,198 @@
+"""A replica on a real Redis, and an engine that plays what it is given."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from redis.asyncio import Redis
+
+from gateway.conversation import Count
+from gateway.generation import Called, EngineEvent, Finished, Form, Prompt, PromptRead, Sampling, Thought, Tokens, Used
+from gateway.history.responses import Responses
+from gateway.history.threads import Threads
+from gateway.ownership import Ownership
+from gateway.protocol.create import ResponseCreate
+from gateway.protocol.resources import Usage
+from gateway.seal import Seal
+from gateway.turn_log.reader import BLOCK_SECONDS, Reader
+from gateway.turn_log.writer import Writer
+from gateway.turns.acceptance import Acceptance
+from gateway.turns.compaction import Compaction
+from gateway.turns.defaults import Defaults
+from gateway.turns.following import Following
+from gateway.turns.production import Patience
+from gateway.turns.running import Runner, RunningTurn
+from gateway.turns.turns import Turns
+from tests.gateway.builders import SAMPLING, Wire, connection, working
+
+DEFAULTS = Defaults("be kind", SAMPLING)
+PATIENCE = Patience(engine_seconds=0.5, token_seconds=5)
+PROMPT_IDS = (1, 2, 3)
+SEAL = Seal(b"k" * 32)
+
+
+def spoken(text: str, reason: Literal["stop", "length"] = "stop") -> tuple[EngineEvent, ...]:
+    """Letter by letter, each a token."""
+    letters = [Tokens(letter, (ord(letter),)) for letter in text]
+    return PromptRead(PROMPT_IDS), *letters, Finished(reason), Used(_usage(0, len(text)))
+
+
+class FakeEngine:
+    """Plays `events` and goes on behind the ids it is given; at the end of a stream it raises the next of `faults`.
+
+    With `hold` it waits behind the first piece. A byte is a token, and so is a letter that it says.
+    """
+
+    def __init__(self, *events: EngineEvent, faults: Sequence[Exception] = (), limit: int = 4096) -> None:
+        self.events = events or spoken("ok")
+        self.faults = list(faults)
+        self.size = limit
+        self.hold: asyncio.Event | None = None
+        self.closed = asyncio.Event()
+        self.counted = 0
+        self.asked: list[tuple[tuple[Prompt, ...], Sampling, Form]] = []
+        self.resumed: list[tuple[int, ...]] = []
+        self.spare = False
+
+    async def model(self) -> str:
+        return "parley-demo"
+
+    async def limit(self) -> int | None:
+        return self.size
+
+    async def count(self, prompts: tuple[Prompt, ...], wanted: Form, *, affinity: str) -> Count | None:
+        self.counted += 1
+        return Count(_tokens(prompts), self.size)
+
+    async def prompt_ids(self, prompts: tuple[Prompt, ...], wanted: Form, *, affinity: str) -> tuple[int, ...]:
+        return PROMPT_IDS
+
+    async def text_of(self, token_ids: Sequence[int], *, affinity: str) -> str:
+        return "".join(chr(one) for one in token_ids)
+
+    async def probe(self) -> None:
+        """It serves."""
+
+    def stream(
+        self,
+        prompts: tuple[Prompt, ...],
+        sampling: Sampling,
+        wanted: Form,
+        *,
+        user_id: str,
+        request_id: str,
+        affinity: str,
+    ) -> AsyncGenerator[EngineEvent]:
+        self.asked.append((prompts, sampling, wanted))
+        return self._play((), _tokens(prompts))
+
+    def resume(
+        self, token_ids: Sequence[int], sampling: Sampling, *, user_id: str, request_id: str, affinity: str
+    ) -> AsyncGenerator[EngineEvent]:
+        said = tuple(token_ids[len(PROMPT_IDS) :])
+        self.resumed.append(said)
+        return self._play(said, len(token_ids))
+
+    async def _play(self, said: Sequence[int], read: int) -> AsyncGenerator[EngineEvent]:
+        fault = self.faults.pop(0) if self.faults else None
+        left = len(said)
+        try:
+            await asyncio.sleep(0)  # a network in between
+            for event in self.events:
+                if isinstance(event, Tokens | Thought | Called) and left:
+                    left -= len(event.token_ids)
+                    continue
+                if fault is not None and isinstance(event, Finished):
+                    raise fault
+                yield Used(_usage(read, event.usage.output_tokens)) if isinstance(event, Used) else event
+                if self.hold is not None and isinstance(event, Tokens | Thought | Called):
+                    await self.hold.wait()
+        finally:
+            self.closed.set()
+
+    @property
+    def texts(self) -> list[str]:
+        """Of the last prompt."""
+        return [prompt.text for prompt in self.asked[-1][0]]
+
+
+def _tokens(prompts: tuple[Prompt, ...]) -> int:
+    return sum(len(prompt.text.encode()) for prompt in prompts)
+
+
+def _usage(read: int, said: int) -> Usage:
+    return Usage(read, said, read + said)
+
+
+@dataclass
+class Books:
+    """What is done after a turn, for accounting and for titles."""
+
+    used: list[tuple[str, Usage]] = field(default_factory=list)
+    considered: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    async def add(self, user_id: str, usage: Usage) -> None:
+        self.used.append((user_id, usage))
+
+    def consider(self, *told: str) -> None:
+        self.considered.append((told[0], told[1], told[2], told[3]))
+
+
+@dataclass
+class Replica:
+    redis: Redis
+    engine: FakeEngine
+    books: Books
+    threads: Threads
+    responses: Responses
+    acceptance: Acceptance
+    reader: Reader
+    turns: Turns
+    following: Following
+    compaction: Compaction
+
+    async def begun(self, create: ResponseCreate, user_id: str = "user_1") -> RunningTurn:
+        running = (await self.turns.start(user_id, create)).running
+        assert running is not None
+        return running
+
+    async def answered(self, create: ResponseCreate, user_id: str = "user_1") -> list[Wire]:
+        return await followed(await self.begun(create, user_id))
+
+
+async def followed(running: RunningTurn) -> list[Wire]:
+    return [json.loads(text) async for text in running.log.frames.follow()]
+
+
+@asynccontextmanager
+async def replica(
+    port: int,
+    engine: FakeEngine | None = None,
+    *,
+    threads: type[Threads] = Threads,
+    name: str = "g1",
+    defaults: Defaults = DEFAULTS,
+    patience: Patience = PATIENCE,
+) -> AsyncIterator[Replica]:
+    async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
+        engine, books = engine or FakeEngine(), Books()
+        kept, responses = threads(redis, kept_seconds=60), Responses(redis)
+        acceptance = Acceptance(engine, kept, responses, defaults=defaults, seal=SEAL)
+        writer, reader = Writer(redis, kept_seconds=60), Reader(redis, blocking, name)
+        runner, ownership = Runner(engine, kept, books, books, patience, gateway_id=name), Ownership(redis, name)
+        turns = Turns(acceptance, kept, responses, ownership, runner, writer, gateway_id=name)
+        following = Following(turns, responses, reader)
+        compaction = Compaction(engine, kept, responses, books, SEAL)
+
+        def obey(wish: dict[str, str]) -> None:
+            if "cancel" in wish:
+                turns.stop(wish["cancel"])
+
+        async with working(writer.run()), working(reader.run(obey)):
+            try:
+                yield Replica(redis, engine, books, kept, responses, acceptance, reader, turns, following, compaction)
+            finally:
+                await turns.release()

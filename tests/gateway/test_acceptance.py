@@ -1,0 +1,249 @@
+"""May a turn start, and from what: against the real history."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.errors import InvalidRequest, ModelNotFound, NotFound, ParleyError, PreviousResponseNotFound
+from gateway.generation import Prompt, PromptCall
+from gateway.history.conversations import Conversations
+from gateway.protocol.create import ResponseCreate
+from gateway.protocol.ids import new_conversation_id, new_response_id, position_in
+from gateway.protocol.input_items import (
+    InputCompaction,
+    InputFunctionCall,
+    InputFunctionCallOutput,
+    InputItem,
+    InputMessage,
+)
+from gateway.protocol.resources import Generation
+from gateway.seal import Seal
+from gateway.turns.acceptance import Acceptance, Accepted, Remembered
+from gateway.turns.defaults import Defaults
+from tests.gateway.builders import SAMPLING
+from tests.gateway.replica import DEFAULTS, SEAL, FakeEngine, Replica, replica, spoken
+
+NOTHING: Remembered = {}
+CALL = InputFunctionCall("call_1", "add", "{}")
+RESULT = InputFunctionCallOutput("call_1", "2")
+
+
+@pytest.fixture
+async def gateway(port: int) -> AsyncIterator[Replica]:
+    async with replica(port, FakeEngine(*spoken("fine"))) as found:
+        yield found
+
+
+async def prepared(gateway: Replica, remembered: Remembered = NOTHING, user: str = "user_1", **asked: Any) -> Accepted:
+    create = ResponseCreate(**({"input": "and now?"} | asked))
+    return await gateway.acceptance.prepare(user, create, remembered, response_id=new_response_id())
+
+
+async def refused(gateway: Replica, remembered: Remembered = NOTHING, **asked: Any) -> ParleyError:
+    with pytest.raises(ParleyError) as caught:
+        await prepared(gateway, remembered, **asked)
+    return caught.value
+
+
+async def conversation(redis: Redis, *items: InputItem, **generation: Any) -> str:
+    made = await Conversations(redis).create("user_1", {}, items=items, generation=Generation(**generation))
+    return made.id
+
+
+def told(accepted: Accepted) -> list[str]:
+    return [prompt.text for turn in accepted.exchanges for prompt in turn]
+
+
+async def test_what_was_said_in_a_conversation_is_gone_on_from(gateway: Replica) -> None:
+    within = await conversation(gateway.redis)
+    await gateway.answered(ResponseCreate(input="how are you?", conversation=within))
+    accepted = await prepared(gateway, conversation=within)
+    assert told(accepted) == ["how are you?", "fine", "and now?"]
+    assert accepted.turn.request.conversation_id == accepted.turn.request.thread == within
+    assert [position_in(item.id) for item in accepted.asked] == [accepted.turn.request.position - 1]
+
+
+async def test_a_chain_goes_on_at_its_end(gateway: Replica) -> None:
+    first = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
+    second = (await gateway.answered(ResponseCreate(input="two", previous_response_id=first)))[-1]["response"]["id"]
+    accepted = await prepared(gateway, previous_response_id=second)
+    assert told(accepted) == ["one", "fine", "two", "fine", "and now?"]
+    assert accepted.turn.request.previous_response_id == second
+    assert not accepted.context.copied
+
+
+async def test_from_anywhere_else_a_new_chain_begins_with_a_copy(gateway: Replica) -> None:
+    first = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
+    await gateway.answered(ResponseCreate(input="two", previous_response_id=first))
+    branch = ResponseCreate(input="another two", previous_response_id=first)
+    last = (await gateway.answered(branch))[-1]["response"]["id"]
+    assert gateway.engine.texts == ["be kind", "one", "fine", "another two"]
+    assert told(await prepared(gateway, previous_response_id=last)) == [
+        "one",
+        "fine",
+        "another two",
+        "fine",
+        "and now?",
+    ]
+
+
+async def test_an_answer_of_a_conversation_can_be_gone_on_from_outside_of_it(gateway: Replica) -> None:
+    within = await conversation(gateway.redis)
+    first = (await gateway.answered(ResponseCreate(input="one", conversation=within)))[-1]["response"]["id"]
+    accepted = await prepared(gateway, previous_response_id=first)
+    assert told(accepted) == ["one", "fine", "and now?"]
+    assert accepted.context.copied
+    assert accepted.turn.request.thread != within
+
+
+async def test_what_is_stored_nowhere_goes_on_from_memory_and_from_what_is_stored(gateway: Replica) -> None:
+    stored = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
+    running = await gateway.begun(ResponseCreate(input="two", previous_response_id=stored, store=False))
+    await running.log.frames.end()
+    remembered = {running.request.response_id: running.said}
+    accepted = await prepared(
+        gateway, remembered, previous_response_id=running.request.response_id, store=False, input="three"
+    )
+    assert told(accepted) == ["one", "fine", "two", "fine", "three"]
+    assert not accepted.turn.request.stored
+
+
+async def test_what_is_stored_can_not_go_on_from_what_is_not(gateway: Replica) -> None:
+    error = await refused(gateway, {"resp_a": ()}, previous_response_id="resp_a")
+    assert (error.code, error.param) == ("invalid_request", "store")
+
+
+async def test_of_what_is_stored_nowhere_nothing_is_read_or_written(gateway: Replica, redis: Redis) -> None:
+    await prepared(gateway, store=False)
+    assert await redis.keys("parley:{*") == []
+
+
+async def test_what_is_absent_or_foreign_is_refused_alike(gateway: Replica) -> None:
+    mine = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
+    within = await conversation(gateway.redis)
+    messages = set()
+    for asked in (
+        prepared(gateway, user="user_2", previous_response_id=mine),
+        prepared(gateway, previous_response_id=new_response_id()),
+    ):
+        with pytest.raises(PreviousResponseNotFound) as previous:
+            await asked
+        messages.add(previous.value.message)
+    for asked in (
+        prepared(gateway, user="user_2", conversation=within),
+        prepared(gateway, conversation=new_conversation_id()),
+    ):
+        with pytest.raises(NotFound) as absent:
+            await asked
+        messages.add(absent.value.message)
+    assert len(messages) == 2
+
+
+async def test_an_answer_that_still_runs_can_not_be_gone_on_from(gateway: Replica) -> None:
+    running = await gateway.begun(ResponseCreate(input="one"))
+    error = await refused(gateway, previous_response_id=running.request.response_id)
+    assert (error.status, error.param) == (400, "previous_response_id")
+    await running.log.frames.end()
+
+
+async def test_another_model_is_refused_by_name(gateway: Replica) -> None:
+    error = await refused(gateway, model="gpt-9")
+    assert isinstance(error, ModelNotFound)
+    assert "gpt-9" in error.message
+    assert "parley-demo" in error.message
+    assert await prepared(gateway, model="parley-demo")
+
+
+async def test_the_nearest_system_prompt_is_sent(gateway: Replica) -> None:
+    within = await conversation(gateway.redis, instructions="be brief", temperature=0.0)
+    assert (await prepared(gateway)).system == Prompt("system", "be kind")
+    in_conversation = await prepared(gateway, conversation=within)
+    assert in_conversation.system == Prompt("system", "be brief")
+    assert in_conversation.turn.request.sampling.temperature == 0.0
+    nearest = await prepared(gateway, conversation=within, instructions="be loud", temperature=1.0)
+    assert nearest.system == Prompt("system", "be loud")
+    assert nearest.turn.request.sampling.temperature == 1.0
+    assert nearest.turn.request.instructions == "be loud"
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+async def test_a_system_message_stands_instead_of_the_deployments_own(gateway: Replica, role: Any) -> None:
+    accepted = await prepared(gateway, input=(InputMessage(role, "be loud"), InputMessage("user", "hi")))
+    assert accepted.system is None
+    assert accepted.exchanges == [(Prompt("system", "be loud"), Prompt("user", "hi"))]
+
+
+async def test_where_there_is_no_system_prompt_none_is_sent(port: int) -> None:
+    async with replica(port, defaults=Defaults("", SAMPLING)) as gateway:
+        assert (await prepared(gateway)).system is None
+
+
+async def test_a_compaction_is_read_by_whom_it_was_made_for(gateway: Replica) -> None:
+    mine = InputCompaction(SEAL.closed("user_1", "a summary"))
+    foreign = InputCompaction(Seal(b"o" * 32).closed("user_1", "a summary"))
+    asked = InputMessage("user", "hi")
+    assert told(await prepared(gateway, input=(mine, asked))) == ["a summary", "hi"]
+    assert isinstance(await refused(gateway, input=(foreign, asked)), InvalidRequest)
+
+
+async def test_a_compaction_does_not_stand_instead_of_the_deployments_system_prompt(gateway: Replica) -> None:
+    sealed = InputCompaction(SEAL.closed("user_1", "a summary"))
+    assert (await prepared(gateway, input=(sealed, InputMessage("user", "hi")))).system == Prompt("system", "be kind")
+
+
+async def test_the_result_of_a_call_that_was_made_is_accepted(gateway: Replica) -> None:
+    within = await conversation(gateway.redis, InputMessage("user", "1+1?"), CALL)
+    (exchange,) = (await prepared(gateway, conversation=within, input=(RESULT,))).exchanges
+    assert exchange == (
+        Prompt("user", "1+1?"),
+        Prompt("assistant", "", (PromptCall("call_1", "add", "{}"),)),
+        Prompt("tool", "2", call_id="call_1"),
+    )
+
+
+@pytest.mark.parametrize("asked", [(RESULT,), (InputFunctionCall("call_2", "add", "{}"), RESULT)])
+async def test_the_result_of_no_call_is_refused_by_name(gateway: Replica, asked: tuple[InputItem, ...]) -> None:
+    error = await refused(gateway, input=asked)
+    assert isinstance(error, InvalidRequest)
+    assert "call_1" in error.message
+    assert error.param == "input"
+
+
+async def test_a_call_that_was_deleted_does_not_poison_its_conversation(gateway: Replica) -> None:
+    within = await conversation(gateway.redis, InputMessage("user", "1+1?"), CALL, RESULT)
+    items = Conversations(gateway.redis).items
+    page = await items.page("user_1", within, limit=10, after=None, order="asc")
+    await items.delete("user_1", within, page.data[1].id)
+    accepted = await prepared(gateway, conversation=within)
+    assert not any(prompt.role == "tool" for turn in accepted.exchanges for prompt in turn)
+
+
+def acceptance(gateway: Replica, defaults: Defaults) -> Acceptance:
+    return Acceptance(gateway.engine, gateway.threads, gateway.responses, defaults=defaults, seal=SEAL)
+
+
+async def test_prompts_that_differ_in_more_than_their_items_have_another_shape(gateway: Replica) -> None:
+    one, same = await prepared(gateway, input="a"), await prepared(gateway, input="b", temperature=1.0)
+    assert one.turn.request.shape == same.turn.request.shape
+    assert (await prepared(gateway, instructions="be loud")).turn.request.shape != one.turn.request.shape
+
+
+async def test_another_system_prompt_of_the_deployment_is_another_shape(gateway: Replica) -> None:
+    shapes = set()
+    for text in ("be kind", "be kind, and tell everything you know"):
+        other = acceptance(gateway, Defaults(text, DEFAULTS.sampling))
+        accepted = await other.prepare("user_1", ResponseCreate(input="hi"), NOTHING, response_id=new_response_id())
+        shapes.add(accepted.turn.request.shape)
+    assert len(shapes) == 2
+
+
+async def test_a_turn_can_be_prepared_again_from_what_was_kept(gateway: Replica) -> None:
+    within = await conversation(gateway.redis, InputMessage("user", "one"), InputMessage("assistant", "fine"))
+    running = await gateway.begun(ResponseCreate(input="two", conversation=within))
+    await running.log.frames.end()
+    again = await gateway.acceptance.again(running.request, running.accepted.asked)
+    assert again.exchanges == running.accepted.exchanges
+    assert again.items == running.accepted.items
+    assert (again.system, again.turn.request) == (running.accepted.system, running.request)

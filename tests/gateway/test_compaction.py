@@ -1,0 +1,140 @@
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, ModelNotFound, PreviousResponseNotFound
+from gateway.generation import Finished
+from gateway.protocol.create import ResponseCreate
+from gateway.protocol.ids import new_response_id
+from gateway.protocol.input_items import InputCompaction, InputMessage, input_items
+from gateway.protocol.items import Compaction, Message
+from gateway.protocol.json_objects import converted
+from gateway.protocol.requests import CompactRequest, ItemsCreate
+from gateway.protocol.resources import CompactedResponse, encoded
+from gateway.seal import Seal
+from tests.contract import conformance
+from tests.gateway.replica import SEAL, FakeEngine, Replica, replica, spoken
+
+TALK = (
+    InputMessage("user", "My name is Alice."),
+    InputMessage("assistant", "Hello Alice!"),
+    InputMessage("user", "I live in a lighthouse."),
+)
+
+
+@pytest.fixture
+async def gateway(port: int) -> AsyncIterator[Replica]:
+    async with replica(port, FakeEngine(*spoken("Alice lives in a lighthouse.", "length"))) as found:
+        yield found
+
+
+async def compacted(gateway: Replica, user: str = "user_1", **asked: Any) -> CompactedResponse:
+    return await gateway.compaction.compact(user, CompactRequest(**({"model": "parley-demo", "input": TALK} | asked)))
+
+
+async def test_what_comes_back_is_what_the_specification_says(gateway: Replica) -> None:
+    wire = json.loads(encoded(await compacted(gateway)))
+    conformance.compaction(wire)
+    assert wire["object"] == "response.compaction"
+    assert [item["type"] for item in wire["output"]] == ["message", "message", "compaction"]
+
+
+async def test_the_users_messages_stay_and_one_sealed_item_stands_for_the_rest(gateway: Replica) -> None:
+    *kept, sealed = (await compacted(gateway)).output
+    assert [item.text for item in kept if isinstance(item, Message)] == ["My name is Alice.", "I live in a lighthouse."]
+    assert isinstance(sealed, Compaction)
+    assert "lighthouse" not in sealed.encrypted_content
+    assert "Alice lives in a lighthouse." in SEAL.opened("user_1", sealed.encrypted_content)
+
+
+async def test_a_new_chain_can_begin_with_it_as_it_came(gateway: Replica) -> None:
+    output = json.loads(encoded(await compacted(gateway)))["output"]
+    items = converted({"items": input_items(output, "items")}, ItemsCreate).items
+    await gateway.answered(ResponseCreate(input=(*items, InputMessage("user", "Who am I?"))))
+    assert any("Alice lives in a lighthouse." in text for text in gateway.engine.texts)
+    assert gateway.engine.texts[-1] == "Who am I?"
+
+
+async def test_a_response_can_be_compacted_with_what_comes_after_it(gateway: Replica) -> None:
+    first = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
+    *kept, _ = (await compacted(gateway, previous_response_id=first, input="two")).output
+    assert [item.text for item in kept if isinstance(item, Message)] == ["one", "two"]
+    assert "one" in gateway.engine.texts[0]
+
+
+async def test_the_model_is_asked_for_a_summary_and_for_what_the_client_adds(gateway: Replica) -> None:
+    await compacted(gateway, instructions="Mention the weather.")
+    assert gateway.engine.texts[0] == "My name is Alice."
+    assert "Summarise" in gateway.engine.texts[-1]
+    assert gateway.engine.texts[-1].endswith("Mention the weather.")
+
+
+async def test_its_tokens_are_accounted_for(gateway: Replica) -> None:
+    made = await compacted(gateway)
+    assert gateway.books.used == [("user_1", made.usage)]
+    assert made.usage.output_tokens == len("Alice lives in a lighthouse.")
+
+
+async def test_compacting_again_builds_on_the_compaction_before(gateway: Replica) -> None:
+    sealed = InputCompaction(SEAL.closed("user_1", "Alice is a keeper."))
+    await compacted(gateway, input=(sealed, *TALK))
+    assert "Alice is a keeper." in gateway.engine.texts[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        ({"model": "gpt-9"}, ModelNotFound),
+        ({"input": None}, InvalidRequest),
+        ({"input": ()}, InvalidRequest),
+        ({"previous_response_id": new_response_id()}, PreviousResponseNotFound),
+        ({"previous_response_id": "x:y"}, PreviousResponseNotFound),
+        ({"input": (InputCompaction("x"),)}, InvalidRequest),
+        ({"input": (InputCompaction(Seal(b"o" * 32).closed("user_1", "x")),)}, InvalidRequest),
+    ],
+)
+async def test_what_can_not_be_compacted_is_refused_and_costs_nothing(
+    gateway: Replica, asked: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        await compacted(gateway, **asked)
+    assert gateway.engine.asked == []
+
+
+async def test_another_users_response_answers_as_an_absent_one(gateway: Replica) -> None:
+    first = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
+    with pytest.raises(PreviousResponseNotFound):
+        await compacted(gateway, user="user_2", previous_response_id=first)
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+async def test_a_model_without_a_word_has_failed(gateway: Replica, text: str) -> None:
+    gateway.engine.events = spoken(text) if text else (Finished("length"),)
+    with pytest.raises(EngineFailed, match="no summary"):
+        await compacted(gateway)
+
+
+async def test_a_small_context_gets_a_summary_that_fits(gateway: Replica) -> None:
+    gateway.engine.size = 700
+    await compacted(gateway)
+    prompts, sampling, _ = gateway.engine.asked[-1]
+    used = sum(len(prompt.text) for prompt in prompts)
+    assert sampling.max_output_tokens is not None
+    assert used + sampling.max_output_tokens <= 700
+
+
+async def test_the_oldest_is_left_out_of_what_is_too_long(gateway: Replica) -> None:
+    gateway.engine.size = 3000
+    talk = [InputMessage("user" if n % 2 == 0 else "assistant", f"{n}" * 100) for n in range(40)]
+    await compacted(gateway, input=tuple(talk))
+    assert gateway.engine.texts[-2] == "39" * 100
+    assert "0" * 100 not in gateway.engine.texts
+
+
+async def test_what_leaves_nothing_to_summarise_is_refused(gateway: Replica) -> None:
+    gateway.engine.size = 1000
+    with pytest.raises(ContextLengthExceeded):
+        await compacted(gateway, input="x" * 5000)
+    assert gateway.engine.asked == []

@@ -1,0 +1,67 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import EngineFailed
+from gateway.generation import Called, Thought, Tokens
+from gateway.protocol.events import ArgumentsDelta, Delta, OutputTextDelta, ReasoningDelta, frame
+from gateway.protocol.resources import WindowUse
+from gateway.turn import Begun, Completed, CutShort, Failed
+from gateway.turn_log.entries import Entry, frame_of, is_last, sealed_by, token_ids
+from tests.gateway.builders import turn
+
+STEPS = (Begun(), WindowUse(0, 5, 4096), Thought("hm"), Tokens('"你"\n'), Called(0, "{}", "add"))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+NUMBERS = st.integers(0, 2**40)
+IDS = st.lists(st.integers(0, 2**32 - 1), max_size=5).map(tuple)
+DELTAS = st.one_of(
+    st.builds(OutputTextDelta, NUMBERS, TEXTS, st.integers(0, 127), st.just(0), TEXTS),
+    st.builds(ReasoningDelta, NUMBERS, TEXTS, st.integers(0, 127), st.just(0), TEXTS),
+    st.builds(ArgumentsDelta, NUMBERS, TEXTS, st.integers(0, 127), TEXTS),
+)
+
+
+def kept(entry: Entry) -> tuple[bytes, dict[bytes, bytes]]:
+    return entry.id.encode(), entry.fields()
+
+
+@given(DELTAS, IDS, st.integers(0, 4))
+def test_a_delta_comes_back_byte_for_byte_with_its_token_ids(event: Delta, ids: tuple[int, ...], dropped: int) -> None:
+    entry = Entry(event, ids, dropped)
+    assert frame_of(*kept(entry)) == entry.frame == frame(event)
+    assert token_ids([Entry(event, (1, 2, 3, 4)).fields(), entry.fields()]) == [*(1, 2, 3, 4)[: 4 - dropped], *ids]
+
+
+@given(st.lists(IDS))
+def test_the_token_ids_of_an_answer_come_back_in_order(told: list[tuple[int, ...]]) -> None:
+    fields = [Entry(OutputTextDelta(number, "msg_1", 0, 0, "x"), ids).fields() for number, ids in enumerate(told)]
+    assert token_ids([{b"e": b"{}"}, *fields]) == [one for ids in told for one in ids]
+
+
+@pytest.mark.parametrize("ending", [Completed(None, 1), CutShort("cancelled"), Failed(EngineFailed("你好"))])
+def test_every_event_of_a_turn_comes_back_byte_for_byte(ending: Completed | CutShort | Failed) -> None:
+    of = turn()
+    entries = [Entry(event) for step in (*STEPS, ending) for event in of.step(step)]
+    assert [frame_of(*kept(entry)) for entry in entries] == [entry.frame for entry in entries]
+    assert [is_last(entry.fields()) for entry in entries] == [False] * (len(entries) - 1) + [True]
+    assert [entry.is_last for entry in entries] == [is_last(entry.fields()) for entry in entries]
+
+
+@given(NUMBERS)
+def test_an_entrys_id_tells_its_number(number: int) -> None:
+    entry = Entry(OutputTextDelta(number, "msg_1", 0, 0, "x"))
+    assert entry.id == f"{number + 1}-0"
+    assert json.loads(frame_of(*kept(entry)))["sequence_number"] == number
+
+
+def test_a_delta_takes_little_more_room_than_its_text() -> None:
+    entry = Entry(OutputTextDelta(1, "msg_1", 0, 0, "hello"), (1, 2))
+    assert sum(len(name) + len(value) for name, value in entry.fields().items()) < len(entry.frame) / 4
+
+
+def test_no_event_is_taken_for_a_seal() -> None:
+    entry = Entry(OutputTextDelta(1, "msg_1", 0, 0, "seal"))
+    assert sealed_by(entry.fields()) is None
+    assert sealed_by({b"seal": b"g2"}) == "g2"

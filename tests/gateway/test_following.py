@@ -1,0 +1,156 @@
+"""Responses as any replica sees them: two gateways on one Redis, and the turn runs on the first."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.errors import EventsExpired, NotFound
+from gateway.history.conversations import Conversations
+from gateway.protocol.create import ResponseCreate
+from gateway.protocol.ids import new_response_id
+from tests.contract import conformance
+from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
+
+
+@pytest.fixture
+async def owner(port: int) -> AsyncIterator[Replica]:
+    async with replica(port, FakeEngine(*spoken("the answer"))) as found:
+        yield found
+
+
+@pytest.fixture
+async def other(port: int) -> AsyncIterator[Replica]:
+    async with replica(port, name="g2") as found:
+        yield found
+
+
+async def held(owner: Replica, **asked: Any) -> str:
+    """A turn that waits behind its first letter."""
+    owner.engine.hold = asyncio.Event()
+    running = await owner.begun(ResponseCreate(**({"input": "go"} | asked)))
+    while len(running.log.frames) < 5:
+        await asyncio.sleep(0.005)
+    return running.request.response_id
+
+
+def let_go(owner: Replica) -> None:
+    assert owner.engine.hold is not None
+    owner.engine.hold.set()
+
+
+async def frames(gateway: Replica, response_id: str, starting_after: int = -1) -> list[str]:
+    return [text async for text in gateway.following.follow("user_1", response_id, starting_after)]
+
+
+async def test_an_answer_is_the_same_on_every_replica_and_from_every_number(owner: Replica, other: Replica) -> None:
+    response_id = await held(owner)
+    following = [
+        asyncio.create_task(frames(gateway, response_id, after)) for gateway in (owner, other) for after in (-1, 2, 99)
+    ]
+    let_go(owner)
+    whole, *_ = told = await asyncio.gather(*following)
+    assert conformance.story([json.loads(text) for text in whole])["id"] == response_id
+    assert told == [whole, whole[3:], [], whole, whole[3:], []]
+    assert await frames(owner, response_id) == await frames(other, response_id) == whole
+
+
+async def test_stopping_from_another_replica_stops_the_engine_and_keeps_text(owner: Replica, other: Replica) -> None:
+    response_id = await held(owner)
+    stopped = await other.following.cancel("user_1", response_id)
+    assert owner.engine.closed.is_set()
+    assert (stopped.status, stopped.incomplete_details is not None) == ("incomplete", True)
+    assert [getattr(item, "text", "") for item in stopped.output] == ["t"]
+
+
+async def test_stopping_here_gives_the_same(owner: Replica) -> None:
+    response_id = await held(owner)
+    stopped = await owner.following.cancel("user_1", response_id)
+    assert stopped == (await owner.following.get("user_1", response_id)).response
+    assert stopped.status == "incomplete"
+
+
+async def test_stopping_in_two_tabs_on_two_replicas_is_one_ending(owner: Replica, other: Replica) -> None:
+    response_id = await held(owner)
+    first, second = await asyncio.gather(*(one.following.cancel("user_1", response_id) for one in (owner, other)))
+    assert first == second
+    assert [json.loads(text)["type"] for text in await frames(owner, response_id)].count("response.incomplete") == 1
+
+
+async def test_stopping_what_has_ended_changes_nothing(owner: Replica, other: Replica) -> None:
+    response_id = (await owner.answered(ResponseCreate(input="go")))[-1]["response"]["id"]
+    for gateway in (owner, other):
+        assert (await gateway.following.cancel("user_1", response_id)).status == "completed"
+
+
+async def test_an_outcome_is_waited_for_wherever_the_turn_runs(owner: Replica, other: Replica) -> None:
+    response_id = await held(owner)
+    running = owner.turns.running("user_1", response_id)
+    here = asyncio.create_task(owner.following.outcome("user_1", response_id, running=running))
+    there = asyncio.create_task(other.following.outcome("user_1", response_id))
+    let_go(owner)
+    assert (await here).status == "completed"
+    assert await here == await there == await owner.following.outcome("user_1", response_id)
+
+
+async def test_a_deleted_response_is_gone_with_its_events_and_its_items(
+    owner: Replica, other: Replica, redis: Redis
+) -> None:
+    response_id = (await owner.answered(ResponseCreate(input="go")))[-1]["response"]["id"]
+    await other.following.delete("user_1", response_id)
+    for asked in (owner.following.get, owner.following.check, owner.following.cancel, other.following.delete):
+        with pytest.raises(NotFound):
+            await asked("user_1", response_id)
+    assert await redis.keys(f"*{response_id}*") == []
+    assert await redis.keys("*:items") == []
+
+
+async def test_what_runs_is_stopped_before_it_is_deleted(owner: Replica, other: Replica, redis: Redis) -> None:
+    response_id = await held(owner)
+    await other.following.delete("user_1", response_id)
+    assert owner.engine.closed.is_set()
+    await owner.turns.finish(5)
+    assert await redis.keys(f"*{response_id}*") == []
+
+
+async def test_deleting_a_response_leaves_its_conversation_as_it_is(owner: Replica) -> None:
+    within = (await Conversations(owner.redis).create("user_1", {})).id
+    response_id = (await owner.answered(ResponseCreate(input="go", conversation=within)))[-1]["response"]["id"]
+    await owner.following.delete("user_1", response_id)
+    page = await Conversations(owner.redis).items.page("user_1", within, limit=9, after=None, order="asc")
+    assert len(page.data) == 2
+
+
+async def test_a_foreign_response_answers_as_an_absent_one(owner: Replica, other: Replica) -> None:
+    response_id = await held(owner)
+    messages = set()
+    for gateway in (owner, other):
+        for asked in (
+            gateway.following.get,
+            gateway.following.check,
+            gateway.following.cancel,
+            gateway.following.delete,
+        ):
+            for user, one in (("user_2", response_id), ("user_1", new_response_id())):
+                with pytest.raises(NotFound) as caught:
+                    await asked(user, one)
+                messages.add(caught.value.message)
+    assert len(messages) == 1
+    assert not owner.engine.closed.is_set()
+
+
+async def test_an_answer_whose_events_have_expired_can_be_retrieved_and_not_followed(
+    owner: Replica, other: Replica, redis: Redis
+) -> None:
+    running = await owner.begun(ResponseCreate(input="go"))
+    await followed(running)
+    await owner.turns.finish(5)
+    response_id = running.request.response_id
+    await other.following.check("user_1", response_id)
+    await redis.delete(*running.log.keys)
+    with pytest.raises(EventsExpired):
+        await other.following.check("user_1", response_id)
+    assert (await other.following.get("user_1", response_id)).ended

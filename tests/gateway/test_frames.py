@@ -1,0 +1,66 @@
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.turn_log.frames import Frames
+
+
+async def followed(frames: Frames, starting_after: int = -1) -> list[str]:
+    return [text async for text in frames.follow(starting_after)]
+
+
+@given(st.lists(st.integers(0, 3), max_size=8), st.lists(st.tuples(st.integers(0, 8), st.integers(-1, 20)), max_size=5))
+async def test_followers_who_join_at_any_time_from_any_number_see_the_same(
+    batches: list[int], joining: list[tuple[int, int]]
+) -> None:
+    frames, followers, number = Frames(), [], 0
+    for turn, size in enumerate(batches):
+        followers += [(asyncio.create_task(followed(frames, after)), after) for at, after in joining if at == turn]
+        await asyncio.sleep(0)
+        frames.append([str(number + offset) for offset in range(size)], ended=False)
+        number += size
+    late = [(asyncio.create_task(followed(frames, after)), after) for at, after in joining if at >= len(batches)]
+    frames.append([str(number)], ended=True)
+    for task, after in followers + late:
+        assert await task == [str(one) for one in range(after + 1, number + 1)]
+
+
+async def test_a_follower_waits_for_what_has_not_come_yet() -> None:
+    frames = Frames()
+    follower = frames.follow()
+    frames.append(["0"], ended=False)
+    assert await anext(follower) == "0"
+    waiting = asyncio.ensure_future(anext(follower, None))
+    frames.append([], ended=False)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    frames.append(["1"], ended=True)
+    assert await waiting == "1"
+
+
+async def test_a_follower_that_leaves_takes_nothing_from_the_others() -> None:
+    frames = Frames()
+    frames.append(["0"], ended=False)
+    leaving, staying = asyncio.create_task(followed(frames)), asyncio.create_task(followed(frames))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    frames.append(["1"], ended=True)
+    assert await staying == ["0", "1"]
+
+
+async def test_the_end_is_the_terminal_event_and_not_the_last_follower() -> None:
+    frames = Frames()
+    ending = asyncio.create_task(frames.end())
+    frames.append(["0"], ended=False)
+    await asyncio.sleep(0)
+    assert not ending.done()
+    frames.append(["1"], ended=True)
+    await ending
+    assert len(frames) == 2
+
+
+async def test_whoever_asks_behind_the_end_hears_nothing() -> None:
+    frames = Frames()
+    frames.append(["0"], ended=True)
+    assert await followed(frames, 0) == await followed(frames, 7) == []

@@ -1,0 +1,74 @@
+"""Leaving with a turn that still runs: two gateways on one Redis."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.errors import Unavailable
+from gateway.ownership import Ownership
+from gateway.protocol.create import ResponseCreate
+from gateway.turns.hand_over import HandOver
+from tests.contract import conformance
+from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
+
+
+async def begun(gateway: Replica) -> asyncio.Event:
+    gateway.engine.hold = asyncio.Event()
+    running = await gateway.begun(ResponseCreate(input="go"))
+    while len(running.log.frames) < 5:
+        await asyncio.sleep(0.005)
+    return gateway.engine.hold
+
+
+async def wishes(redis: Redis, name: str) -> list[bytes]:
+    found: Any = await redis.xrange(f"parley:gateway:{name}:control")
+    return [fields[b"released"] for _, fields in found if b"released" in fields]
+
+
+async def test_another_gateway_is_told_at_once_and_finds_the_turns(redis: Redis, port: int) -> None:
+    leaving, other = Ownership(redis, "g1"), Ownership(redis, "g2")
+    await leaving.renew()
+    await other.renew()
+    async with replica(port, FakeEngine(*spoken("text"))) as gateway:
+        await begun(gateway)
+        await HandOver(gateway.turns, leaving, gateway.reader, "g1", seconds=60).done()
+    assert b"g1" in await wishes(redis, "g2")
+    assert not await other.is_alive("g1")
+    assert len(await other.turns("g1")) == 1
+
+
+async def test_with_nobody_else_the_turns_come_to_their_end(redis: Redis, port: int) -> None:
+    async with replica(port, FakeEngine(*spoken("text"))) as gateway:
+        go_on = await begun(gateway)
+        ((_, response_id),) = await Ownership(redis, "g1").turns("g1")
+        running = gateway.turns.running("user_1", response_id)
+        leaving = HandOver(gateway.turns, Ownership(redis, "g1"), gateway.reader, "g1", seconds=60)
+        leaving.begin()
+        go_on.set()
+        await leaving.done()
+        assert running is not None
+        assert conformance.story(await followed(running))["status"] == "completed"
+
+
+async def test_without_redis_it_leaves_all_the_same(redis: Redis, port: int) -> None:
+    class Deaf(Ownership):
+        async def others(self) -> list[str]:
+            raise Unavailable("redis")
+
+        async def leave(self) -> None:
+            raise Unavailable("redis")
+
+    async with replica(port) as gateway:
+        await HandOver(gateway.turns, Deaf(redis, "g1"), gateway.reader, "g1", seconds=0).done()
+
+
+async def test_who_is_about_to_leave_begins_nothing_new(redis: Redis, port: int) -> None:
+    async with replica(port) as gateway:
+        leaving = HandOver(gateway.turns, Ownership(redis, "g1"), gateway.reader, "g1", seconds=0)
+        leaving.begin()
+        with pytest.raises(Unavailable):
+            await gateway.begun(ResponseCreate(input="go"))
+        await leaving.done()
+        assert gateway.engine.asked == []

@@ -1,0 +1,96 @@
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import InvalidRequest, NotJson, UnsupportedParameter
+from gateway.protocol.json_objects import converted, json_object, without_neutral
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+class Inner(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    number: int
+
+
+class Outer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    inner: tuple[Inner, ...]
+    name: str = ""
+
+
+@given(st.dictionaries(TEXTS, VALUES, max_size=5))
+def test_an_object_is_read_as_it_was_written(value: dict[str, Any]) -> None:
+    assert json_object(json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"hello", b"{", b"[1]", b"null", b'"x"', b"5", b"NaN", b'{"a":NaN}', b'{"a":Infinity}', b'{"a":1e400}',
+        b'{"a":1}{}', b'{"a":1} x', b"{'a':1}", b'{"a":1,}', b'{"a":01}', b"[" * 10_000, b'{"a":' * 10_000,
+        b'{"a":"\\ud800"}', b'{"a":"\xff"}', b'{"a":"\x00"}', b"\xef\xbb\xbf{}",
+    ],
+)  # fmt: skip
+def test_what_is_no_well_formed_object_is_refused(data: bytes) -> None:
+    with pytest.raises(NotJson) as caught:
+        json_object(data)
+    assert caught.value.code == "invalid_json"
+
+
+@pytest.mark.parametrize("data", [b'{"a":1,"a":1}', b'{"x":[{"a":1,"b":2,"a":3}]}', b'{"a":1,"\\u0061":2}'])
+def test_a_name_given_twice_is_refused_by_name(data: bytes) -> None:
+    with pytest.raises(NotJson, match="'a' twice"):
+        json_object(data)
+
+
+def test_the_same_name_in_two_objects_is_no_repetition() -> None:
+    assert json_object(b'{"a":{"a":1},"b":[{"a":2},{"a":3}]}')
+
+
+def test_neutral_values_are_taken_out_and_the_rest_stays() -> None:
+    fields = {"include": None, "user": None, "model": "m"}
+    assert without_neutral(fields, {"include": (None, []), "user": (None,), "prompt": (None,)}) == {"model": "m"}
+    assert "include" in fields
+
+
+@pytest.mark.parametrize("value", [["x"], {}, 0, False, ""])
+def test_any_other_value_is_refused_by_name(value: object) -> None:
+    with pytest.raises(UnsupportedParameter) as caught:
+        without_neutral({"include": value}, {"include": (None, [])})
+    assert caught.value.param == "include"
+
+
+@pytest.mark.parametrize(("value", "accepted"), [(0, (False,)), (1, (True,)), (False, (0,)), (0.0, (0,))])
+def test_what_only_compares_equal_is_not_the_same(value: object, accepted: tuple[object, ...]) -> None:
+    with pytest.raises(UnsupportedParameter):
+        without_neutral({"x": value}, {"x": accepted})
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code"),
+    [
+        ({"inner": [], "colour": 1}, "colour", "unknown_parameter"),
+        ({"inner": [{"number": 1, "colour": 1}]}, "inner[0].colour", "unknown_parameter"),
+        ({"inner": [{"number": "1"}]}, "inner[0].number", "invalid_value"),
+        ({"inner": [{}]}, "inner[0].number", "invalid_value"),
+        ({"inner": {}}, "inner", "invalid_value"),
+        ({"inner": [], "name": None}, "name", "invalid_value"),
+        ({}, "inner", "invalid_value"),
+    ],
+)
+def test_a_field_at_fault_is_named_with_its_path(fields: dict[str, Any], param: str, code: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        converted(fields, Outer)
+    assert (caught.value.param, caught.value.code) == (param, code)
+
+
+def test_what_fits_is_made() -> None:
+    assert converted({"inner": [{"number": 1}]}, Outer) == Outer((Inner(1),))

@@ -1,0 +1,189 @@
+from collections.abc import Sequence
+from itertools import count
+
+import pytest
+from hypothesis import given
+
+from gateway.errors import EngineFailed
+from gateway.generation import Called, Piece, Thought, Tokens
+from gateway.output import ITEMS_AT_MOST, Output
+from gateway.protocol import events as e
+from gateway.protocol.ids import position_in
+from gateway.protocol.items import FunctionCall, ItemStatus, Message, OutputItem, Reasoning
+from tests.gateway.builders import answers
+
+POSITION = 7
+
+
+class Told:
+    """An output with all the events it has made so far."""
+
+    def __init__(self, *pieces: Piece) -> None:
+        self.numbers = count()
+        self.output = Output(self.numbers.__next__, POSITION)
+        self.events: list[e.Event] = []
+        for piece in pieces:
+            self.events += self.output.add(piece)
+
+    def closed(self, status: ItemStatus = "completed") -> "Told":
+        self.events += self.output.close_with_a_message(status)
+        return self
+
+    @property
+    def items(self) -> tuple[OutputItem, ...]:
+        return self.output.items("incomplete")
+
+    @property
+    def kinds(self) -> list[str]:
+        return [type(event).__name__ for event in self.events]
+
+
+def text_of(item: OutputItem) -> str:
+    if isinstance(item, FunctionCall):
+        return item.arguments
+    return "".join(part.text for part in item.content)
+
+
+def without_blanks(texts: Sequence[str]) -> str:
+    return "".join("".join(texts).split())
+
+
+@given(answers())
+def test_sequence_numbers_have_no_gap(pieces: list[Piece]) -> None:
+    events = Told(*pieces).closed().events
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+
+
+@given(answers())
+def test_one_item_after_another_is_opened_and_closed_exactly_once(pieces: list[Piece]) -> None:
+    told = Told(*pieces).closed()
+    opened = [event.item.id for event in told.events if isinstance(event, e.OutputItemAdded)]
+    ended = [event.item for event in told.events if isinstance(event, e.OutputItemDone)]
+    assert opened == [item.id for item in ended] == [item.id for item in told.items]
+    assert tuple(ended) == told.items
+    now = -1
+    for event in told.events:
+        now += isinstance(event, e.OutputItemAdded)
+        assert getattr(event, "output_index", None) == now
+        assert getattr(event, "item_id", opened[now]) == opened[now]
+
+
+@given(answers())
+def test_what_was_shown_bit_by_bit_is_what_is_done_and_what_is_kept(pieces: list[Piece]) -> None:
+    told = Told(*pieces).closed()
+    for item in told.items:
+        mine = [event for event in told.events if getattr(event, "item_id", None) == item.id]
+        deltas = [event.delta for event in mine if isinstance(event, e.Delta)]
+        done = [event.text for event in mine if isinstance(event, e.OutputTextDone | e.ReasoningDone)]
+        done += [event.arguments for event in mine if isinstance(event, e.ArgumentsDone)]
+        assert ["".join(deltas)] == done == [text_of(item)]
+        assert all(deltas)
+
+
+@given(answers())
+def test_no_letter_of_the_engine_is_lost(pieces: list[Piece]) -> None:
+    items = Told(*pieces).closed().items
+    spoken = without_blanks([text_of(item) for item in items if isinstance(item, Message)])
+    thought = [text_of(item) for item in items if isinstance(item, Reasoning)]
+    assert spoken == without_blanks([piece.text for piece in pieces if isinstance(piece, Tokens)])
+    assert "".join(thought) == "".join(piece.text for piece in pieces if isinstance(piece, Thought))
+
+
+@given(answers())
+def test_the_ids_of_items_carry_the_positions_that_were_kept_for_them(pieces: list[Piece]) -> None:
+    items = Told(*pieces).closed().items
+    assert [position_in(item.id) for item in items] == [POSITION + index for index in range(len(items))]
+
+
+def test_reasoning_a_call_and_text_are_items_of_their_own() -> None:
+    told = Told(Thought("hm"), Called(0, "{}", "add"), Called(1, "{}", "sub"), Tokens("so")).closed()
+    assert [type(item) for item in told.items] == [Reasoning, FunctionCall, FunctionCall, Message]
+    assert [item.name for item in told.items if isinstance(item, FunctionCall)] == ["add", "sub"]
+    assert len({item.call_id for item in told.items if isinstance(item, FunctionCall)}) == 2
+
+
+def test_a_call_is_told_by_these_events() -> None:
+    told = Told(Called(0, "", "add"), Called(0, '{"a"'), Called(0, ":1}")).closed()
+    assert told.kinds == ["OutputItemAdded", "ArgumentsDelta", "ArgumentsDelta", "ArgumentsDone", "OutputItemDone"]
+    added, done = told.events[0], told.events[-2]
+    assert isinstance(added, e.OutputItemAdded)
+    assert isinstance(added.item, FunctionCall)
+    assert (added.item.name, added.item.arguments, added.item.status) == ("add", "", "in_progress")
+    assert isinstance(done, e.ArgumentsDone)
+    assert (done.name, done.arguments) == ("add", '{"a":1}')
+
+
+def test_reasoning_is_told_by_these_events() -> None:
+    assert Told(Thought("h"), Thought("m")).closed().kinds == [
+        "OutputItemAdded",
+        "ContentPartAdded",
+        "ReasoningDelta",
+        "ReasoningDelta",
+        "ReasoningDone",
+        "ContentPartDone",
+        "OutputItemDone",
+    ]
+
+
+def test_a_function_without_arguments_is_called_all_the_same() -> None:
+    (call,) = Told(Called(0, "", "now")).closed().items
+    assert isinstance(call, FunctionCall)
+    assert (call.name, call.arguments, call.status) == ("now", "", "completed")
+
+
+@pytest.mark.parametrize("piece", [Tokens("", (1,)), Thought("", (1,)), Called(0, "")])
+def test_a_piece_without_text_shows_nothing(piece: Piece) -> None:
+    assert Told(piece).events == []
+
+
+def test_an_answer_without_a_word_is_an_empty_message() -> None:
+    told = Told(Tokens(" \n")).closed()
+    (message,) = told.items
+    assert isinstance(message, Message)
+    assert (message.text, message.status) == ("", "completed")
+    assert told.kinds[:2] == ["OutputItemAdded", "ContentPartAdded"]
+
+
+def test_an_answer_that_only_calls_has_no_message() -> None:
+    assert [type(item) for item in Told(Called(0, "{}", "add"), Tokens("\n")).closed().items] == [FunctionCall]
+
+
+def test_line_ends_around_reasoning_are_no_part_of_the_text() -> None:
+    items = Told(Tokens("\n"), Thought("hm"), Tokens("\n"), Tokens("\nyes\n"), Tokens("no")).closed().items
+    assert [text_of(item) for item in items] == ["hm", "yes\nno"]
+
+
+def test_text_that_begins_with_a_blank_keeps_it() -> None:
+    assert [text_of(item) for item in Told(Tokens(" "), Tokens("yes")).items] == [" yes"]
+
+
+@pytest.mark.parametrize("status", ["completed", "incomplete"])
+def test_only_the_item_that_was_open_can_be_incomplete(status: ItemStatus) -> None:
+    first, last = Told(Thought("hm"), Tokens("half")).closed(status).items
+    assert (first.status, last.status) == ("completed", status)
+
+
+def test_closing_twice_says_nothing_twice() -> None:
+    told = Told(Tokens("a")).closed()
+    assert told.output.close_with_a_message("completed") == told.output.close("incomplete") == []
+
+
+def test_an_answer_has_no_more_items_than_positions() -> None:
+    told = Told(*(Called(index, "{}", "f") for index in range(ITEMS_AT_MOST)))
+    with pytest.raises(EngineFailed):
+        told.output.add(Called(ITEMS_AT_MOST, "{}", "f"))
+    events = told.closed("incomplete").events
+    assert next(told.numbers) == len(events)  # none was given out for what was refused
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [[Called(0, "{}")], [Called(0, '{"a"', "add"), Called(1, "{}", "sub"), Called(0, ":1}")], [Called(0, "{}", "")]],
+)
+def test_a_call_without_a_name_is_refused_and_leaves_no_gap(pieces: list[Piece]) -> None:
+    *before, last = pieces
+    told = Told(*before)
+    with pytest.raises(EngineFailed):
+        told.output.add(last)
+    events = told.closed().events
+    assert [event.sequence_number for event in events] == list(range(len(events)))

@@ -1,0 +1,311 @@
+"""A whole turn over a real Redis: what the engine says, what followers see, what is in history."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.conversation import Count, Measured
+from gateway.errors import ContextLengthExceeded, EngineFailed, Unavailable
+from gateway.generation import Called, EngineEvent, Finished, Prompt, PromptRead, Thought, Tokens
+from gateway.history.conversations import Conversations
+from gateway.history.keys import response_key
+from gateway.history.threads import Threads
+from gateway.protocol.create import ResponseCreate
+from gateway.protocol.items import Item
+from gateway.protocol.resources import Response, Usage
+from gateway.protocol.tools import FunctionTool
+from gateway.turn_log.entries import frame_of
+from tests.contract import conformance
+from tests.gateway.builders import Wire
+from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
+
+CALLING = (PromptRead(PROMPT_IDS), Thought("hm", (1,)), Called(0, "", "add", (2,)), Called(0, "{}", None, (3,)))
+TOOLS = (FunctionTool("add"),)
+
+
+async def conversation(gateway: Replica) -> str:
+    return (await Conversations(gateway.redis).create("user_1", {})).id
+
+
+async def items(gateway: Replica, within: str) -> list[Item]:
+    page = await Conversations(gateway.redis).items.page("user_1", within, limit=100, after=None, order="asc")
+    return list(page.data)
+
+
+async def texts(gateway: Replica, within: str) -> list[tuple[str, str]]:
+    return [(getattr(item, "text", ""), getattr(item, "status", "")) for item in await items(gateway, within)]
+
+
+async def test_a_whole_answer_is_this_story_and_is_kept(port: int) -> None:
+    async with replica(port, FakeEngine(*spoken("你好"))) as gateway:
+        within = await conversation(gateway)
+        whole = conformance.story(await gateway.answered(ResponseCreate(input="hello", conversation=within)))
+        assert whole["conversation"] == {"id": within}
+        assert whole["usage"]["output_tokens"] == 2
+        assert await texts(gateway, within) == [("hello", "completed"), ("你好", "completed")]
+        stored = (await gateway.following.get("user_1", whole["id"])).response
+        assert (stored.status, [item.id for item in stored.output]) == ("completed", [whole["output"][0]["id"]])
+
+
+async def test_a_call_and_the_reasoning_before_it_are_kept(port: int) -> None:
+    async with replica(port, FakeEngine(*CALLING, Finished("stop"))) as gateway:
+        within = await conversation(gateway)
+        asked = ResponseCreate(input="1+1?", conversation=within, tools=TOOLS)
+        whole = (await gateway.answered(asked))[-1]["response"]
+        kept = await items(gateway, within)
+        assert [item["type"] for item in whole["output"]] == ["reasoning", "function_call"]
+        assert [item.id for item in kept[1:]] == [item["id"] for item in whole["output"]]
+
+
+async def test_the_answer_is_in_history_before_anybody_hears_that_it_is_complete(port: int) -> None:
+    async with replica(port, FakeEngine(*spoken("whole"))) as gateway:
+        within = await conversation(gateway)
+        running = await gateway.begun(ResponseCreate(input="hello", conversation=within))
+        async for text in running.log.frames.follow():
+            if json.loads(text)["type"] == "response.completed":
+                assert await texts(gateway, within) == [("hello", "completed"), ("whole", "completed")]
+
+
+async def test_what_another_replica_would_read_is_what_was_told_here(redis: Redis, port: int) -> None:
+    async with replica(port, FakeEngine(*spoken("the same"))) as gateway:
+        running = await gateway.begun(ResponseCreate(input="hello"))
+        frames = [text async for text in running.log.frames.follow()]
+        kept: Any = await redis.xrange(running.log.keys[0])
+        assert [frame_of(*entry) for entry in kept] == frames
+
+
+async def test_what_is_to_be_kept_nowhere_touches_no_key(redis: Redis, port: int) -> None:
+    async with replica(port, FakeEngine(*spoken("secret"))) as gateway, redis.monitor() as monitor:
+        whole = conformance.story(await gateway.answered(ResponseCreate(input="hush", store=False)))
+        await gateway.reader.tell("g1", {"last": "words"})
+        seen = []
+        async for command in monitor.listen():
+            seen.append(command["command"])
+            if "words" in seen[-1]:
+                break
+    assert whole["store"] is False
+    assert [
+        one for one in seen if not one.startswith(("XREAD", "XADD parley:gateway:g1:control", "CLIENT", "HELLO"))
+    ] == []
+    assert [key for key in await redis.keys() if b":control" not in key] == []
+
+
+async def test_parameters_reach_the_engine(port: int) -> None:
+    async with replica(port) as gateway:
+        asked = {"instructions": "be brief", "temperature": 0.0, "top_p": 0.5, "max_output_tokens": 7, "tools": TOOLS}
+        await gateway.answered(ResponseCreate(input="x", **asked))  # type: ignore[arg-type]
+        prompts, sampling, form = gateway.engine.asked[-1]
+        assert prompts == (Prompt("system", "be brief"), Prompt("user", "x"))
+        assert (sampling.temperature, sampling.top_p, sampling.max_output_tokens) == (0.0, 0.5, 7)
+        assert form.tools == TOOLS
+
+
+async def test_an_answer_that_ran_out_of_tokens_is_incomplete(port: int) -> None:
+    async with replica(port, FakeEngine(*spoken("abc", "length"))) as gateway:
+        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
+        assert whole["incomplete_details"] == {"reason": "max_output_tokens"}
+        assert whole["usage"]["output_tokens"] == 3
+        assert whole["output"][0]["status"] == "incomplete"
+
+
+async def test_a_warm_up_reads_the_prompt_and_says_nothing(port: int) -> None:
+    async with replica(port, FakeEngine(*spoken("x", "length"))) as gateway:
+        whole = conformance.story(await gateway.answered(ResponseCreate(input="go", generate=False)))
+        assert (whole["status"], whole["output"]) == ("completed", [])
+        assert gateway.engine.asked[-1][1].max_output_tokens == 1
+        following = ResponseCreate(input="now", previous_response_id=whole["id"])
+        await gateway.answered(following)
+        assert gateway.engine.texts == ["be kind", "go\n\nnow"]
+
+
+async def test_stopping_closes_the_engines_stream_and_keeps_the_text(port: int) -> None:
+    engine = FakeEngine(*spoken("half an answer"))
+    engine.hold = asyncio.Event()
+    async with replica(port, engine) as gateway:
+        within = await conversation(gateway)
+        running = await gateway.begun(ResponseCreate(input="go", conversation=within))
+        async for text in running.log.frames.follow():
+            if json.loads(text)["type"] == "response.output_text.delta":
+                running.stop()
+                running.stop()
+                break
+        whole = conformance.story(await followed(running))
+        assert engine.closed.is_set()
+        assert whole["status"] == "incomplete"
+        assert whole["incomplete_details"]["reason"] == "cancelled"
+        assert whole["usage"]["output_tokens"] == 1
+        assert await texts(gateway, within) == [("go", "completed"), ("h", "incomplete")]
+        assert gateway.books.used == [("user_1", Usage(3, 1, 4))]
+
+
+async def test_a_turn_stopped_before_it_began_has_one_ending_too(port: int) -> None:
+    async with replica(port) as gateway:
+        running = await gateway.begun(ResponseCreate(input="go"))
+        running.stop()
+        whole = conformance.story(await followed(running))
+        assert (whole["status"], whole["output"][0]["content"][0]["text"]) == ("incomplete", "")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [(EngineFailed("x"), "model_error"), (ZeroDivisionError("Zero"), "server_error")]
+)
+async def test_a_failure_ends_the_turn_by_name_with_what_was_shown_kept(port: int, fault: Exception, code: str) -> None:
+    async with replica(port, FakeEngine(*spoken("shown"), faults=[fault])) as gateway:
+        within = await conversation(gateway)
+        *_, error, failed = await gateway.answered(ResponseCreate(input="go", conversation=within))
+        assert (error["type"], failed["type"]) == ("error", "response.failed")
+        assert failed["response"]["error"]["code"] == code
+        assert "Zero" not in failed["response"]["error"]["message"]
+        assert await texts(gateway, within) == [("go", "completed"), ("shown", "incomplete")]
+        assert (await gateway.answered(ResponseCreate(input="again", conversation=within)))[-1]["type"] == (
+            "response.completed"
+        )
+
+
+async def test_a_bug_before_the_first_word_ends_one_turn_and_no_other(port: int) -> None:
+    class Broken(FakeEngine):
+        async def count(self, *_: object, **__: object) -> Count | None:
+            raise ZeroDivisionError
+
+    async with replica(port, Broken()) as gateway:
+        failed = (await gateway.answered(ResponseCreate(input="x" * 9000)))[-1]
+        assert failed["response"]["error"]["code"] == "server_error"
+        assert (await gateway.answered(ResponseCreate(input="short")))[-1]["type"] == "response.completed"
+
+
+async def test_a_prompt_thought_proven_is_counted_when_the_engine_refuses_it(port: int) -> None:
+    async with replica(port, FakeEngine(*spoken("fine"), faults=[ContextLengthExceeded()])) as gateway:
+        gateway.engine.events = (Finished("stop"), *spoken("fine"))
+        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
+        assert whole["status"] == "completed"
+        assert (len(gateway.engine.asked), gateway.engine.counted) == (2, 1)
+
+
+async def test_a_prompt_that_was_counted_and_is_refused_all_the_same_is_not_tried_again(port: int) -> None:
+    async with replica(port, FakeEngine(Finished("stop"), faults=[ContextLengthExceeded()] * 2)) as gateway:
+        failed = (await gateway.answered(ResponseCreate(input="x" * 3500)))[-1]
+        assert failed["response"]["error"]["code"] == "context_length_exceeded"
+        assert len(gateway.engine.asked) == 1
+
+
+class Forgetful(Threads):
+    """The first answer can not be kept at once."""
+
+    fault: Exception = Unavailable("redis")
+    failures = 1
+
+    async def commit(
+        self,
+        user_id: str,
+        thread_id: str,
+        response: Response,
+        answer: Sequence[Item],
+        measured: Measured | None,
+        *,
+        owner: str,
+    ) -> bool:
+        if self.failures:
+            self.failures -= 1
+            raise self.fault
+        return await super().commit(user_id, thread_id, response, answer, measured, owner=owner)
+
+
+class Broken(Forgetful):
+    fault = ZeroDivisionError()
+
+
+async def test_an_answer_is_kept_although_redis_was_away_for_a_moment(port: int) -> None:
+    async with replica(port, FakeEngine(*spoken("kept")), threads=Forgetful) as gateway:
+        within = await conversation(gateway)
+        assert conformance.story(await gateway.answered(ResponseCreate(input="go", conversation=within)))
+        assert (await texts(gateway, within))[1] == ("kept", "completed")
+
+
+async def test_a_turn_ends_although_its_answer_can_not_be_kept(port: int) -> None:
+    async with replica(port, threads=Broken) as gateway:
+        assert (await gateway.answered(ResponseCreate(input="go")))[-1]["response"]["id"]
+
+
+class Overtaken(Threads):
+    """Another gateway takes the turn while this one keeps its answer."""
+
+    async def commit(self, user_id: str, thread_id: str, response: Response, *rest: Any, owner: str) -> bool:
+        await self._redis.hset(response_key(user_id, response.id), "owner", "g2")
+        return await super().commit(user_id, thread_id, response, *rest, owner=owner)
+
+
+async def test_what_another_has_taken_over_is_neither_kept_nor_ended_here(port: int) -> None:
+    async with replica(port, FakeEngine(*spoken("mine")), threads=Overtaken) as gateway:
+        within = await conversation(gateway)
+        running = await gateway.begun(ResponseCreate(input="go", conversation=within))
+        await gateway.turns.finish(5)
+        assert (running.log.frames.ended, running.log.frames.complete) == (True, False)
+        assert await texts(gateway, within) == [("go", "completed")]
+        assert not (await gateway.responses.get("user_1", running.request.response_id)).ended
+
+
+async def test_an_engine_that_dies_is_a_pause_and_the_answer_goes_on_by_its_ids(port: int) -> None:
+    async with replica(port, FakeEngine(*spoken("a lighthouse"), faults=[Unavailable("vllm")])) as gateway:
+        gateway.engine.events = cut(spoken("a lighthouse"), 6)
+        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
+        assert whole["output"][0]["content"][0]["text"] == "a lighthouse"
+        assert gateway.engine.resumed == [tuple(map(ord, "a ligh"))]
+        assert whole["usage"]["output_tokens"] == len("a lighthouse")
+
+
+def cut(events: Sequence[EngineEvent], letters: int) -> tuple[EngineEvent, ...]:
+    """With a place, behind so many letters, where the first stream ends in its fault."""
+    return (*events[: 1 + letters], Finished("stop"), *events[1 + letters :])
+
+
+async def test_an_engine_that_stays_away_ends_the_answer_with_what_was_shown(port: int) -> None:
+    class Away(FakeEngine):
+        async def probe(self) -> None:
+            raise Unavailable("vllm")
+
+    async with replica(port, Away(*spoken("half"), faults=[Unavailable("vllm")])) as gateway:
+        *_, failed = await gateway.answered(ResponseCreate(input="go"))
+        assert failed["response"]["error"]["code"] == "service_unavailable"
+        assert failed["response"]["output"][0]["content"][0]["text"] == "half"
+
+
+async def test_half_a_call_can_not_be_gone_on_with(port: int) -> None:
+    async with replica(port, FakeEngine(*CALLING, Finished("stop"), faults=[Unavailable("vllm")])) as gateway:
+        *_, failed = await gateway.answered(ResponseCreate(input="go", tools=TOOLS))
+        assert failed["response"]["error"]["code"] == "answer_interrupted"
+        assert gateway.engine.resumed == []
+
+
+async def afterwards(gateway: Replica, **asked: Any) -> list[Wire]:
+    events = await gateway.answered(ResponseCreate(**asked))
+    await gateway.turns.finish(5)
+    return events
+
+
+async def test_tokens_are_accounted_for_whoever_asked(port: int) -> None:
+    async with replica(port) as gateway:
+        await afterwards(gateway, input="hi")
+        await afterwards(gateway, input="hi", store=False)
+        assert gateway.books.used == [("user_1", Usage(9, 2, 11))] * 2
+
+
+async def test_a_title_is_thought_of_from_the_first_question_until_there_is_one(port: int) -> None:
+    async with replica(port) as gateway:
+        within = await conversation(gateway)
+        await afterwards(gateway, input="hello", conversation=within)
+        await afterwards(gateway, input="again", conversation=within)
+        await afterwards(gateway, input="no conversation")
+        titled = (await Conversations(gateway.redis).create("user_1", {"title": "mine"})).id
+        await afterwards(gateway, input="hello", conversation=titled)
+        assert gateway.books.considered == [("user_1", within, "hello", "ok")] * 2
+
+
+async def test_a_conversation_whose_first_answer_failed_has_a_title_too(port: int) -> None:
+    async with replica(port, FakeEngine(Tokens("x"), Finished("stop"), faults=[EngineFailed("x")])) as gateway:
+        within = await conversation(gateway)
+        await afterwards(gateway, input="hello", conversation=within)
+        assert gateway.books.considered == [("user_1", within, "hello", "x")]

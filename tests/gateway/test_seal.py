@@ -1,0 +1,38 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import InvalidRequest
+from gateway.seal import Seal
+
+SEAL = Seal(b"k" * 32)
+SEALED = SEAL.closed("user_1", "你好")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_what_was_sealed_opens_again_for_its_user(text: str) -> None:
+    assert SEAL.opened("user_1", SEAL.closed("user_1", text)) == text
+
+
+def test_the_client_can_not_read_it() -> None:
+    assert "你好" not in SEALED
+    assert SEAL.closed("user_1", "你好") != SEALED
+
+
+@pytest.mark.parametrize(
+    ("seal", "user", "sealed"),
+    [
+        (SEAL, "user_2", SEALED),
+        (Seal(b"o" * 32), "user_1", SEALED),
+        (SEAL, "user_1", SEALED[:-6] + "AAAAA="),
+        (SEAL, "user_1", "x" + SEALED),
+        (SEAL, "user_1", ""),
+        (SEAL, "user_1", "你好"),
+        (SEAL, "user_1", "\ud800"),
+        (SEAL, "user_1", "gAAAAA"),
+    ],
+)
+def test_what_was_not_sealed_here_for_this_user_is_refused(seal: Seal, user: str, sealed: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        seal.opened(user, sealed)
+    assert (caught.value.code, caught.value.param) == ("invalid_value", "input")

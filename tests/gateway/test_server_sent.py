@@ -1,0 +1,47 @@
+import json
+from collections.abc import AsyncIterator
+
+from gateway.errors import EngineFailed
+from gateway.generation import Tokens
+from gateway.protocol.events import frame
+from gateway.protocol.resources import WindowUse
+from gateway.routes.server_sent import server_sent, streamed
+from gateway.turn import Begun, Failed
+from tests.gateway.builders import turn
+
+
+async def told(*frames: str) -> AsyncIterator[str]:
+    for text in frames:
+        yield text
+
+
+async def sent(*frames: str) -> list[str]:
+    return [text async for text in server_sent(told(*frames))]
+
+
+async def test_each_event_is_one_piece_with_its_type_in_front() -> None:
+    of = turn()
+    steps = (Begun(), WindowUse(0, 1, 2), Tokens('line\r\n\u2028"type":"x"'), Failed(EngineFailed("x")))
+    frames = [frame(event) for step in steps for event in of.step(step)]
+    *events, end = await sent(*frames)
+    assert end == "data: [DONE]\n\n"
+    for text, piece in zip(frames, events, strict=True):
+        kind, data, *rest = piece.split("\n")
+        assert kind == f"event: {json.loads(text)['type']}"
+        assert data == f"data: {text}"
+        assert rest == ["", ""]
+        assert "\r" not in piece
+
+
+async def test_an_answer_that_was_over_already_is_only_its_end() -> None:
+    assert await sent() == ["data: [DONE]\n\n"]
+
+
+async def test_nobody_on_the_way_may_keep_it_back() -> None:
+    answer = streamed(told('{"type":"x"}'))
+    assert answer.media_type == "text/event-stream"
+    assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-cache", "no")
+    assert [piece async for piece in answer.body_iterator] == [
+        'event: x\ndata: {"type":"x"}\n\n',
+        "data: [DONE]\n\n",
+    ]

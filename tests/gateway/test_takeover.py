@@ -1,0 +1,189 @@
+"""A turn whose gateway is gone goes on here: on a real Redis, with faults on the way of the seal."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.errors import Unavailable
+from gateway.history.responses import Responses
+from gateway.ownership import Ownership
+from gateway.protocol.create import ResponseCreate
+from gateway.turn_log.segments import Segments
+from gateway.turn_log.writer import Writer
+from gateway.turns.takeover import Takeover
+from tests.contract import conformance
+from tests.gateway.builders import Wire, working
+from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
+
+TEXT = "a lighthouse keeper"
+
+
+class LossySegments(Segments):
+    """Redis seals, and its answer is lost."""
+
+    lost = 1
+
+    async def seal(self, *told: object) -> bool:
+        sealed = await super().seal(*told)  # type: ignore[arg-type]
+        if self.lost:
+            self.lost -= 1
+            raise Unavailable("redis")
+        return sealed
+
+
+@asynccontextmanager
+async def taking(
+    gateway: Replica, redis: Redis, segments: type[Segments] = Segments, name: str = "g2"
+) -> AsyncIterator[Takeover]:
+    """What takes turns over for a replica that is called `name`."""
+    writer = Writer(redis, kept_seconds=60)
+    async with working(writer.run()):
+        yield Takeover(
+            Ownership(redis, name),
+            segments(redis),
+            Responses(redis),
+            gateway.acceptance,
+            gateway.turns,
+            writer,
+            gateway_id=name,
+        )
+
+
+async def abandoned(owner: Replica) -> str:
+    """A turn that has told its first letter, and whose gateway says nothing any more."""
+    owner.engine.hold = asyncio.Event()
+    running = await owner.begun(ResponseCreate(input="go"))
+    while len(running.log.frames) < 5:
+        await asyncio.sleep(0.005)
+    return running.request.response_id
+
+
+async def listed(redis: Redis, name: str) -> int:
+    return int(await redis.scard(f"parley:gateway:{name}:turns"))
+
+
+@pytest.fixture
+async def owner(port: int) -> AsyncIterator[Replica]:
+    async with replica(port, FakeEngine(*spoken(TEXT))) as found:
+        yield found
+
+
+@pytest.fixture
+async def taker(port: int) -> AsyncIterator[Replica]:
+    async with replica(port, FakeEngine(*spoken(TEXT)), name="g2") as found:
+        yield found
+
+
+async def whole(taker: Replica, response_id: str) -> Wire:
+    running = taker.turns.running("user_1", response_id)
+    assert running is not None
+    return conformance.story(await followed(running))
+
+
+async def test_the_answer_goes_on_behind_the_last_event_that_was_kept(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    response_id = await abandoned(owner)
+    async with taking(taker, redis) as takeover:
+        await takeover.of("g1")
+        response = await whole(taker, response_id)
+        await taker.turns.finish(5)
+    assert response["output"][0]["content"][0]["text"] == TEXT
+    assert taker.engine.resumed == [(ord("a"),)]
+    assert (await taker.responses.get("user_1", response_id)).owner == "g2"
+    assert (await listed(redis, "g1"), await listed(redis, "g2")) == (0, 0)
+
+
+async def test_an_owner_that_thaws_adds_nothing_more(owner: Replica, taker: Replica, redis: Redis) -> None:
+    response_id = await abandoned(owner)
+    running = owner.turns.running("user_1", response_id)
+    async with taking(taker, redis) as takeover:
+        await takeover.of("g1")
+        assert owner.engine.hold is not None
+        owner.engine.hold.set()
+        response = await whole(taker, response_id)
+        await owner.turns.finish(5)
+        assert running is not None
+        assert (running.log.lost, running.log.frames.complete) == (True, False)
+    assert (await taker.responses.get("user_1", response_id)).response.output[0].id == response["output"][0]["id"]
+
+
+async def test_of_two_takers_one_goes_on(owner: Replica, taker: Replica, redis: Redis, port: int) -> None:
+    response_id = await abandoned(owner)
+    async with (
+        replica(port, FakeEngine(*spoken(TEXT)), name="g3") as third,
+        taking(taker, redis) as second_takeover,
+        taking(third, redis, name="g3") as third_takeover,
+    ):
+        await asyncio.gather(second_takeover.of("g1"), third_takeover.of("g1"))
+        going = [one for one in (taker, third) if one.turns.running("user_1", response_id)]
+        assert len(going) == 1
+        assert (await whole(going[0], response_id))["status"] == "completed"
+
+
+async def test_a_seal_whose_answer_was_lost_is_this_gateways_all_the_same(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    response_id = await abandoned(owner)
+    async with taking(taker, redis, LossySegments) as takeover:
+        await takeover.of("g1")
+        assert await listed(redis, "g1") == 1
+        await takeover.of("g1")
+        assert (await whole(taker, response_id))["output"][0]["content"][0]["text"] == TEXT
+
+
+async def test_a_turn_that_somebody_stopped_meanwhile_is_ended_with_its_text(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    response_id = await abandoned(owner)
+    await Responses(redis).wish_cancelled("user_1", response_id)
+    async with taking(taker, redis) as takeover:
+        await takeover.of("g1")
+        response = await whole(taker, response_id)
+    assert (response["status"], response["output"][0]["content"][0]["text"]) == ("incomplete", "a")
+    assert taker.engine.resumed == []
+
+
+async def test_a_turn_of_which_nothing_was_told_begins_here(taker: Replica, redis: Redis, port: int) -> None:
+    async with replica(port, FakeEngine(*spoken(TEXT)), name="g1") as first:
+        answer = await first.turns.start("user_1", ResponseCreate(input="go"))
+        assert answer.running is not None
+        answer.running.log.lose()  # frozen before its first event
+        async with taking(taker, redis) as takeover:
+            await takeover.of("g1")
+            response = await whole(taker, answer.response_id)
+    assert response["output"][0]["content"][0]["text"] == TEXT
+
+
+async def test_what_has_ended_is_only_taken_off_the_list(owner: Replica, taker: Replica, redis: Redis) -> None:
+    running = await owner.begun(ResponseCreate(input="go"))
+    await followed(running)
+    await owner.turns.finish(5)
+    await Ownership(redis, "g1").add("user_1", running.request.response_id)
+    await Ownership(redis, "g1").add("user_1", "resp_that_never_was")
+    async with taking(taker, redis) as takeover:
+        await takeover.of("g1")
+    assert await listed(redis, "g1") == 0
+    assert taker.engine.asked == []
+
+
+async def test_followers_of_the_first_owner_are_told_the_rest(owner: Replica, taker: Replica, redis: Redis) -> None:
+    response_id = await abandoned(owner)
+
+    async def follow(gateway: Replica) -> Sequence[Wire]:
+        return [json.loads(text) async for text in gateway.following.follow("user_1", response_id)]
+
+    following = [asyncio.create_task(follow(one)) for one in (owner, taker)]
+    await asyncio.sleep(0)
+    async with taking(taker, redis) as takeover:
+        await takeover.of("g1")
+        assert owner.engine.hold is not None
+        owner.engine.hold.set()  # it thaws, and finds that it has lost the turn
+        first, second = await asyncio.gather(*following)
+    assert first == second
+    assert conformance.story(list(first))["status"] == "completed"
+    assert "".join(one.get("delta", "") for one in first) == TEXT
