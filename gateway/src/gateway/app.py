@@ -5,15 +5,14 @@ import logging
 import os
 import secrets
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
+from types import FrameType
 
 import httpx2
-import openai
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from openai import DefaultAioHttpClient
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -22,7 +21,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute
 
 from gateway.accounting import Accounting
-from gateway.engine.client import Engine
+from gateway.engine.addresses import Addresses
+from gateway.engine.connection import connected
+from gateway.engine.engines import Engines
+from gateway.engine.roster import Roster
 from gateway.errors import ParleyError
 from gateway.generation import Sampling
 from gateway.history.conversations import Conversations
@@ -48,7 +50,7 @@ from gateway.turns.acceptance import Acceptance
 from gateway.turns.compaction import Compaction
 from gateway.turns.defaults import Defaults
 from gateway.turns.following import Following
-from gateway.turns.hand_over import hand_over
+from gateway.turns.hand_over import HandOver
 from gateway.turns.production import Patience
 from gateway.turns.running import Runner
 from gateway.turns.takeover import Takeover
@@ -97,10 +99,11 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     leasing = _redis(settings, connections=4)
     stack.push_async_callback(leasing.aclose)
     identity_client = await stack.enter_async_context(_identity_client(settings))
-    engine = Engine(
-        _engine_client(settings), dialect=settings.engine_dialect, server_key=server_key, model=settings.model
-    )
-    stack.push_async_callback(engine.close)
+    roster = _roster(settings, server_key)
+    stack.push_async_callback(roster.close)
+    if roster.is_watched:
+        await stack.enter_async_context(_running(roster.watch()))
+    engine = Engines(roster, silence_seconds=settings.engine_token_seconds / 2)
 
     storage = Storage(redis)
     await storage.check()
@@ -121,7 +124,9 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     takeover = Takeover(ownership, segments, stored, acceptance, turns, writer, gateway_id=gateway_id)
     await stack.enter_async_context(_running(reader.run(partial(_obey, turns, ownership))))
     await stack.enter_async_context(_running(ownership.run(takeover.of)))
-    stack.push_async_callback(hand_over, turns, ownership, reader, gateway_id, settings.drain_seconds)
+    hand_over = HandOver(turns, ownership, reader, gateway_id, seconds=settings.drain_seconds)
+    stack.push_async_callback(hand_over.done)
+    stack.enter_context(_told_to_stop(hand_over.begin))
     presence = Presence(redis, announce=settings.announce_leavers)
     listening = asyncio.Event()
     await stack.enter_async_context(_running(presence.listen(listening.set)))
@@ -165,22 +170,17 @@ def _redis(settings: Settings, *, connections: int, patience_seconds: float = 2.
     return Redis.from_pool(pool)
 
 
-def _engine_client(settings: Settings) -> openai.AsyncOpenAI:
-    connections = settings.engine_connections
-    timeout = httpx2.Timeout(connect=5.0, read=settings.engine_read_timeout_seconds, write=10.0, pool=5.0)
-    return openai.AsyncOpenAI(
-        base_url=settings.engine_url,
+def _roster(settings: Settings, server_key: bytes) -> Roster:
+    connect = partial(
+        connected,
         api_key=settings.engine_api_key.get_secret_value(),
-        max_retries=0,
-        timeout=timeout,
-        # Without limits of its own this client caps the streams of a whole gateway at 100 or 1,000.
-        http_client=DefaultAioHttpClient(
-            timeout=timeout,
-            # Only a server that is somewhere else may be behind a proxy.
-            trust_env=settings.engine_dialect == "openai",
-            limits=httpx2.Limits(max_connections=connections, max_keepalive_connections=connections),
-        ),
+        dialect=settings.engine_dialect,
+        server_key=server_key,
+        model=settings.model,
+        connections=settings.engine_connections,
+        read_timeout_seconds=settings.engine_read_timeout_seconds,
     )
+    return Roster(Addresses(settings.engine_url), connect)
 
 
 def _identity_client(settings: Settings) -> httpx2.AsyncClient:
@@ -211,6 +211,23 @@ def _output_limit(settings: Settings) -> int | None:
     if settings.engine_dialect == "vllm" or "max_output_tokens" in settings.model_fields_set:
         return settings.max_output_tokens
     return None
+
+
+@contextmanager
+def _told_to_stop(leave: Callable[[], None]) -> Iterator[None]:
+    """Beside what the web server does on SIGTERM, which waits for open streams before it ends us."""
+    loop, server = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+
+    def both(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(leave)
+        if callable(server):
+            server(number, frame)
+
+    signal.signal(signal.SIGTERM, both)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, server)
 
 
 def _obey(turns: Turns, ownership: Ownership, wish: dict[str, str]) -> None:

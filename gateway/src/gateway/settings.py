@@ -31,6 +31,10 @@ def _url(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+# "dns+": a name that stands for an engine at each of its addresses.
+EngineUrl = Annotated[str, _url("http", "https", "dns+http")]
+
+
 class Settings(BaseSettings):
     """Environment variables `GATEWAY_<NAME>`, or files `<name>` in the folder `GATEWAY_SECRETS_DIR`."""
 
@@ -47,7 +51,7 @@ class Settings(BaseSettings):
     redis_user: str = "default"
     redis_password: SecretStr = SecretStr("")
 
-    engine_url: Annotated[str, _url("http", "https")]
+    engine_url: Annotated[tuple[EngineUrl, ...], NoDecode, Field(min_length=1)]
     engine_api_key: SecretStr = Field(default=SecretStr("EMPTY"), min_length=1)
     engine_dialect: Literal["vllm", "openai"] = "vllm"
     engine_read_timeout_seconds: float = Field(default=300, gt=0)
@@ -77,11 +81,13 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
-        origins = values.get("allowed_origins")
-        if isinstance(origins, str):
-            split = frozenset(part.strip() for part in origins.split(",") if part.strip())
-            return {**values, "allowed_origins": split}
-        return values
+        lists = {name: values.get(name) for name in ("allowed_origins", "engine_url")}
+        split = {
+            name: [part.strip() for part in value.split(",") if part.strip()]
+            for name, value in lists.items()
+            if isinstance(value, str)
+        }
+        return {**values, **split}
 
     @classmethod
     def settings_customise_sources(

@@ -20,7 +20,14 @@ _AT_ONCE = 4
 
 class Engine(Protocol):
     def stream(
-        self, prompts: tuple[Prompt, ...], sampling: Sampling, wanted: Form, *, user_id: str, request_id: str
+        self,
+        prompts: tuple[Prompt, ...],
+        sampling: Sampling,
+        wanted: Form,
+        *,
+        user_id: str,
+        request_id: str,
+        affinity: str,
     ) -> AsyncGenerator[EngineEvent]: ...
 
 
@@ -88,7 +95,12 @@ class Titles:
         pieces: list[str] = []
         async with asyncio.timeout(self._patience_seconds), self._places:
             events = self._engine.stream(
-                prompts(question, answer), _SAMPLING, _FORM, user_id=user_id, request_id=f"title_{conversation_id}"
+                prompts(question, answer),
+                _SAMPLING,
+                _FORM,
+                user_id=user_id,
+                request_id=f"title_{conversation_id}",
+                affinity=conversation_id,
             )
             async with aclosing(events):
                 async for event in events:

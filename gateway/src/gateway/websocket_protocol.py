@@ -9,8 +9,10 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 # 10 MB of empty pings kept a gateway busy for 9 s. A client in order sends a ping every few seconds.
 _FRAMES = 1000
 _SECONDS = 10.0
-# Much may arrive at once; after the frame that was one too many, no more than this is read.
+# Much may arrive at once; after the frame that was one too many, no more than this is looked at.
 _SLICE_BYTES = 4096
+# A connection that is closed while more is arriving is reset, and with that the close code is lost on its way.
+_LAST_WORDS_SECONDS = 1.0
 
 _TOO_MANY = "too many frames that are no message"
 
@@ -20,10 +22,11 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **more)
         self._counting_since = self.loop.time()
         self._counted = 0
+        self._ended = False
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), _SLICE_BYTES):
-            if not self.transport.is_closing():
+            if not self._ended:
                 super().data_received(data[start : start + _SLICE_BYTES])
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             self._refuse_handshake()
@@ -48,14 +51,25 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             super().send_receive_event_to_app()
 
     def handle_parser_exception(self) -> None:
-        if self.conn.close_sent is not None:
-            super().handle_parser_exception()
-        else:  # frames before the handshake was answered: there is no WebSocket yet to be closed with a code
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        """Whatever the client still sends is dropped unread, until it has had time to read why."""
+        if self._ended:
+            return
+        self._ended = True
+        close = self.conn.close_sent
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": close.code if close else 1006})
+        if close is None:
+            # Frames came before the handshake was answered: there is no WebSocket yet to be closed with a code.
             self.transport.close()
+            return
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(_LAST_WORDS_SECONDS, self.transport.close)
 
     def _is_bearable(self) -> bool:
-        if self.transport.is_closing():
+        if self._ended:
             return False
         now = self.loop.time()
         if now - self._counting_since > _SECONDS:
@@ -72,6 +86,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def _refuse_handshake(self) -> None:
         """More headers than expected, or a body: uvicorn would leave the client waiting."""
+        self._ended = True
         refusal = self.conn.reject(HTTPStatus.BAD_REQUEST, "This is not a handshake of RFC 6455.\n")
         self.transport.write(refusal.serialize())
         self.transport.close()

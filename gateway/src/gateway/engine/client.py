@@ -44,6 +44,8 @@ class _Text(msgspec.Struct):
 _ONLY_VLLM = frozenset({"repetition_penalty", "return_token_ids"})
 # As long as nginx waits.
 _SILENT_SECONDS = 900.0
+# What needs no GPU takes milliseconds.
+_PROMPT_SECONDS = 10.0
 
 _decode_models = msgspec.json.Decoder(_Models).decode
 _decode_count = msgspec.json.Decoder(_Counted).decode
@@ -80,18 +82,8 @@ class Engine:
 
     async def served(self) -> Served:
         """Raises Unavailable or EngineFailed."""
-        if self._served is not None:
-            return self._served
-        try:
-            served = _decode_models(await self._client.get("/models", cast_to=bytes)).data
-        except FAILURES as exc:
-            raise self._translated(exc) from exc
-        found = [one for one in served if not self._model or one.id == self._model]
-        if self._model and not self._vllm:
-            found.append(Served(self._model))  # some servers know names that they do not list
-        if not found:
-            raise Unavailable("vllm")
-        self._served = found[0]
+        if self._served is None:
+            self._served = await self._listed()
         return self._served
 
     async def count(self, prompts: tuple[Prompt, ...], wanted: Form) -> Count | None:
@@ -110,10 +102,14 @@ class Engine:
         body = {"model": await self.model(), "tokens": list(token_ids)}
         return (await self._ask("detokenize", body, _decode_text)).prompt
 
-    async def probe(self) -> None:
+    async def probe(self) -> Served:
         """Raises Unavailable or EngineFailed while the engine serves nothing."""
-        self._served = None
-        await self.served()
+        try:
+            self._served = await self._listed()
+        except ParleyError:
+            self._served = None
+            raise
+        return self._served
 
     async def stream(
         self, prompts: tuple[Prompt, ...], sampling: Sampling, wanted: Form, *, user_id: str, request_id: str
@@ -182,6 +178,25 @@ class Engine:
         except FAILURES as exc:
             raise self._translated(exc) from exc
 
+    async def relayed(self, fields: dict[str, Any], *, user_id: str, request_id: str) -> AsyncGenerator[bytes]:
+        """The body of what `opened` answers, as it comes."""
+        async with self.opened(fields, user_id=user_id, request_id=request_id) as answer:
+            async for chunk in answer.iter_bytes():
+                yield chunk
+
+    async def _listed(self) -> Served:
+        try:
+            told = await self._client.get("/models", cast_to=bytes, options={"timeout": _PROMPT_SECONDS})
+            served = _decode_models(told).data
+        except FAILURES as exc:
+            raise self._translated(exc) from exc
+        found = [one for one in served if not self._model or one.id == self._model]
+        if self._model and not self._vllm:
+            found.append(Served(self._model))  # some servers know names that they do not list
+        if not found:
+            raise Unavailable("vllm")
+        return found[0]
+
     def _salt(self, user_id: str) -> str:
         """A prefix cache shared between users tells one what another has sent, by timing."""
         return hmac.new(self._server_key, user_id.encode(), hashlib.sha256).hexdigest()
@@ -195,7 +210,10 @@ class Engine:
     async def _ask(self, path: str, body: dict[str, Any], decode: Callable[[bytes], T]) -> T:
         root = str(self._client.base_url).removesuffix("/").removesuffix("/v1")
         try:
-            return decode(await self._client.post(f"{root}/{path}", cast_to=bytes, body=body))
+            answer = await self._client.post(
+                f"{root}/{path}", cast_to=bytes, body=body, options={"timeout": _PROMPT_SECONDS}
+            )
+            return decode(answer)
         except FAILURES as exc:
             raise self._translated(exc) from exc
 

@@ -2,18 +2,17 @@
 
 import secrets
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 import msgspec
-import openai
 
 from gateway.conversation import Count
 from gateway.engine import completion
 from gateway.engine.chunks import EngineUsage, engine_events, usage
-from gateway.engine.client import Engine
+from gateway.engine.engines import Engines
 from gateway.engine.event_stream import data_of, whole_events
+from gateway.engine.failures import FAILURES, translated
 from gateway.errors import ContextLengthExceeded, EngineRefused, ParleyError, Unavailable
 from gateway.generation import EngineEvent, Piece, Sampling, Used
 from gateway.protocol.chat_completions import ChatCompletion
@@ -30,7 +29,7 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 class Relay:
     """One request. Cancelling it, or closing its events, stops the engine."""
 
-    def __init__(self, engine: Engine, asked: ChatCompletion, sampling: Sampling, *, user_id: str) -> None:
+    def __init__(self, engine: Engines, asked: ChatCompletion, sampling: Sampling, *, user_id: str) -> None:
         self._engine = engine
         self._asked = asked
         self._sampling = sampling
@@ -41,8 +40,8 @@ class Relay:
 
     async def whole(self) -> bytes:
         """Raises Unavailable, ContextLengthExceeded, EngineRefused or EngineFailed."""
-        async with self._opened() as answer:
-            body = await answer.read()
+        async with self._chunks() as chunks:
+            body = b"".join([chunk async for chunk in chunks])
             self._usage = usage(_decode_answer(body).usage)
             return body
 
@@ -51,8 +50,8 @@ class Relay:
 
         Raises as `whole` does, also in the middle.
         """
-        async with self._opened() as answer:
-            async for event in whole_events(answer.iter_bytes()):
+        async with self._chunks() as chunks:
+            async for event in whole_events(chunks):
                 data = data_of(event)
                 if data == b"[DONE]":
                     yield event
@@ -84,16 +83,17 @@ class Relay:
         return only_usage and not self._asked.include_usage
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncGenerator[openai.AsyncAPIResponse[Any]]:
+    async def _chunks(self) -> AsyncGenerator[AsyncGenerator[bytes]]:
         fields = completion.request(self._asked, await self._within_the_context())
         request_id = secrets.token_hex(16)
         self._taken = True
+        answer = self._engine.relayed(fields, user_id=self._user_id, request_id=request_id, affinity=self._user_id)
         try:
-            async with self._engine.opened(fields, user_id=self._user_id, request_id=request_id) as answer:
-                yield answer
-        except ParleyError as exc:
+            async with aclosing(answer) as chunks:
+                yield chunks
+        except (ParleyError, *FAILURES) as exc:
             self._taken = self._pieces > 0
-            raise await self._explained(exc) from exc
+            raise await self._explained(exc if isinstance(exc, ParleyError) else translated(exc)) from exc
 
     async def _within_the_context(self) -> Sampling:
         """vLLM refuses an output limit beyond its context, where it would end anyway."""
@@ -113,6 +113,8 @@ class Relay:
 
     async def _count(self) -> Count | None:
         try:
-            return await self._engine.count(completion.prompts(self._asked.messages), completion.form(self._asked))
+            return await self._engine.count(
+                completion.prompts(self._asked.messages), completion.form(self._asked), affinity=self._user_id
+            )
         except ParleyError:
             return None

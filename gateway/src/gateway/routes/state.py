@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from gateway.accounting import Accounting
-from gateway.engine.client import Engine
+from gateway.engine.engines import Engines
 from gateway.history.conversations import Conversations
 from gateway.history.responses import Responses
 from gateway.identity import Identity
@@ -25,7 +25,7 @@ class SocketLimits:
 
 class State(TypedDict):
     identity: Identity
-    engine: Engine
+    engine: Engines
     conversations: Conversations
     responses: Responses
     accounting: Accounting

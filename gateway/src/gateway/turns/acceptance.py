@@ -51,6 +51,11 @@ class Accepted:
         return None if system is None else Prompt("system", system)
 
     @property
+    def affinity(self) -> str:
+        """What it has in common with the answers whose beginning an engine may still hold."""
+        return self.turn.request.thread or self.turn.request.user_id
+
+    @property
     def items(self) -> tuple[Item, ...]:
         """All that the model is asked to go on from."""
         return (*self.context.said.before, *self.asked)

@@ -90,7 +90,7 @@ class Compaction:
         window = await fit(
             None,
             exchanges,
-            count=lambda chosen: self._engine.count(chosen, _PLAIN),
+            count=lambda chosen: self._engine.count(chosen, _PLAIN, affinity=user_id),
             room_wanted=SUMMARY_TOKENS,
         )
         if told and window.exchanges_left_out == len(exchanges) - 1:
@@ -99,7 +99,12 @@ class Compaction:
         sampling = replace(_SAMPLING, max_output_tokens=most)
         text, usage, reason = "", Usage(0, 0, 0), "length"
         stream = self._engine.stream(
-            window.prompts, sampling, _PLAIN, user_id=user_id, request_id=f"compact-{secrets.token_hex(8)}"
+            window.prompts,
+            sampling,
+            _PLAIN,
+            user_id=user_id,
+            request_id=f"compact-{secrets.token_hex(8)}",
+            affinity=user_id,
         )
         async with aclosing(stream):
             async for event in stream:

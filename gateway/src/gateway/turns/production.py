@@ -1,7 +1,7 @@
 """Getting one answer out of the engine, however often it has to be asked.
 
-An engine that dies or falls silent is a pause: it is probed until it serves again, and the answer goes on from its
-token ids. What an earlier gateway has told goes on the same way.
+An engine that dies or falls silent is a pause: the answer goes on from its token ids, at once where another engine
+serves, else as soon as a probe finds one. What an earlier gateway has told goes on the same way.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from gateway.conversation import Window
-from gateway.errors import AnswerInterrupted, ContextLengthExceeded, ParleyError, Unavailable
+from gateway.errors import AnswerInterrupted, ContextLengthExceeded, EngineFailed, ParleyError, Unavailable
 from gateway.generation import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used
 from gateway.protocol.resources import Usage
 from gateway.turn_log.log import TurnLog
@@ -74,14 +74,20 @@ class Production:
     async def run(self) -> str:
         """Why the answer ended: `stop` or `length`. Raises what the engine failed with, Unavailable once patience is
         at its end, and AnswerInterrupted for what can not be gone on with."""
+        waiting = _Waiting(self._patience.engine_seconds)
         while True:
+            told = len(self._produced.token_ids)
             try:
                 return await self._attempt()
             except Unavailable:
                 logger.warning("an answer waits for the engine", extra={"response": self._request.response_id})
                 await self._log.flushed()
                 self._refuse_what_can_not_go_on()
-                await self._engine_back()
+                pause = waiting.pause(progressed=len(self._produced.token_ids) > told)
+                if pause is None:
+                    raise
+                if pause or not self._engine.spare:
+                    await self._engine_back(waiting)
 
     async def _attempt(self) -> str:
         self._attempts += 1
@@ -109,7 +115,11 @@ class Production:
         await self._drop_half_a_character()
         if not produced.prompt_ids:
             prompts = (self.window or await self._choose()).prompts
-            produced.prompt_ids = await self._engine.prompt_ids(prompts, self._request.form)
+            produced.prompt_ids = await self._engine.prompt_ids(
+                prompts, self._request.form, affinity=self._accepted.affinity
+            )
+        if (serves := await self._engine.model()) != self._request.model:
+            raise EngineFailed(f"the model server serves {serves!r} by now; ask again")
         limit = await self._engine.limit()
         used = len(produced.prompt_ids) + len(produced.token_ids)
         left = [] if limit is None else [limit - used]
@@ -120,7 +130,13 @@ class Production:
         sampling = replace(self._request.sampling, max_output_tokens=min(left) if left else None)
         ids = (*produced.prompt_ids, *produced.token_ids)
         return await self._relay(
-            self._engine.resume(ids, sampling, user_id=self._request.user_id, request_id=self._request_id)
+            self._engine.resume(
+                ids,
+                sampling,
+                user_id=self._request.user_id,
+                request_id=self._request_id,
+                affinity=self._accepted.affinity,
+            )
         )
 
     async def _relay(self, stream: AsyncGenerator[EngineEvent]) -> str:
@@ -156,7 +172,12 @@ class Production:
         if not request.generate:
             sampling = replace(sampling, max_output_tokens=_WARM_UP_TOKENS)
         return self._engine.stream(
-            chosen.prompts, sampling, request.form, user_id=request.user_id, request_id=self._request_id
+            chosen.prompts,
+            sampling,
+            request.form,
+            user_id=request.user_id,
+            request_id=self._request_id,
+            affinity=self._accepted.affinity,
         )
 
     @property
@@ -181,21 +202,46 @@ class Production:
         ids = self._produced.token_ids
         for dropped in range(min(_CHARACTER_TOKENS, len(ids))):
             rest = ids[: len(ids) - dropped]
-            if not (await self._engine.text_of(rest[-2 * _CHARACTER_TOKENS :])).endswith(_TORN):
+            said = await self._engine.text_of(rest[-2 * _CHARACTER_TOKENS :], affinity=self._accepted.affinity)
+            if not said.endswith(_TORN):
                 if dropped:
                     del ids[len(ids) - dropped :]
                     self._log.drop(dropped)
                 return
 
-    async def _engine_back(self) -> None:
+    async def _engine_back(self, waiting: "_Waiting") -> None:
         """Raises Unavailable when it stays away for longer than this deployment waits."""
-        deadline = time.monotonic() + self._patience.engine_seconds
-        for attempt in range(10**6):
-            await asyncio.sleep(_PROBE_SECONDS[min(attempt, len(_PROBE_SECONDS) - 1)])
+        while True:
+            await asyncio.sleep(waiting.seconds)
             try:
                 await self._engine.probe()
             except ParleyError:
-                if time.monotonic() > deadline:
+                if waiting.pause(progressed=False) is None:
                     raise Unavailable("vllm") from None
             else:
                 return
+
+
+class _Waiting:
+    """Since the last token, across all attempts: an engine that is there, and refuses, is waited for no longer than one
+    that is away."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until: float | None = None
+        self._fruitless = 0
+
+    @property
+    def seconds(self) -> float:
+        return _PROBE_SECONDS[min(self._fruitless, len(_PROBE_SECONDS) - 1)]
+
+    def pause(self, *, progressed: bool) -> float | None:
+        """Seconds before the next attempt, 0 at once; None: it has been long enough."""
+        now = time.monotonic()
+        if progressed or self._until is None:
+            self._until, self._fruitless = now + self._seconds, 0
+            return 0.0
+        if now > self._until:
+            return None
+        self._fruitless += 1
+        return self.seconds if self._fruitless > 1 else 0.0

@@ -31,7 +31,7 @@ async def window(engine: ModelServer, accepted: Accepted, *, count_again: bool =
     return await fit(
         accepted.system,
         accepted.exchanges,
-        count=lambda told: engine.count(told, request.form),
+        count=lambda told: engine.count(told, request.form, affinity=accepted.affinity),
         room_wanted=ROOM_FOR_AN_ANSWER_TOKENS,
         may_leave_out=request.truncation == "auto",
     )

@@ -1,0 +1,155 @@
+"""All engines as if they were one: what belongs together goes to the engine that likely holds its beginning, and to
+the next one when that one fails.
+
+`affinity` says what belongs together: a conversation's id, or a user's for what is part of none.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import msgspec
+
+from gateway.conversation import Count
+from gateway.engine.client import Engine, Served
+from gateway.engine.roster import Member, Roster
+from gateway.errors import EngineFailed, ParleyError, Unavailable
+from gateway.generation import EngineEvent, Form, Prompt, Sampling
+
+T = TypeVar("T")
+
+# Another engine may do better; what one has refused, or found too long, is so everywhere.
+_FAILED = (Unavailable, EngineFailed)
+
+
+class Engines:
+    """Raises what one engine raises; when all have failed, what the last one failed with.
+
+    `silence_seconds`: who turns away after so long a silence has given the engine up.
+    """
+
+    def __init__(self, roster: Roster, *, silence_seconds: float = 15.0) -> None:
+        self._roster = roster
+        self._silence_seconds = silence_seconds
+
+    async def model(self) -> str:
+        return await self._asked("", Engine.model)
+
+    async def served(self) -> Served:
+        """With the smallest context of all: each of them may have to go on with any answer."""
+        told = await self._asked("", Engine.served)
+        if told.max_model_len is None:
+            return told
+        return msgspec.structs.replace(told, max_model_len=self._smallest(told.max_model_len))
+
+    async def limit(self) -> int | None:
+        """The smallest context of all, in tokens; None where the engines do not tell."""
+        told = await self._asked("", Engine.limit)
+        return None if told is None else self._smallest(told)
+
+    async def count(self, prompts: tuple[Prompt, ...], wanted: Form, *, affinity: str) -> Count | None:
+        counted = await self._asked(affinity, lambda engine: engine.count(prompts, wanted))
+        return counted and replace(counted, limit=self._smallest(counted.limit))
+
+    async def prompt_ids(self, prompts: tuple[Prompt, ...], wanted: Form, *, affinity: str) -> tuple[int, ...]:
+        return await self._asked(affinity, lambda engine: engine.prompt_ids(prompts, wanted))
+
+    async def text_of(self, token_ids: Sequence[int], *, affinity: str) -> str:
+        return await self._asked(affinity, lambda engine: engine.text_of(token_ids))
+
+    @property
+    def spare(self) -> bool:
+        """Whether what one engine has failed can go on at once, on another."""
+        return bool(self._roster.serving)
+
+    async def probe(self) -> None:
+        """Raises Unavailable or EngineFailed while none serves."""
+        if not self._roster.is_watched:
+            await self._asked("", Engine.probe)
+        elif not self._roster.serving:
+            raise Unavailable("vllm")
+
+    def stream(
+        self,
+        prompts: tuple[Prompt, ...],
+        sampling: Sampling,
+        wanted: Form,
+        *,
+        user_id: str,
+        request_id: str,
+        affinity: str,
+    ) -> AsyncGenerator[EngineEvent]:
+        """Closing the iterator stops the engine within milliseconds."""
+        return self._streamed(
+            affinity,
+            lambda engine: engine.stream(prompts, sampling, wanted, user_id=user_id, request_id=request_id),
+        )
+
+    def resume(
+        self, token_ids: Sequence[int], sampling: Sampling, *, user_id: str, request_id: str, affinity: str
+    ) -> AsyncGenerator[EngineEvent]:
+        return self._streamed(
+            affinity, lambda engine: engine.resume(token_ids, sampling, user_id=user_id, request_id=request_id)
+        )
+
+    def relayed(self, fields: dict[str, Any], *, user_id: str, request_id: str, affinity: str) -> AsyncGenerator[bytes]:
+        return self._streamed(affinity, lambda engine: engine.relayed(fields, user_id=user_id, request_id=request_id))
+
+    async def _asked(self, affinity: str, ask: Callable[[Engine], Awaitable[T]]) -> T:
+        error: ParleyError = Unavailable("vllm")
+        for member in self._roster.order(affinity):
+            try:
+                return await ask(member.engine)
+            except _FAILED as exc:
+                self._roster.doubt(member, exc)
+                error = exc
+        raise error
+
+    async def _streamed(self, affinity: str, ask: Callable[[Engine], AsyncGenerator[T]]) -> AsyncGenerator[T]:
+        """From one engine at a time, and from the next one only while nothing was said."""
+        now = asyncio.get_running_loop().time
+        error: ParleyError = Unavailable("vllm")
+        for member in self._roster.order(affinity):
+            begun, heard = False, now()
+            member.running += 1
+            try:
+                async with aclosing(ask(member.engine)) as pieces:
+                    piece = await self._first(member, pieces)
+                    while piece is not None:
+                        begun, heard = True, now()
+                        yield piece
+                        piece = await anext(pieces, None)
+            except _FAILED as exc:
+                self._roster.doubt(member, exc)
+                if begun:
+                    raise
+                error = exc
+            except asyncio.CancelledError:
+                if now() - heard >= self._silence_seconds:
+                    self._roster.doubt(member)
+                raise
+            else:
+                return
+            finally:
+                member.running -= 1
+        raise error
+
+    async def _first(self, member: Member, pieces: AsyncGenerator[T]) -> T | None:
+        """Raises Unavailable also when the engine is found dead meanwhile."""
+        if not self._roster.is_watched:
+            return await anext(pieces, None)
+        try:
+            async with asyncio.timeout(None) as wait:
+                member.waiting.add(wait)
+                try:
+                    return await anext(pieces, None)
+                finally:
+                    member.waiting.discard(wait)
+        except TimeoutError as exc:
+            raise Unavailable("vllm") from exc
+
+    def _smallest(self, limit: int) -> int:
+        told = (one.served and one.served.max_model_len for one in self._roster.serving)
+        return min([limit, *(one for one in told if one)])
