@@ -118,11 +118,11 @@ async def test_one_that_grows_old_in_the_middle_of_an_answer_is_not_told_that_th
     async with narrow_house.socket(narrow_house.alice) as socket:
         await socket.send(json.dumps(create))
         response_id = json.loads(await socket.recv())["response"]["id"]
-        events = []
+        frames: list[str | bytes] = []
         with suppress(ConnectionClosedError):
-            async for event in socket:
-                events.append(json.loads(event))
-        assert events[-1]["error"]["code"] == "websocket_connection_limit_reached"
+            while True:
+                frames.append(await socket.recv())
+        assert json.loads(frames[-1])["error"]["code"] == "websocket_connection_limit_reached"
         assert socket.close_code == 1012
     async with narrow_house.client(narrow_house.alice) as client, asyncio.timeout(20):
         assert (await client.responses.retrieve(response_id)).status == "in_progress"

@@ -125,7 +125,6 @@ async def test_a_million_names_are_too_many_bytes_and_thousands_are_unknown(hous
         ({**CREATE, "input": ""}, "invalid_request", "input"),
         ({**CREATE, "input": " \n\t\u3000"}, "invalid_request", "input"),
         ({**CREATE, "input": "\n" * 30_000}, "invalid_request", "input"),
-        ({**CREATE, "input": "many words " * 5900}, "context_length_exceeded", "input"),
         ({**CREATE, "input": [7]}, "invalid_value", "input[0]"),
         ({**CREATE, "input": [{}]}, "invalid_value", "input[0].type"),
         ({**CREATE, "input": [{"role": "root", "content": "x"}]}, "invalid_value", "input[0].role"),
@@ -163,6 +162,11 @@ async def test_a_field_that_is_missing_extra_or_wrong_is_named(
     socket: ClientConnection, event: dict[str, Any], code: str, param: str
 ) -> None:
     assert await refused(socket, event) == (code, param)
+
+
+async def test_a_question_longer_than_the_context_is_told_so(socket: ClientConnection) -> None:
+    events = await ask(socket, "many words " * 5900)
+    assert events[-1]["response"]["error"]["code"] == "context_length_exceeded"
 
 
 ENGINE_FIELDS = {
