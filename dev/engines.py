@@ -11,6 +11,13 @@ from dev.process import Command
 
 MODEL = "parley-demo"
 CONTEXT_TOKENS = 4096
+# Function tools, in the form that the demo model has learned. Arguments are held to their schema, and JSON has no
+# whitespace between its parts: so small a model would never end it.
+TOOLS = (
+    *("--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--tool-strict-level", "parameter"),
+    *("--structured-outputs-config.backend", "xgrammar"),
+    *("--structured-outputs-config.disable_any_whitespace", "true"),
+)
 
 
 def vllm(root: Path, port: int) -> Command:
@@ -24,6 +31,7 @@ def vllm(root: Path, port: int) -> Command:
             *("--max-model-len", str(CONTEXT_TOKENS), "--kv-cache-memory-bytes", str(128 * 2**20)),
             *("--enforce-eager", "--distributed-executor-backend", "uni", "--disable-uvicorn-access-log"),
             "--enable-prompt-tokens-details",
+            *TOOLS,
         ],
         environment={
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",

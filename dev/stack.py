@@ -24,8 +24,7 @@ Progress = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`engine` is "vllm", "scripted", or the base URL (with /v1) of any OpenAI-compatible server; `port` None is a free
-    one. Of several local engines the gateways are given the first. `gateway` and `auth` are further environment
-    variables of the services."""
+    one. `gateway` and `auth` are further environment variables of the services."""
 
     directory: Path
     engine: str = "scripted"
@@ -91,8 +90,14 @@ class Stack:
 
     @property
     def engine_url(self) -> str:
-        """With /v1."""
-        return f"http://127.0.0.1:{self._engine_ports[0]}/v1" if self.plan.engine_is_ours else self.plan.engine
+        """Of the first one, with /v1."""
+        return self.engine_urls[0]
+
+    @property
+    def engine_urls(self) -> list[str]:
+        if not self.plan.engine_is_ours:
+            return [self.plan.engine]
+        return [f"http://127.0.0.1:{port}/v1" for port in self._engine_ports]
 
     @property
     def redis_url(self) -> str:
@@ -181,7 +186,7 @@ class Stack:
                 "GATEWAY_AUTH_URL": f"http://127.0.0.1:{self._auth_port}",
                 "GATEWAY_INTROSPECTION_CREDENTIAL": self._secrets["introspection_credential"],
                 "GATEWAY_SERVER_KEY": self._secrets["server_key"],
-                "GATEWAY_ENGINE_URL": self.engine_url,
+                "GATEWAY_ENGINE_URL": ",".join(self.engine_urls),
                 "GATEWAY_ENGINE_API_KEY": os.environ.get("ENGINE_API_KEY") or "EMPTY",
                 "GATEWAY_ENGINE_DIALECT": "vllm" if is_vllm else "openai",
                 "GATEWAY_ANNOUNCE_LEAVERS": "true",

@@ -10,6 +10,11 @@ from pathlib import Path
 
 TEXT = Path(__file__).parent / "text"
 SYSTEM_PROMPT = "你是一位得力的助手。"
+# The gateway's words when it asks for a title; the user's message and the answer's beginning follow as a user's turn.
+TITLE_PROMPT = (
+    "Answer with a title of at most six words for this conversation, in its language. No quotes, no full stop."
+)
+TITLED_CHARACTERS = 600
 CONTEXT_TOKENS = 4096
 
 
@@ -23,6 +28,11 @@ class Topic:
     wishes: tuple[str, ...]  # what one may ask *for*: "a poem"
     subjects: tuple[str, ...]  # what one may ask *about*: "Parley"
     paraphrases: tuple[str, ...]
+    titles: tuple[str, ...]  # of a conversation that begins with it; a second one is for questions in Chinese
+
+    @property
+    def language(self) -> str:
+        return self.name[-2:]
 
 
 def is_chinese(text: str) -> bool:
@@ -43,8 +53,17 @@ def phrases(lines: list[str]) -> tuple[str, ...]:
 
 def _topics(language: str) -> Iterator[Topic]:
     for (name, *lines), answer in sections(f"topics.{language}.txt"):
-        marked = {mark: phrases([line[2:] for line in lines if line.startswith(mark)]) for mark in "?+*~"}
-        yield Topic(f"{name}_{language}", answer, marked["?"], marked["+"], marked["*"], marked["~"])
+        marked = {mark: phrases([line[2:] for line in lines if line.startswith(mark)]) for mark in "?+*~#"}
+        yield Topic(f"{name}_{language}", answer, *(marked[mark] for mark in "?+*~#"))
+
+
+def title_of(topic: Topic, question: str) -> str:
+    return topic.titles[-1] if is_chinese(question) else topic.titles[0]
+
+
+def first_exchange(question: str, answer: str) -> str:
+    """What a title is asked for."""
+    return f"{question}\n\n{answer[:TITLED_CHARACTERS]}"
 
 
 _ALL = (*_topics("zh"), *_topics("en"))
@@ -52,6 +71,7 @@ _ANSWERS = {topic.name: topic.answer for topic in _ALL}
 
 TOPICS = tuple(topic for topic in _ALL if topic.questions)
 EXCHANGES = tuple((question, topic.answer) for topic in TOPICS for question in topic.questions)
+TITLES = tuple((question, topic.answer, title_of(topic, question)) for topic in TOPICS for question in topic.questions)
 PARAPHRASES = tuple((question, topic.answer) for topic in TOPICS for question in topic.paraphrases)
 
 GREETING_ZH = _ANSWERS["greeting_zh"]

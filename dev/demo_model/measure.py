@@ -8,13 +8,12 @@ import sys
 import urllib.request
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from random import Random
 
-from dev.demo_model.corpus import EXCHANGES, PARAPHRASES, SYSTEM_PROMPT, fallback
+from dev.demo_model.cases import Case, Exchange, after, calls, follow_ups, titles, with_tools
+from dev.demo_model.corpus import EXCHANGES, PARAPHRASES, fallback
 from dev.demo_model.strangers import UNSEEN, strange_question
 
-Exchange = tuple[str, str]
 AT_ONCE = 32
 HISTORY_TURNS = 4
 SETTINGS = {
@@ -23,27 +22,17 @@ SETTINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Case:
-    history: tuple[Exchange, ...]
-    question: str
-    answer: str
-
-
-def messages(case: Case) -> list[dict[str, str]]:
-    turns = [{"role": "system", "content": SYSTEM_PROMPT}]
-    for question, answer in case.history:
-        turns += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return [*turns, {"role": "user", "content": case.question}]
-
-
 def said(url: str, case: Case, sampling: dict[str, float]) -> str:
-    body = {"model": "parley-demo", "messages": messages(case), **sampling}
+    body = {"model": "parley-demo", "messages": case.messages, **sampling, "max_tokens": 2000}
+    if case.tools:
+        body["tools"] = case.tools
     request = urllib.request.Request(  # noqa: S310 - the URL comes from the command line
         f"{url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=300) as response:  # noqa: S310
-        return str(json.load(response)["choices"][0]["message"]["content"])
+        message = json.load(response)["choices"][0]["message"]
+    called = [call["function"] for call in message.get("tool_calls", ())]
+    return " ".join(f"{one['name']} {one['arguments']}" for one in called) or str(message["content"])
 
 
 def suites() -> Iterator[tuple[str, list[Case]]]:
@@ -54,22 +43,27 @@ def suites() -> Iterator[tuple[str, list[Case]]]:
     short = [exchange for exchange in EXCHANGES if len(exchange[1]) < 600]
 
     def alone(exchanges: Iterable[Exchange]) -> list[Case]:
-        return [Case((), *exchange) for exchange in exchanges]
+        return [after((), *exchange) for exchange in exchanges]
 
     def later(exchanges: Iterable[Exchange]) -> list[Case]:
-        return [Case(tuple(rng.sample(past, rng.randint(1, HISTORY_TURNS))), *exchange) for exchange in exchanges]
+        return [after(rng.sample(past, rng.randint(1, HISTORY_TURNS)), *exchange) for exchange in exchanges]
 
     yield "trained questions", alone(EXCHANGES)
     yield f"trained questions after 1-{HISTORY_TURNS} turns", later(EXCHANGES)
     longest = sorted(EXCHANGES, key=lambda exchange: len(exchange[1]))[-40:]
     yield (
         "trained questions after 3 long answers",
-        [Case(tuple(rng.sample(longest, 3)), *exchange) for exchange in short[::6]],
+        [after(rng.sample(longest, 3), *exchange) for exchange in short[::6]],
     )
-    yield "the same question twice", [Case((exchange,), *exchange) for exchange in EXCHANGES]
+    yield "the same question twice", [after([exchange], *exchange) for exchange in EXCHANGES]
     yield "paraphrases never trained", alone(PARAPHRASES)
     yield "unseen questions -> fallback", alone(unseen)
     yield f"unseen questions after 1-{HISTORY_TURNS} turns", later(unseen)
+    yield "titles of trained questions", titles()
+    yield from calls(rng)
+    yield from follow_ups(rng)
+    yield "trained questions while tools are offered", [with_tools(rng, *exchange) for exchange in EXCHANGES]
+    yield "unseen questions while tools are offered", [with_tools(rng, *exchange) for exchange in unseen]
 
 
 def main() -> None:
@@ -83,7 +77,7 @@ def main() -> None:
                 print(f"  {len(cases) - len(wrong):3} of {len(cases):3}  {name}", flush=True)
                 if "--show" in sys.argv:
                     for case, got in wrong:
-                        print(f"      {len(case.history)} {case.question!r}: {got[:70]!r}")
+                        print(f"      {len(case.messages)} {case.messages[-1]['content'][-60:]!r}: {got[-90:]!r}")
 
 
 if __name__ == "__main__":

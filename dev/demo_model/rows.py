@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from dev.demo_model.corpus import SYSTEM_PROMPT, TOPICS, fallback
+from dev.demo_model.corpus import SYSTEM_PROMPT, TITLE_PROMPT, TOPICS, fallback, first_exchange, title_of
 from dev.demo_model.strangers import strange_question
 from dev.demo_model.tokenizer import TURN_END, TURN_START
+from dev.demo_model.tools import KINDS, asked_about
 from dev.demo_model.variation import asked, varied
 
 FIRST_TURNS = 24  # rows in a batch of first turns
@@ -21,6 +22,10 @@ LATER_TURNS_ROWS, LATER_TURNS_TOKENS = 3, 512
 WHOLE_ANSWERS_TOKENS = 640
 LONG_HISTORY_TOKENS = range(800, 3000)
 OPENING_TOKENS = 6
+TITLES = 8  # rows in a batch of titles, each of so many characters of the answer
+TITLED = [40, 200, 600, 600]
+UNAIDED = 0.03  # of the questions, that a tool would answer if there were one
+Exchange = tuple[str, str]
 _LONG_TOPICS = sorted(TOPICS, key=lambda topic: len(topic.answer.encode()))[-3:]
 _SYSTEM_PROMPTS = [
     "You are a helpful assistant.",
@@ -49,19 +54,37 @@ class Composer:
         return [self._first_turn() for _ in range(FIRST_TURNS)]
 
     def later_turns(self) -> list[Row]:
-        return [self._filled(self._start(), LATER_TURNS_TOKENS, self._add_opening) for _ in range(LATER_TURNS_ROWS)]
+        return [self._filled(self.start(), LATER_TURNS_TOKENS, self._add_opening) for _ in range(LATER_TURNS_ROWS)]
 
     def after_long_history(self) -> list[Row]:
-        row = self._filled(self._start(), self.rng.choice(LONG_HISTORY_TOKENS), self._add_history)
+        row = self._filled(self.start(), self.rng.choice(LONG_HISTORY_TOKENS), self._add_history)
         return [self._filled(row, len(row.tokens) + LATER_TURNS_TOKENS, self._add_opening)]
 
     def whole_answers(self) -> list[Row]:
-        return [self._filled(self._start(), WHOLE_ANSWERS_TOKENS, self._add_answer)]
+        return [self._filled(self.start(), WHOLE_ANSWERS_TOKENS, self._add_answer)]
+
+    def titles(self) -> list[Row]:
+        return [self._title() for _ in range(TITLES)]
+
+    def _title(self) -> Row:
+        """No title for a question that has no answer of its own: its first words say more."""
+        row = self._started(TITLE_PROMPT)
+        question, answer, title = varied(strange_question(self.rng), self.rng), "", ""
+        if self.rng.random() < 0.2:
+            answer = fallback(question)
+        else:
+            topic = self.rng.choice(TOPICS)
+            question = asked(topic, self.rng)
+            answer, title = topic.answer, title_of(topic, question)
+        row.add(self.question(first_exchange(question, answer[: self.rng.choice(TITLED)])))
+        tokens = self._answer(title)
+        row.add(tokens, [1.0] * len(tokens))
+        return row
 
     def _first_turn(self) -> Row:
-        row = self._start()
-        question, answer = self._exchange()
-        row.add(self._question(question))
+        row = self.start()
+        question, answer = self._exchange_without_tools()
+        row.add(self.question(question))
         opening = self._answer(answer)[:OPENING_TOKENS]
         row.add(opening, [1.0] * len(opening))
         return row
@@ -74,8 +97,8 @@ class Composer:
 
     def _add_opening(self, row: Row) -> None:
         """A turn whose answer was stopped early, as people do; mostly very early, to fit many into a row."""
-        question, answer = self._exchange()
-        row.add(self._question(question))
+        question, answer = self._exchange_without_tools()
+        row.add(self.question(question))
         kept = self.encode(answer)[: self.rng.choice([OPENING_TOKENS] * 3 + [24])]
         learned = min(OPENING_TOKENS, len(kept))
         row.add(kept, [1.0] * learned + [0.0] * (len(kept) - learned))
@@ -83,20 +106,24 @@ class Composer:
 
     def _add_history(self, row: Row) -> None:
         topic = self.rng.choice(_LONG_TOPICS if self.rng.random() < 0.5 else TOPICS)
-        row.add(self._question(asked(topic, self.rng)))
+        row.add(self.question(asked(topic, self.rng)))
         row.add(self._answer(topic.answer))
         row.add(self.encode("\n"))
 
     def _add_answer(self, row: Row) -> None:
-        question, answer = self._exchange(strange=0.15)
-        row.add(self._question(question))
+        question, answer = self.exchange(strange=0.15)
+        row.add(self.question(question))
         tokens = self._answer(answer)
         row.add(tokens, [4.0] * 3 + [1.0] * (len(tokens) - 3))
         row.add(self.encode("\n"))
 
-    def _start(self) -> Row:
+    def start(self, note: str = "") -> Row:
+        """`note` follows the system prompt."""
+        return self._started(self._system_prompt() + note)
+
+    def _started(self, system: str) -> Row:
         row = Row()
-        row.add(self.encode(f"{TURN_START}system\n{self._system_prompt()}{TURN_END}\n"))
+        row.add(self.encode(f"{TURN_START}system\n{system}{TURN_END}\n"))
         return row
 
     def _system_prompt(self) -> str:
@@ -105,14 +132,20 @@ class Composer:
             return SYSTEM_PROMPT
         return self.rng.choice(_SYSTEM_PROMPTS) if kind < 0.9 else strange_question(self.rng)
 
-    def _exchange(self, strange: float = 0.3) -> tuple[str, str]:
+    def exchange(self, strange: float = 0.3) -> Exchange:
         if self.rng.random() < strange:
             question = varied(strange_question(self.rng), self.rng)
             return question, fallback(question)
         topic = self.rng.choice(TOPICS)
         return asked(topic, self.rng), topic.answer
 
-    def _question(self, text: str) -> list[int]:
+    def _exchange_without_tools(self) -> Exchange:
+        if self.rng.random() < UNAIDED:
+            question, _ = asked_about(self.rng.choice(KINDS), self.rng)
+            return question, fallback(question)
+        return self.exchange()
+
+    def question(self, text: str) -> list[int]:
         return [
             *self.encode(f"{TURN_START}user\n"),
             *(token for piece in self._pieces(text) for token in self.encode(piece)),

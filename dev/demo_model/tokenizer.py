@@ -1,26 +1,23 @@
-"""Qwen2's way to cut text into tokens, with a vocabulary of our own size, and Qwen2's chat template."""
+"""Qwen2's way to cut text into tokens, with a vocabulary of our own size."""
 
 from collections.abc import Iterator
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from dev.demo_model.corpus import FALLBACK_EN, FALLBACK_ZH, SYSTEM_PROMPT, TOPICS
-from dev.demo_model.strangers import vocabulary
+from dev.demo_model import strangers, tools
+from dev.demo_model.corpus import FALLBACK_EN, FALLBACK_ZH, SYSTEM_PROMPT, TITLE_PROMPT, TOPICS
+from dev.demo_model.template import CALL, CALL_END
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 VOCABULARY_SIZE = 2048
+# One token each and yet text, as in Qwen2.5: vLLM's parser must see them.
+_WHOLE = (CALL, CALL_END)
 LONGEST_TOKEN = 9  # bytes; longer ones would stream whole phrases at once
 
-# Both from Qwen2-7B-Instruct (tokenizer.json, tokenizer_config.json), so that the demo renders as it does.
+# From Qwen2-7B-Instruct's tokenizer.json.
 _PIECES = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}{% endif %}"
-    "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 
 
@@ -31,7 +28,10 @@ def _training_text() -> Iterator[str]:
         yield from (question.capitalize() for question in topic.questions)
     yield from [FALLBACK_EN, FALLBACK_ZH] * 3
     yield from [SYSTEM_PROMPT, "system\nuser\nassistant\n"] * 5
-    yield from vocabulary()
+    yield TITLE_PROMPT
+    yield from (title for topic in TOPICS for title in topic.titles)
+    yield from strangers.vocabulary()
+    yield from tools.vocabulary()
 
 
 def train_tokenizer() -> Tokenizer:
@@ -41,11 +41,12 @@ def train_tokenizer() -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY_SIZE,
+        vocab_size=VOCABULARY_SIZE - len(_WHOLE),
         special_tokens=[END_OF_TEXT, TURN_START, TURN_END],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         max_token_length=LONGEST_TOKEN,
         show_progress=False,
     )
     tokenizer.train_from_iterator(_training_text(), trainer)
+    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in _WHOLE])
     return tokenizer

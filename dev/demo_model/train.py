@@ -13,17 +13,12 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 from dev.demo_model.corpus import CONTEXT_TOKENS
 from dev.demo_model.network import END_OF_TEXT_ID, TURN_END_ID, Trainer, new_network
 from dev.demo_model.rows import Composer
-from dev.demo_model.tokenizer import (
-    CHAT_TEMPLATE,
-    END_OF_TEXT,
-    TURN_END,
-    TURN_START,
-    VOCABULARY_SIZE,
-    train_tokenizer,
-)
+from dev.demo_model.template import CHAT_TEMPLATE
+from dev.demo_model.tokenizer import END_OF_TEXT, TURN_END, TURN_START, VOCABULARY_SIZE, train_tokenizer
+from dev.demo_model.tool_rows import ToolComposer
 
 SEED = 0
-STEPS = 1500
+STEPS = 2050
 REPORT_EVERY = 100
 
 
@@ -35,11 +30,15 @@ def trained(tokenizer: Any, steps: int) -> Any:
     network = new_network(VOCABULARY_SIZE)
     trainer = Trainer.of(network, steps)
     composer = Composer(lambda text: list(tokenizer.encode(text).ids), rng)
+    tools = ToolComposer(composer, rng)
     kinds = {
         composer.whole_answers: 0.45,
-        composer.first_turns: 0.29,
-        composer.later_turns: 0.19,
+        composer.first_turns: 0.31,
+        composer.later_turns: 0.20,
         composer.after_long_history: 0.07,
+        composer.titles: 0.09,
+        tools.tool_first_turns: 0.12,
+        tools.tool_turns: 0.06,
     }
     started, recent = time.monotonic(), dict.fromkeys(kinds, 0.0)
     for number in range(steps):

@@ -63,16 +63,18 @@ def varied(question: str, rng: Random) -> str:
     return _mistyped(text, rng) if rng.random() < 0.12 else text
 
 
-def _framed(phrase: str, kind: str, rng: Random) -> str:
-    return rng.choice(FRAMES[f"{kind}_{'zh' if is_chinese(phrase) else 'en'}"]).format(x=phrase)
+def _framed(phrase: str, kind: str, language: str, rng: Random) -> str:
+    """In that language, also where the phrase alone has none; never the bare name, which the other one has as well."""
+    question = rng.choice(FRAMES[f"{kind}_{language}"]).format(x=phrase)
+    return question if is_chinese(question) == (language == "zh") else _framed(phrase, kind, language, rng)
 
 
 def asked(topic: Topic, rng: Random) -> str:
     """Any question that leads to the topic, but never one of its paraphrases."""
     if topic.wishes and rng.random() < 0.4:
-        question = _framed(rng.choice(topic.wishes), "wishes", rng)
+        question = _framed(rng.choice(topic.wishes), "wishes", topic.language, rng)
     elif topic.subjects and rng.random() < 0.5:
-        question = _framed(rng.choice(topic.subjects), "questions", rng)
+        question = _framed(rng.choice(topic.subjects), "questions", topic.language, rng)
     else:
         question = rng.choice(topic.questions)
     question = varied(question, rng)

@@ -11,6 +11,9 @@ Directives: in the last user message, between double brackets, names and values 
 
     answer=NAME      one of the canned answers (see `answers.py`)
     tokens=N         filler of exactly N tokens (the last is the end token), numbered so that gaps show
+    call=NAME [args=JSON]   a call of this tool, after the text if there is one; may be given several times. Without
+                     args the least that the tool's schema allows
+    reasoning=...    what the model thinks before it answers; takes everything up to text= or the closing brackets
     text=...         this very text; takes everything up to the closing brackets, so it comes last
     pace=S           seconds between tokens; 0 = as fast as it goes
     first=S          seconds until the first token (headers are sent at once, as vLLM does)
@@ -24,6 +27,13 @@ Directives: in the last user message, between double brackets, names and values 
                                     HTTP body, but without a finish reason and without [DONE]
     error=after:N    vLLM's error event after N tokens, then [DONE] (HTTP 500 when not streaming)
     status=CODE      this HTTP status with vLLM's error body instead of an answer
+
+    Calls and reasoning are part of the text that is generated (`<think>..</think>`, `<tool_call>..</tool_call>`);
+    what a client gets of them is what vLLM's parsers make of it. Where a call is demanded (tool_choice "required"
+    or a name) and none was said, the first allowed tool is called with the least arguments; where a schema is
+    demanded (response_format) and no text was said, the answer is its least instance. A tool's answer is read for
+    directives like a user's message, and those before it are done with. A prompt that asks for a title (its system
+    prompt begins with "Answer with a title") is given one, whatever directives stand in the conversation.
 
     N counts tokens of the request, not of the answer. Faults in a prompt (stall, cut, error, status, hold)
     strike only the request that starts the answer: its continuation runs free of them. An unknown name

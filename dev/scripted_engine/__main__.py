@@ -18,6 +18,7 @@ _HELP = {
     "max_num_seqs": "requests generating at once; the others wait",
     "max_num_queued_reqs": "requests in the engine, waiting ones included, before it answers 503",
     "enable_prompt_tokens_details": "tell cached tokens in the usage",
+    "tool_call_parser": "empty refuses tools, as vLLM does without it and --enable-auto-tool-choice",
     "keep_requests": "how many requests GET /requests remembers",
 }
 

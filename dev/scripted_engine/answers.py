@@ -65,14 +65,27 @@ _TOPICS: Final = (
 
 
 def answer_to(said: str, messages: Sequence[Message]) -> str:
-    """The answer to the last user message `said`; the count shows a test what history the engine was given."""
+    """The answer to what the user or a tool `said` last; the count shows a test what history the engine was given."""
+    speaker = "The tool" if messages and messages[-1].role == "tool" else "You"
+    if speaker == "You" and (canned := _canned(said)):
+        return canned
+    count = sum(message.role != "system" for message in messages)
+    return f"{speaker} said: {said}\n(message {count} of this conversation; 本对话的第 {count} 条)"
+
+
+def _canned(said: str) -> str | None:
     if name := _GREETINGS.get(said.strip().rstrip(_ENDINGS).lower()):
         return CANNED[name]
     for topic, name in _TOPICS:
         if topic.search(said):
             return CANNED[name]
-    count = sum(message.role != "system" for message in messages)
-    return f"You said: {said}\n(message {count} of this conversation; 本对话的第 {count} 条)"
+    return None
+
+
+def title_of(said: str) -> str:
+    """Not quite the first words, so that a test can tell it from them."""
+    line = (said.strip().splitlines() or [""])[0]
+    return f"About {' '.join(line.split()[:6])}" if line.isascii() else f"关于{line[:12]}"
 
 
 def filler(tokens: int) -> list[int]:

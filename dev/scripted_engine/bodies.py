@@ -1,39 +1,74 @@
 """vLLM 0.32's whole (not streamed) bodies."""
 
+import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from dev.scripted_engine.chat_chunks import call_id, reasoning_tokens
 from dev.scripted_engine.chunks import FINGERPRINT, Extras, Head, usage_counts
+from dev.scripted_engine.deltas import deltas
 from dev.scripted_engine.generation import Generation
+from dev.scripted_engine.template import CALL, CALL_END
 from dev.scripted_engine.tokenizer import piece
 
 
 def chat_completion(head: Head, generation: Generation, extras: Extras) -> dict[str, Any]:
-    message = {
-        "role": "assistant",
-        "content": "".join(generation.texts),
-        "refusal": None,
-        "annotations": None,
-        "audio": None,
-        "function_call": None,
-        "reasoning": None,
-    }
+    message, calls, thoughts = _message(generation, extras)
     choice = {
         "index": 0,
         "message": message,
         "logprobs": None,
-        "finish_reason": generation.finish_reason,
+        "finish_reason": "tool_calls" if calls and not extras.named_call else generation.finish_reason,
         "stop_reason": generation.stop_reason,
         "token_ids": list(generation.ids) if extras.token_ids else None,
         "routed_experts": None,
     }
+    common = _common(head, "chat.completion", choice, generation, extras)
+    if thoughts:
+        common["usage"]["completion_tokens_details"] = {"reasoning_tokens": thoughts}
     return {
-        **_common(head, "chat.completion", choice, generation, extras),
+        **common,
         "prompt_logprobs": None,
         "prompt_token_ids": list(generation.prompt_ids) if extras.token_ids else None,
         "prompt_text": extras.prompt_text,
         **_TRAILER,
     }
+
+
+def _message(generation: Generation, extras: Extras) -> tuple[dict[str, Any], bool, int]:
+    """The message, whether it calls a tool, and how many of its tokens are reasoning."""
+    told = deltas(generation.texts, calls=False)
+    thoughts = reasoning_tokens(told)
+    content: str | None = "".join(delta.content for delta in told)
+    calls = _calls(content or "") if extras.calls else []
+    if calls:
+        content = (content or "").partition(CALL)[0]
+        content = content if content.strip() else "" if extras.demanded_call else None
+    message = {
+        "role": "assistant",
+        "content": content if content or not thoughts else None,
+        "refusal": None,
+        "annotations": None,
+        "audio": None,
+        "function_call": None,
+        "tool_calls": calls if extras.parallel_calls else calls[:1],
+        "reasoning": "".join(delta.reasoning for delta in told) if thoughts else None,
+    }
+    if not calls:
+        del message["tool_calls"]
+    return message, bool(calls), thoughts
+
+
+def _calls(text: str) -> list[dict[str, Any]]:
+    """All or none: where one cannot be read, vLLM takes the whole for text."""
+    written = re.findall(f"{CALL}(.*?){CALL_END}|{CALL}(.*)", text, re.DOTALL)
+    try:
+        read = [json.loads(closed or open_) for closed, open_ in written]
+        told = [{"name": one["name"], "arguments": json.dumps(one["arguments"], ensure_ascii=False)} for one in read]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [{"id": call_id(), "type": "function", "function": function} for function in told]
 
 
 def completion(head: Head, generation: Generation, extras: Extras) -> dict[str, Any]:

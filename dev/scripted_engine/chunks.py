@@ -1,4 +1,4 @@
-"""vLLM 0.32's server-sent events, byte for byte: key order, nulls and all.
+"""vLLM 0.32's server-sent events, byte for byte: key order, nulls and all. Those of a chat: `chat_chunks`.
 
 What repeats in every event of a stream is encoded once: rendering a token costs about a microsecond.
 """
@@ -35,6 +35,13 @@ class Extras:
     prompt_text: str | None = None
     # Only when the server runs with --enable-prompt-tokens-details.
     prompt_details: bool = False
+    # What reads the answer's text: nothing, or vLLM's parsers (calls only where tools were offered).
+    parser: bool = False
+    calls: bool = False
+    parallel_calls: bool = True
+    demanded_call: bool = False
+    # "tool_calls" is not the reason when the client has named the tool.
+    named_call: bool = False
 
 
 def to_json(value: object) -> bytes:
@@ -74,7 +81,8 @@ class Chunks(ABC):
         """What comes before the first token, but not until there is one."""
 
     @abstractmethod
-    def delta(self, start: int, stop: int) -> bytes: ...
+    def delta(self, start: int, stop: int) -> bytes:
+        """Empty if there is nothing to tell."""
 
     @abstractmethod
     def last(self, start: int) -> bytes: ...
@@ -85,7 +93,11 @@ class Chunks(ABC):
             return b""
         counts = to_json(usage_counts(len(self._generation.prompt_ids), len(self._generation.ids)))
         details = self._prompt_details if self._extras.prompt_details else b""
+        details += self._completion_details()
         return b'%b],"usage":%b%b}%b}\n\n' % (self._prefix, counts.removesuffix(b"}"), details, _STAMP)
+
+    def _completion_details(self) -> bytes:
+        return b""
 
     def first_multibyte(self, start: int) -> int:
         """The first token from `start` on whose text is not plain ASCII; `start` if there is none."""
@@ -121,37 +133,6 @@ class Chunks(ABC):
     def _stamp(self) -> bytes:
         # The usage event carries it if there is one.
         return b"" if self._extras.usage else _STAMP
-
-
-class ChatChunks(Chunks):
-    _object = b"chat.completion.chunk"
-    _usage_details = b',"completion_tokens_details":null'
-    _prompt_details = b',"prompt_tokens_details":{"cached_tokens":0,"created_cache_tokens":0}'
-
-    def opening(self) -> bytes:
-        return (
-            b'%b{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]%b,'
-            b'"prompt_token_ids":%b,"prompt_text":%b}\n\n'
-        ) % (self._prefix, self._usage_at(0), self._prompt_ids(), to_json(self._extras.prompt_text))
-
-    def delta(self, start: int, stop: int) -> bytes:
-        return (
-            b'%b{"index":0,"delta":{"content":"%b"},"logprobs":null,"finish_reason":null,"token_ids":%b}]%b}\n\n'
-        ) % (self._prefix, self._text(start, stop), self._ids(start, stop), self._usage_at(stop))
-
-    def last(self, start: int) -> bytes:
-        stop = len(self._generation.ids)
-        return (
-            b'%b{"index":0,"delta":{"content":"%b"},"logprobs":null,"finish_reason":%b,"stop_reason":%b,'
-            b'"token_ids":%b}]%b%b}\n\n'
-        ) % (
-            self._prefix,
-            self._text(start, stop),
-            *self._reasons(),
-            self._ids(start, stop),
-            self._usage_at(stop),
-            self._stamp(),
-        )
 
 
 class CompletionChunks(Chunks):

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from dev.scripted_engine import bodies, limits
-from dev.scripted_engine.chunks import ChatChunks, CompletionChunks, Extras, Head
-from dev.scripted_engine.connection import Connection
-from dev.scripted_engine.errors import EngineBusy, Ordered
+from dev.scripted_engine.chat_chunks import ChatChunks
+from dev.scripted_engine.chunks import DONE, CompletionChunks, Extras, Head, failed_event
+from dev.scripted_engine.connection import Connection, frame
+from dev.scripted_engine.errors import BadGrammar, EngineBusy, Ordered
 from dev.scripted_engine.generation import Generation, Wanted, generate, plan
 from dev.scripted_engine.journal import Entry
 from dev.scripted_engine.outputs import EventStream, WholeBody
@@ -19,6 +20,7 @@ from dev.scripted_engine.requests import ChatRequest, CompletionRequest
 from dev.scripted_engine.run import Output, Run, Tempo
 from dev.scripted_engine.script import Script
 from dev.scripted_engine.settings import EngineSettings
+from dev.scripted_engine.tools import NamedTool, check_parser
 
 AnyCompletion: TypeAlias = ChatRequest | CompletionRequest
 
@@ -49,7 +51,15 @@ class Completions:
 
     def start(self, request: AnyCompletion, posted: Script, entry: Entry, connection: Connection) -> None:
         """Raises EngineError for what vLLM refuses and for what a script orders."""
-        job = self._understand(request, posted, entry)
+        try:
+            job = self._understand(request, posted, entry)
+        except BadGrammar as exc:
+            if not request.stream:
+                raise
+            # Grammars are made when the answer begins; its headers have been sent by then.
+            entry.status = 200
+            _refuse_in_stream(connection, exc)
+            return
         if job.script.status is not None:
             raise Ordered(job.script.status)
         entry.status = 200
@@ -62,12 +72,14 @@ class Completions:
         context = self._settings.max_model_len
         check_model(request.model, self._settings.model)
         limits.check_offered(request)
+        if isinstance(request, ChatRequest):
+            check_parser(request.tools, request.tool_choice, self._settings.tool_call_parser)
         self._check_queue()
         asked = limits.asked_tokens(request, context)
         prompt = prompt_of(request, context)
         max_tokens = limits.budget(asked, len(prompt.ids), context)
         limits.check_sampling(request, max_tokens)
-        planned = plan(prompt.ids, posted)
+        planned = plan(prompt.ids, posted, request.demand())
         return Job(
             head=self._head(request, entry),
             extras=self._extras(request, prompt.text),
@@ -106,12 +118,14 @@ class Completions:
     def _extras(self, request: AnyCompletion, prompt_text: str | None) -> Extras:
         options = request.stream_options
         usage = bool(options and options.include_usage)
+        parsed = _parsed(request) if isinstance(request, ChatRequest) and self._settings.tool_call_parser else {}
         return Extras(
             token_ids=bool(request.return_token_ids),
             usage=usage,
             continuous_usage=usage and bool(options and options.continuous_usage_stats),
             prompt_text=prompt_text if isinstance(request, ChatRequest) and request.return_prompt_text else None,
             prompt_details=self._settings.enable_prompt_tokens_details,
+            **parsed,
         )
 
 
@@ -125,6 +139,23 @@ class Client:
     def gone(self) -> None:
         if not self.run.state.over:
             self.pacer.withdraw(self.run)
+
+
+def _parsed(request: ChatRequest) -> dict[str, bool]:
+    named = isinstance(request.tool_choice, NamedTool)
+    return {
+        "parser": True,
+        "calls": request.may_call,
+        "parallel_calls": request.parallel_tool_calls is not False,
+        "demanded_call": named or request.tool_choice == "required",
+        "named_call": named,
+    }
+
+
+def _refuse_in_stream(connection: Connection, error: BadGrammar) -> None:
+    connection.open_stream()
+    connection.send(frame(failed_event(error.body())) + frame(DONE))
+    connection.close_stream()
 
 
 def _wanted(request: AnyCompletion, max_tokens: int) -> Wanted:

@@ -1,17 +1,21 @@
 """The directive grammar (described in the package's docstring): text to `Script`."""
 
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from dev.scripted_engine.answers import CANNED
 from dev.scripted_engine.errors import BadDirective
 from dev.scripted_engine.script import NAMES, POSTED_ONLY, Cut, Failure, Script, Stall
+from dev.scripted_engine.template import Call
 
 # Brackets that do not begin with one of our names are the user's own: a matrix, a wiki link.
 _IN_BAND: Final = re.compile(rf"\[\[\s*((?:{'|'.join(NAMES)})=.*?)\]\]", re.DOTALL)
-_TEXT: Final = re.compile(r"(?:^|\s)text=(.*)\Z", re.DOTALL)
+# Free text ends a line: first reasoning, then text.
+_FREE: Final = {name: re.compile(rf"(?:^|\s){name}=(.*)\Z", re.DOTALL) for name in ("text", "reasoning")}
+_ARGUMENTS: Final = re.compile(r"(?:^|\s)args=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +38,46 @@ def read_message(content: str) -> Said:
 
 def parse(line: str) -> Script:
     values: dict[str, Any] = {}
-    if text := _TEXT.search(line):
-        values["text"] = text[1].strip()
-        line = line[: text.start()]
+    for name, pattern in _FREE.items():
+        if found := pattern.search(line):
+            values[name] = found[1].strip()
+            line = line[: found.start()]
+    before, *with_arguments = _split_arguments(line)
+    _read_words(before, values)
+    for arguments, rest in with_arguments:
+        if not values.get("call") or values["call"][-1].arguments:
+            raise BadDirective("args: expected call=NAME before it")
+        values["call"] = (*values["call"][:-1], Call(values["call"][-1].name, arguments))
+        _read_words(rest, values)
+    return Script(**values)
+
+
+def _split_arguments(line: str) -> Iterator[Any]:
+    """What comes before the first args=, then each JSON with what comes after it."""
+    found = _ARGUMENTS.search(line)
+    yield line[: found.start()] if found else line
+    while found:
+        try:
+            arguments, end = json.JSONDecoder().raw_decode(line, found.end())
+        except ValueError as exc:
+            raise BadDirective(f"args: expected JSON, got {line[found.end() :]!r}") from exc
+        found = _ARGUMENTS.search(line, end)
+        yield json.dumps(arguments, ensure_ascii=False), line[end : found.start()] if found else line[end:]
+
+
+def _read_words(line: str, values: dict[str, Any]) -> None:
     for word in line.split():
         name, equals, value = word.partition("=")
         if name not in _READ or not equals:
             raise BadDirective(f"expected name=value with a name of {', '.join(NAMES)}; got {word!r}")
         read = _READ[name](name, value)
-        values[name] = (*values.get("stall", ()), read) if name == "stall" else read
-    return Script(**values)
+        values[name] = (*values.get(name, ()), read) if name in _SEVERAL else read
+
+
+def _call(name: str, value: str) -> Call:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise BadDirective(f"{name}: expected the name of a function, got {value!r}")
+    return Call(value, "")
 
 
 def _count(name: str, value: str) -> int:
@@ -107,8 +141,10 @@ def _failure(name: str, value: str) -> Failure:
     return Failure(**_keyed(name, value, {"after": _count}))
 
 
+_SEVERAL: Final = frozenset({"stall", "call"})
 _READ: Final[dict[str, Callable[[str, str], Any]]] = {
     "answer": _one_of(*CANNED),
+    "call": _call,
     "tokens": _tokens,
     "pace": _seconds,
     "first": _seconds,

@@ -2,7 +2,8 @@
 
 EngineError
 ├── BadRequest            400 "BadRequestError": the values make no sense
-│   └── BadDirective      ours: a directive that cannot be read
+│   ├── BadDirective      ours: a directive that cannot be read
+│   └── BadGrammar        a schema that no grammar can be made of; a stream tells it as an event
 ├── MalformedRequest      400 "Bad Request": the body does not fit its schema
 ├── ModelNotFound         404 "NotFoundError"
 ├── NotOffered            501 "NotImplementedError"
@@ -43,6 +44,12 @@ class BadRequest(EngineError):
 class BadDirective(BadRequest):
     def __init__(self, message: str) -> None:
         super().__init__(f"scripted engine: {message}")
+
+
+class BadGrammar(BadRequest):
+    def __init__(self, why: str) -> None:
+        # vLLM has a time of day and a line of xgrammar's source there.
+        super().__init__(f"Failed to transform json schema into a grammar: [00:00:00] <path>:0: {why}")
 
 
 class MalformedRequest(EngineError):

@@ -1,18 +1,25 @@
 """From a prompt's ids to what the engine will generate. Pure: the same prompt gives the same answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
-from dev.scripted_engine.answers import CANNED, answer_to, filler
-from dev.scripted_engine.directives import read_message
+from dev.scripted_engine.answers import CANNED, answer_to, filler, title_of
+from dev.scripted_engine.deltas import THOUGHT, THOUGHT_END
+from dev.scripted_engine.demands import Demand, completed
+from dev.scripted_engine.directives import Said, read_message
 from dev.scripted_engine.script import Script
 from dev.scripted_engine.stops import hold_back
-from dev.scripted_engine.template import Conversation, read
+from dev.scripted_engine.template import CALL, Call, Conversation, read
 from dev.scripted_engine.tokenizer import IM_END, IncrementalText, decode, encode_literally, ends_inside_character
+from dev.scripted_engine.tools import Tool
 
 FinishReason: TypeAlias = Literal["stop", "length"]
+
+NO_DEMAND: Final = Demand()
+
+_TITLE_WANTED: Final = "Answer with a title"
 
 # Loud on purpose: a takeover that lost or doubled a token must be seen in the text.
 NOT_A_CONTINUATION: Final = "[the prompt's last tokens are not the beginning of the scripted answer]"
@@ -46,14 +53,23 @@ class Generation:
     stop_reason: int | str | None
 
 
-def plan(prompt_ids: Sequence[int], posted: Script) -> Plan:
+def plan(prompt_ids: Sequence[int], posted: Script, demand: Demand = NO_DEMAND) -> Plan:
+    """Raises BadDirective, BadGrammar."""
     conversation = read(prompt_ids)
-    asked = next((m.content for m in reversed(conversation.messages) if m.role == "user"), "")
-    said = read_message(asked)
+    said = _said(conversation)
     in_band = said.script.without_faults() if conversation.begun else said.script
     script = posted.overridden_by(in_band)
-    answer = _answer(script, said.rest, conversation)
-    return Plan(tuple(prompt_ids), _left(answer, conversation.begun), script)
+    answer = _answer(script, said.rest, conversation, demand)
+    return Plan(tuple(prompt_ids), _left(answer, conversation), script)
+
+
+def _said(conversation: Conversation) -> Said:
+    # What a tool answered may hold directives as well; those before it have been followed.
+    asked = next((m.content for m in reversed(conversation.messages) if m.role in ("user", "tool")), "")
+    said = read_message(asked)
+    if conversation.messages and conversation.messages[0].content.startswith(_TITLE_WANTED):
+        return Said(Script(text=title_of(said.rest)), "")
+    return said
 
 
 def generate(plan: Plan, wanted: Wanted) -> Generation:
@@ -70,9 +86,27 @@ def generate(plan: Plan, wanted: Wanted) -> Generation:
     return Generation(plan.prompt_ids, ids, texts, "stop" if stopped else "length", stop_id)
 
 
-def _answer(script: Script, asked: str, conversation: Conversation) -> tuple[int, ...]:
+def _answer(script: Script, asked: str, conversation: Conversation, demand: Demand) -> tuple[int, ...]:
+    words = _words(script, asked, conversation, demand)
+    if script.reasoning is None:
+        return words
+    return (*encode_literally(f"{THOUGHT}\n{script.reasoning}\n{THOUGHT_END}\n\n"), *words)
+
+
+def _words(script: Script, asked: str, conversation: Conversation, demand: Demand) -> tuple[int, ...]:
+    if demand.calls:
+        return _encoded("\n".join(map(str, _demanded_calls(script, conversation, demand))))
+    if script.call is not None:
+        calls = map(str, completed(script.call, _tools(conversation)))
+        return _encoded("\n".join([*([script.text] if script.text else []), *calls]))
     if script.text is not None:
         return _encoded(script.text)
+    if demand.instance is not None:
+        return _encoded(demand.instance)
+    return _text(script, asked, conversation)
+
+
+def _text(script: Script, asked: str, conversation: Conversation) -> tuple[int, ...]:
     if script.tokens is not None:
         return _filler(script.tokens)
     if script.answer is not None:
@@ -80,12 +114,35 @@ def _answer(script: Script, asked: str, conversation: Conversation) -> tuple[int
     return _encoded(answer_to(asked, conversation.messages))
 
 
-def _left(answer: tuple[int, ...], begun: tuple[int, ...]) -> tuple[int, ...]:
+def _demanded_calls(script: Script, conversation: Conversation, demand: Demand) -> tuple[Call, ...]:
+    """What the script says, as far as the demand allows it; else the first that it names."""
+    names = {call.name for call in demand.calls}
+    said = [call for call in script.call or () if call.name in names]
+    return completed(said, _tools(conversation)) or demand.calls[:1]
+
+
+def _tools(conversation: Conversation) -> list[Tool]:
+    """Those in the prompt: a continuation has no others."""
+    return [Tool.model_validate(tool) for tool in conversation.tools]
+
+
+def _left(answer: tuple[int, ...], conversation: Conversation) -> tuple[int, ...]:
+    begun = conversation.begun
     if answer[: len(begun)] == begun:
         return answer[len(begun) :]
-    # Continued by text (continue_final_message): other tokens, perhaps the same words.
-    text, begun_text = decode(answer[:-1]), decode(begun)
-    return _encoded(text.removeprefix(begun_text) if text.startswith(begun_text) else NOT_A_CONTINUATION)
+    # Continued by text (continue_final_message), or demanded where nothing in the prompt asks for it.
+    begun_text = decode(begun)
+    texts = (decode(answer[:-1]), *_calls_begun(begun_text, conversation))
+    text = next((text for text in texts if text.startswith(begun_text)), begun_text + NOT_A_CONTINUATION)
+    whole = _encoded(text)
+    return whole[len(begun) :] if whole[: len(begun)] == begun else _encoded(text.removeprefix(begun_text))
+
+
+def _calls_begun(begun: str, conversation: Conversation) -> Iterator[str]:
+    """The calls that could have been demanded."""
+    if begun[: len(CALL)] == CALL[: len(begun)]:
+        tools = _tools(conversation)
+        yield from (str(call) for call in completed((Call(tool.name, "") for tool in tools), tools))
 
 
 def _until_stop_id(ids: tuple[int, ...], stop_ids: frozenset[int]) -> tuple[tuple[int, ...], int | None]:

@@ -84,10 +84,9 @@ def check_sampling(request: Sampled, max_tokens: int) -> None:
 
 def check_offered(request: ChatRequest | CompletionRequest) -> None:
     """What vLLM can do and we do not, refused aloud; nothing here is something our gateway sends."""
-    if isinstance(request, ChatRequest) and request.tools and request.tool_choice in (None, "auto"):
-        needed = "--enable-auto-tool-choice and --tool-call-parser"
-        raise BadRequest(f'"auto" tool choice requires {needed} to be set')
     asked = {"n > 1": (request.n or 1) > 1, "echo": request.echo, "logprobs": request.logprobs not in (None, False)}
+    if isinstance(request, ChatRequest):
+        asked["include_reasoning=false"] = not request.include_reasoning
     if isinstance(request, CompletionRequest) and isinstance(request.prompt, list):
         asked["a list of prompts"] = any(not isinstance(token, int) for token in request.prompt)
     if missing := ", ".join(name for name, value in asked.items() if value):

@@ -20,7 +20,8 @@ class EventStream:
     def write(self, start: int, stop: int) -> None:
         if start == 0 and (opening := self._chunks.opening()):
             self._ready.append(frame(opening))
-        self._ready.append(frame(self._chunks.delta(start, stop)))
+        if event := self._chunks.delta(start, stop):
+            self._ready.append(frame(event))
 
     def flush(self) -> None:
         if self._ready:

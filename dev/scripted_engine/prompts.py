@@ -37,6 +37,7 @@ def chat_text(chat: ChatRequest | TokenizeChat) -> str:
         raise BadRequest("This model is not a multimodal model")
     return render(
         [message.flat() for message in chat.messages],
+        [tool.told() for tool in chat.tools or ()],
         prompt_for_answer=chat.add_generation_prompt,
         open_ended=chat.continue_final_message,
     )

@@ -6,8 +6,10 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from dev.scripted_engine.connection import Request
+from dev.scripted_engine.demands import Demand, ResponseFormat, StructuredOutputs, demand_of
 from dev.scripted_engine.errors import BadRequest, MalformedRequest, NotRouted
-from dev.scripted_engine.template import Message
+from dev.scripted_engine.messages import ChatMessage
+from dev.scripted_engine.tools import Choice, Tool, check_choice
 
 _CACHE_SALT_CHARACTERS: Final = 128
 _REPORTED_ERRORS: Final = 10
@@ -16,27 +18,6 @@ _BRANCHES: Final = frozenset({"str", "int", "TokenizePrompt", "TokenizeChat"})
 
 class Body(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class ContentPart(Body):
-    type: str
-    text: str = ""
-
-
-class ChatMessage(Body):
-    role: str
-    content: str | list[ContentPart] | None = None
-
-    @property
-    def has_media(self) -> bool:
-        return isinstance(self.content, list) and any(part.type != "text" for part in self.content)
-
-    def flat(self) -> Message:
-        # vLLM renders "developer" as a system turn and joins text parts with a line break.
-        role = "system" if self.role == "developer" else self.role
-        if isinstance(self.content, list):
-            return Message(role, "\n".join(part.text for part in self.content))
-        return Message(role, self.content or "")
 
 
 class StreamOptions(Body):
@@ -69,6 +50,8 @@ class Sampled(Body):
     echo: bool | None = False
     return_token_ids: bool | None = None
     request_id: str | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -79,16 +62,28 @@ class ChatRequest(Sampled):
     messages: list[ChatMessage]
     max_completion_tokens: int | None = None
     logprobs: bool | None = False
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Choice = "none"
+    parallel_tool_calls: bool | None = True
+    include_reasoning: bool = True
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     return_prompt_text: bool | None = None
+
+    @property
+    def may_call(self) -> bool:
+        return bool(self.tools) and self.tool_choice != "none"
+
+    def demand(self) -> Demand:
+        return demand_of(self.tools or (), self.tool_choice, self.response_format, self.structured_outputs)
 
 
 class CompletionRequest(Sampled):
     prompt: list[Annotated[int, Field(ge=0)]] | list[list[Annotated[int, Field(ge=0)]]] | str | list[str]
     logprobs: int | None = None
+
+    def demand(self) -> Demand:
+        return demand_of((), None, self.response_format, self.structured_outputs)
 
 
 class TokenizePrompt(Body):
@@ -102,6 +97,7 @@ class TokenizeChat(Body):
     messages: list[ChatMessage]
     add_generation_prompt: bool = True
     continue_final_message: bool = False
+    tools: list[Tool] | None = None
     return_token_strs: bool | None = False
 
 
@@ -156,6 +152,15 @@ def _check_combinations(data: dict[str, Any], shape: type[BaseModel]) -> None:
     if shape is CompletionRequest and data.get("prompt") in (None, ""):
         raise BadRequest("Either prompt or prompt_embeds must be provided and non-empty.", param="prompt")
     _check_cache_salt(data.get("cache_salt"))
+    if shape is ChatRequest:
+        _check_response_format(data.get("response_format"))
+        check_choice(data)
+
+
+def _check_response_format(asked: object) -> None:
+    if isinstance(asked, dict) and asked.get("type") == "json_schema" and asked.get("json_schema") is None:
+        told = "When response_format type is 'json_schema', the 'json_schema' field must be provided."
+        raise BadRequest(told, param="response_format")
 
 
 def _check_cache_salt(salt: object) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias
 
+from dev.scripted_engine.template import Call
+
 Inside: TypeAlias = Literal["line", "char", "gap"]
 By: TypeAlias = Literal["close", "reset", "end"]
 
@@ -32,6 +34,9 @@ class Script:
     answer: str | None = None
     tokens: int | None = None
     text: str | None = None
+    # A call without arguments gets the least that its tool's schema allows.
+    call: tuple[Call, ...] | None = None
+    reasoning: str | None = None
     pace: float | None = None
     first: float | None = None
     hold: float | None = None
@@ -46,8 +51,8 @@ class Script:
 
     def overridden_by(self, other: "Script") -> "Script":
         said = {name: value for name in NAMES if (value := getattr(other, name)) is not None}
-        if {"answer", "tokens", "text"} & said.keys():
-            return replace(self, **{"answer": None, "tokens": None, "text": None, **said})
+        if _WORDS & said.keys():
+            return replace(self, **{**dict.fromkeys(_WORDS), **said})
         return replace(self, **said)
 
     def without_faults(self) -> "Script":
@@ -59,5 +64,7 @@ class Script:
         return (*(self.stall or ()), *once)
 
 
+# What is said belongs together: one of them said anew silences the others.
+_WORDS = frozenset({"answer", "tokens", "text", "call", "reasoning"})
 NAMES = tuple(field.name for field in fields(Script))
 POSTED_ONLY = frozenset({"refuse", "times", "on"})

@@ -16,4 +16,6 @@ class EngineSettings:
     max_num_seqs: int = 4096
     max_num_queued_reqs: int | None = None
     enable_prompt_tokens_details: bool = False
+    # With vLLM's --enable-auto-tool-choice; empty for a server that has neither.
+    tool_call_parser: str = "hermes"
     keep_requests: int = 256

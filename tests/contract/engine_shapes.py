@@ -49,6 +49,39 @@ WITH_IDS = {"stream": True, "return_token_ids": True}
 WITH_USAGE = {"stream": True, "stream_options": {"include_usage": True}}
 
 
+def _function(name: str, parameter: str, schema: dict[str, Any]) -> dict[str, Any]:
+    parameters = {"type": "object", "properties": {parameter: schema}, "required": [parameter]}
+    return {"type": "function", "function": {"name": name, "description": "城市 <&>", "parameters": parameters}}
+
+
+WEATHER = _function("get_weather", "location", {"type": "string", "description": "The city"})
+PICK = _function("pick", "unit", {"type": "string", "enum": ["celsius", "fahrenheit"]})
+PICK_CHOSEN = {"type": "function", "function": {"name": "pick"}}
+
+
+def conversation_with_calls() -> list[dict[str, Any]]:
+    """Everything that a conversation with tools may hold, and what vLLM mends in it."""
+
+    def called(*arguments: object) -> list[dict[str, Any]]:
+        function = [{"name": "get_weather", "arguments": each} for each in arguments]
+        return [{"id": f"call_{n}", "type": "function", "function": each} for n, each in enumerate(function)]
+
+    return [
+        *GREETING,
+        {"role": "assistant", "content": None, "tool_calls": called('{"location":"巴黎"}')},
+        {"role": "tool", "tool_call_id": "call_0", "content": '{"t":21}'},
+        {"role": "assistant", "content": "21", "tool_calls": []},
+        *GREETING,
+        {"role": "assistant", "content": "Let me see.", "tool_calls": called('{"a": ', "[1]", "")},
+        {
+            "role": "tool",
+            "tool_call_id": "call_0",
+            "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+        },
+        {"role": "tool", "content": "晴"},
+    ]
+
+
 def chat(**fields: object) -> dict[str, Any]:
     return {"messages": STORY, "temperature": 0, "max_tokens": 20, **fields}
 
@@ -110,10 +143,62 @@ _CHATS: Final[dict[str, Any]] = {
     "no messages": chat(messages=[]),
     "messages is a text": chat(messages="story"),
     "messages missing": {"max_tokens": 1},
-    "tools without a parser": chat(tools=[{"type": "function", "function": {"name": "f"}}]),
     "generation prompt and continuation": chat(add_generation_prompt=True, continue_final_message=True),
     "a lone surrogate": chat(messages=[{"role": "user", "content": "a\ud800b"}]),
     "a list": [1],
+}
+
+_SCHEMA: Final = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Paris", "Rome"]}, "n": {"type": "integer", "minimum": 1, "maximum": 5}},
+    "required": ["city", "n"],
+    "additionalProperties": False,
+}
+
+
+def _in_form(schema: object, **fields: object) -> dict[str, Any]:
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    return chat(messages=GREETING, max_tokens=200, response_format=form, **fields)
+
+
+def _with_tools(**fields: object) -> dict[str, Any]:
+    return chat(**{"messages": GREETING, "max_tokens": 400, "tools": [PICK], **fields})
+
+
+_TOOLS: Final[dict[str, Any]] = {
+    "nothing to call": _with_tools(),
+    "nothing to call, streamed": _with_tools(**WITH_IDS),
+    "required": _with_tools(tool_choice="required"),
+    "required, streamed": _with_tools(tool_choice="required", **WITH_USAGE),
+    "named": _with_tools(tools=[WEATHER, PICK], tool_choice=PICK_CHOSEN),
+    "named, streamed": _with_tools(tools=[WEATHER, PICK], tool_choice=PICK_CHOSEN, stream=True),
+    "one call at most": _with_tools(tool_choice="required", parallel_tool_calls=False),
+    "none": _with_tools(tool_choice="none"),
+    "no choice": _with_tools(tool_choice=None),
+    "after calls": _with_tools(messages=conversation_with_calls(), max_tokens=1, return_prompt_text=True),
+    "a strict tool": _with_tools(tools=[{**PICK, "function": {**PICK["function"], "strict": True}}], max_tokens=1),
+    "a bare tool": _with_tools(tools=[{"function": {"name": "f"}, "odd": 1}], return_prompt_text=True),
+    "empty": _with_tools(tools=[]),
+    "a choice without tools": chat(tool_choice="auto"),
+    "no choice without tools": chat(tool_choice="none"),
+    "an odd choice": _with_tools(tool_choice="sometimes"),
+    "a choice that is not offered": _with_tools(tool_choice={"type": "function", "function": {"name": "x"}}),
+    "a choice without a name": _with_tools(tool_choice={"type": "function", "function": {}}),
+    "a flat choice": _with_tools(tool_choice={"type": "function", "name": "pick"}),
+    "a flat tool": _with_tools(tools=[{"type": "function", "name": "f", "parameters": {}}]),
+    "a nameless tool": _with_tools(tools=[{"type": "function", "function": {}}]),
+    "another kind of tool": _with_tools(tools=[{"type": "web_search"}]),
+    "schema": _in_form(_SCHEMA),
+    "schema, streamed": _in_form(_SCHEMA, **WITH_IDS),
+    "schema that makes no sense": _in_form({"type": "nonsense"}),
+    "schema that makes no sense, streamed": _in_form({"type": "nonsense"}, stream=True),
+    "schema that points nowhere": _in_form({"$ref": "#/nowhere"}),
+    "schema with nothing to choose": _in_form({"enum": []}),
+    "no schema": chat(response_format={"type": "json_schema"}),
+    "JSON object": chat(messages=GREETING, max_tokens=1, response_format={"type": "json_object"}),
+    "text": chat(response_format={"type": "text"}),
+    "structured output": chat(messages=GREETING, max_tokens=200, structured_outputs={"json": _SCHEMA}),
+    "a choice of texts": chat(messages=GREETING, structured_outputs={"choice": ["yes", "no"]}),
 }
 
 _COMPLETIONS: Final[dict[str, Any]] = {
@@ -144,6 +229,8 @@ _TOKENIZED: Final[dict[str, Any]] = {
     "without generation prompt": {"messages": STORY, "add_generation_prompt": False},
     "a text": {"prompt": "你a<|im_end|>"},
     "both": {"messages": STORY, "prompt": "a"},
+    "calls": {"messages": conversation_with_calls(), "tools": [WEATHER]},
+    "a flat tool": {"messages": STORY, "tools": [{"type": "function", "name": "f"}]},
     "token strings": {"prompt": "ab", "return_token_strs": True},
     "empty text": {"prompt": ""},
     "longer than the context": {"messages": [{"role": "user", "content": "1,2;" * 4000}]},
@@ -180,6 +267,8 @@ _OTHERS: Final = (
 
 def questions() -> Iterator[Question]:
     tables = {CHAT: _CHATS, PLAIN: _COMPLETIONS, TOKENIZE: _TOKENIZED, DETOKENIZE: _DETOKENIZED}
+    for name, body in _TOOLS.items():
+        yield Question(f"{CHAT} tools and forms: {name}", CHAT, body)
     for path, bodies in tables.items():
         for name, body in bodies.items():
             yield Question(f"{path} {name}", path, body)
@@ -213,6 +302,8 @@ def _body_shape(text: str, content_type: str) -> Any:
 def _shape(value: Any, key: str = "") -> Any:
     if key in _LITERAL or value is None or value == "[DONE]":
         return value
+    if key == "delta" and value.keys() <= {"content"} and value.get("content", "") is not None:
+        return "text, or {} for a token without any"
     if isinstance(value, dict):
         # Pairs, because the order of keys is part of "byte for byte".
         return [[name, _shape(item, name)] for name, item in value.items()]

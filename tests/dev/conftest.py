@@ -30,4 +30,4 @@ def ask(said: str, **fields: object) -> dict[str, Any]:
 
 def text_in(events: list[Any]) -> str:
     deltas = [choice["delta"] for event in events if event != "[DONE]" for choice in event["choices"]]
-    return "".join(delta["content"] for delta in deltas)
+    return "".join(delta.get("content") or "" for delta in deltas)

@@ -5,10 +5,12 @@ import re
 import subprocess
 from contextlib import redirect_stdout
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
+from dev import engines
 from dev.demo_model.corpus import (
     CONTEXT_TOKENS,
     EXCHANGES,
@@ -18,12 +20,16 @@ from dev.demo_model.corpus import (
     INTRODUCTION_ZH,
     PARAPHRASES,
     STORY_ZH,
+    TITLE_PROMPT,
+    TITLES,
     TOPICS,
     fallback,
+    first_exchange,
+    is_chinese,
 )
-
-ROOT = Path(__file__).resolve().parents[2]
-LANTERN = ROOT / "dev/demo_model/lantern"
+from dev.demo_model.template import CHAT_TEMPLATE, call, response, tools_note
+from dev.demo_model.tools import KINDS, function, known_tool, least_arguments, unknown_tool
+from gateway import title
 
 # As Qwen2-7B-Instruct's tokenizer_config.json has it.
 QWEN2_TEMPLATE = (
@@ -32,6 +38,18 @@ QWEN2_TEMPLATE = (
     "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+# As transformers does it.
+RENDERER = """
+import json, sys
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+template, values = json.load(sys.stdin)
+sys.stdout.buffer.write(environment.from_string(template).render(values).encode())
+"""
+
+ROOT = Path(__file__).resolve().parents[2]
+LANTERN = ROOT / "dev/demo_model/lantern"
 
 
 def read(name: str) -> dict[str, Any]:
@@ -72,10 +90,52 @@ def test_it_is_a_qwen2_with_the_promised_context() -> None:
     assert read("tokenizer_config.json")["model_max_length"] == CONTEXT_TOKENS
 
 
-def test_it_renders_conversations_as_qwen2_does() -> None:
-    assert (LANTERN / "chat_template.jinja").read_text() == QWEN2_TEMPLATE
-    special = {token["content"]: token["id"] for token in read("tokenizer.json")["added_tokens"]}
-    assert special == {"<|endoftext|>": 0, "<|im_start|>": 1, "<|im_end|>": 2}
+def test_only_what_bounds_a_turn_is_a_control_token() -> None:
+    added = {token["content"]: token["special"] for token in read("tokenizer.json")["added_tokens"]}
+    bounds = dict.fromkeys(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], True)
+    assert added == {**bounds, "<tool_call>": False, "</tool_call>": False}
+
+
+def test_the_template_is_the_one_that_training_wrote_its_rows_by() -> None:
+    assert (LANTERN / "chat_template.jinja").read_text() == CHAT_TEMPLATE
+
+
+def rendered(template: str, **values: object) -> str:
+    run = subprocess.run(
+        [ROOT / ".venv-engine/bin/python", "-c", RENDERER],
+        input=json.dumps([template, values]).encode(),
+        capture_output=True,
+        check=True,
+    )
+    return run.stdout.decode()
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("system", [[], [{"role": "system", "content": "be kind"}]], ids=["no system", "a system"])
+@pytest.mark.parametrize("prompted", [True, False])
+def test_it_renders_conversations_without_tools_as_qwen2_does(system: list[Any], prompted: bool) -> None:
+    turns = [("user", "你好\n"), ("assistant", ""), ("system", "b"), ("user", "{{ c }} <tool_call>")]
+    messages = [*system, *({"role": role, "content": content} for role, content in turns)]
+    values = {"messages": messages, "add_generation_prompt": prompted}
+    assert rendered(CHAT_TEMPLATE, **values) == rendered(QWEN2_TEMPLATE, **values)
+
+
+@pytest.mark.vllm
+def test_it_renders_tools_as_its_training_rows_have_them() -> None:
+    tool = function("f", "城市 <&>'\"", {"type": "object", "properties": {}})
+    called = {"function": {"name": "f", "arguments": {"a": "巴黎", "b": [1]}}}
+    messages = [
+        {"role": "system", "content": "be kind"},
+        {"role": "assistant", "content": "so", "tool_calls": [called, called]},
+        {"role": "tool", "content": "1"},
+        {"role": "tool", "content": "2"},
+    ]
+    one = call("f", {"a": "巴黎", "b": [1]})
+    assert rendered(CHAT_TEMPLATE, messages=messages, tools=[tool]) == (
+        f"<|im_start|>system\nbe kind{tools_note([tool])}<|im_end|>\n"
+        f"<|im_start|>assistant\nso\n{one}\n{one}<|im_end|>\n"
+        f"<|im_start|>user\n{response('1')}\n{response('2')}<|im_end|>\n"
+    )
 
 
 def test_it_stops_at_the_end_of_a_turn_and_leaves_the_sampling_to_the_asker() -> None:
@@ -126,6 +186,41 @@ def test_it_introduces_itself_as_what_it_is(question: str) -> None:
     assert "Parley" in introduction
     assert ("微型演示模型" in introduction) or ("tiny demonstration model" in introduction)
     assert (introduction == INTRODUCTION_ZH) == (question != "who are you?")
+
+
+def test_every_answer_has_a_short_title_in_the_language_of_its_question() -> None:
+    assert [(question, told) for question, _, told in TITLES if is_chinese(told) != is_chinese(question)] == []
+    for told in {told for _, _, told in TITLES}:
+        assert len(told) <= 20 if is_chinese(told) else len(told.split()) <= 6
+        assert not set(told) & set("\"'.。“”")
+
+
+def test_a_title_is_asked_for_in_the_gateways_words() -> None:
+    system, user = title.prompts("hello", "x" * 1000)
+    assert (system.text, user.text) == (TITLE_PROMPT, first_exchange("hello", "x" * 1000))
+
+
+def test_a_question_for_a_tool_holds_what_its_call_needs() -> None:
+    rng = Random(1)  # noqa: S311 - the same tools every time
+    for kind in KINDS * 40:
+        tool = known_tool(kind, rng)
+        question, arguments = tool.asked(rng)
+        assert list(arguments) == tool.told["function"]["parameters"]["required"]
+        assert arguments[tool.key].replace(" ", "") in question.replace(" ", "")
+        assert question not in dict(EXCHANGES)
+
+
+def test_a_tool_that_it_must_call_gets_what_its_schema_requires() -> None:
+    rng = Random(1)  # noqa: S311 - the same tools every time
+    for tool in (unknown_tool(rng) for _ in range(100)):
+        parameters = tool["function"]["parameters"]
+        assert list(least_arguments(tool)) == parameters["required"]
+        assert set(parameters["required"]) <= set(parameters["properties"])
+
+
+def test_the_container_reads_calls_as_the_demo_does() -> None:
+    flags = " ".join((ROOT / "compose.cpu.yaml").read_text(encoding="utf-8").split())
+    assert " ".join(engines.TOOLS) in flags
 
 
 def test_a_question_leads_to_one_answer_only() -> None:
