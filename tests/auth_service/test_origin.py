@@ -1,8 +1,10 @@
 import pytest
 
 from auth_service.settings import Settings
-from tests.auth_service.conftest import PASSWORD, Parley, running
+from tests.auth_service.conftest import PASSWORD, Parley, on_sqlite, running
 from tests.auth_service.fakes import CountingHasher
+
+pytestmark = on_sqlite
 
 CREDENTIALS = {"username": "alice", "password": PASSWORD}
 FOREIGN = [

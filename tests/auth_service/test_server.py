@@ -1,16 +1,16 @@
 import asyncio
 import json
 import signal
+from dataclasses import replace
 
 import httpx2
 import pytest
 
-from auth_service.accounts import Role
-from auth_service.administration import Administration
+from auth_service.accounts import Account, Role
 from auth_service.hashing import Argon2id
-from auth_service.store.accounts import AccountStore
-from auth_service.store.api_keys import ApiKeyStore
 from auth_service.store.migration import opened
+from auth_service.store.stores import Stores
+from auth_service.tokens import new_credential
 from tests.auth_service.conftest import CREDENTIAL
 from tests.auth_service.processes import command, serving
 
@@ -20,8 +20,9 @@ PASSWORD = "canary-password-of-alice"
 
 async def add_alice(environment: Environment) -> None:
     async with opened(environment["AUTH_DATABASE_URL"]) as database:
-        administration = Administration(AccountStore(database), ApiKeyStore(database), Argon2id())
-        await administration.add_user("alice", PASSWORD, Role.USER)
+        password_hash = Argon2id().hash(PASSWORD)
+        alice = Account("user_" + "a" * 32, "alice", password_hash, Role.USER, disabled=False, created_at=0)
+        await Stores.on(database).accounts.add(replace(alice, password_credential=new_credential()))
 
 
 async def login(http: httpx2.AsyncClient) -> httpx2.Response:

@@ -5,18 +5,25 @@ AuthError
 │   ├── InvalidJson, InvalidForm
 │   ├── InvalidField
 │   ├── BodyTooLarge               413
-│   ├── UnsuitableName, UnsuitablePassword
+│   ├── UnsuitableName, UnsuitablePassword, UnsuitableEmail
 │   ├── InvalidCredentials         401
 │   ├── NotLoggedIn                401
 │   ├── IntrospectionRefused       401
 │   ├── ForeignOrigin              403
+│   ├── NotAllowed                 403
+│   ├── RegistrationClosed         403
+│   ├── WrongPassword, InvalidLink
 │   ├── UnsuitableKey
-│   └── NameTaken                  409
-├── UnknownAccount                 404 not_found
+│   ├── LastAdministrator          409
+│   ├── NameTaken, EmailTaken      409
+│   └── OpenidRefused
+├── NotFound                       404 not_found
+│   └── UnknownAccount
 ├── TooManyRequests                429 too_many_requests
 │   ├── TooManyAttempts
 │   └── HashingBusy
-└── StoreUnavailable               503 server_error
+├── StoreUnavailable               503 server_error
+└── ProviderUnavailable            503 server_error
 """
 
 from typing import ClassVar
@@ -81,6 +88,14 @@ class UnsuitablePassword(RequestRefused):
     param = "password"
 
 
+class UnsuitableEmail(RequestRefused):
+    code = "unsuitable_email"
+    param = "email"
+
+    def __init__(self) -> None:
+        super().__init__("Expected an e-mail address like alice@example.org.")
+
+
 class InvalidCredentials(RequestRefused):
     """One text for an unknown user, a wrong password and a disabled account."""
 
@@ -96,7 +111,7 @@ class NotLoggedIn(RequestRefused):
     code = "not_logged_in"
 
     def __init__(self) -> None:
-        super().__init__("Expected the cookie of a session, got none that is valid: log in first.")
+        super().__init__("Expected the cookie of a session or an API key, got none that is valid: log in first.")
 
 
 class IntrospectionRefused(RequestRefused):
@@ -115,6 +130,49 @@ class ForeignOrigin(RequestRefused):
         super().__init__("The Origin of this request is neither this host nor in AUTH_ALLOWED_ORIGINS.")
 
 
+class NotAllowed(RequestRefused):
+    status = 403
+    code = "not_allowed"
+
+    def __init__(self) -> None:
+        super().__init__("This needs an administrator's session, or a key with the scope admin.")
+
+
+class RegistrationClosed(RequestRefused):
+    status = 403
+    code = "registration_closed"
+
+    def __init__(self, expected: str) -> None:
+        super().__init__(f"Nobody registers here {expected}: ask an administrator.")
+
+
+class WrongPassword(RequestRefused):
+    """Not a 401: who has forgotten the password is still logged in."""
+
+    code = "wrong_password"
+    param = "current_password"
+
+    def __init__(self) -> None:
+        super().__init__("The current password is wrong.")
+
+
+class InvalidLink(RequestRefused):
+    """One text for a link that was used, has expired or never was one."""
+
+    code = "invalid_link"
+
+    def __init__(self) -> None:
+        super().__init__("This link was used already, has expired or is incomplete: ask for a new one.")
+
+
+class LastAdministrator(RequestRefused):
+    status = 409
+    code = "last_administrator"
+
+    def __init__(self) -> None:
+        super().__init__("This is the only administrator who can log in: make somebody else one first.")
+
+
 class NameTaken(RequestRefused):
     status = 409
     code = "name_taken"
@@ -124,17 +182,43 @@ class NameTaken(RequestRefused):
         super().__init__(f"There is a user named {name} already.")
 
 
+class EmailTaken(RequestRefused):
+    status = 409
+    code = "email_taken"
+    param = "email"
+
+    def __init__(self) -> None:
+        super().__init__("Another user has this e-mail address already.")
+
+
 class UnsuitableKey(RequestRefused):
     code = "unsuitable_key"
 
 
-class UnknownAccount(AuthError):
+class OpenidRefused(RequestRefused):
+    """`code` tells the page what to say; the reason is for the log alone."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class NotFound(AuthError):
+    """Somebody else's and none at all answer the same."""
+
     status = 404
     type = "not_found"
+    code = "not_found"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"There is no such {what}.")
+
+
+class UnknownAccount(NotFound):
     code = "user_not_found"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is no user named {name}.")
+        AuthError.__init__(self, f"There is no user named {name}.")
 
 
 class TooManyRequests(AuthError):
@@ -152,9 +236,7 @@ class TooManyAttempts(TooManyRequests):
 
     def __init__(self, retry_after_seconds: int) -> None:
         wait = f"{retry_after_seconds} s"
-        super().__init__(
-            f"Too many log-in attempts for this user from this address: try again in {wait}.", retry_after_seconds
-        )
+        super().__init__(f"Too many wrong passwords from this address: try again in {wait}.", retry_after_seconds)
 
 
 class HashingBusy(TooManyRequests):
@@ -171,4 +253,14 @@ class StoreUnavailable(AuthError):
 
     def __init__(self, reason: str) -> None:
         super().__init__("The accounts database is not available.")
+        self.reason = reason
+
+
+class ProviderUnavailable(AuthError):
+    status = 503
+    code = "openid_unavailable"
+    retry_after_seconds = 5
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The OpenID provider does not answer as it should.")
         self.reason = reason
