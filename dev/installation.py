@@ -60,6 +60,7 @@ class Needs:
     page: bool = False
     vllm: bool = False
     browser: bool = False
+    accounts: bool = False
 
 
 def needs(purpose: str, engine: str) -> Needs:
@@ -68,7 +69,7 @@ def needs(purpose: str, engine: str) -> Needs:
         case "demo":
             return Needs(page=True, vllm=engine == "vllm")
         case "test":
-            return Needs(page=True, vllm=True, browser=True)
+            return Needs(page=True, vllm=True, browser=True, accounts=True)
         case "compose":
             return Needs()
         case _:
@@ -76,7 +77,8 @@ def needs(purpose: str, engine: str) -> Needs:
 
 
 def steps(wanted: Needs) -> list[Step]:
-    return [_python_step(), *(_page_steps(ROOT / "frontend") if wanted.page else []), *([_vllm_step()] * wanted.vllm)]
+    page = _page_steps(ROOT / "frontend") if wanted.page else []
+    return [_python_step(), *page, *([_openid_step()] * wanted.accounts), *([_vllm_step()] * wanted.vllm)]
 
 
 def _python_step() -> Step:
@@ -97,6 +99,14 @@ def _page_steps(page: Path) -> list[Step]:
             packages / ".page-made-from",  # nginx would serve one in dist
         ),
     ]
+
+
+def _openid_step() -> Step:
+    folder = ROOT / "tests/auth_service/openid_provider"
+    packages, lock = folder / "node_modules", folder / "package-lock.json"
+    return Step(
+        "the tests' OpenID provider", lambda: _run(["npm", "ci"], folder), (lock,), packages, packages / ".made-from"
+    )
 
 
 def _vllm_step() -> Step:
@@ -130,7 +140,7 @@ def _install(wanted: Needs) -> None:
     _check_disk(wanted)
     if wanted.page:
         _check_node()
-    packages = missing(servers=wanted.page, browser=wanted.browser, vllm=wanted.vllm)
+    packages = missing(servers=wanted.page, browser=wanted.browser, vllm=wanted.vllm, database=wanted.accounts)
     if packages:
         _timed(f"Debian packages {' '.join(packages)}", lambda: install(packages, LOGS / "setup.log"))
     for step in steps(wanted):
