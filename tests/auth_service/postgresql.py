@@ -23,6 +23,7 @@ _FAST: Final = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_p
 @dataclass(frozen=True)
 class PostgreSQL:
     port: int
+    process: "subprocess.Popen[bytes]"
 
     def url(self, database: str) -> str:
         return f"postgresql+asyncpg://parley@127.0.0.1:{self.port}/{database}"
@@ -40,6 +41,22 @@ class PostgreSQL:
         if names:
             self.run(f"TRUNCATE {', '.join(names)} RESTART IDENTITY", database)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Silent, as a machine that hangs is: every process of it."""
+        processes = [self.process.pid, *_children(self.process.pid)]
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in processes:
+                os.kill(pid, signal.SIGCONT)
+
+    def cut_off(self) -> None:
+        """Every client, as a restart does."""
+        self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+
 
 @contextmanager
 def running() -> Iterator[PostgreSQL]:
@@ -50,14 +67,15 @@ def running() -> Iterator[PostgreSQL]:
     data = folder / "data"
     initialise = ["-U", "parley", "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "-D", str(data)]
     subprocess.run([_binary("initdb"), *initialise], user=user, check=True, capture_output=True, cwd="/")
-    server = PostgreSQL(free_port())
-    listening = ["-p", str(server.port), "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
+    port = free_port()
+    listening = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [_binary("postgres"), "-D", str(data), *listening, *_FAST], user=user, stdout=log, stderr=log, cwd="/"
         )
+    server = PostgreSQL(port, process)
     try:
-        _wait_ready(server, process)
+        _wait_ready(server)
         yield server
     finally:
         process.send_signal(signal.SIGINT)  # its "fast" end: the other one waits for every client to leave
@@ -65,8 +83,8 @@ def running() -> Iterator[PostgreSQL]:
         shutil.rmtree(folder)
 
 
-def _wait_ready(server: PostgreSQL, process: "subprocess.Popen[bytes]") -> None:
-    while process.poll() is None:
+def _wait_ready(server: PostgreSQL) -> None:
+    while server.process.poll() is None:
         try:
             server.run("SELECT 1")
         except subprocess.CalledProcessError:
@@ -74,6 +92,10 @@ def _wait_ready(server: PostgreSQL, process: "subprocess.Popen[bytes]") -> None:
         else:
             return
     raise AssertionError("PostgreSQL ended while it started")
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _binary(name: str) -> str:

@@ -14,7 +14,7 @@ from auth_service.store import sqlite
 
 # A server that is silent is answered for within this: the gateway waits two seconds for an introspection.
 _CONNECT_SECONDS: Final = 1.5
-_STATEMENT_SECONDS: Final = 5.0
+_STATEMENT_SECONDS: Final = 2.0
 
 
 class Database:
