@@ -1,32 +1,32 @@
 """Who did what to whom, when and from where: never a secret, a typed name or a text."""
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import StrEnum, auto
 from typing import Final
 
 
 class Action(StrEnum):
-    LOGGED_IN = "logged_in"
-    LOGIN_REFUSED = "login_refused"
-    LOGGED_OUT = "logged_out"
-    REGISTERED = "registered"
-    PASSWORD_CHANGED = "password_changed"  # noqa: S105 - what happened, not a password
-    PASSWORD_RESET = "password_reset"  # noqa: S105
-    SESSION_REVOKED = "session_revoked"
-    SESSIONS_REVOKED = "sessions_revoked"
-    KEY_CREATED = "key_created"
-    KEY_REVOKED = "key_revoked"
-    INVITE_CREATED = "invite_created"
-    INVITE_REVOKED = "invite_revoked"
-    RESET_CREATED = "reset_created"
-    USER_CREATED = "user_created"
-    USER_DISABLED = "user_disabled"
-    USER_ENABLED = "user_enabled"
-    USER_DELETED = "user_deleted"
-    ROLE_CHANGED = "role_changed"
-    LIMITS_CHANGED = "limits_changed"
-    EMAIL_CHANGED = "email_changed"
-    OPENID_LINKED = "openid_linked"
+    LOGGED_IN = auto()
+    LOGIN_REFUSED = auto()
+    LOGGED_OUT = auto()
+    REGISTERED = auto()
+    PASSWORD_CHANGED = auto()
+    PASSWORD_RESET = auto()
+    SESSION_REVOKED = auto()
+    SESSIONS_REVOKED = auto()
+    KEY_CREATED = auto()
+    KEY_REVOKED = auto()
+    INVITE_CREATED = auto()
+    INVITE_REVOKED = auto()
+    RESET_CREATED = auto()
+    USER_CREATED = auto()
+    USER_DISABLED = auto()
+    USER_ENABLED = auto()
+    USER_DELETED = auto()
+    ROLE_CHANGED = auto()
+    LIMITS_CHANGED = auto()
+    EMAIL_CHANGED = auto()
+    OPENID_LINKED = auto()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What the gateway asks: whose is this credential, and what may it do? RFC 7662; and its end, RFC 7009."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from auth_service.accounts import Account, canonical_name
@@ -47,7 +47,7 @@ class Introspection:
             case Kind.TICKET:
                 ticket = await self._tickets.redeem(token)
                 found = await self.of_credential(ticket.credential) if ticket else None
-                return replace(found, token_type="ticket") if found else None  # noqa: S106
+                return found and Active(found.account, found.scope, "ticket", found.credential, found.expires_at)
             case _:
                 return None
 

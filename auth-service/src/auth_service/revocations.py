@@ -23,7 +23,7 @@ import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import StrEnum, auto
 from typing import Final, Protocol
 
 from redis.asyncio import Redis
@@ -39,11 +39,11 @@ _PATIENCE_SECONDS: Final = 1.0
 
 
 class Reason(StrEnum):
-    SESSION = "session"
-    KEY = "key"
-    PASSWORD = "password"  # noqa: S105 - what ended, not a password
-    USER = "user"
-    DELETED = "deleted"
+    SESSION = auto()
+    KEY = auto()
+    PASSWORD = auto()
+    USER = auto()
+    DELETED = auto()
 
 
 @dataclass(frozen=True, slots=True)
