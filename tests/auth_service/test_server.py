@@ -66,6 +66,16 @@ async def test_two_servers_share_one_database(environment: Environment) -> None:
         assert (await here.get("/auth/me", headers=cookies)).status_code == 401
 
 
+async def test_a_ticket_shown_to_two_servers_at_once_is_good_at_exactly_one(environment: Environment) -> None:
+    await add_alice(environment)
+    async with serving(environment) as one, serving(environment) as two, one.http() as here, two.http() as there:
+        await login(here)
+        for _ in range(5):
+            ticket = (await here.post("/auth/tickets")).json()["ticket"]
+            answers = await asyncio.gather(*(introspect(http, token=ticket) for http in (here, there) * 4))
+            assert sum(bool(answer["active"]) for answer in answers) == 1
+
+
 async def test_a_server_told_to_end_answers_what_it_has_begun_and_exits_with_0(environment: Environment) -> None:
     await add_alice(environment)
     async with serving(environment) as server, server.http() as http:

@@ -8,7 +8,6 @@ from typing import Final, NoReturn
 import uvicorn
 
 from auth_service import settings, telemetry
-from auth_service.app import create_app
 from auth_service.command_line.commands import Place, run
 from auth_service.command_line.parser import parser
 from auth_service.errors import AuthError, StoreUnavailable
@@ -50,6 +49,9 @@ def _place(chosen: Settings) -> Place:
 
 
 def _serve(chosen: Settings) -> int:
+    # Half of what there is to import is of no use to the commands, which a person waits for.
+    from auth_service.app import create_app  # noqa: PLC0415
+
     config = uvicorn.Config(
         create_app(chosen),
         host=chosen.host,
