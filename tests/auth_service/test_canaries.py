@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from redis.client import PubSub
 
 from tests.auth_service import redis
 from tests.auth_service.conftest import CREDENTIAL, GATEWAY, on_sqlite
@@ -48,7 +49,7 @@ async def test_no_secret_is_in_a_log_an_error_the_audit_log_the_database_or_redi
             "AUTH_OPENID_CLIENT_SECRET": CLIENT_SECRET,
         }
         client = redis_server.client("gateway")
-        listener = client.pubsub()
+        listener: PubSub = client.pubsub()  # type: ignore[no-untyped-call]
         listener.subscribe("parley:revocations")
         async with serving(environment) as server, server.http() as http:
             witness = Witness(http)

@@ -139,8 +139,9 @@ async def test_a_user_is_disabled_enabled_promoted_and_deleted(house: Environmen
 
 
 async def test_links_are_printed_alone(house: Environment) -> None:
-    assert re.fullmatch(r"https://chat\.example\.org/#reset=pr_[\w-]{43}", *await said(house, "user", "reset", "alice"))
-    assert re.fullmatch(r"https://chat\.example\.org/#invite=pi_[\w-]{43}", *await said(house, "invite", "add"))
+    [reset], [made] = await said(house, "user", "reset", "alice"), await said(house, "invite", "add")
+    assert re.fullmatch(r"https://chat\.example\.org/#reset=pr_[\w-]{43}", reset)
+    assert re.fullmatch(r"https://chat\.example\.org/#invite=pi_[\w-]{43}", made)
     [invite] = await said(house, "invite", "list")
     assert await said(house, "invite", "revoke", invite.split("\t")[0]) == []
     assert await said(house, "invite", "list") == []

@@ -11,7 +11,7 @@ from auth_service.hashing import Argon2id
 from auth_service.store.migration import opened
 from auth_service.store.stores import Stores
 from auth_service.tokens import new_credential
-from tests.auth_service.conftest import CREDENTIAL
+from tests.auth_service.conftest import CREDENTIAL, on_sqlite
 from tests.auth_service.processes import command, serving
 
 Environment = dict[str, str]
@@ -76,6 +76,7 @@ async def test_a_ticket_shown_to_two_servers_at_once_is_good_at_exactly_one(envi
             assert sum(bool(answer["active"]) for answer in answers) == 1
 
 
+@on_sqlite
 async def test_a_server_told_to_end_answers_what_it_has_begun_and_exits_with_0(environment: Environment) -> None:
     await add_alice(environment)
     async with serving(environment) as server, server.http() as http:
@@ -90,6 +91,7 @@ async def test_a_server_told_to_end_answers_what_it_has_begun_and_exits_with_0(e
     assert "Traceback" not in server.log
 
 
+@on_sqlite
 async def test_no_line_of_the_log_holds_a_secret(environment: Environment) -> None:
     await add_alice(environment)
     async with serving(environment) as server, server.http() as http:
@@ -121,6 +123,7 @@ MALFORMED = [
 ]
 
 
+@on_sqlite
 async def test_a_malformed_request_is_answered_and_the_next_one_works(environment: Environment) -> None:
     async with serving(environment) as server, server.http() as http:
         for request in MALFORMED:
@@ -132,6 +135,7 @@ async def test_a_malformed_request_is_answered_and_the_next_one_works(environmen
     assert "Traceback" not in server.log
 
 
+@on_sqlite
 async def test_the_address_that_is_slowed_down_is_the_one_a_trusted_proxy_names(environment: Environment) -> None:
     await add_alice(environment)
     wrong = {"username": "alice", "password": "wrong horse"}
@@ -148,6 +152,7 @@ async def test_the_address_that_is_slowed_down_is_the_one_a_trusted_proxy_names(
         assert await statuses(http, "198.51.100.8") == [429] * 6
 
 
+@on_sqlite
 async def test_the_log_is_one_json_object_a_line(environment: Environment) -> None:
     async with serving(environment) as server:
         await server.stop()

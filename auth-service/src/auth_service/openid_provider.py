@@ -173,7 +173,8 @@ async def _completed(client: AsyncOAuth2Client, endpoint: str, claims: dict[str,
 
 def _person(issuer: str, claims: Mapping[str, Any]) -> Person:
     subject, email, name = claims["sub"], claims.get("email"), claims.get("preferred_username")
-    if not isinstance(subject, str) or not 1 <= len(subject) <= 255:
-        raise OpenidRefused("openid_refused", "the provider's subject is not one of 1 to 255 characters")
+    # OpenID Connect Core, 2: at most 255 ASCII characters.
+    if not (isinstance(subject, str) and 1 <= len(subject) <= 255 and subject.isascii() and subject.isprintable()):
+        raise OpenidRefused("openid_refused", "the provider's subject is not one of 1 to 255 ASCII characters")
     verified = claims.get("email_verified") is True and isinstance(email, str)
     return Person(issuer, subject, email if verified else None, name if isinstance(name, str) else None)

@@ -55,7 +55,8 @@ OpenState = Annotated[State, Depends(_state)]
 
 
 async def client_address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
+    # Not longer than an address is, whatever a proxy that is trusted says.
+    return request.client.host[:64] if request.client else "unknown"
 
 
 ClientAddress = Annotated[str, Depends(client_address)]
