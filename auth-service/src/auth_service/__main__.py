@@ -8,7 +8,8 @@ from typing import Final, NoReturn
 import uvicorn
 
 from auth_service import settings, telemetry
-from auth_service.command_line.commands import Place, run
+from auth_service.command_line.commands import run
+from auth_service.command_line.desk import Place
 from auth_service.command_line.parser import parser
 from auth_service.errors import AuthError, StoreUnavailable
 from auth_service.settings import InvalidSettings, Settings

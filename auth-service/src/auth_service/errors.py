@@ -30,13 +30,17 @@ from typing import ClassVar
 
 
 class AuthError(Exception):
-    """`param` names the field at fault; `retry_after_seconds` becomes Retry-After."""
+    """`param` names the field at fault, `retry_after_seconds` becomes Retry-After, `text` is the message by default."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: str = "server_error"
     param: str | None = None
     retry_after_seconds: int | None = None
+    text: ClassVar[str] = ""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.text)
 
 
 class RequestRefused(AuthError):
@@ -78,9 +82,7 @@ class BodyTooLarge(RequestRefused):
 class UnsuitableName(RequestRefused):
     code = "unsuitable_name"
     param = "username"
-
-    def __init__(self) -> None:
-        super().__init__("A user name is 1 to 64 of the characters a-z, 0-9, '.', '_' and '-'.")
+    text = "A user name is 1 to 64 of the characters a-z, 0-9, '.', '_' and '-'."
 
 
 class UnsuitablePassword(RequestRefused):
@@ -91,9 +93,7 @@ class UnsuitablePassword(RequestRefused):
 class UnsuitableEmail(RequestRefused):
     code = "unsuitable_email"
     param = "email"
-
-    def __init__(self) -> None:
-        super().__init__("Expected an e-mail address like alice@example.org.")
+    text = "Expected an e-mail address like alice@example.org."
 
 
 class InvalidCredentials(RequestRefused):
@@ -101,41 +101,31 @@ class InvalidCredentials(RequestRefused):
 
     status = 401
     code = "invalid_credentials"
-
-    def __init__(self) -> None:
-        super().__init__("The user name or the password is wrong.")
+    text = "The user name or the password is wrong."
 
 
 class NotLoggedIn(RequestRefused):
     status = 401
     code = "not_logged_in"
-
-    def __init__(self) -> None:
-        super().__init__("Expected the cookie of a session or an API key, got none that is valid: log in first.")
+    text = "Expected the cookie of a session or an API key, got none that is valid: log in first."
 
 
 class IntrospectionRefused(RequestRefused):
     status = 401
     code = "invalid_introspection_credential"
-
-    def __init__(self) -> None:
-        super().__init__("Expected 'Authorization: Bearer' with the introspection credential.")
+    text = "Expected 'Authorization: Bearer' with the introspection credential."
 
 
 class ForeignOrigin(RequestRefused):
     status = 403
     code = "foreign_origin"
-
-    def __init__(self) -> None:
-        super().__init__("The Origin of this request is neither this host nor in AUTH_ALLOWED_ORIGINS.")
+    text = "The Origin of this request is neither this host nor in AUTH_ALLOWED_ORIGINS."
 
 
 class NotAllowed(RequestRefused):
     status = 403
     code = "not_allowed"
-
-    def __init__(self) -> None:
-        super().__init__("This needs an administrator's session, or a key with the scope admin.")
+    text = "This needs an administrator's session, or a key with the scope admin."
 
 
 class RegistrationClosed(RequestRefused):
@@ -151,26 +141,20 @@ class WrongPassword(RequestRefused):
 
     code = "wrong_password"
     param = "current_password"
-
-    def __init__(self) -> None:
-        super().__init__("The current password is wrong.")
+    text = "The current password is wrong."
 
 
 class InvalidLink(RequestRefused):
     """One text for a link that was used, has expired or never was one."""
 
     code = "invalid_link"
-
-    def __init__(self) -> None:
-        super().__init__("This link was used already, has expired or is incomplete: ask for a new one.")
+    text = "This link was used already, has expired or is incomplete: ask for a new one."
 
 
 class LastAdministrator(RequestRefused):
     status = 409
     code = "last_administrator"
-
-    def __init__(self) -> None:
-        super().__init__("This is the only administrator who can log in: make somebody else one first.")
+    text = "This is the only administrator who can log in: make somebody else one first."
 
 
 class NameTaken(RequestRefused):
@@ -186,9 +170,7 @@ class EmailTaken(RequestRefused):
     status = 409
     code = "email_taken"
     param = "email"
-
-    def __init__(self) -> None:
-        super().__init__("Another user has this e-mail address already.")
+    text = "Another user has this e-mail address already."
 
 
 class UnsuitableKey(RequestRefused):

@@ -2,47 +2,17 @@ import getpass
 import sys
 import time
 from argparse import Namespace
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
 from auth_service.accounts import Account, Role
-from auth_service.administration import Administration, Change
+from auth_service.administration import Change
 from auth_service.audit import COMMAND_LINE
+from auth_service.command_line.desk import Desk, Place, desk_at
 from auth_service.errors import RegistrationClosed, UnsuitablePassword
-from auth_service.hashing import Argon2id, HashingPool
-from auth_service.keys import Keys
-from auth_service.one_time_links import OneTimeLinks
-from auth_service.revocations import announcing
-from auth_service.sessions import Sessions
-from auth_service.store.migration import opened
-from auth_service.store.stores import Stores
-from auth_service.tokens import Lifetime
 
 _DAY_SECONDS: Final = 86400
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What the commands need to know of the settings."""
-
-    database_url: str
-    redis: tuple[str, str, str]
-    audit_retention_seconds: int
-    lifetime: Lifetime
-    public_url: str
-    invites: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    administration: Administration
-    keys: Keys
-    links: OneTimeLinks
-    sessions: Sessions
-    place: Place
 
 
 async def run(arguments: Namespace, place: Place) -> None:
@@ -50,26 +20,9 @@ async def run(arguments: Namespace, place: Place) -> None:
     # Asked for before anything is opened: nobody types for ever.
     if (arguments.command, arguments.action) == ("user", "add"):
         arguments.password = _password(from_stdin=arguments.password_stdin or not sys.stdin.isatty())
-    async with _opened(place) as desk:
+    async with desk_at(place) as desk:
         for line in await _COMMANDS[arguments.command, arguments.action](desk, arguments):
             sys.stdout.write(line + "\n")
-
-
-@asynccontextmanager
-async def _opened(place: Place) -> AsyncGenerator[Desk]:
-    async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(opened(place.database_url))
-        announcer = await stack.enter_async_context(announcing(*place.redis))
-        hashing = HashingPool(Argon2id(), threads=1)
-        stack.callback(hashing.close)
-        stores = Stores.on(database, place.audit_retention_seconds)
-        yield Desk(
-            Administration(stores, announcer, hashing),
-            Keys(stores, announcer),
-            OneTimeLinks(stores),
-            Sessions(stores, announcer, place.lifetime),
-            place,
-        )
 
 
 async def _user_add(desk: Desk, arguments: Namespace) -> list[str]:
