@@ -6,13 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from auth_service.accounts import Account, Role
-from auth_service.hashing import Argon2id
-from auth_service.store.migration import opened
-from auth_service.store.stores import Stores
-from auth_service.tokens import new_id
 from tests.auth_service.conftest import on_sqlite
-from tests.auth_service.processes import command, serving, start
+from tests.auth_service.processes import command, start
 
 pytestmark = on_sqlite
 
@@ -109,89 +104,3 @@ async def test_a_server_that_cannot_run_refuses_in_one_sentence(
     assert refused.status == 2
     assert sentence in refused.err
     assert refused.err.count("\n") == 1
-
-
-ALICE = ("alice", "correct horse battery")
-
-
-@pytest.fixture
-async def house(environment: Environment) -> Environment:
-    """With an administrator and a user."""
-    async with opened(environment["AUTH_DATABASE_URL"]) as database:
-        for name, role in (("root", Role.ADMIN), ("alice", Role.USER)):
-            account = Account(new_id("user"), name, Argon2id().hash(ALICE[1]), role, disabled=False, created_at=0)
-            await Stores.on(database).accounts.add(account)
-    return environment | {"AUTH_REGISTRATION": "invite", "AUTH_PUBLIC_URL": "https://chat.example.org"}
-
-
-async def said(house: Environment, *arguments: str) -> list[str]:
-    done = await command(house, *arguments)
-    assert (done.status, done.err) == (0, "")
-    return done.out.splitlines()
-
-
-async def test_a_user_is_disabled_enabled_promoted_and_deleted(house: Environment) -> None:
-    assert (await said(house, "user", "disable", "ALICE"))[0].endswith("\tdisabled")
-    assert not (await said(house, "user", "enable", "alice"))[0].endswith("disabled")
-    assert (await said(house, "user", "role", "alice", "admin"))[0].startswith("alice\tadmin\t")
-    assert await said(house, "user", "delete", "alice") == []
-    assert len(await said(house, "user", "list")) == 1
-
-
-async def test_links_are_printed_alone(house: Environment) -> None:
-    [reset], [made] = await said(house, "user", "reset", "alice"), await said(house, "invite", "add")
-    assert re.fullmatch(r"https://chat\.example\.org/#reset=pr_[\w-]{43}", reset)
-    assert re.fullmatch(r"https://chat\.example\.org/#invite=pi_[\w-]{43}", made)
-    [invite] = await said(house, "invite", "list")
-    assert await said(house, "invite", "revoke", invite.split("\t")[0]) == []
-    assert await said(house, "invite", "list") == []
-
-
-async def test_keys_are_listed_by_their_beginning_and_revoked(house: Environment) -> None:
-    [key] = await said(house, "key", "add", "alice", "--name", "laptop", "--days", "30")
-    [listed] = await said(house, "key", "list", "alice")
-    key_id, prefix, scope, label, used = listed.split("\t")
-    assert key.startswith(prefix)
-    assert (scope, label, used) == ("chat", "laptop", "never")
-    assert await said(house, "key", "revoke", "alice", key_id) == []
-    assert await said(house, "key", "list", "alice") == []
-
-
-async def test_sessions_are_listed_and_revoked(house: Environment) -> None:
-    async with serving(house) as server, server.http() as http:
-        for _ in range(3):
-            http.cookies.clear()
-            await http.post("/auth/login", json={"username": "alice", "password": ALICE[1]})
-        first, *_ = listed = await said(house, "session", "list", "alice")
-        assert len(listed) == 3
-        assert first.endswith("python-httpx2")
-        await said(house, "session", "revoke", "alice", first.split("\t")[0])
-        assert len(await said(house, "session", "list", "alice")) == 2
-        await said(house, "session", "revoke", "alice", "--all")
-        assert (await http.get("/auth/me")).status_code == 401
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["user", "delete", "root"], "This is the only administrator"),
-        (["user", "disable", "nobody"], "There is no user named nobody."),
-        (["key", "revoke", "alice", "key_x"], "There is no such key."),
-        (["session", "revoke", "alice", "sess_x"], "There is no such session."),
-        (["session", "revoke", "alice"], "one of the arguments id --all is required"),
-        (["invite", "revoke", "invite_x"], "There is no such invite."),
-        (["key", "add", "alice", "--days", "-1"], "A key expires in the future, or never."),
-    ],
-)
-async def test_what_cannot_be_done_to_what_is_there_is_said_in_a_sentence(
-    house: Environment, arguments: list[str], sentence: str
-) -> None:
-    refused = await command(house, *arguments)
-    assert (refused.status, refused.out) == (2, "")
-    assert sentence in refused.err
-
-
-async def test_where_registration_is_closed_the_command_line_makes_no_dead_invite(environment: Environment) -> None:
-    refused = await command(environment, "invite", "add")
-    assert refused.status == 2
-    assert "AUTH_REGISTRATION is closed" in refused.err

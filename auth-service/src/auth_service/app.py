@@ -19,7 +19,7 @@ from auth_service.openid_provider import Registration as ProviderRegistration
 from auth_service.password_changes import PasswordChanges
 from auth_service.registration import Mode, Registration
 from auth_service.revocations import Announcer, announcing
-from auth_service.routes import admin, answers, health, introspect, login, openid, own
+from auth_service.routes import admin, answers, health, introspect, login, openid, own, tickets
 from auth_service.routes.body_limit import BodyLimit
 from auth_service.routes.cookies import Cookies
 from auth_service.routes.state import Policy, State
@@ -55,7 +55,7 @@ def create_app(settings: Settings, hasher: Hasher | None = None) -> FastAPI:
         middleware=[Middleware(BodyLimit, limit_bytes=_BODY_LIMIT_BYTES)],
     )
     answers.install(app)
-    for routes in (login, own, admin, openid, introspect, health):
+    for routes in (login, own, tickets, admin, openid, introspect, health):
         app.include_router(routes.router)
     return app
 

@@ -1,6 +1,6 @@
-"""What users do with their own account: password, sessions, keys, tickets."""
+"""What users do with their own account: password, sessions, keys."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
 from pydantic import Field
@@ -12,7 +12,7 @@ from auth_service.routes.ids import KeyId, SessionId
 from auth_service.routes.origin import same_origin
 from auth_service.routes.resources import Key, Page, SessionResource
 from auth_service.routes.state import ClientAddress, OpenState
-from auth_service.routes.who import Identified, LoggedIn
+from auth_service.routes.who import LoggedIn
 from auth_service.tokens import Scope
 
 router: Final = APIRouter(prefix="/auth", route_class=StrictJsonRoute, dependencies=[Depends(not_stored)])
@@ -35,12 +35,6 @@ class NewKey(StrictModel):
     name: str
     scope: Annotated[Scope, Field(strict=False)] = Scope.CHAT
     expires_at: Annotated[int, Field(le=2**53)] | None = None
-
-
-class Ticket(StrictModel):
-    object: Literal["ticket"] = "ticket"
-    ticket: str
-    expires_at: int
 
 
 @router.post("/password", status_code=204, dependencies=_CHANGES)
@@ -88,9 +82,3 @@ async def keys(current: LoggedIn, state: OpenState) -> Page[Key]:
 async def revoke_key(key_id: KeyId, current: LoggedIn, address: ClientAddress, state: OpenState) -> None:
     account_id = current.account.id
     await state["keys"].revoke(account_id, key_id, Actor(account_id, address))
-
-
-@router.post("/tickets", dependencies=_CHANGES)
-async def create_ticket(asker: Identified, state: OpenState) -> Ticket:
-    ticket, token = await state["tickets"].issue(asker.account.id, asker.credential)
-    return Ticket(ticket=token, expires_at=ticket.expires_at)
