@@ -16,6 +16,7 @@ check:          ## the one definition of green: format, lint, types, layers, tes
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -r auth-service/src
 	cd frontend && npm run --silent format:check && npm run --silent check && npm run --silent test
 	$(BIN)/pytest -m "not compose"
 

@@ -10,20 +10,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
-_SERVICES = ("nginx", "redis-server")
+_SERVICES = ("nginx", "postgresql", "redis-server")
 
 
 class Missing(Exception):
     """Packages that can not be installed from here; the message says which command does it."""
 
 
-def missing(*, servers: bool, browser: bool, vllm: bool) -> list[str]:
+def missing(*, servers: bool, browser: bool, vllm: bool, database: bool = False) -> list[str]:
     """The packages to install."""
     wanted = {"python3-venv": _has_venv()}
     if servers:
         wanted |= {"nginx": _has("nginx"), "redis-server": _has("redis-server")}
     if browser:
         wanted |= {"chromium": _has("chromium"), "fonts-wqy-zenhei": Path("/usr/share/fonts/truetype/wqy").exists()}
+    if database:
+        # Out of the PATH, one folder a version.
+        wanted["postgresql"] = any(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     if vllm:
         wanted["libnuma1"] = _has_library("libnuma.so.1")
     return [package for package, there in wanted.items() if not there]
@@ -46,7 +49,7 @@ def install(packages: Sequence[str], log: Path) -> None:
             if subprocess.run(command, env=environment, stdout=out, stderr=out, check=False).returncode:
                 raise Missing(f"`{' '.join(command)}` failed (all of it in {log}); run it by hand")
     if new_services and shutil.which("systemctl"):
-        # The stack starts its own; the system's would take ports 80 and 6379 at the next boot.
+        # The stack starts its own; the system's would take ports 80, 5432 and 6379 at the next boot.
         subprocess.run(["systemctl", "disable", *new_services], capture_output=True, check=False)
 
 

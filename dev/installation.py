@@ -61,6 +61,7 @@ class Needs:
     vllm: bool = False
     browser: bool = False
     node_sdk: bool = False
+    accounts: bool = False
 
 
 def needs(purpose: str, engine: str) -> Needs:
@@ -69,7 +70,7 @@ def needs(purpose: str, engine: str) -> Needs:
         case "demo":
             return Needs(page=True, vllm=engine == "vllm")
         case "test":
-            return Needs(page=True, vllm=True, browser=True, node_sdk=True)
+            return Needs(page=True, vllm=True, browser=True, node_sdk=True, accounts=True)
         case "compose":
             return Needs()
         case _:
@@ -81,6 +82,7 @@ def steps(wanted: Needs) -> list[Step]:
         _python_step(),
         *(_page_steps(ROOT / "frontend") if wanted.page else []),
         *([_npm_step("the SDK for Node", ROOT / "tests/node")] * wanted.node_sdk),
+        *([_npm_step("the tests' OpenID provider", ROOT / "tests/auth_service/openid_provider")] * wanted.accounts),
         *([_vllm_step()] * wanted.vllm),
     ]
 
@@ -141,7 +143,7 @@ def _install(wanted: Needs) -> None:
     _check_disk(wanted)
     if wanted.page:
         _check_node()
-    packages = missing(servers=wanted.page, browser=wanted.browser, vllm=wanted.vllm)
+    packages = missing(servers=wanted.page, browser=wanted.browser, vllm=wanted.vllm, database=wanted.accounts)
     if packages:
         _timed(f"Debian packages {' '.join(packages)}", lambda: install(packages, LOGS / "setup.log"))
     for step in steps(wanted):

@@ -169,6 +169,7 @@ class Stack:
                 "AUTH_DATABASE_URL": f"sqlite+aiosqlite:///{self.plan.directory}/auth.db",
                 "AUTH_INTROSPECTION_CREDENTIAL": self._secrets["introspection_credential"],
                 "AUTH_COOKIE_SECURE": "false",
+                "AUTH_REDIS_URL": self.redis_url,
                 **self.plan.auth,
             },
             port=self._auth_port,

@@ -1,8 +1,8 @@
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import httpx2
 import pytest
@@ -10,28 +10,51 @@ from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
 from auth_service.accounts import Account, Role
-from auth_service.administration import Administration
 from auth_service.app import create_app
+from auth_service.audit import COMMAND_LINE, Action
+from auth_service.routes.state import State
 from auth_service.settings import Settings
-from auth_service.store.accounts import AccountStore
-from auth_service.store.api_keys import ApiKeyStore
 from auth_service.store.database import Database
 from auth_service.store.migration import opened
+from auth_service.store.stores import Stores
+from auth_service.tokens import Scope as TokenScope
+from tests.auth_service import postgresql
 from tests.auth_service.fakes import CountingHasher
+from tests.auth_service.postgresql import PostgreSQL
 
 CREDENTIAL: Final = "Zq8vK2mN5xR7tY1wB4cF6hJ9pL3sD0gAeU"
 PASSWORD: Final = "correct horse battery"
 
+# For tests that are not about what is stored: one database is enough.
+on_sqlite: Final = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
-@pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path / 'auth.db'}"
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgreSQL]:
+    with postgresql.running() as server:
+        server.run("CREATE DATABASE auth")
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Empty, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'auth.db'}"
+    postgres: PostgreSQL = request.getfixturevalue("postgres")
+    postgres.empty("auth")
+    return postgres.url("auth")
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncGenerator[Database]:
     async with opened(database_url) as database:
         yield database
+
+
+@pytest.fixture
+async def stores(database: Database) -> Stores:
+    return Stores.on(database)
 
 
 @pytest.fixture
@@ -48,40 +71,58 @@ def settings(database_url: str) -> Settings:
 
 @dataclass(frozen=True)
 class Parley:
-    """The app as a client sees it, and the administrator's hand on its database."""
+    """The app as a client sees it, and what is behind it."""
 
     http: httpx2.AsyncClient
-    administration: Administration
-    accounts: AccountStore
+    state: State
     hasher: CountingHasher
 
-    async def user(self, name: str = "alice", password: str = PASSWORD, role: Role = Role.USER) -> Account:
-        account = await self.administration.add_user(name, password, role)
+    async def user(self, name: str = "alice", password: str | None = PASSWORD, role: Role = Role.USER) -> Account:
+        account = await self.state["administration"].add_user(name, password, role, COMMAND_LINE)
         self.hasher.operations.clear()
         return account
+
+    async def key(self, name: str = "alice", scope: TokenScope = TokenScope.CHAT) -> str:
+        account = await self.state["administration"].named(name)
+        _, token = await self.state["keys"].create(account, "laptop", scope, COMMAND_LINE)
+        return token
 
     async def login(self, name: str = "alice", password: str = PASSWORD) -> httpx2.Response:
         return await self.http.post("/auth/login", json={"username": name, "password": password})
 
+    async def session(self, name: str = "alice", password: str = PASSWORD) -> str:
+        """The token of a log-in elsewhere: this browser's stays what it is."""
+        before = dict(self.http.cookies)
+        self.http.cookies.clear()
+        token = (await self.login(name, password)).cookies["parley_session"]
+        self.http.cookies.clear()
+        self.http.cookies.update(before)
+        return token
+
     async def introspect(self, **form: str) -> httpx2.Response:
-        headers = {"Authorization": f"Bearer {CREDENTIAL}"}
-        return await self.http.post("/introspect", data=form, headers=headers)
+        return await self.http.post("/introspect", data=form, headers=GATEWAY)
+
+    async def actions(self) -> list[Action]:
+        """In the order in which they happened."""
+        return [entry.action for entry in reversed(await self.state["administration"].audit(1000, None))]
+
+
+GATEWAY: Final = {"Authorization": f"Bearer {CREDENTIAL}"}
 
 
 @asynccontextmanager
 async def running(settings: Settings, hasher: CountingHasher, address: str = "192.0.2.1") -> AsyncGenerator[Parley]:
     app = create_app(settings, hasher)
-    async with app.router.lifespan_context(app) as state, opened(settings.database_url.get_secret_value()) as database:
+    async with app.router.lifespan_context(app) as opened_state:
+        state = cast("State", opened_state)
 
         async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-            await app(dict(scope) | {"state": dict(state or {})}, receive, send)
+            await app(dict(scope) | {"state": dict(state)}, receive, send)
 
         transport = httpx2.ASGITransport(with_state, client=(address, 50000))
-        accounts = AccountStore(database)
-        administration = Administration(accounts, ApiKeyStore(database), hasher)
         async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test") as http:
             hasher.operations.clear()
-            yield Parley(http, administration, accounts, hasher)
+            yield Parley(http, state, hasher)
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
 import hashlib
+from collections.abc import Iterable
+
+from auth_service.revocations import Revocation
 
 
 class CountingHasher:
@@ -26,3 +29,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class Listener:
+    """Hears what is announced."""
+
+    def __init__(self) -> None:
+        self.heard: list[Revocation] = []
+
+    async def announce(self, revocations: Iterable[Revocation]) -> None:
+        self.heard.extend(revocations)

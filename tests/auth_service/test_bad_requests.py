@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.auth_service.conftest import Parley
+from tests.auth_service.conftest import Parley, on_sqlite
+
+pytestmark = on_sqlite
 
 JSON = {"Content-Type": "application/json"}
 GOOD = '"username": "alice", "password": "correct horse battery"'

@@ -6,17 +6,24 @@ from pathlib import Path
 
 import pytest
 
+from tests.auth_service.conftest import on_sqlite
 from tests.auth_service.processes import command, start
+
+pytestmark = on_sqlite
 
 Environment = dict[str, str]
 
 
-async def test_a_user_is_added_with_a_password_from_standard_input(environment: Environment) -> None:
-    added = await command(environment, "user", "add", "Alice", "--password-stdin", stdin="correct horse battery\n")
-    assert added.status == 0, added.err
-    assert re.fullmatch(r"alice\tuser\tuser_[0-9a-f]{32}\n", added.out)
+async def test_a_user_is_added_with_a_password_from_standard_input_the_first_as_an_administrator(
+    environment: Environment,
+) -> None:
+    first = await command(environment, "user", "add", "Alice", "--password-stdin", stdin="correct horse battery\n")
+    assert first.status == 0, first.err
+    assert re.fullmatch(r"alice\tadmin\tuser_[0-9a-f]{32}\n", first.out)
+    second = await command(environment, "user", "add", "bob", "--password-stdin", stdin="correct horse battery\n")
+    assert re.fullmatch(r"bob\tuser\tuser_[0-9a-f]{32}\n", second.out)
     listed = await command(environment, "user", "list")
-    assert listed.out == added.out
+    assert listed.out == first.out + second.out
 
 
 async def test_without_a_terminal_the_password_is_read_without_being_told(environment: Environment) -> None:

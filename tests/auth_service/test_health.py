@@ -4,7 +4,8 @@ from starlette.types import Receive, Scope, Send
 from auth_service.app import create_app
 from auth_service.settings import Settings
 from auth_service.store.database import Database
-from tests.auth_service.conftest import Parley
+from auth_service.store.stores import Stores
+from tests.auth_service.conftest import Parley, on_sqlite
 
 
 async def test_a_service_that_runs_is_alive_and_ready(parley: Parley) -> None:
@@ -14,11 +15,12 @@ async def test_a_service_that_runs_is_alive_and_ready(parley: Parley) -> None:
         assert response.json() == {"status": "ok"}
 
 
+@on_sqlite
 async def test_without_its_database_it_is_alive_and_says_what_is_missing(settings: Settings, database_url: str) -> None:
     app, never_migrated = create_app(settings), Database(database_url)
 
     async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(dict(scope) | {"state": {"database": never_migrated}}, receive, send)
+        await app(dict(scope) | {"state": {"stores": Stores.on(never_migrated)}}, receive, send)
 
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(with_state), base_url="http://chat.test") as http:
         assert (await http.get("/healthz")).status_code == 200

@@ -5,7 +5,6 @@ import pytest
 
 from auth_service.accounts import Role
 from auth_service.settings import Settings
-from auth_service.tokens import Scope
 from tests.auth_service.conftest import PASSWORD, Parley, running
 from tests.auth_service.fakes import CountingHasher
 
@@ -151,7 +150,7 @@ async def test_a_forged_cookie_is_nobodys(parley: Parley, token: str) -> None:
 
 async def test_an_api_key_is_no_session(parley: Parley) -> None:
     await parley.user()
-    key = await parley.administration.add_key("alice", "laptop", scope=Scope.CHAT)
+    key = await parley.key()
     response = await parley.http.get("/auth/me", headers={"Cookie": f"parley_session={key}"})
     assert response.status_code == 401
 

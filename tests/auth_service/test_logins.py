@@ -7,8 +7,7 @@ from auth_service.accounts import Account, Role
 from auth_service.errors import HashingBusy, InvalidCredentials, TooManyAttempts, UnsuitablePassword
 from auth_service.hashing import HashingPool
 from auth_service.logins import Logins
-from auth_service.store.accounts import AccountStore
-from auth_service.store.database import Database
+from auth_service.store.stores import Stores
 from auth_service.throttle import Throttle
 from tests.auth_service.fakes import Clock, CountingHasher
 
@@ -18,7 +17,7 @@ PASSWORD, WRONG, HERE = "correct horse", "wrong horse", "192.0.2.1"
 @dataclass(frozen=True)
 class World:
     logins: Logins
-    accounts: AccountStore
+    stores: Stores
     hasher: CountingHasher
 
     async def work_of(self, name: str, password: str) -> list[str]:
@@ -30,13 +29,12 @@ class World:
 
 
 @pytest.fixture
-async def world(database: Database, hasher: CountingHasher) -> AsyncGenerator[World]:
-    accounts = AccountStore(database)
+async def world(stores: Stores, hasher: CountingHasher) -> AsyncGenerator[World]:
     for number, (name, disabled) in enumerate([("alice", False), ("mallory", True)]):
         account = Account(f"user_{number}", name, hasher.hash(PASSWORD), Role.USER, disabled, created_at=0)
-        await accounts.add(account)
+        await stores.accounts.add(account)
     pool = HashingPool(hasher, threads=1)
-    yield World(Logins(accounts, pool, Throttle(clock=Clock())), accounts, hasher)
+    yield World(Logins(stores, pool, Throttle(clock=Clock())), stores, hasher)
     pool.close()
 
 
@@ -90,7 +88,7 @@ async def test_an_outdated_hash_is_renewed_at_log_in(world: World) -> None:
     world.hasher.operations.clear()
     await world.logins.verify("alice", PASSWORD, HERE)
     assert world.hasher.operations == ["verify", "hash"]
-    renewed = await world.accounts.named("alice")
+    renewed = await world.stores.accounts.named("alice")
     assert renewed is not None
     assert renewed.password_hash.startswith("v2:")
     world.hasher.operations.clear()
@@ -111,7 +109,7 @@ class BusyWhenHashing(HashingPool):
 async def test_a_log_in_does_not_fail_because_there_is_no_time_to_renew_the_hash(world: World) -> None:
     pool = BusyWhenHashing(world.hasher, threads=1)
     world.hasher.version = "v2"
-    logins = Logins(world.accounts, pool, Throttle())
+    logins = Logins(world.stores, pool, Throttle())
     assert (await logins.verify("alice", PASSWORD, HERE)).name == "alice"
     pool.close()
 

@@ -1,8 +1,10 @@
 import pytest
 
 from auth_service.settings import Settings
-from tests.auth_service.conftest import PASSWORD, Parley, running
+from tests.auth_service.conftest import PASSWORD, Parley, on_sqlite, running
 from tests.auth_service.fakes import CountingHasher
+
+pytestmark = on_sqlite
 
 CREDENTIALS = {"username": "alice", "password": PASSWORD}
 FOREIGN = [
@@ -65,3 +67,41 @@ async def test_an_origin_on_the_list_may_log_in_and_only_as_it_is_written_there(
         for origin, status in [("https://pages.example.org", 200), ("http://pages.example.org", 403)]:
             response = await parley.http.post("/auth/login", json=CREDENTIALS, headers={"Origin": origin})
             assert response.status_code == status
+
+
+async def test_a_page_of_an_origin_on_the_list_may_ask_for_a_ticket_with_a_key_and_read_it(
+    settings: Settings, hasher: CountingHasher
+) -> None:
+    page = "https://pages.example.org"
+    async with running(settings.model_copy(update={"allowed_origins": (page,)}), hasher) as parley:
+        await parley.user()
+        preflight = await parley.http.options("/auth/tickets", headers={"Origin": page})
+        assert preflight.status_code == 204
+        assert preflight.headers["access-control-allow-headers"] == "Authorization"
+        asked = {"Origin": page, "Authorization": f"Bearer {await parley.key()}"}
+        answer = await parley.http.post("/auth/tickets", headers=asked)
+        assert answer.json()["ticket"].startswith("ek_")
+        for one in (preflight, answer):
+            assert one.headers["access-control-allow-origin"] == page
+            assert one.headers["vary"] == "Origin"
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "POST"])
+async def test_a_page_of_another_origin_reads_no_ticket(parley: Parley, method: str) -> None:
+    await parley.user()
+    headers = {"Origin": "https://evil.test", "Authorization": f"Bearer {await parley.key()}"}
+    answer = await parley.http.request(method, "/auth/tickets", headers=headers)
+    assert answer.status_code == 403
+    assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_nothing_but_a_ticket_can_be_read_by_a_page_of_another_origin(
+    settings: Settings, hasher: CountingHasher
+) -> None:
+    page = "https://pages.example.org"
+    async with running(settings.model_copy(update={"allowed_origins": (page,)}), hasher) as parley:
+        await parley.user()
+        await parley.login()
+        for path in ["/auth/me", "/auth/keys", "/auth/options"]:
+            answer = await parley.http.get(path, headers={"Origin": page})
+            assert "access-control-allow-origin" not in answer.headers

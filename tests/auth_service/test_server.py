@@ -1,17 +1,17 @@
 import asyncio
 import json
 import signal
+from dataclasses import replace
 
 import httpx2
 import pytest
 
-from auth_service.accounts import Role
-from auth_service.administration import Administration
+from auth_service.accounts import Account, Role
 from auth_service.hashing import Argon2id
-from auth_service.store.accounts import AccountStore
-from auth_service.store.api_keys import ApiKeyStore
 from auth_service.store.migration import opened
-from tests.auth_service.conftest import CREDENTIAL
+from auth_service.store.stores import Stores
+from auth_service.tokens import new_credential
+from tests.auth_service.conftest import CREDENTIAL, on_sqlite
 from tests.auth_service.processes import command, serving
 
 Environment = dict[str, str]
@@ -20,8 +20,9 @@ PASSWORD = "canary-password-of-alice"
 
 async def add_alice(environment: Environment) -> None:
     async with opened(environment["AUTH_DATABASE_URL"]) as database:
-        administration = Administration(AccountStore(database), ApiKeyStore(database), Argon2id())
-        await administration.add_user("alice", PASSWORD, Role.USER)
+        password_hash = Argon2id().hash(PASSWORD)
+        alice = Account("user_" + "a" * 32, "alice", password_hash, Role.USER, disabled=False, created_at=0)
+        await Stores.on(database).accounts.add(replace(alice, password_credential=new_credential()))
 
 
 async def login(http: httpx2.AsyncClient) -> httpx2.Response:
@@ -65,6 +66,17 @@ async def test_two_servers_share_one_database(environment: Environment) -> None:
         assert (await here.get("/auth/me", headers=cookies)).status_code == 401
 
 
+async def test_a_ticket_shown_to_two_servers_at_once_is_good_at_exactly_one(environment: Environment) -> None:
+    await add_alice(environment)
+    async with serving(environment) as one, serving(environment) as two, one.http() as here, two.http() as there:
+        await login(here)
+        for _ in range(5):
+            ticket = (await here.post("/auth/tickets")).json()["ticket"]
+            answers = await asyncio.gather(*(introspect(http, token=ticket) for http in (here, there) * 4))
+            assert sum(bool(answer["active"]) for answer in answers) == 1
+
+
+@on_sqlite
 async def test_a_server_told_to_end_answers_what_it_has_begun_and_exits_with_0(environment: Environment) -> None:
     await add_alice(environment)
     async with serving(environment) as server, server.http() as http:
@@ -79,6 +91,7 @@ async def test_a_server_told_to_end_answers_what_it_has_begun_and_exits_with_0(e
     assert "Traceback" not in server.log
 
 
+@on_sqlite
 async def test_no_line_of_the_log_holds_a_secret(environment: Environment) -> None:
     await add_alice(environment)
     async with serving(environment) as server, server.http() as http:
@@ -110,6 +123,7 @@ MALFORMED = [
 ]
 
 
+@on_sqlite
 async def test_a_malformed_request_is_answered_and_the_next_one_works(environment: Environment) -> None:
     async with serving(environment) as server, server.http() as http:
         for request in MALFORMED:
@@ -121,6 +135,7 @@ async def test_a_malformed_request_is_answered_and_the_next_one_works(environmen
     assert "Traceback" not in server.log
 
 
+@on_sqlite
 async def test_the_address_that_is_slowed_down_is_the_one_a_trusted_proxy_names(environment: Environment) -> None:
     await add_alice(environment)
     wrong = {"username": "alice", "password": "wrong horse"}
@@ -137,6 +152,7 @@ async def test_the_address_that_is_slowed_down_is_the_one_a_trusted_proxy_names(
         assert await statuses(http, "198.51.100.8") == [429] * 6
 
 
+@on_sqlite
 async def test_the_log_is_one_json_object_a_line(environment: Environment) -> None:
     async with serving(environment) as server:
         await server.stop()

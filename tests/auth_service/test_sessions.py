@@ -5,12 +5,11 @@ from sqlalchemy import update
 
 from auth_service.accounts import Account, Role
 from auth_service.sessions import Sessions
-from auth_service.store.accounts import AccountStore
 from auth_service.store.database import Database
-from auth_service.store.sessions import SessionStore
+from auth_service.store.stores import Stores
 from auth_service.store.tables import accounts
-from auth_service.tokens import Lifetime, new_session_token
-from tests.auth_service.fakes import Clock
+from auth_service.tokens import Kind, Lifetime, new_token
+from tests.auth_service.fakes import Clock, Listener
 
 ALICE = Account("user_1", "alice", "hash", Role.USER, disabled=False, created_at=0)
 LIFETIME = Lifetime(idle_seconds=3600, absolute_seconds=86400)
@@ -22,10 +21,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def sessions(database: Database, clock: Clock) -> Sessions:
-    store = AccountStore(database)
-    await store.add(ALICE)
-    return Sessions(SessionStore(database), store, LIFETIME, clock)
+def listener() -> Listener:
+    return Listener()
+
+
+@pytest.fixture
+async def sessions(stores: Stores, clock: Clock, listener: Listener) -> Sessions:
+    await stores.accounts.add(ALICE)
+    return Sessions(stores, listener, LIFETIME, clock)
 
 
 async def test_a_token_leads_to_the_account_it_was_opened_for(sessions: Sessions, clock: Clock) -> None:
@@ -78,14 +81,12 @@ async def test_a_session_of_a_disabled_account_leads_nowhere(sessions: Sessions,
     assert await sessions.of_token(token) is None
 
 
-async def test_sessions_outlive_the_process_that_opened_them(
-    sessions: Sessions, database: Database, clock: Clock
-) -> None:
+async def test_sessions_outlive_the_process_that_opened_them(sessions: Sessions, stores: Stores, clock: Clock) -> None:
     token = await sessions.open(ALICE)
-    after_restart = Sessions(SessionStore(database), AccountStore(database), LIFETIME, clock)
+    after_restart = Sessions(stores, Listener(), LIFETIME, clock)
     assert await after_restart.of_token(token) is not None
 
 
 async def test_a_stranger_with_a_well_formed_token_is_no_session(sessions: Sessions) -> None:
     await sessions.open(replace(ALICE))
-    assert await sessions.of_token(new_session_token()) is None
+    assert await sessions.of_token(new_token(Kind.SESSION)) is None

@@ -25,6 +25,10 @@ def test_two_settings_are_enough_and_the_defaults_are_the_safe_ones() -> None:
     assert settings.cookie_secure
     assert settings.allowed_origins == ()
     assert settings.session_idle_seconds <= settings.session_absolute_seconds
+    assert settings.registration == "closed"
+    assert settings.openid_issuer == ""
+    assert not settings.openid_link_by_email
+    assert not settings.openid_create_accounts
 
 
 def test_lists_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
@@ -70,6 +74,12 @@ def test_what_has_no_default_is_asked_for_by_name(environment: pytest.MonkeyPatc
         ("AUTH_ALLOWED_ORIGINS", "https://chat.example.org/", "origins like https://"),
         ("AUTH_ALLOWED_ORIGINS", "null", "origins like https://"),
         ("AUTH_COOKIE_SECRET", "x", "is not a setting"),
+        ("AUTH_REGISTRATION", "everybody", "'closed', 'invite' or 'open'"),
+        ("AUTH_PUBLIC_URL", "https://chat.example.org/parley", "origins like https://"),
+        ("AUTH_AUDIT_RETENTION_SECONDS", "0", "3600"),
+        ("AUTH_OPENID_ISSUER", "http://accounts.example.org", "a URL like https://"),
+        ("AUTH_OPENID_ISSUER", "accounts.example.org", "a URL like https://"),
+        ("AUTH_OPENID_ISSUER", "https://accounts.example.org", "needs AUTH_OPENID_CLIENT_ID and AUTH_PUBLIC_URL"),
     ],
 )
 def test_an_unusable_value_is_refused_in_one_sentence_that_names_its_variable(
@@ -126,3 +136,11 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
 
 def test_there_are_fewer_than_thirty_settings() -> None:
     assert len(Settings.model_fields) < 30
+
+
+def test_a_provider_is_a_url_over_tls_or_on_this_machine(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AUTH_OPENID_CLIENT_ID", "parley")
+    environment.setenv("AUTH_PUBLIC_URL", "https://chat.example.org")
+    for issuer in ["https://accounts.example.org/realms/a", "http://127.0.0.1:3000"]:
+        environment.setenv("AUTH_OPENID_ISSUER", issuer)
+        assert load().openid_issuer == issuer

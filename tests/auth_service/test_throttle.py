@@ -120,10 +120,54 @@ async def test_the_line_of_one_key_is_short() -> None:
 
 
 async def test_the_table_of_failures_does_not_grow_without_end() -> None:
-    throttle = Throttle(Limits(free_attempts=1), clock=Clock())
+    throttle = Throttle(Limits(free_attempts=1), Clock(), address_limits=Limits(free_attempts=100_000))
     await fail(throttle, "first")
     for number in range(10_000):
         await fail(throttle, f"user{number}")
     await fail(throttle, "first")
     with pytest.raises(TooManyAttempts):
         await fail(throttle, "user9999")
+
+
+async def test_an_address_that_guesses_at_many_accounts_is_slowed_down_for_all_of_them() -> None:
+    clock = Clock()
+    throttle = Throttle(clock=clock)
+    for number in range(50):
+        await fail(throttle, f"user{number}")
+    with pytest.raises(TooManyAttempts):
+        await fail(throttle, "user50")
+    await fail(throttle, "user50", ATTIC)
+
+
+async def test_the_wait_of_an_address_grows_to_half_a_minute_and_no_further() -> None:
+    clock = Clock()
+    throttle = Throttle(clock=clock)
+    waits = []
+    for number in range(60):
+        try:
+            await fail(throttle, f"user{number}")
+        except TooManyAttempts as refusal:
+            waits.append(refusal.retry_after_seconds or 0)
+            clock.now += waits[-1]
+            await fail(throttle, f"user{number}")
+    assert waits == [1, 2, 4, 8, 16, 30, 30, 30, 30, 30]
+
+
+async def test_success_with_an_account_of_ones_own_forgives_the_address_nothing() -> None:
+    throttle = Throttle(clock=Clock())
+    for number in range(50):
+        await fail(throttle, f"user{number}")
+        if number == 48:
+            async with throttle.attempt("mallory", OFFICE) as attempt:
+                attempt.succeeded()
+    with pytest.raises(TooManyAttempts):
+        await fail(throttle, "user50")
+
+
+async def test_addresses_that_one_owner_of_ipv6_can_choose_from_are_one_address() -> None:
+    throttle = Throttle(clock=Clock())
+    for number in range(5):
+        await fail(throttle, OWNER, f"2001:db8::{number}")
+    with pytest.raises(TooManyAttempts):
+        await fail(throttle, OWNER, "2001:db8::ffff")
+    await fail(throttle, OWNER, "2001:db8:0:1::1")

@@ -4,46 +4,56 @@ import pytest
 
 from auth_service.tokens import (
     ApiKey,
+    Kind,
     Lifetime,
     Scope,
     Session,
     digest,
-    is_api_key,
-    is_session_token,
-    new_api_key,
-    new_session_token,
+    kind_of,
+    new_credential,
+    new_token,
     same,
+    shown_of,
 )
 
 
 def test_tokens_hold_256_bits_and_never_repeat() -> None:
-    tokens = {new_api_key() for _ in range(100)} | {new_session_token() for _ in range(100)}
-    assert len(tokens) == 200
-    assert all(re.fullmatch(r"(pk|ps)_[A-Za-z0-9_-]{43}", token) for token in tokens)
+    tokens = {new_token(kind) for kind in Kind for _ in range(100)}
+    assert len(tokens) == 500
+    assert all(re.fullmatch(r"(ps|pk|ek|pi|pr)_[A-Za-z0-9_-]{43}", token) for token in tokens)
 
 
-def test_a_session_token_is_never_taken_for_an_api_key() -> None:
-    session, key = new_session_token(), new_api_key()
-    assert is_session_token(session)
-    assert is_api_key(key)
-    assert not is_api_key(session)
-    assert not is_session_token(key)
+@pytest.mark.parametrize("kind", Kind)
+def test_a_token_is_of_the_kind_it_was_made_for_and_of_no_other(kind: Kind) -> None:
+    assert kind_of(new_token(kind)) is kind
 
 
-@pytest.mark.parametrize("token", ["", "pk_", "ps_" + "a" * 42, "pk_" + "a" * 100_000, "pk_" + "\u00e9" * 43])
-def test_what_is_not_well_formed_is_neither(token: str) -> None:
-    assert not is_api_key(token)
-    assert not is_session_token(token)
+@pytest.mark.parametrize(
+    "token", ["", "pk_", "ps_" + "a" * 42, "pk_" + "a" * 100_000, "pk_" + "\u00e9" * 43, "xx_" + "a" * 43, "a" * 46]
+)
+def test_what_is_not_well_formed_is_of_no_kind(token: str) -> None:
+    assert kind_of(token) is None
 
 
 def test_a_newline_at_the_end_is_not_overlooked() -> None:
-    assert not is_api_key(new_api_key() + "\n")
+    assert kind_of(new_token(Kind.API_KEY) + "\n") is None
+
+
+def test_what_is_shown_of_a_key_again_leaves_more_than_200_bits_to_guess() -> None:
+    token = new_token(Kind.API_KEY)
+    assert token.startswith(shown_of(token))
+    assert (len(token) - len(shown_of(token))) * 6 > 200
+
+
+def test_the_credential_of_a_password_has_the_shape_of_a_digest() -> None:
+    assert re.fullmatch("[0-9a-f]{64}", new_credential())
+    assert new_credential() != new_credential()
 
 
 def test_the_digest_does_not_contain_the_token() -> None:
-    token = new_api_key()
+    token = new_token(Kind.API_KEY)
     assert re.fullmatch("[0-9a-f]{64}", digest(token))
-    assert digest(token) == digest(token) != digest(new_api_key())
+    assert digest(token) == digest(token) != digest(new_token(Kind.API_KEY))
 
 
 def test_secrets_are_compared_whole() -> None:

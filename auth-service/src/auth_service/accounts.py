@@ -1,11 +1,13 @@
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from auth_service.errors import UnsuitableName
+from auth_service.errors import UnsuitableEmail, UnsuitableName
 
 _NAME: Final = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)
+# One @ between two things that are printable and not blank; whether it is an address is the provider's word.
+_EMAIL: Final = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
 
 
 class Role(StrEnum):
@@ -14,8 +16,21 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class UsageLimits:
+    """What the gateway holds this user to; None is the deployment's default."""
+
+    messages_per_minute: int | None = None
+    concurrent_answers: int | None = None
+    tokens_per_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Account:
-    """`id` is user_<hex>, `password_hash` a PHC string with its parameters, `created_at` Unix seconds."""
+    """`id` is user_<hex>, `password_hash` a PHC string with its parameters, `created_at` Unix seconds.
+
+    An account without a password has an empty hash. `password_credential` is what a client that came with the password
+    is known by from then on: 64 random hexadecimal digits, new with each password.
+    """
 
     id: str
     name: str
@@ -23,6 +38,9 @@ class Account:
     role: Role
     disabled: bool
     created_at: int
+    password_credential: str | None = None
+    email: str | None = None
+    limits: UsageLimits = field(default_factory=UsageLimits)
 
 
 def canonical_name(text: str) -> str:
@@ -34,3 +52,11 @@ def canonical_name(text: str) -> str:
     if not _NAME.fullmatch(name):
         raise UnsuitableName
     return name
+
+
+def canonical_email(text: str) -> str:
+    """Raises UnsuitableEmail."""
+    email = text.casefold()
+    if not _EMAIL.fullmatch(email) or not email.isprintable():
+        raise UnsuitableEmail
+    return email

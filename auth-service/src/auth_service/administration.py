@@ -1,46 +1,136 @@
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
-from auth_service.accounts import Account, Role, canonical_name
-from auth_service.errors import UnknownAccount, UnsuitableKey
-from auth_service.hashing import Hasher
+from auth_service.accounts import Account, Role, UsageLimits, canonical_email, canonical_name
+from auth_service.audit import Action, Actor, Entry, entry
+from auth_service.errors import LastAdministrator, NotFound, UnknownAccount
+from auth_service.hashing import HashingPool
 from auth_service.passwords import acceptable
-from auth_service.store.accounts import AccountStore
-from auth_service.store.api_keys import ApiKeyStore
-from auth_service.tokens import ApiKey, Scope, new_api_key, new_id
+from auth_service.revocations import Announcer, Reason, Revocation
+from auth_service.store.stores import Stores
+from auth_service.tokens import new_credential, new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """None leaves as it is; the empty e-mail address is none."""
+
+    role: Role | None = None
+    disabled: bool | None = None
+    email: str | None = None
+    limits: UsageLimits | None = None
+
+    def applied_to(self, account: Account) -> Account:
+        """Raises UnsuitableEmail."""
+        return replace(
+            account,
+            role=account.role if self.role is None else self.role,
+            disabled=account.disabled if self.disabled is None else self.disabled,
+            email=account.email if self.email is None else canonical_email(self.email) if self.email else None,
+            limits=account.limits if self.limits is None else self.limits,
+        )
 
 
 class Administration:
-    """What the command line does to the accounts, while the server runs or not."""
+    """What an administrator does to accounts, at the command line or over HTTP."""
 
     def __init__(
-        self, accounts: AccountStore, api_keys: ApiKeyStore, hasher: Hasher, clock: Callable[[], float] = time.time
+        self, stores: Stores, announcer: Announcer, hashing: HashingPool, clock: Callable[[], float] = time.time
     ) -> None:
-        self._accounts = accounts
-        self._api_keys = api_keys
-        self._hasher = hasher
+        self._stores = stores
+        self._announcer = announcer
+        self._hashing = hashing
         self._clock = clock
 
-    async def add_user(self, name: str, password: str, role: Role) -> Account:
-        """Raises UnsuitableName, UnsuitablePassword, NameTaken."""
+    async def add_user(
+        self, name: str, password: str | None, role: Role | None, actor: Actor, email: str | None = None
+    ) -> Account:
+        """Without a password nobody can log in until a reset link was used; without a role the first account is an
+        administrator's. Raises UnsuitableName, UnsuitablePassword, UnsuitableEmail, NameTaken, EmailTaken."""
         name = canonical_name(name)
-        password_hash = self._hasher.hash(acceptable(password, name=name))
-        account = Account(new_id("user"), name, password_hash, role, disabled=False, created_at=int(self._clock()))
-        await self._accounts.add(account)
+        email = canonical_email(email) if email else None
+        password_hash = await self._hashing.hash(acceptable(password, name=name)) if password is not None else ""
+        credential = new_credential() if password_hash else None
+        async with self._stores.database.writing():
+            await self._stores.accounts.alone()
+            first = await self._stores.accounts.none()
+            role = role or (Role.ADMIN if first else Role.USER)
+            now = int(self._clock())
+            account = Account(new_id("user"), name, password_hash, role, False, now, credential, email)
+            await self._stores.accounts.add(account)
+            await self._audit(actor, Action.USER_CREATED, account)
         return account
 
     async def users(self) -> list[Account]:
-        return await self._accounts.all()
+        return await self._stores.accounts.all()
 
-    async def add_key(self, user: str, label: str, scope: Scope) -> str:
-        """The key itself, shown this once. Raises UnsuitableName, UnsuitableKey, UnknownAccount."""
-        if not (1 <= len(label) <= 64 and label.isprintable()):
-            raise UnsuitableKey("The label of a key is 1 to 64 printable characters.")
-        account = await self._accounts.named(canonical_name(user))
+    async def page(self, limit: int, after: str | None) -> list[Account]:
+        return await self._stores.accounts.page(limit, after)
+
+    async def named(self, name: str) -> Account:
+        """Raises UnsuitableName, UnknownAccount."""
+        account = await self._stores.accounts.named(canonical_name(name))
         if account is None:
-            raise UnknownAccount(canonical_name(user))
-        if scope is Scope.ADMIN and account.role is not Role.ADMIN:
-            raise UnsuitableKey(f"A key with the scope admin needs an administrator, and {account.name} is none.")
-        token = new_api_key()
-        await self._api_keys.add(ApiKey(new_id("key"), account.id, label, scope, int(self._clock())), token)
-        return token
+            raise UnknownAccount(canonical_name(name))
+        return account
+
+    async def with_id(self, account_id: str) -> Account:
+        """Raises NotFound."""
+        account = await self._stores.accounts.with_id(account_id)
+        if account is None:
+            raise NotFound("user")
+        return account
+
+    async def change(self, account_id: str, change: Change, actor: Actor) -> Account:
+        """All of it or nothing. Raises NotFound, LastAdministrator, UnsuitableEmail, EmailTaken.
+
+        A disabled account keeps its sessions and keys, and none of them opens anything; a key with the scope admin
+        dies with the role. Introspection looks at all three.
+        """
+        async with self._stores.database.writing():
+            await self._stores.accounts.alone()
+            before = await self.with_id(account_id)
+            after = change.applied_to(before)
+            await self._refuse_to_lose(before, kept=_administrates(after))
+            await self._stores.accounts.change(after)
+            for action in _actions(before, after):
+                await self._audit(actor, action, after)
+        if after.disabled and not before.disabled:
+            await self._announcer.announce([Revocation(account_id, None, Reason.USER)])
+        return after
+
+    async def delete(self, account: Account, actor: Actor) -> None:
+        """Raises LastAdministrator. The gateway is told until it has deleted the conversations."""
+        async with self._stores.database.writing():
+            await self._stores.accounts.alone()
+            await self._refuse_to_lose(await self.with_id(account.id), kept=False)
+            await self._stores.accounts.remove(account.id)
+            await self._stores.deletions.add(account.id, int(self._clock()))
+            await self._audit(actor, Action.USER_DELETED, account)
+        await self._announcer.announce([Revocation(account.id, None, Reason.DELETED)])
+
+    async def audit(self, limit: int, before: int | None) -> list[Entry]:
+        return await self._stores.audit.page(limit, before, int(self._clock()))
+
+    async def _refuse_to_lose(self, account: Account, *, kept: bool) -> None:
+        if _administrates(account) and not kept and await self._stores.accounts.administrators() == 1:
+            raise LastAdministrator
+
+    async def _audit(self, actor: Actor, action: Action, account: Account) -> None:
+        await self._stores.audit.add(entry(actor, action, account.id, int(self._clock())))
+
+
+def _administrates(account: Account) -> bool:
+    return account.role is Role.ADMIN and not account.disabled
+
+
+def _actions(before: Account, after: Account) -> Iterator[Action]:
+    if before.role is not after.role:
+        yield Action.ROLE_CHANGED
+    if before.disabled is not after.disabled:
+        yield Action.USER_DISABLED if after.disabled else Action.USER_ENABLED
+    if before.email != after.email:
+        yield Action.EMAIL_CHANGED
+    if before.limits != after.limits:
+        yield Action.LIMITS_CHANGED

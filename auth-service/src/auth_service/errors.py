@@ -5,31 +5,42 @@ AuthError
 │   ├── InvalidJson, InvalidForm
 │   ├── InvalidField
 │   ├── BodyTooLarge               413
-│   ├── UnsuitableName, UnsuitablePassword
+│   ├── UnsuitableName, UnsuitablePassword, UnsuitableEmail
 │   ├── InvalidCredentials         401
 │   ├── NotLoggedIn                401
 │   ├── IntrospectionRefused       401
 │   ├── ForeignOrigin              403
+│   ├── NotAllowed                 403
+│   ├── RegistrationClosed         403
+│   ├── WrongPassword, InvalidLink
 │   ├── UnsuitableKey
-│   └── NameTaken                  409
-├── UnknownAccount                 404 not_found
+│   ├── LastAdministrator          409
+│   ├── NameTaken, EmailTaken      409
+│   └── OpenidRefused
+├── NotFound                       404 not_found
+│   └── UnknownAccount
 ├── TooManyRequests                429 too_many_requests
 │   ├── TooManyAttempts
 │   └── HashingBusy
-└── StoreUnavailable               503 server_error
+├── StoreUnavailable               503 server_error
+└── ProviderUnavailable            503 server_error
 """
 
 from typing import ClassVar
 
 
 class AuthError(Exception):
-    """`param` names the field at fault; `retry_after_seconds` becomes Retry-After."""
+    """`param` names the field at fault, `retry_after_seconds` becomes Retry-After, `text` is the message by default."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: str = "server_error"
     param: str | None = None
     retry_after_seconds: int | None = None
+    text: ClassVar[str] = ""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or self.text)
 
 
 class RequestRefused(AuthError):
@@ -71,9 +82,7 @@ class BodyTooLarge(RequestRefused):
 class UnsuitableName(RequestRefused):
     code = "unsuitable_name"
     param = "username"
-
-    def __init__(self) -> None:
-        super().__init__("A user name is 1 to 64 of the characters a-z, 0-9, '.', '_' and '-'.")
+    text = "A user name is 1 to 64 of the characters a-z, 0-9, '.', '_' and '-'."
 
 
 class UnsuitablePassword(RequestRefused):
@@ -81,38 +90,71 @@ class UnsuitablePassword(RequestRefused):
     param = "password"
 
 
+class UnsuitableEmail(RequestRefused):
+    code = "unsuitable_email"
+    param = "email"
+    text = "Expected an e-mail address like alice@example.org."
+
+
 class InvalidCredentials(RequestRefused):
     """One text for an unknown user, a wrong password and a disabled account."""
 
     status = 401
     code = "invalid_credentials"
-
-    def __init__(self) -> None:
-        super().__init__("The user name or the password is wrong.")
+    text = "The user name or the password is wrong."
 
 
 class NotLoggedIn(RequestRefused):
     status = 401
     code = "not_logged_in"
-
-    def __init__(self) -> None:
-        super().__init__("Expected the cookie of a session, got none that is valid: log in first.")
+    text = "Expected the cookie of a session or an API key, got none that is valid: log in first."
 
 
 class IntrospectionRefused(RequestRefused):
     status = 401
     code = "invalid_introspection_credential"
-
-    def __init__(self) -> None:
-        super().__init__("Expected 'Authorization: Bearer' with the introspection credential.")
+    text = "Expected 'Authorization: Bearer' with the introspection credential."
 
 
 class ForeignOrigin(RequestRefused):
     status = 403
     code = "foreign_origin"
+    text = "The Origin of this request is neither this host nor in AUTH_ALLOWED_ORIGINS."
 
-    def __init__(self) -> None:
-        super().__init__("The Origin of this request is neither this host nor in AUTH_ALLOWED_ORIGINS.")
+
+class NotAllowed(RequestRefused):
+    status = 403
+    code = "not_allowed"
+    text = "This needs an administrator's session, or a key with the scope admin."
+
+
+class RegistrationClosed(RequestRefused):
+    status = 403
+    code = "registration_closed"
+
+    def __init__(self, expected: str) -> None:
+        super().__init__(f"Nobody registers here {expected}: ask an administrator.")
+
+
+class WrongPassword(RequestRefused):
+    """Not a 401: who has forgotten the password is still logged in."""
+
+    code = "wrong_password"
+    param = "current_password"
+    text = "The current password is wrong."
+
+
+class InvalidLink(RequestRefused):
+    """One text for a link that was used, has expired or never was one."""
+
+    code = "invalid_link"
+    text = "This link was used already, has expired or is incomplete: ask for a new one."
+
+
+class LastAdministrator(RequestRefused):
+    status = 409
+    code = "last_administrator"
+    text = "This is the only administrator who can log in: make somebody else one first."
 
 
 class NameTaken(RequestRefused):
@@ -124,17 +166,41 @@ class NameTaken(RequestRefused):
         super().__init__(f"There is a user named {name} already.")
 
 
+class EmailTaken(RequestRefused):
+    status = 409
+    code = "email_taken"
+    param = "email"
+    text = "Another user has this e-mail address already."
+
+
 class UnsuitableKey(RequestRefused):
     code = "unsuitable_key"
 
 
-class UnknownAccount(AuthError):
+class OpenidRefused(RequestRefused):
+    """`code` tells the page what to say; the reason is for the log alone."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class NotFound(AuthError):
+    """Somebody else's and none at all answer the same."""
+
     status = 404
     type = "not_found"
+    code = "not_found"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"There is no such {what}.")
+
+
+class UnknownAccount(NotFound):
     code = "user_not_found"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is no user named {name}.")
+        AuthError.__init__(self, f"There is no user named {name}.")
 
 
 class TooManyRequests(AuthError):
@@ -152,9 +218,7 @@ class TooManyAttempts(TooManyRequests):
 
     def __init__(self, retry_after_seconds: int) -> None:
         wait = f"{retry_after_seconds} s"
-        super().__init__(
-            f"Too many log-in attempts for this user from this address: try again in {wait}.", retry_after_seconds
-        )
+        super().__init__(f"Too many wrong passwords from this address: try again in {wait}.", retry_after_seconds)
 
 
 class HashingBusy(TooManyRequests):
@@ -171,4 +235,14 @@ class StoreUnavailable(AuthError):
 
     def __init__(self, reason: str) -> None:
         super().__init__("The accounts database is not available.")
+        self.reason = reason
+
+
+class ProviderUnavailable(AuthError):
+    status = 503
+    code = "openid_unavailable"
+    retry_after_seconds = 5
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The OpenID provider does not answer as it should.")
         self.reason = reason

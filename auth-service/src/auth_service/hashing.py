@@ -64,9 +64,9 @@ class HashingPool:
         return await self._run(self._hasher.hash, password)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """False, after the same work, for the hash None of a user who does not exist."""
+        """False, after the same work, for None (there is no such user) and for an empty hash (there is no password)."""
         matches = await self._run(self._hasher.verify, password_hash or self._nobody, password)
-        return matches and password_hash is not None
+        return matches and bool(password_hash)
 
     def outdated(self, password_hash: str) -> bool:
         return self._hasher.outdated(password_hash)

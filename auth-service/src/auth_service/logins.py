@@ -1,12 +1,15 @@
 import logging
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 from auth_service.accounts import Account, canonical_name
-from auth_service.errors import HashingBusy, InvalidCredentials, UnsuitableName
+from auth_service.audit import Action, Actor, entry
+from auth_service.errors import HashingBusy, InvalidCredentials, StoreUnavailable, UnsuitableName
 from auth_service.hashing import HashingPool
 from auth_service.passwords import normalised
-from auth_service.store.accounts import AccountStore
+from auth_service.store.stores import Stores
 from auth_service.throttle import Throttle
 
 log: Final = logging.getLogger(__name__)
@@ -15,33 +18,43 @@ log: Final = logging.getLogger(__name__)
 class Logins:
     """Whose name and password these are. Every way to be wrong costs the same work and gets the same answer."""
 
-    def __init__(self, accounts: AccountStore, hashing: HashingPool, throttle: Throttle) -> None:
-        self._accounts = accounts
+    def __init__(
+        self, stores: Stores, hashing: HashingPool, throttle: Throttle, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._stores = stores
         self._hashing = hashing
         self._throttle = throttle
+        self._clock = clock
 
     async def verify(self, name: str, password: str, address: str) -> Account:
         """Raises InvalidCredentials, UnsuitablePassword (too long to be one), TooManyAttempts, HashingBusy."""
         password = normalised(password)
         name = _name_or_nobody(name)
         async with self._throttle.attempt(name, address) as attempt:
-            account = await self._accounts.named(name)
+            account = await self._stores.accounts.named(name)
             matches = await self._hashing.verify(account.password_hash if account else None, password)
             if account is None or not matches or account.disabled:
                 attempt.failed()
-                # Never the name that was typed: people type their password into the wrong field.
-                log.info("login refused", extra={"account": account.id if account else None, "address": address})
+                await self._note_refusal(account.id if account else None, address)
                 raise InvalidCredentials
             attempt.succeeded()
         await self._renew_hash(account, password)
         return account
 
+    async def _note_refusal(self, account_id: str | None, address: str) -> None:
+        # Never the name that was typed: people type their password into the wrong field.
+        log.info("login refused", extra={"account": account_id, "address": address})
+        refusal = entry(Actor(None, address), Action.LOGIN_REFUSED, account_id, int(self._clock()))
+        # A refusal that cannot be noted is one all the same.
+        with suppress(StoreUnavailable):
+            await self._stores.audit.add(refusal)
+
     async def _renew_hash(self, account: Account, password: str) -> None:
         if not self._hashing.outdated(account.password_hash):
             return
         # The next log-in does as well as this one.
-        with suppress(HashingBusy):
-            await self._accounts.replace_hash(account, await self._hashing.hash(password))
+        with suppress(HashingBusy, StoreUnavailable):
+            await self._stores.accounts.replace_hash(account, await self._hashing.hash(password))
 
 
 def _name_or_nobody(name: str) -> str:

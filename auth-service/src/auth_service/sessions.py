@@ -1,13 +1,16 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from auth_service.accounts import Account
-from auth_service.store.accounts import AccountStore
-from auth_service.store.sessions import SessionStore
-from auth_service.tokens import Lifetime, Session, is_session_token, new_id, new_session_token
+from auth_service.audit import Action, Actor, entry
+from auth_service.errors import NotFound, StoreUnavailable
+from auth_service.revocations import Announcer, Reason, Revocation
+from auth_service.store.stores import Stores
+from auth_service.tokens import Kind, Lifetime, Session, digest, kind_of, new_id, new_token
 
 log: Final = logging.getLogger(__name__)
 
@@ -24,39 +27,80 @@ class Login:
 
 class Sessions:
     def __init__(
-        self,
-        store: SessionStore,
-        accounts: AccountStore,
-        lifetime: Lifetime,
-        clock: Callable[[], float] = time.time,
+        self, stores: Stores, announcer: Announcer, lifetime: Lifetime, clock: Callable[[], float] = time.time
     ) -> None:
-        self._store = store
-        self._accounts = accounts
+        self._stores = stores
+        self._announcer = announcer
         self._lifetime = lifetime
         self._clock = clock
 
-    async def open(self, account: Account) -> str:
+    async def open(self, account: Account, *, address: str | None = None, device: str = "") -> str:
         """The token, which exists nowhere else."""
-        token, now = new_session_token(), int(self._clock())
-        session = Session(new_id("sess"), account.id, now, now, now + self._lifetime.absolute_seconds)
-        await self._store.add(session, token)
+        token, now = new_token(Kind.SESSION), int(self._clock())
+        session = Session(new_id("sess"), account.id, now, now, now + self._lifetime.absolute_seconds, device)
+        async with self._stores.database.writing():
+            await self._stores.sessions.add(session, token)
+            await self._stores.audit.add(entry(Actor(account.id, address), Action.LOGGED_IN, session.id, now))
         log.info("session opened", extra={"account": account.id, "session": session.id})
         return token
 
     async def of_token(self, token: str | None) -> Login | None:
         """None for a token that is not one, or whose session ended, or whose account is disabled."""
-        if token is None or not is_session_token(token):
+        if token is None or kind_of(token) is not Kind.SESSION:
             return None
-        session, now = await self._store.of_token(token), int(self._clock())
+        return await self.of_credential(digest(token))
+
+    async def of_credential(self, credential: str) -> Login | None:
+        session, now = await self._stores.sessions.of_credential(credential), int(self._clock())
         if session is None or session.ends_at(self._lifetime) <= now:
             return None
-        account = await self._accounts.with_id(session.account_id)
+        account = await self._stores.accounts.with_id(session.account_id)
         if account is None or account.disabled:
             return None
         if now - session.last_used_at >= _TOUCH_SECONDS:
-            await self._store.used(session, now)
+            # Who is logged in stays so while nothing can be written.
+            with suppress(StoreUnavailable):
+                await self._stores.sessions.used(session, now)
         return Login(account, session, session.ends_at(self._lifetime))
 
-    async def close(self, token: str | None) -> None:
-        if token is not None and is_session_token(token):
-            await self._store.remove(token)
+    async def of_account(self, account_id: str) -> list[Session]:
+        """Those that have not ended, the latest used first."""
+        now = int(self._clock())
+        every = await self._stores.sessions.of_account(account_id)
+        return [session for session in every if session.ends_at(self._lifetime) > now]
+
+    async def close(self, token: str | None, address: str | None = None) -> None:
+        if token is None or kind_of(token) is not Kind.SESSION:
+            return
+        await self._close(digest(token), address)
+
+    async def _close(self, credential: str, address: str | None) -> None:
+        async with self._stores.database.writing():
+            session = await self._stores.sessions.remove_credential(credential)
+            if session is None:
+                return
+            actor = Actor(session.account_id, address)
+            await self._stores.audit.add(entry(actor, Action.LOGGED_OUT, session.id, int(self._clock())))
+        await self._announce([session])
+
+    async def revoke(self, account_id: str, session_id: str, actor: Actor) -> None:
+        """Raises NotFound, for another user's too."""
+        async with self._stores.database.writing():
+            session = await self._stores.sessions.remove(account_id, session_id)
+            if session is None:
+                raise NotFound("session")
+            await self._stores.audit.add(entry(actor, Action.SESSION_REVOKED, session.id, int(self._clock())))
+        await self._announce([session])
+
+    async def revoke_others(self, account_id: str, kept_id: str | None, actor: Actor) -> int:
+        """How many there were; with None there is no exception."""
+        async with self._stores.database.writing():
+            removed = await self._stores.sessions.remove_others(account_id, kept_id)
+            await self._stores.audit.add(entry(actor, Action.SESSIONS_REVOKED, account_id, int(self._clock())))
+        await self._announce(removed)
+        return len(removed)
+
+    async def _announce(self, removed: list[Session]) -> None:
+        await self._announcer.announce(
+            Revocation(session.account_id, session.credential, Reason.SESSION) for session in removed
+        )

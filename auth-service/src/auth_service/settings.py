@@ -1,6 +1,6 @@
 import os
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -33,6 +33,25 @@ class Settings(BaseSettings):
     # 0 takes any free port and tells it in the log.
     port: Annotated[int, Field(ge=0, le=65535)] = 8001
     cookie_secure: bool = True
+    # Nobody, whoever has an invite, or anybody may make an account; the first one is an administrator's in any case.
+    registration: Literal["closed", "invite", "open"] = "closed"
+    # Where users reach Parley, like https://chat.example.org: for one-time links and the way back from a provider.
+    public_url: str = ""
+    # Where revocations are announced; empty: gateways learn of them when they ask again.
+    redis_url: str = ""
+    redis_user: str = "default"
+    redis_password: SecretStr = SecretStr("")
+    audit_retention_seconds: Annotated[int, Field(ge=3600)] = 365 * 86400
+    # An OpenID provider's address, to which /.well-known/openid-configuration is added; empty: none.
+    openid_issuer: str = ""
+    openid_client_id: str = ""
+    openid_client_secret: SecretStr = SecretStr("")
+    # What the page's button says.
+    openid_name: str = "OpenID"
+    # Whether an account with the e-mail address that the provider has verified is the same person's.
+    openid_link_by_email: bool = False
+    # Whether whoever the provider lets in gets an account.
+    openid_create_accounts: bool = False
     session_idle_seconds: Annotated[int, Field(ge=60)] = 7 * 86400
     session_absolute_seconds: Annotated[int, Field(ge=60)] = 30 * 86400
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -51,6 +70,21 @@ class Settings(BaseSettings):
             parts = urlsplit(origin)
             if parts.scheme not in {"http", "https"} or f"{parts.scheme}://{parts.netloc}" != origin:
                 raise ValueError(f"expected origins like https://chat.example.org, got {origin!r}")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _origin(cls, value: str) -> str:
+        return cls._origins((value,))[0] if value else value
+
+    @field_validator("openid_issuer")
+    @classmethod
+    def _trustworthy(cls, value: str) -> str:
+        parts = urlsplit(value)
+        # What the provider says is believed; only to this machine itself plain http is as good as https.
+        local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        if value and not (parts.netloc and (parts.scheme == "https" or local)):
+            raise ValueError(f"expected a URL like https://accounts.example.org, got {value!r}")
         return value
 
     @field_validator("database_url")
@@ -74,6 +108,12 @@ class Settings(BaseSettings):
     def _idle_within_absolute(self) -> Self:
         if self.session_idle_seconds > self.session_absolute_seconds:
             raise ValueError("AUTH_SESSION_IDLE_SECONDS must not exceed AUTH_SESSION_ABSOLUTE_SECONDS")
+        return self
+
+    @model_validator(mode="after")
+    def _openid_complete(self) -> Self:
+        if self.openid_issuer and not (self.openid_client_id and self.public_url):
+            raise ValueError("AUTH_OPENID_ISSUER needs AUTH_OPENID_CLIENT_ID and AUTH_PUBLIC_URL as well")
         return self
 
     @classmethod

@@ -1,6 +1,8 @@
-"""Slows guessing down per (account, address), and never locks: an attacker cannot keep the owner out elsewhere."""
+"""Slows guessing down, per (account, address) and per address, and never locks for good: an attacker cannot keep the
+owner out elsewhere, nor for longer than the longest delay anywhere."""
 
 import asyncio
+import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -33,6 +35,11 @@ class Limits:
         return min(self.first_delay_seconds * 2.0**doublings, self.longest_delay_seconds)
 
 
+# One address guesses at many accounts, or is an office: many more are free, nothing but time forgives them (an attacker
+# has an account of their own), and the delay stays short.
+ADDRESS_LIMITS: Final = Limits(free_attempts=50, longest_delay_seconds=30.0)
+
+
 @dataclass(frozen=True, slots=True)
 class _Failures:
     count: int
@@ -54,42 +61,69 @@ class Attempt:
 
 
 class Throttle:
-    def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        address_limits: Limits = ADDRESS_LIMITS,
+    ) -> None:
         self._limits = limits or Limits()
-        self._clock = clock
-        self._failures: OrderedDict[Key, _Failures] = OrderedDict()
+        self._accounts = _Records(self._limits, clock)
+        self._addresses = _Records(address_limits, clock)
         self._lines: WeakValueDictionary[Key, _Line] = WeakValueDictionary()
 
     @asynccontextmanager
     async def attempt(self, account: str, address: str) -> AsyncGenerator[Attempt]:
         """Raises TooManyAttempts. An attempt that ends neither way (no free hashing thread) counts for nothing."""
-        key = (account, address)
+        network = _network(address)
+        key = (account, network)
         line = self._lines.setdefault(key, _Line())
         if line.length >= self._limits.waiting_attempts:
             raise TooManyAttempts(1)
         line.length += 1
         try:
             async with line.turn:
-                self._refuse_if_early(key)
-                yield Attempt(failed=lambda: self._count(key), succeeded=lambda: self._forget(key))
+                self._addresses.refuse_if_early(("", network))
+                self._accounts.refuse_if_early(key)
+                yield Attempt(failed=lambda: self._count(key), succeeded=lambda: self._accounts.forget(key))
         finally:
             line.length -= 1
 
-    def _refuse_if_early(self, key: Key) -> None:
+    def _count(self, key: Key) -> None:
+        self._accounts.count(key)
+        self._addresses.count(("", key[1]))
+
+
+class _Records:
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._failures: OrderedDict[Key, _Failures] = OrderedDict()
+
+    def refuse_if_early(self, key: Key) -> None:
         failures = self._failures.get(key)
         if failures is None:
             return
         waited = self._clock() - failures.last_at
         if waited >= self._limits.forgotten_after_seconds:
-            self._forget(key)
+            self.forget(key)
         elif (left := self._limits.delay_after(failures.count) - waited) > 0:
             raise TooManyAttempts(math.ceil(left))
 
-    def _count(self, key: Key) -> None:
+    def count(self, key: Key) -> None:
         before = self._failures.pop(key, None)
         self._failures[key] = _Failures(count=before.count + 1 if before else 1, last_at=self._clock())
         if len(self._failures) > _MOST_RECORDS:
             self._failures.popitem(last=False)
 
-    def _forget(self, key: Key) -> None:
+    def forget(self, key: Key) -> None:
         self._failures.pop(key, None)
+
+
+def _network(address: str) -> str:
+    """Of an IPv6 address the 64 bits its owner cannot choose: who has one has 2^64 of them."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.IPv6Network((found, 64), strict=False)) if found.version == 6 else address

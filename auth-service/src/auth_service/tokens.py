@@ -1,4 +1,8 @@
-"""Opaque credentials of 256 random bits, and what is known of them. Only their digests are stored."""
+"""Opaque credentials of 256 random bits, and what is known of them. Only their digests are stored.
+
+A digest is also the name by which everybody else speaks of a credential: `credential` below, in introspection and in
+announced revocations. It opens nothing.
+"""
 
 import hashlib
 import hmac
@@ -8,10 +12,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-# The prefixes keep the two apart (a bare random token could begin with "pk_") and let scanners find leaks.
-SESSION_PREFIX: Final = "ps_"
-API_KEY_PREFIX: Final = "pk_"
-_WELL_FORMED: Final = re.compile(r"(ps|pk)_[A-Za-z0-9_-]{43}", re.ASCII)
+# The prefixes keep them apart (a bare random token could begin with "pk_") and let scanners find leaks.
+_WELL_FORMED: Final = re.compile(r"(ps|pk|ek|pi|pr)_[A-Za-z0-9_-]{43}", re.ASCII)
+# As much of an API key as may be shown again: enough to tell one's keys apart, too little to shorten a search.
+_SHOWN_CHARACTERS: Final = 9
+
+
+class Kind(StrEnum):
+    SESSION = "ps_"
+    API_KEY = "pk_"
+    TICKET = "ek_"
+    INVITE = "pi_"
+    RESET = "pr_"
 
 
 class Scope(StrEnum):
@@ -34,6 +46,8 @@ class Session:
     created_at: int
     last_used_at: int
     expires_at: int
+    device: str = ""
+    credential: str = ""
 
     def ends_at(self, lifetime: Lifetime) -> int:
         return min(self.expires_at, self.last_used_at + lifetime.idle_seconds)
@@ -50,29 +64,53 @@ class ApiKey:
     created_at: int
     last_used_at: int | None = None
     expires_at: int | None = None
+    prefix: str = ""
+    credential: str = ""
 
     def expired(self, now: int) -> bool:
         return self.expires_at is not None and self.expires_at <= now
 
 
-def new_session_token() -> str:
-    return SESSION_PREFIX + secrets.token_urlsafe(32)
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Stands for `credential`, once, until `expires_at`."""
+
+    account_id: str
+    credential: str
+    expires_at: int
 
 
-def new_api_key() -> str:
-    return API_KEY_PREFIX + secrets.token_urlsafe(32)
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What a one-time link is good for: an invite, or a new password for `account_id`."""
+
+    id: str
+    kind: Kind
+    account_id: str | None
+    created_by: str | None
+    created_at: int
+    expires_at: int
+
+
+def new_token(kind: Kind) -> str:
+    return kind + secrets.token_urlsafe(32)
 
 
 def new_id(prefix: str) -> str:
     return f"{prefix}_{secrets.token_hex(16)}"
 
 
-def is_session_token(token: str) -> bool:
-    return token.startswith(SESSION_PREFIX) and _WELL_FORMED.fullmatch(token) is not None
+def new_credential() -> str:
+    """In the shape of a digest, and the digest of nothing: see Account.password_credential."""
+    return secrets.token_hex(32)
 
 
-def is_api_key(token: str) -> bool:
-    return token.startswith(API_KEY_PREFIX) and _WELL_FORMED.fullmatch(token) is not None
+def kind_of(token: str) -> Kind | None:
+    return Kind(token[:3]) if _WELL_FORMED.fullmatch(token) else None
+
+
+def shown_of(token: str) -> str:
+    return token[:_SHOWN_CHARACTERS]
 
 
 def digest(token: str) -> str:

@@ -1,21 +1,26 @@
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from fastapi import Request, Response
 
+_FLOW_SECONDS: Final = 600
+
 
 @dataclass(frozen=True, slots=True)
-class SessionCookie:
+class Cookie:
     """With `secure` the name carries __Host-, which a browser takes only over TLS, for this host and path / alone.
 
     https://www.rfc-editor.org/rfc/rfc6265bis#name-the-__host-prefix
     """
 
+    plain_name: str
     secure: bool
     max_age_seconds: int
+    same_site: Literal["strict", "lax"]
 
     @property
     def name(self) -> str:
-        return "__Host-parley_session" if self.secure else "parley_session"
+        return f"__Host-{self.plain_name}" if self.secure else self.plain_name
 
     def read(self, request: Request) -> str | None:
         return request.cookies.get(self.name)
@@ -28,8 +33,22 @@ class SessionCookie:
             path="/",
             secure=self.secure,
             httponly=True,
-            samesite="strict",
+            samesite=self.same_site,
         )
 
     def clear(self, response: Response) -> None:
-        response.delete_cookie(self.name, path="/", secure=self.secure, httponly=True, samesite="strict")
+        response.delete_cookie(self.name, path="/", secure=self.secure, httponly=True, samesite=self.same_site)
+
+
+@dataclass(frozen=True, slots=True)
+class Cookies:
+    session: Cookie
+    # Lax: the way back from the provider begins at another site, and the browser sends nothing stricter along.
+    openid: Cookie
+
+    @classmethod
+    def of(cls, *, secure: bool, session_seconds: int) -> "Cookies":
+        return cls(
+            session=Cookie("parley_session", secure, session_seconds, "strict"),
+            openid=Cookie("parley_openid", secure, _FLOW_SECONDS, "lax"),
+        )

@@ -20,7 +20,7 @@ async def alive() -> dict[str, str]:
 async def ready(response: Response, state: OpenState) -> dict[str, str | list[str]]:
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            await state["database"].ping()
+            await state["stores"].database.ping()
     except (StoreUnavailable, TimeoutError):
         response.status_code = 503
         return {"status": "unavailable", "missing": ["database"]}

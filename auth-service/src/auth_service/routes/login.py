@@ -1,12 +1,19 @@
+from typing import Final, Literal
+
 from fastapi import APIRouter, Depends, Request, Response
 
-from auth_service.accounts import Account, Role
-from auth_service.errors import NotLoggedIn
+from auth_service.accounts import Account
+from auth_service.devices import device
+from auth_service.registration import Mode
 from auth_service.routes.answers import not_stored
 from auth_service.routes.bodies import StrictJsonRoute, StrictModel
-from auth_service.routes.cookies import SessionCookie
 from auth_service.routes.origin import same_origin
-from auth_service.routes.state import ClientAddress, OpenState
+from auth_service.routes.resources import Me
+from auth_service.routes.state import ClientAddress, OpenState, State
+from auth_service.routes.who import LoggedIn
+
+router: Final = APIRouter(prefix="/auth", route_class=StrictJsonRoute, dependencies=[Depends(not_stored)])
+CHANGES: Final = [Depends(same_origin)]
 
 
 class Credentials(StrictModel):
@@ -14,40 +21,58 @@ class Credentials(StrictModel):
     password: str
 
 
-class Me(StrictModel):
-    id: str
-    username: str
-    role: Role
-
-    @classmethod
-    def of(cls, account: Account) -> "Me":
-        return cls(id=account.id, username=account.name, role=account.role)
+class NewAccount(Credentials):
+    invite: str | None = None
 
 
-def login_routes(cookie: SessionCookie, allowed_origins: tuple[str, ...]) -> APIRouter:
-    router = APIRouter(prefix="/auth", route_class=StrictJsonRoute, dependencies=[Depends(not_stored)])
-    changes = [Depends(same_origin(allowed_origins))]
+class Options(StrictModel):
+    """What the page offers to somebody who is not logged in; `openid` is what the button says, None for no button."""
 
-    @router.post("/login", dependencies=changes)
-    async def login(
-        credentials: Credentials, request: Request, response: Response, address: ClientAddress, state: OpenState
-    ) -> Me:
-        account = await state["logins"].verify(credentials.username, credentials.password, address)
-        # A log-in never continues the session the browser had, be it the user's or one planted on them.
-        await state["sessions"].close(cookie.read(request))
-        cookie.set(response, await state["sessions"].open(account))
-        return Me.of(account)
+    object: Literal["auth_options"] = "auth_options"
+    registration: Mode
+    openid: str | None
 
-    @router.post("/logout", status_code=204, dependencies=changes)
-    async def logout(request: Request, response: Response, state: OpenState) -> None:
-        await state["sessions"].close(cookie.read(request))
-        cookie.clear(response)
 
-    @router.get("/me")
-    async def me(request: Request, state: OpenState) -> Me:
-        current = await state["sessions"].of_token(cookie.read(request))
-        if current is None:
-            raise NotLoggedIn
-        return Me.of(current.account)
+@router.get("/options")
+async def options(state: OpenState) -> Options:
+    openid = state["openid"]
+    return Options(registration=await state["registration"].mode(), openid=openid.name if openid else None)
 
-    return router
+
+@router.post("/register", dependencies=CHANGES)
+async def register(
+    body: NewAccount, request: Request, response: Response, address: ClientAddress, state: OpenState
+) -> Me:
+    account = await state["registration"].register(body.username, body.password, body.invite, address)
+    await begin_session(account, request, response, address, state)
+    return Me.of(account)
+
+
+@router.post("/login", dependencies=CHANGES)
+async def login(
+    credentials: Credentials, request: Request, response: Response, address: ClientAddress, state: OpenState
+) -> Me:
+    account = await state["logins"].verify(credentials.username, credentials.password, address)
+    await begin_session(account, request, response, address, state)
+    return Me.of(account)
+
+
+@router.post("/logout", status_code=204, dependencies=CHANGES)
+async def logout(request: Request, response: Response, address: ClientAddress, state: OpenState) -> None:
+    cookie = state["cookies"].session
+    await state["sessions"].close(cookie.read(request), address)
+    cookie.clear(response)
+
+
+@router.get("/me")
+async def me(current: LoggedIn) -> Me:
+    return Me.of(current.account)
+
+
+async def begin_session(account: Account, request: Request, response: Response, address: str, state: State) -> None:
+    """A log-in never continues the session the browser had, be it the user's or one planted on them."""
+    cookie, sessions = state["cookies"].session, state["sessions"]
+    known = device(request.headers.get("user-agent", ""))
+    token = await sessions.open(account, address=address, device=known)
+    await sessions.close(cookie.read(request), address)
+    cookie.set(response, token)

@@ -1,23 +1,19 @@
-from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from fastapi import Request
 
 from auth_service.errors import ForeignOrigin
+from auth_service.routes.state import OpenState
 
 
-def same_origin(allowed: tuple[str, ...]) -> Callable[[Request], Awaitable[None]]:
-    """A dependency for routes that change something and are trusted by a cookie. Raises ForeignOrigin.
+async def same_origin(request: Request, state: OpenState) -> None:
+    """A dependency of every route that changes something. Raises ForeignOrigin.
 
     A browser sends Origin with every cross-origin POST; who sends none is no browser and has no cookie to abuse.
     """
-
-    async def check(request: Request) -> None:
-        for origin in request.headers.getlist("origin"):
-            if origin not in allowed and not _names_host(origin, request.headers.getlist("host")):
-                raise ForeignOrigin
-
-    return check
+    for origin in request.headers.getlist("origin"):
+        if origin not in state["allowed_origins"] and not _names_host(origin, request.headers.getlist("host")):
+            raise ForeignOrigin
 
 
 def _names_host(origin: str, hosts: list[str]) -> bool:

@@ -1,13 +1,13 @@
 from dataclasses import asdict
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, delete, insert, select, update
 
 from auth_service.store.database import Database
 from auth_service.store.tables import api_keys
 from auth_service.tokens import ApiKey, Scope, digest
 
-_COLUMNS: Final = [column for column in api_keys.c if column.name != "token_digest"]
+_COLUMNS: Final = [column.label("credential") if column.name == "token_digest" else column for column in api_keys.c]
 
 
 class ApiKeyStore:
@@ -15,15 +15,44 @@ class ApiKeyStore:
         self._database: Final = database
 
     async def add(self, key: ApiKey, token: str) -> None:
+        row: dict[str, Any] = asdict(key) | {"token_digest": digest(token)}
+        del row["credential"]
         async with self._database.writing() as connection:
-            await connection.execute(insert(api_keys).values(asdict(key) | {"token_digest": digest(token)}))
+            await connection.execute(insert(api_keys).values(row))
 
     async def of_token(self, token: str) -> ApiKey | None:
-        query = select(*_COLUMNS).where(api_keys.c.token_digest == digest(token))
-        async with self._database.reading() as connection:
-            row = (await connection.execute(query)).mappings().one_or_none()
-        return ApiKey(**{**row, "scope": Scope(row["scope"])}) if row else None
+        return await self.of_credential(digest(token))
+
+    async def of_credential(self, credential: str) -> ApiKey | None:
+        found = await self._where(api_keys.c.token_digest == credential)
+        return found[0] if found else None
+
+    async def of_account(self, account_id: str) -> list[ApiKey]:
+        """The newest first."""
+        return await self._where(api_keys.c.account_id == account_id)
 
     async def used(self, key: ApiKey, now: int) -> None:
         async with self._database.writing() as connection:
             await connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(last_used_at=now))
+
+    async def remove(self, account_id: str, key_id: str) -> ApiKey | None:
+        """The one that was removed; None for somebody else's, or none."""
+        return await self._removed(api_keys.c.account_id == account_id, api_keys.c.id == key_id)
+
+    async def remove_credential(self, credential: str) -> ApiKey | None:
+        return await self._removed(api_keys.c.token_digest == credential)
+
+    async def _removed(self, *conditions: ColumnElement[bool]) -> ApiKey | None:
+        async with self._database.writing() as connection:
+            removed = await connection.execute(delete(api_keys).where(*conditions).returning(*_COLUMNS))
+            row = removed.mappings().one_or_none()
+        return _key(row) if row else None
+
+    async def _where(self, condition: ColumnElement[bool]) -> list[ApiKey]:
+        query = select(*_COLUMNS).where(condition).order_by(api_keys.c.created_at.desc(), api_keys.c.id)
+        async with self._database.reading() as connection:
+            return [_key(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _key(row: RowMapping) -> ApiKey:
+    return ApiKey(**{**row, "scope": Scope(row["scope"])})

@@ -10,23 +10,28 @@ from auth_service.store.database import Database
 
 # Any number, as long as every auth-service of one PostgreSQL takes the same.
 _ADVISORY_LOCK: Final = 0x7061726C6579
+# A step may rewrite a large table, and another process may be at it first.
+_LONGEST_SECONDS: Final = 600.0
 
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncGenerator[Database]:
     """The database at the newest revision of the schema, closed at the end."""
+    await migrate(url)
     database = Database(url)
     try:
-        await database.prepare()
-        await _upgrade(database)
         yield database
     finally:
         await database.close()
 
 
 async def migrate(url: str) -> None:
-    async with opened(url):
-        pass
+    database = Database(url, statement_seconds=_LONGEST_SECONDS)
+    try:
+        await database.prepare()
+        await _upgrade(database)
+    finally:
+        await database.close()
 
 
 async def _upgrade(database: Database) -> None:

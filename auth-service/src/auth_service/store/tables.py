@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, ForeignKey, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, ForeignKey, Integer, MetaData, String, Table
 
 metadata: Final = MetaData(
     naming_convention={
@@ -23,6 +23,11 @@ accounts: Final = Table(
     Column("role", String(16), CheckConstraint("role IN ('user', 'admin')", name="role"), nullable=False),
     Column("disabled", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("password_credential", String(64), index=True, unique=True),
+    Column("email", String(254), index=True, unique=True),
+    Column("messages_per_minute", BigInteger),
+    Column("concurrent_answers", BigInteger),
+    Column("tokens_per_day", BigInteger),
 )
 
 sessions: Final = Table(
@@ -34,6 +39,7 @@ sessions: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("last_used_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("device", String(64), nullable=False, server_default=""),
 )
 
 api_keys: Final = Table(
@@ -47,4 +53,57 @@ api_keys: Final = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("last_used_at", BigInteger, nullable=True),
     Column("expires_at", BigInteger, nullable=True),
+    Column("prefix", String(16), nullable=False, server_default=""),
+)
+
+links: Final = Table(
+    "links",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("token_digest", String(64), nullable=False, unique=True),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=True, index=True),
+    Column("created_by", String(64), nullable=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+tickets: Final = Table(
+    "tickets",
+    metadata,
+    Column("token_digest", String(64), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("credential", String(64), nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+# Who somebody is at a provider: `subject` means nothing without its issuer.
+identities: Final = Table(
+    "identities",
+    metadata,
+    Column("issuer", String(255), primary_key=True),
+    Column("subject", String(255), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+# No foreign keys: an entry outlives whom it is about.
+audit: Final = Table(
+    "audit",
+    metadata,
+    # SQLite counts INTEGER PRIMARY KEY alone by itself.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False, index=True),
+    Column("actor", String(64), nullable=True),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(64), nullable=True),
+    Column("address", String(64), nullable=True),
+)
+
+# Accounts that are gone here and whose conversations the gateway has not yet said to have deleted.
+deletions: Final = Table(
+    "deletions",
+    metadata,
+    Column("account_id", String(64), primary_key=True),
+    Column("deleted_at", BigInteger, nullable=False),
 )

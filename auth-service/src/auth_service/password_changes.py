@@ -1,0 +1,73 @@
+import time
+from collections.abc import Callable
+
+from auth_service.accounts import Account
+from auth_service.audit import Action, Actor, entry
+from auth_service.errors import InvalidCredentials, InvalidLink, WrongPassword
+from auth_service.hashing import HashingPool
+from auth_service.logins import Logins
+from auth_service.one_time_links import OneTimeLinks
+from auth_service.passwords import acceptable
+from auth_service.revocations import Announcer, Reason, Revocation
+from auth_service.store.stores import Stores
+from auth_service.tokens import Kind, Session, new_credential
+
+
+class PasswordChanges:
+    """A new password ends every session but the one that asked for it, and whatever the old one opened. API keys stay:
+    they were not made from it."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        announcer: Announcer,
+        hashing: HashingPool,
+        logins: Logins,
+        links: OneTimeLinks,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._stores = stores
+        self._announcer = announcer
+        self._hashing = hashing
+        self._logins = logins
+        self._links = links
+        self._clock = clock
+
+    async def change(self, account: Account, session: Session, current: str, new: str, address: str) -> None:
+        """Raises WrongPassword, UnsuitablePassword, TooManyAttempts, HashingBusy."""
+        new = acceptable(new, name=account.name)
+        try:
+            await self._logins.verify(account.name, current, address)
+        except InvalidCredentials:
+            raise WrongPassword from None
+        password_hash = await self._hashing.hash(new)
+        async with self._stores.database.writing():
+            ended = await self._set(account, password_hash, session.id, Actor(account.id, address))
+        await self._announcer.announce(ended)
+
+    async def reset(self, token: str, new: str, address: str) -> Account:
+        """With a one-time link. Raises InvalidLink, UnsuitablePassword, HashingBusy."""
+        await self._links.check(token, Kind.RESET)
+        link = await self._stores.links.of_token(token, int(self._clock()))
+        account = await self._stores.accounts.with_id(link.account_id) if link and link.account_id else None
+        if account is None:
+            raise InvalidLink
+        password_hash = await self._hashing.hash(acceptable(new, name=account.name))
+        async with self._stores.database.writing():
+            await self._links.take(token, Kind.RESET)
+            ended = await self._set(account, password_hash, None, Actor(account.id, address))
+        await self._announcer.announce(ended)
+        return account
+
+    async def _set(
+        self, account: Account, password_hash: str, kept_session_id: str | None, actor: Actor
+    ) -> list[Revocation]:
+        await self._stores.accounts.set_password(account.id, password_hash, new_credential())
+        await self._stores.links.remove_of_account(account.id)
+        sessions = await self._stores.sessions.remove_others(account.id, kept_session_id)
+        action = Action.PASSWORD_CHANGED if kept_session_id else Action.PASSWORD_RESET
+        await self._stores.audit.add(entry(actor, action, account.id, int(self._clock())))
+        ended = [Revocation(account.id, session.credential, Reason.SESSION) for session in sessions]
+        if account.password_credential:
+            ended.append(Revocation(account.id, account.password_credential, Reason.PASSWORD))
+        return ended

@@ -1,0 +1,104 @@
+"""A real PostgreSQL of Debian's, on a free port, with nothing kept."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dev.ports import free_port
+
+# It refuses to run as root.
+_NOBODY: Final = "nobody"
+_FAST: Final = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+
+
+@dataclass(frozen=True)
+class PostgreSQL:
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    def url(self, database: str) -> str:
+        return f"postgresql+asyncpg://parley@127.0.0.1:{self.port}/{database}"
+
+    def run(self, statement: str, database: str = "postgres") -> str:
+        """What it answers, one row a line."""
+        address = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "parley", "-d", database)
+        command = [_binary("psql"), *address, "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", statement]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def empty(self, database: str) -> None:
+        """Of rows; its schema stays."""
+        tables = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'"
+        names = [name for name in self.run(tables, database).splitlines() if name != "alembic_version"]
+        if names:
+            self.run(f"TRUNCATE {', '.join(names)} RESTART IDENTITY", database)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Silent, as a machine that hangs is: every process of it."""
+        processes = [self.process.pid, *_children(self.process.pid)]
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in processes:
+                os.kill(pid, signal.SIGCONT)
+
+    def cut_off(self) -> None:
+        """Every client, as a restart does."""
+        self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+
+
+@contextmanager
+def running() -> Iterator[PostgreSQL]:
+    folder = Path(tempfile.mkdtemp(prefix="parley-postgresql-"))
+    user = _NOBODY if os.geteuid() == 0 else None
+    if user:
+        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+    data = folder / "data"
+    initialise = ["-U", "parley", "-A", "trust", "-E", "UTF8", "--no-locale", "-N", "-D", str(data)]
+    subprocess.run([_binary("initdb"), *initialise], user=user, check=True, capture_output=True, cwd="/")
+    port = free_port()
+    listening = ["-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [_binary("postgres"), "-D", str(data), *listening, *_FAST], user=user, stdout=log, stderr=log, cwd="/"
+        )
+    server = PostgreSQL(port, process)
+    try:
+        _wait_ready(server)
+        yield server
+    finally:
+        process.send_signal(signal.SIGINT)  # its "fast" end: the other one waits for every client to leave
+        process.wait()
+        shutil.rmtree(folder)
+
+
+def _wait_ready(server: PostgreSQL) -> None:
+    while server.process.poll() is None:
+        try:
+            server.run("SELECT 1")
+        except subprocess.CalledProcessError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError("PostgreSQL ended while it started")
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _binary(name: str) -> str:
+    """Debian keeps a server's programs out of the PATH, one folder a version."""
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    return str(found[-1]) if found else shutil.which(name) or name
