@@ -25,6 +25,7 @@ from gateway.engine.addresses import Addresses
 from gateway.engine.connection import connected
 from gateway.engine.engines import Engines
 from gateway.engine.roster import Roster
+from gateway.erasure import Erasure
 from gateway.errors import ParleyError
 from gateway.generation import Sampling
 from gateway.history.conversations import Conversations
@@ -33,6 +34,7 @@ from gateway.history.threads import Threads
 from gateway.identity import Identity
 from gateway.ownership import Ownership
 from gateway.presence import Presence
+from gateway.revocations import Revocation, Revocations
 from gateway.routes import chat_completions, conversations, health, models, openapi, responses, usage
 from gateway.routes.places import Places
 from gateway.routes.plain_text import plain_text
@@ -99,6 +101,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     leasing = _redis(settings, connections=4)
     stack.push_async_callback(leasing.aclose)
     identity_client = await stack.enter_async_context(_identity_client(settings))
+    identity = Identity(identity_client)
     roster = _roster(settings, server_key)
     stack.push_async_callback(roster.close)
     if roster.is_watched:
@@ -131,8 +134,11 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     listening = asyncio.Event()
     await stack.enter_async_context(_running(presence.listen(listening.set)))
     await listening.wait()
+    revocations, erasure = Revocations(redis), Erasure(redis, identity)
+    await stack.enter_async_context(_running(revocations.listen(partial(_withdrawn, identity, erasure))))
+    await stack.enter_async_context(_running(erasure.run()))
     return State(
-        identity=Identity(identity_client),
+        identity=identity,
         engine=engine,
         storage=storage,
         conversations=conversations,
@@ -143,6 +149,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
         following=Following(turns, stored, reader),
         compaction=Compaction(engine, threads, stored, accounting, seal),
         presence=presence,
+        revocations=revocations,
         places=Places(settings.sockets_per_user),
         socket_limits=SocketLimits(settings.socket_age_seconds, settings.socket_first_event_seconds),
         allowed_origins=settings.allowed_origins,
@@ -228,6 +235,12 @@ def _told_to_stop(leave: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, server)
+
+
+def _withdrawn(identity: Identity, erasure: Erasure, revocation: Revocation) -> None:
+    identity.forget(revocation.sub)
+    if revocation.reason == "deleted":
+        erasure.look()
 
 
 def _obey(turns: Turns, ownership: Ownership, wish: dict[str, str]) -> None:

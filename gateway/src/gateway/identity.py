@@ -17,21 +17,29 @@ _CACHED_AT_MOST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A session token or an API key; with `username`, the secret of the plain-text protocol. There `address` is the
-    client's, so that guessing is slowed for it and not for everybody."""
+    """A session token, an API key or a ticket; with `username`, the secret of the plain-text protocol. There `address`
+    is the client's, so that guessing is slowed for it and not for everybody. `known` alone asks again about what was
+    presented before, by the name that introspection gave it."""
 
     token: str
     username: str | None = None
     address: str = field(default="", compare=False)
+    known: str = ""
 
     def digest(self) -> bytes:
-        return hashlib.sha256(f"{self.username!r}:{self.token}".encode("utf-8", "surrogatepass")).digest()
+        return hashlib.sha256(f"{self.username!r}:{self.known}:{self.token}".encode("utf-8", "surrogatepass")).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class User:
+    """`credential` names what was presented, without being able to stand for it."""
+
     id: str
     name: str
+    credential: str = ""
+
+
+_TICKET = "ticket"
 
 
 class _Introspection(msgspec.Struct):
@@ -39,9 +47,20 @@ class _Introspection(msgspec.Struct):
     sub: str = ""
     username: str = ""
     scope: str = ""
+    credential: str = ""
+    token_type: str = ""
+
+
+class _Deletion(msgspec.Struct):
+    sub: str
+
+
+class _Deletions(msgspec.Struct):
+    data: list[_Deletion]
 
 
 _decode = msgspec.json.Decoder(_Introspection).decode
+_decode_deletions = msgspec.json.Decoder(_Deletions).decode
 
 
 class Identity:
@@ -67,6 +86,31 @@ class Identity:
             asking.add_done_callback(_retrieved)
         return await asyncio.shield(asking)
 
+    async def again(self, user: User) -> User:
+        """Whether what was presented still counts: an open socket outlives a log-out. Raises as `user` does."""
+        return await self.user(Credential("", known=user.credential))
+
+    def forget(self, user_id: str) -> None:
+        """Something of this user's was withdrawn: the next request asks."""
+        self._known = {digest: known for digest, known in self._known.items() if known[1].id != user_id}
+
+    async def deletions(self) -> list[str]:
+        """Ids of deleted users whose conversations are still to go. Raises Unavailable."""
+        return [one.sub for one in _decode_deletions((await self._asked("GET", "/deletions")).content).data]
+
+    async def erased(self, user_id: str) -> None:
+        """Raises Unavailable."""
+        await self._asked("DELETE", f"/deletions/{user_id}")
+
+    async def _asked(self, method: str, path: str) -> httpx2.Response:
+        try:
+            answer = await self._client.request(method, path)
+        except httpx2.HTTPError as exc:
+            raise Unavailable("auth-service") from exc
+        if answer.status_code >= 300:
+            raise Unavailable("auth-service")
+        return answer
+
     async def ping(self) -> None:
         """Raises Unavailable."""
         try:
@@ -79,16 +123,18 @@ class Identity:
     async def _ask(self, digest: bytes, credential: Credential) -> User:
         self._known.pop(digest, None)
         try:
-            user = await self._introspect(credential)
+            user, once = await self._introspect(credential)
         finally:
             del self._asking[digest]
+        if once:  # a ticket: who presents it again has taken it from somebody
+            return user
         if len(self._known) >= _CACHED_AT_MOST:
             self._known.clear()
         self._known[digest] = (time.monotonic() + CACHED_SECONDS, user)
         return user
 
-    async def _introspect(self, credential: Credential) -> User:
-        form = {"token": credential.token}
+    async def _introspect(self, credential: Credential) -> tuple[User, bool]:
+        form = {"credential": credential.known} if credential.known else {"token": credential.token}
         if credential.username is not None:
             form |= {"username": credential.username, "client_address": credential.address}
         try:
@@ -104,7 +150,7 @@ class Identity:
             raise Unauthenticated
         if not found.sub or not found.username:
             raise Unavailable("auth-service")  # all who are nobody would share one history
-        return User(found.sub, found.username)
+        return User(found.sub, found.username, found.credential), found.token_type == _TICKET
 
 
 def _retrieved(asking: asyncio.Task[User]) -> None:

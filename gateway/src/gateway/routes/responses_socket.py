@@ -15,7 +15,7 @@ from gateway.errors import (
     Unauthenticated,
     UpgradeRequired,
 )
-from gateway.identity import Credential, User
+from gateway.identity import User
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.events import addressed, frame, socket_error
 from gateway.protocol.items import Item
@@ -29,6 +29,7 @@ from gateway.turn import Failed
 from gateway.turns.running import RunningTurn
 
 _STRIKES = 3
+_RECHECK_SECONDS = 60.0
 _SUBPROTOCOL = "openai-responses"
 
 
@@ -46,16 +47,18 @@ async def responses_socket(websocket: WebSocket[State]) -> None:
         with websocket.state["places"].taken(user.id):
             offered = websocket.scope.get("subprotocols", [])
             await websocket.accept(subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in offered else None)
-            await Connection(Socket(websocket), presented, websocket.state).run(resume)
+            connection = Connection(Socket(websocket), user, websocket.state)
+            with websocket.state["revocations"].watched(user, connection.revoked):
+                await connection.run(resume)
     except ParleyError as exc:
         await websocket.send_denial_response(refusal(exc))
 
 
 class Connection:
-    def __init__(self, socket: Socket, presented: Credential, state: State) -> None:
+    def __init__(self, socket: Socket, user: User, state: State) -> None:
         self._socket = socket
         self._service: Service[ResponseCreate | Resume] = Service(socket)
-        self._credential = presented
+        self._presented = user
         self._identity = state["identity"]
         self._turns = state["turns"]
         self._following = state["following"]
@@ -70,7 +73,7 @@ class Connection:
         if resume is not None:
             self._spoken.set()
             self._service.put(resume)
-        await self._service.run(self._receive, self._answer, self._grow_old, self._await_the_first_event)
+        await self._service.run(self._receive, self._answer, self._grow_old, self._await_the_first_event, self._recheck)
 
     async def _receive(self, text: str) -> None:
         self._spoken.set()
@@ -148,9 +151,23 @@ class Connection:
         if not self._spoken.is_set():
             await self._socket.close(IDLE, "no event has arrived")
 
+    async def revoked(self) -> None:
+        await self._socket.close(POLICY_VIOLATION, "the credential is no longer valid")
+
+    async def _recheck(self) -> None:
+        """For the word that was lost. While nobody can tell, an open chat goes on."""
+        while True:
+            await anyio.sleep(_RECHECK_SECONDS)
+            try:
+                await self._user()
+            except Unauthenticated:
+                await self.revoked()
+            except ParleyError:
+                continue
+
     async def _user(self) -> User:
         """Asked again for every request: a session may have ended since the handshake."""
-        return await self._identity.user(self._credential)
+        return await self._identity.again(self._presented)
 
     async def _refuse(self, error: ParleyError, stream_id: str | None = None) -> None:
         await self._socket.send(addressed(frame(socket_error(error)), stream_id))

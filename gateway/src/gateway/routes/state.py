@@ -9,6 +9,7 @@ from gateway.history.conversations import Conversations
 from gateway.history.responses import Responses
 from gateway.identity import Identity
 from gateway.presence import Presence
+from gateway.revocations import Revocations
 from gateway.routes.places import Places
 from gateway.storage import Storage
 from gateway.turns.compaction import Compaction
@@ -35,6 +36,7 @@ class State(TypedDict):
     following: Following
     compaction: Compaction
     presence: Presence
+    revocations: Revocations
     places: Places
     socket_limits: SocketLimits
     allowed_origins: frozenset[str]
