@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from types import UnionType
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from fastapi import FastAPI, Response
@@ -17,11 +17,13 @@ from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute
 
 from gateway.protocol.events import ErrorAnswer
-from gateway.protocol.input_items import InputMessage
+from gateway.protocol.input_items import InputItem, InputMessage
+from gateway.protocol.items import InputText, OutputText, ReasoningText, SummaryText
 from gateway.protocol.resources import encoded
 
 Schema = dict[str, Any]
 
+_SENT_BACK = (*get_args(InputItem), InputText, OutputText, ReasoningText, SummaryText)
 _REFERENCE = "#/components/schemas/{name}"
 _ANY_ROUTE = (401, 429, 503)
 _ANY_BODY = (400, 403, 413, 415)
@@ -142,7 +144,17 @@ def _as_read(schemas: dict[str, Schema]) -> dict[str, Schema]:
         tag, of = next(iter(schema["properties"].items()))
         if len(of.get("enum", ())) == 1 and _REFERENCE.format(name=name) not in one_of_several:
             schema["required"].remove(tag)
+    for kind in _SENT_BACK:
+        _take_nulls(schemas[kind.__name__])
     return schemas
+
+
+def _take_nulls(schema: Schema) -> None:
+    """In what SDKs send back of an earlier answer a null says nothing, whatever its name."""
+    schema["additionalProperties"] = {"type": "null"}
+    for name, of in schema["properties"].items():
+        if name not in schema["required"]:
+            schema["properties"][name] = {"anyOf": [of, {"type": "null"}]}
 
 
 def _choices(schema: object) -> Iterator[str]:

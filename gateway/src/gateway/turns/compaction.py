@@ -29,7 +29,7 @@ _WANTED = (
     "Summarise this conversation so that it can go on without its text: what was asked and answered, names, numbers, "
     "decisions, what is still open. Write in the language of the conversation, and nothing but the summary."
 )
-SUMMARY_TOKENS = 1024
+SUMMARY_TOKENS = 1_024
 _SAMPLING = Sampling(temperature=0.2, top_p=0.9, repetition_penalty=1.05, max_output_tokens=SUMMARY_TOKENS)
 _PLAIN = Form()
 SUMMARY = "Summary of the conversation so far:\n"

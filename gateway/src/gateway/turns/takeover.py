@@ -87,7 +87,7 @@ class Takeover:
         except NotFound:
             return True  # never accepted, or deleted since
         told = await self._segments.read(user_id, response_id)
-        if told.entries and is_last(told.entries[-1][1]):
+        if _has_ended(told):
             return True
         sealed_here = told.owner == self._gateway_id
         if sealed_here and self._turns.running(user_id, response_id) is not None:
@@ -102,7 +102,11 @@ class Takeover:
         await self._responses.own(user_id, response_id, self._gateway_id)
         # Read again: until now the earlier owner could add to it, and end it.
         interrupted = await self._responses.interrupted(user_id, response_id)
-        await self._go_on(interrupted, await self._segments.read(user_id, response_id))
+        told = await self._segments.read(user_id, response_id)
+        if _has_ended(told):
+            await self._ownership.remove(user_id, response_id)
+        else:
+            await self._go_on(interrupted, told)
         return True
 
     async def _go_on(self, interrupted: Interrupted, told: Told) -> None:
@@ -123,6 +127,10 @@ class Takeover:
             log.append(Begun())
         logger.info("turn taken over", extra={"response": request.response_id, "events": len(frames)})
         self._turns.adopt(running, _ending(interrupted))
+
+
+def _has_ended(told: Told) -> bool:
+    return bool(told.entries) and is_last(told.entries[-1][1])
 
 
 def _ending(interrupted: Interrupted) -> Ending | None:

@@ -15,7 +15,7 @@ from gateway.turns.ports import ModelServer
 # An answer shorter than this is not worth starting: older turns make room for it.
 ROOM_FOR_AN_ANSWER_TOKENS = 256
 # What a template may say around a list of tools.
-_TOOLS_FRAME_TOKENS = 1024
+_TOOLS_FRAME_TOKENS = 1_024
 
 _encode = msgspec.json.Encoder().encode
 
