@@ -79,6 +79,18 @@ async def test_while_all_are_away_each_is_tried_and_the_first_that_returns_is_us
         assert house.engines.spare
 
 
+async def test_when_the_last_that_served_fails_one_that_is_back_unnoticed_is_tried() -> None:
+    played = {"http://a/v1": Played(), "http://b/v1": Played()}
+    async with watched(list(played), lambda url: played[url].connect()) as house:
+        await house.until_serving(2)
+        first, second = (played[f"{url}/v1"] for url in house.ranked("conv_1"))
+        first.dead = True
+        await house.until_serving(1)
+        first.dead, second.dead = False, True
+        assert await whole(stream(house.engines, "hi")) == "ok"
+        assert (first.asked, second.asked) == (1, 0)
+
+
 async def test_engines_come_and_go_with_the_addresses_of_their_name() -> None:
     played = {f"http://10.0.0.{number}:8000/v1": Played() for number in (1, 2, 3)}
     there = ["http://10.0.0.1:8000/v1", "http://10.0.0.2:8000/v1"]

@@ -187,3 +187,28 @@ async def test_followers_of_the_first_owner_are_told_the_rest(owner: Replica, ta
     assert first == second
     assert conformance.story(list(first))["status"] == "completed"
     assert "".join(one.get("delta", "") for one in first) == TEXT
+
+
+async def test_an_answer_that_ends_just_before_the_seal_has_one_ending(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    """The owner was only late: it tells the rest while its log is being read, and that was all."""
+    response_id = await abandoned(owner)
+    running = owner.turns.running("user_1", response_id)
+    assert running is not None
+
+    class LateSegments(Segments):
+        async def seal(self, *told: object) -> bool:
+            assert owner.engine.hold is not None
+            owner.engine.hold.set()
+            await owner.turns.finish(5)
+            return await super().seal(*told)  # type: ignore[arg-type]
+
+    async with taking(taker, redis, LateSegments) as takeover:
+        await takeover.of("g1")
+        await taker.turns.finish(5)
+    whole = conformance.story(await followed(running))
+    assert whole["output"][0]["content"][0]["text"] == TEXT
+    assert taker.turns.running("user_1", response_id) is None
+    assert await redis.xlen(f"parley:{{user_1}}:response:{response_id}:log:1") == 0
+    assert await listed(redis, "g2") == 0

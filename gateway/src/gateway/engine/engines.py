@@ -5,7 +5,7 @@ the next one when that one fails.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -97,9 +97,16 @@ class Engines:
     def relayed(self, fields: dict[str, Any], *, user_id: str, request_id: str, affinity: str) -> AsyncGenerator[bytes]:
         return self._streamed(affinity, lambda engine: engine.relayed(fields, user_id=user_id, request_id=request_id))
 
+    def _candidates(self, affinity: str) -> Iterator[Member]:
+        """Each once, and the ones put aside when those that served have failed."""
+        tried: set[Member] = set()
+        while left := [one for one in self._roster.order(affinity) if one not in tried]:
+            tried.add(left[0])
+            yield left[0]
+
     async def _asked(self, affinity: str, ask: Callable[[Engine], Awaitable[T]]) -> T:
         error: ParleyError = Unavailable("vllm")
-        for member in self._roster.order(affinity):
+        for member in self._candidates(affinity):
             try:
                 return await ask(member.engine)
             except _FAILED as exc:
@@ -111,7 +118,7 @@ class Engines:
         """From one engine at a time, and from the next one only while nothing was said."""
         now = asyncio.get_running_loop().time
         error: ParleyError = Unavailable("vllm")
-        for member in self._roster.order(affinity):
+        for member in self._candidates(affinity):
             begun, heard = False, now()
             member.running += 1
             try:
