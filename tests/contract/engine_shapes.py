@@ -299,7 +299,7 @@ def _body_shape(text: str, content_type: str) -> Any:
     return None
 
 
-def _shape(value: Any, key: str = "") -> Any:
+def _shape(value: Any, key: str = "") -> Any:  # noqa: PLR0911 - one return a kind of value
     if key in _LITERAL or value is None or value == "[DONE]":
         return value
     if key == "delta" and value.keys() <= {"content"} and value.get("content", "") is not None:

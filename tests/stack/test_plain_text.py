@@ -138,8 +138,8 @@ async def test_the_next_visit_remembers_the_last_one(house: House) -> None:
 
 async def test_an_engine_that_fails_is_told_in_words(house: House) -> None:
     async with house.plain_text("carol", PASSWORD) as socket:
-        await socket.send("[[status=503]]")
-        sentence = "vllm is not reachable at the moment; try again"
+        await socket.send("[[status=500]]")
+        sentence = "the model server answered 500"
         assert await receive(socket, len(sentence)) == sentence
 
 

@@ -181,12 +181,16 @@ async def test_a_stream_that_the_engine_cuts_inside_a_character_goes_on_and_lose
 
 
 async def test_two_answers_at_once_in_one_conversation_stay_beside_their_questions(house: House) -> None:
-    mine = await house.conversation(house.alice)
+    mine, asked = await house.conversation(house.alice), ("the first [[pace=0.05 tokens=9]]", "the second")
     async with house.socket(house.alice, gateway=1) as one, house.socket(house.alice, gateway=2) as two:
-        await asyncio.gather(
-            ask(one, "[[pace=0.05 text=slow]]", conversation=mine), ask(two, "[[text=fast]]", conversation=mine)
+        told = await asyncio.gather(
+            *(ask(socket, text, conversation=mine) for socket, text in zip((one, two), asked, strict=True))
         )
-    found = await house.items(house.alice, mine)
-    assert [role for role, _, _ in found] == ["user", "assistant", "user", "assistant"]
-    for (_, question, _), (_, answer, _) in zip(found[::2], found[1::2], strict=True):
-        assert f"text={answer}" in question
+    answers = [events[-1]["response"]["output"][0]["id"] for events in told]
+    async with house.client(house.alice) as client:
+        found: list[Any] = [one.to_dict() for one in (await client.conversations.items.list(mine, order="asc")).data]
+    assert [item["role"] for item in found] == ["user", "assistant", "user", "assistant"]
+    beside = {
+        question["content"][0]["text"]: answer["id"] for question, answer in zip(found[::2], found[1::2], strict=True)
+    }
+    assert beside == dict(zip(asked, answers, strict=True))
