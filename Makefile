@@ -3,7 +3,7 @@ export PORT GATEWAYS ENGINE ENGINE_API_KEY
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo check test test-compose fmt
+.PHONY: setup demo check test test-compose chaos fmt
 
 setup:          ## install what the demo and the tests need
 	@$(PYTHON) -m dev.setup test
@@ -18,13 +18,16 @@ check:          ## the one definition of green: format, lint, types, layers, tes
 	$(BIN)/lint-imports
 	$(BIN)/bandit -q -r auth-service/src
 	cd frontend && npm run --silent format:check && npm run --silent check && npm run --silent test
-	$(BIN)/pytest -m "not compose"
+	$(BIN)/pytest -m "not compose and not chaos"
 
 test: setup check  ## install what is missing, then everything that needs no Docker
 
 test-compose:   ## the stack in containers; needs a Docker engine
 	@$(PYTHON) -m dev.setup compose
 	$(BIN)/pytest -m compose tests/compose
+
+chaos:          ## break everything at random tokens, print what was lost; CHAOS="--engine vllm --rounds 10", or --help
+	@$(PYTHON) -m dev.setup test && $(BIN)/python -m tests.chaos $(CHAOS)
 
 fmt:            ## write everything in the one format
 	$(BIN)/ruff format .

@@ -236,7 +236,6 @@ async def test_without_redis_nothing_can_be_followed_and_that_is_said(durable_re
         for asked in (
             reader.exists(USER, "resp_1"),
             reader.tell("g1", {"cancel": "resp_1"}),
-            reader.frames(USER, "resp_1").__aenter__(),
         ):
             with pytest.raises(Unavailable) as caught:
                 await asked

@@ -9,13 +9,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from types import FrameType
+from typing import Any
 
 import httpx2
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.maint_notifications import MaintNotificationsConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute
@@ -93,7 +96,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     """What is left first ends first: turns, while all they need is still there; then what they wrote through."""
     gateway_id = secrets.token_hex(8)
     server_key = settings.server_key.get_secret_value().encode()
-    redis = _redis(settings, connections=64)
+    redis = _redis(settings, connections=256)
     stack.push_async_callback(redis.aclose)
     blocking = _redis(settings, connections=1, patience_seconds=BLOCK_SECONDS + 2)
     stack.push_async_callback(blocking.aclose)
@@ -167,14 +170,28 @@ def _redis(settings: Settings, *, connections: int, patience_seconds: float = 2.
         username=settings.redis_user,
         password=settings.redis_password.get_secret_value() or None,
         max_connections=connections,
-        timeout=2,
+        timeout=10,
         socket_timeout=patience_seconds,
         socket_connect_timeout=2.0,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=10,
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
+    pool.connection_class = _honest(pool.connection_class)
     return Redis.from_pool(pool)
+
+
+def _honest(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """uvloop says RuntimeError for a connection that the other side has closed, and redis-py lets it through."""
+
+    class Honest(kind):  # type: ignore[misc, valid-type]
+        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            try:
+                await super().send_packed_command(command, check_health)
+            except RuntimeError as exc:
+                raise RedisConnectionError(str(exc)) from exc
+
+    return Honest
 
 
 def _roster(settings: Settings, server_key: bytes) -> Roster:

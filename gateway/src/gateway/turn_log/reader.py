@@ -21,7 +21,7 @@ from gateway.turn_log.keys import control_key, segment_key
 logger = logging.getLogger(__name__)
 
 # The client's own timeout must be longer.
-BLOCK_SECONDS = 5
+BLOCK_SECONDS = 1
 _ENTRIES_AT_ONCE = 500
 _PAUSE_SECONDS = 0.2
 _CONTROL_ENTRIES = 1000
@@ -71,17 +71,24 @@ class Reader:
 
     @asynccontextmanager
     async def frames(self, user_id: str, response_id: str) -> AsyncIterator[Frames]:
-        """They arrive while the context is open. Raises Unavailable."""
+        """They arrive while the context is open, and Redis answers."""
         whose = (user_id, response_id)
         mirror = self._mirrors.setdefault(whose, _Mirror(user_id, response_id))
         mirror.followers += 1
         try:
-            await self.tell(self._gateway_id, {"wake": "1"})
+            await self._wake()
             yield mirror.frames
         finally:
             mirror.followers -= 1
             if not mirror.followers:
                 del self._mirrors[whose]
+
+    async def _wake(self) -> None:
+        """This process's own read, so that it takes the new log in; without it that is a second late."""
+        try:
+            await self.tell(self._gateway_id, {"wake": "1"})
+        except Unavailable:
+            logger.info("a follower waits: redis does not answer")
 
     async def tell(self, gateway_id: str, wish: dict[str, str]) -> None:
         """Wakes another gateway, or this one. Raises Unavailable."""

@@ -135,8 +135,9 @@ class Runner:
             except Unavailable:
                 await asyncio.sleep(_COMMIT_PAUSE_SECONDS)
             except Exception:
+                # Told as complete it would be gone after a reload: whoever takes the turn over may do better.
                 logger.exception("an answer could not be kept", extra={"response": request.response_id})
-                return
+                await asyncio.sleep(_COMMIT_PAUSE_SECONDS)
             else:
                 if not kept:
                     running.log.lose()

@@ -1,0 +1,185 @@
+"""What it costs that an answer survives: `python -m tests.bench.durability`.
+
+The same answers stored (every event in Redis before it is seen) and with `store: false` (nowhere), in turns, so that a
+machine that slows down slows both: CPU time of the gateway and commands at Redis for 1,000 tokens. Then the round trips
+to Redis from a lone user's question to the first token, as they pass on the wire.
+"""
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+from redis.asyncio import Redis
+from websockets.asyncio.client import ClientConnection, connect
+
+from dev.process import Process
+from dev.stack import Plan, Stack
+from tests.bench.round_trips import RoundTrips
+from tests.chaos import ground
+
+STREAMS = (1, 64, 256)
+TOKENS = 100
+# All streams together: a gateway that can not keep up is a different measurement.
+TOKENS_A_SECOND = 1600
+FASTEST_PACE_SECONDS = 0.02
+ROUNDS = 2
+# A lone stream has to answer more often to be measured at all.
+TOKENS_AT_LEAST = 400
+# What is measured is the stream, not the moment in which everybody asks.
+_ASKING_AT_ONCE = 32
+_IDLE_SECONDS = 4.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """`commands` at Redis, all gateways' heartbeats included; `appends` are the XADDs of them."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    commands: int = 0
+    appends: int = 0
+    tokens: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.seconds + other.seconds,
+            self.cpu_seconds + other.cpu_seconds,
+            self.commands + other.commands,
+            self.appends + other.appends,
+            self.tokens + other.tokens,
+        )
+
+    def since(self, before: "Cost", tokens: int) -> "Cost":
+        return Cost(
+            self.seconds - before.seconds,
+            self.cpu_seconds - before.cpu_seconds,
+            self.commands - before.commands,
+            self.appends - before.appends,
+            tokens,
+        )
+
+    def row(self, name: str, idle: "Cost") -> str:
+        """For 1,000 tokens, without what goes on when nobody asks anything."""
+        share = self.seconds / idle.seconds
+        cells = (
+            (self.cpu_seconds - idle.cpu_seconds * share) * 1000,
+            self.commands - idle.commands * share,
+            self.appends - idle.appends * share,
+        )
+        return f"{name:18}" + "".join(f"{cell / self.tokens * 1000:16.1f}" for cell in cells)
+
+
+class Bench:
+    def __init__(self, gateway: Process, key: str, redis: Redis) -> None:
+        self._gateway = gateway
+        self._headers = {"Authorization": f"Bearer {key}"}
+        self._redis = redis
+
+    def socket(self) -> connect:
+        url = f"ws://127.0.0.1:{self._gateway.command.port}/v1/responses"
+        return connect(url, additional_headers=self._headers)
+
+    async def idle(self) -> Cost:
+        before = await self._now()
+        await asyncio.sleep(_IDLE_SECONDS)
+        return (await self._now()).since(before, 0)
+
+    async def answers(self, streams: int, *, stored: bool) -> Cost:
+        times = max(1, TOKENS_AT_LEAST // (streams * TOKENS))
+        async with AsyncExitStack() as open_:
+            sockets = [await open_.enter_async_context(self.socket()) for _ in range(streams)]
+            places = asyncio.Semaphore(_ASKING_AT_ONCE)
+            await asyncio.gather(*(ask(one, places, tokens=1, stored=stored) for one in sockets))
+            before = await self._now()
+            pace = max(FASTEST_PACE_SECONDS, streams / TOKENS_A_SECOND)
+            for _ in range(times):
+                await asyncio.gather(
+                    *(ask(one, places, tokens=TOKENS, stored=stored, pace_seconds=pace) for one in sockets)
+                )
+            return (await self._now()).since(before, streams * times * TOKENS)
+
+    async def _now(self) -> Cost:
+        stats = await self._redis.info("commandstats")
+        calls = {name.removeprefix("cmdstat_"): int(one["calls"]) for name, one in stats.items()}
+        return Cost(time.monotonic(), _cpu_seconds(self._gateway.pid), sum(calls.values()), calls.get("xadd", 0))
+
+
+async def ask(
+    socket: ClientConnection,
+    places: asyncio.Semaphore,
+    *,
+    tokens: int,
+    stored: bool,
+    pace_seconds: float = FASTEST_PACE_SECONDS,
+    until: str = "response.completed",
+) -> None:
+    asked = {"input": f"[[tokens={tokens} pace={pace_seconds:.3f}]]", "store": stored}
+    async with places:
+        await socket.send(json.dumps({"type": "response.create", **asked}))
+        await _told(socket, "response.created")
+    await _told(socket, until)
+
+
+async def _told(socket: ClientConnection, until: str) -> None:
+    while (event := json.loads(await socket.recv()))["type"] != until:
+        if event["type"] in {"error", "response.failed"}:
+            raise RuntimeError(event)
+
+
+def main() -> None:
+    plan = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "1024"}
+    with tempfile.TemporaryDirectory() as folder, Stack(Plan(Path(folder), gateways=1, gateway=plan)) as stack:
+        stack.add_user("bench", "correct horse battery")
+        uvloop.run(_costs(stack, stack.add_key("bench")))
+    with tempfile.TemporaryDirectory() as folder:
+        uvloop.run(_first_token(Path(folder)))
+
+
+async def _costs(stack: Stack, key: str) -> None:
+    async with Redis.from_url(stack.redis_url) as redis:
+        await _table(Bench(stack.gateway(1), key, redis))
+
+
+async def _table(bench: Bench) -> None:
+    idle = await bench.idle()
+    print(f"{'per 1,000 tokens':18}{'gateway CPU ms':>16}{'Redis commands':>16}{'of them XADD':>16}")
+    for streams in STREAMS:
+        stored, unstored = Cost(), Cost()
+        for _ in range(ROUNDS):
+            stored += await bench.answers(streams, stored=True)
+            unstored += await bench.answers(streams, stored=False)
+        print(stored.row(f"{streams} stored", idle))
+        print(unstored.row(f"{streams} not stored", idle))
+        print(f"{'  ratio':18}{stored.cpu_seconds / unstored.cpu_seconds:16.2f}", flush=True)
+
+
+async def _first_token(folder: Path) -> None:
+    async with (
+        ground.opened(folder, engine="scripted", pause_seconds=0) as house,
+        house.redis() as redis,
+        Bench(house.process("gateway-1"), house.key, redis).socket() as socket,
+    ):
+        places = asyncio.Semaphore(1)
+        await ask(socket, places, tokens=2, stored=True)  # opens every connection
+        trips = RoundTrips(house.to_redis[0])
+        await ask(socket, places, tokens=2, stored=True, until="response.output_text.delta")
+        found = trips.end()
+    print(f"round trips to Redis until a lone user's first token: {len(found)}")
+    for trip in found:
+        print(f"  {trip}")
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+if __name__ == "__main__":
+    main()

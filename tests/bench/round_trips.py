@@ -1,0 +1,31 @@
+"""What a gateway asks of Redis, one line for each round trip, as it passes on the wire."""
+
+import re
+
+from tests.chaos.proxy import Proxy
+
+# A command's name and its first argument, in RESP: https://redis.io/docs/latest/develop/reference/protocol-spec/
+_COMMAND = re.compile(rb"\*\d+\r\n\$\d+\r\n([A-Za-z]+)(?:\r\n\$\d+\r\n([^\r]*))?\r\n")
+# The lease, its sweep, and the reader that waits for what others say: they come and go beside every question.
+_BESIDE = re.compile(rb"parley:gateways|:alive|XREAD", re.IGNORECASE)
+
+
+class RoundTrips:
+    """From now on, until `end`."""
+
+    def __init__(self, cable: Proxy) -> None:
+        self._cable = cable
+        self._requests: list[bytes] = []
+        cable.mute_behind(self._heard)
+
+    def end(self) -> list[str]:
+        self._cable.mute_behind(lambda _: False)
+        return [_told(one) for one in self._requests if not _BESIDE.search(one)]
+
+    def _heard(self, request: bytes) -> bool:
+        self._requests.append(request)
+        return False
+
+
+def _told(request: bytes) -> str:
+    return ", ".join(name.decode().upper() for name, _ in _COMMAND.findall(request))

@@ -1,0 +1,41 @@
+"""The table."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from tests.chaos.outcome import Outcome
+
+_WIDTHS = (26, 16, 11, 14, 13, 9, 11)
+_HEAD = ("fault", "answers followed", "tokens lost", "tokens doubled", "longest pause", "p95 pause", "stuck turns")
+_BROKEN_SHOWN = 20
+
+
+def head() -> str:
+    return _line(_HEAD)
+
+
+def row(outcome: Outcome) -> str:
+    longest, usual = max(outcome.pauses, default=0.0), percentile(outcome.pauses, 95)
+    numbers = (outcome.answers, outcome.lost, outcome.doubled)
+    return _line((outcome.fault, *map(str, numbers), f"{longest:.2f} s", f"{usual:.2f} s", str(outcome.stuck)))
+
+
+def left_out(fault: str, reason: str) -> str:
+    return f"{fault:{_WIDTHS[0]}} | not run: {reason}"
+
+
+def broken(outcomes: Iterable[Outcome]) -> str:
+    """One line for each promise that was not kept; empty when all were."""
+    lines = [f"{outcome.fault}: {one}" for outcome in outcomes for one in outcome.broken]
+    more = [f"and {len(lines) - _BROKEN_SHOWN} more"] if len(lines) > _BROKEN_SHOWN else []
+    return "\n".join([*lines[:_BROKEN_SHOWN], *more])
+
+
+def percentile(seconds: Sequence[float], percent: int) -> float:
+    return statistics.quantiles(seconds, n=100, method="inclusive")[percent - 1] if len(seconds) > 1 else sum(seconds)
+
+
+def _line(cells: Sequence[str]) -> str:
+    name, *rest = cells
+    aligned = (f"{cell:>{width}}" for cell, width in zip(rest, _WIDTHS[1:], strict=True))
+    return " | ".join([f"{name:{_WIDTHS[0]}}", *aligned])
