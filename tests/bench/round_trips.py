@@ -1,5 +1,6 @@
 """What a gateway asks of Redis, one line for each round trip, as it passes on the wire."""
 
+import asyncio
 import re
 
 from tests.chaos.proxy import Proxy
@@ -8,6 +9,7 @@ from tests.chaos.proxy import Proxy
 _COMMAND = re.compile(rb"\*\d+\r\n\$\d+\r\n([A-Za-z]+)(?:\r\n\$\d+\r\n([^\r]*))?\r\n")
 # The lease, its sweep, and the reader that waits for what others say: they come and go beside every question.
 _BESIDE = re.compile(rb"parley:gateways|:alive|XREAD", re.IGNORECASE)
+_QUIET_SECONDS = 0.5
 
 
 class RoundTrips:
@@ -18,9 +20,21 @@ class RoundTrips:
         self._requests: list[bytes] = []
         cable.mute_behind(self._heard)
 
+    async def quiet(self) -> None:
+        """Waits until nothing has been asked for a while, and forgets what was asked until then."""
+        heard = -1
+        while heard != len(self._asked):
+            heard = len(self._asked)
+            await asyncio.sleep(_QUIET_SECONDS)
+        self._requests.clear()
+
+    @property
+    def _asked(self) -> list[bytes]:
+        return [one for one in self._requests if not _BESIDE.search(one)]
+
     def end(self) -> list[str]:
         self._cable.mute_behind(lambda _: False)
-        return [_told(one) for one in self._requests if not _BESIDE.search(one)]
+        return [_told(one) for one in self._asked]
 
     def _heard(self, request: bytes) -> bool:
         self._requests.append(request)
