@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
-_LOCAL_SERVER = "server 127.0.0.1:{port} max_fails=1 fail_timeout=2s;"
+_LOCAL_SERVER = "server 127.0.0.1:{port} max_fails=0;"
 
 
 def binary() -> str:

@@ -36,8 +36,10 @@ class House:
 
 
 @asynccontextmanager
-async def watched(urls: Sequence[str], connect: Callable[[str], Engine]) -> AsyncIterator[House]:
-    roster = Roster(Addresses(urls), connect, look_seconds=0.2)
+async def watched(
+    urls: Sequence[str], connect: Callable[[str], Engine], look_seconds: float = 0.2
+) -> AsyncIterator[House]:
+    roster = Roster(Addresses(urls), connect, look_seconds=look_seconds)
     async with working(roster.watch()):
         yield House(Engines(roster, silence_seconds=0.3), roster, list(urls))
     await roster.close()
@@ -49,7 +51,7 @@ class Played:
     def __init__(self, model: str = "m", limit: int = 4096) -> None:
         self.model, self.limit = model, limit
         self.dead = self.mute = self.closed = False
-        self.asked = 0
+        self.asked = self.looked = 0
 
     def connect(self, _: str = "") -> Engine:
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer))
@@ -71,6 +73,7 @@ class Played:
         if self.dead:
             raise httpx2.ConnectError("refused")
         if request.url.path == "/v1/models":
+            self.looked += 1
             return httpx2.Response(200, json={"data": [{"id": self.model, "max_model_len": self.limit}]})
         if request.url.path == "/tokenize":
             return httpx2.Response(200, json={"count": 3, "max_model_len": self.limit, "tokens": [1, 2, 3]})

@@ -62,8 +62,8 @@ def script(url: str, line: str) -> None:
 async def test_what_belongs_together_goes_to_one_engine_and_the_rest_is_spread(house: House) -> None:
     for number in range(8):
         for _ in range(3):
-            await whole(stream(house.engines, f"spread {number}", f"conv_{number}"))
-    first, second = ([asked(url[:-3], f"spread {number}") for number in range(8)] for url in house.urls)
+            await whole(stream(house.engines, f"[[text=yes]] spread {number}", f"conv_{number}"))
+    first, second = ([asked(url[:-3], f"[[text=yes]] spread {number}") for number in range(8)] for url in house.urls)
     assert set(first) == set(second) == {0, 3}
     expected = [3 if house.ranked(f"conv_{number}")[0] == house.urls[0][:-3] else 0 for number in range(8)]
     assert first == expected
@@ -82,11 +82,12 @@ async def test_a_prompt_is_counted_where_it_will_be_read(house: House) -> None:
 
 async def test_a_conversation_does_not_wait_for_a_crowd(house: House) -> None:
     first, second = house.ranked("conv_1")
-    crowd = [stream(house.engines, f"[[tokens=3000 pace=0.02]] crowd {number}") for number in range(3)]
+    crowd = [stream(house.engines, f"[[tokens=3000 pace=0.02]] crowd {number}") for number in range(11)]
     for one in crowd:
         await anext(one)
-    assert [asked(first, f"[[tokens=3000 pace=0.02]] crowd {number}") for number in range(3)] == [1, 1, 0]
-    assert asked(second, "[[tokens=3000 pace=0.02]] crowd 2") == 1
+    there = [asked(first, f"[[tokens=3000 pace=0.02]] crowd {number}") for number in range(11)]
+    assert there == [1] * 10 + [0]
+    assert asked(second, "[[tokens=3000 pace=0.02]] crowd 10") == 1
     for one in crowd:
         await one.aclose()
     await whole(stream(house.engines, "behind the crowd"))

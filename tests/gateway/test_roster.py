@@ -121,22 +121,44 @@ async def test_engines_come_and_go_with_the_addresses_of_their_name() -> None:
     assert all(one.closed for one in played.values())
 
 
-async def test_a_single_engine_is_not_watched_and_asked_whatever_happened_before() -> None:
+async def test_the_only_engine_is_asked_whatever_happened_before() -> None:
     played = Played()
-    roster = Roster(Addresses(["http://a/v1"]), played.connect)
-    engines = Engines(roster)
-    assert not roster.is_watched
-    before = asyncio.all_tasks()
-    played.dead = True
-    for _ in range(2):
+    async with watched(["http://a/v1"], played.connect) as house:
+        await house.until_serving(1)
+        played.dead = True
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await whole(stream(house.engines, "hi"))
+            assert not house.engines.spare
+            with pytest.raises(Unavailable):
+                await house.engines.probe()
+        played.dead = False
+        assert await whole(stream(house.engines, "hi")) == "ok"
+
+
+async def test_the_only_engine_is_not_looked_at_while_it_has_nothing_to_do() -> None:
+    played = Played()
+    async with watched(["http://a/v1"], played.connect, look_seconds=0.02) as house:
+        await house.until_serving(1)
+        before = played.looked
+        await asyncio.sleep(0.2)
+        assert played.looked == before
+        played.mute = True
+        asking = asyncio.create_task(whole(stream(house.engines, "hi")))
+        while played.looked == before:
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.wait([asking])
+
+
+async def test_who_waits_for_the_first_word_of_the_only_engine_hears_that_it_is_frozen() -> None:
+    played = Played()
+    async with watched(["http://a/v1"], played.connect) as house:
+        await house.until_serving(1)
+        played.mute = True
+        asking = asyncio.create_task(whole(stream(house.engines, "hi")))
+        while not played.asked:
+            await asyncio.sleep(0.01)
+        played.dead = True
         with pytest.raises(Unavailable):
-            await whole(stream(engines, "hi"))
-        assert not engines.spare
-        with pytest.raises(Unavailable):
-            await engines.probe()
-    played.dead = False
-    assert await whole(stream(engines, "hi")) == "ok"
-    await engines.probe()
-    assert not engines.spare
-    assert asyncio.all_tasks() == before
-    await roster.close()
+            await asking

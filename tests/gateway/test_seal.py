@@ -31,6 +31,7 @@ def test_the_client_can_not_read_it() -> None:
         (SEAL, "user_1", "\ud800"),
         (SEAL, "user_1", "gAAAAA"),
     ],
+    ids=["another user", "another key", "changed", "longer", "empty", "not base64", "half a character", "cut short"],
 )
 def test_what_was_not_sealed_here_for_this_user_is_refused(seal: Seal, user: str, sealed: str) -> None:
     with pytest.raises(InvalidRequest) as caught:

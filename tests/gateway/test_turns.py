@@ -8,7 +8,7 @@ import anyio
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import ModelNotFound, NotFound, ParleyError, Unavailable
+from gateway.errors import IdempotencyKeyReused, ModelNotFound, NotFound, ParleyError, Unavailable
 from gateway.history.conversations import Conversations
 from gateway.history.threads import Record, Threads
 from gateway.protocol.create import ResponseCreate
@@ -137,6 +137,20 @@ async def test_the_same_asked_ten_times_at_once_is_one_turn(gateway: Replica) ->
     assert other.response_id != answers[0].response_id
     assert len(gateway.engine.asked) == 2
     assert await kept(gateway.redis, within) == ["hello", "the answer"]
+
+
+async def test_an_id_that_was_used_for_another_message_is_refused_and_nothing_is_kept(gateway: Replica) -> None:
+    here, there = [(await Conversations(gateway.redis).create("user_1", {})).id for _ in range(2)]
+    await gateway.turns.start("user_1", ResponseCreate(input="hello", conversation=here), once="mine")
+    await gateway.turns.finish(5)
+    for other in (
+        ResponseCreate(input="goodbye", conversation=here),
+        ResponseCreate(input="hello", conversation=there),
+    ):
+        with pytest.raises(IdempotencyKeyReused):
+            await gateway.turns.start("user_1", other, once="mine")
+    assert await kept(gateway.redis, here) == ["hello", "the answer"]
+    assert await kept(gateway.redis, there) == []
 
 
 async def test_a_foreign_turn_answers_as_an_absent_one(gateway: Replica) -> None:

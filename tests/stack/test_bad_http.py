@@ -172,7 +172,7 @@ def test_a_handshake_that_is_none_is_400(house: House, headers: list[str]) -> No
 
 async def test_the_address_a_client_claims_counts_for_nothing(house: House) -> None:
     """Guesses are slowed down by address: were a claimed one believed, each of these would come from a new one."""
-    house.stack.add_user("dora", PASSWORD)
+    house.stack.add_user("dave", PASSWORD)
     said = []
     for number in range(8):
         claimed = {
@@ -180,7 +180,7 @@ async def test_the_address_a_client_claims_counts_for_nothing(house: House) -> N
             "X-Real-IP": f"10.0.1.{number}",
             "Forwarded": f"for=10.0.2.{number}",
         }
-        url = f"{house.socket_url}/ws?userid=dora&secret=guess{number}"
+        url = f"{house.socket_url}/ws?userid=dave&secret=guess{number}"
         async with connect(url, additional_headers=claimed) as socket:
             await socket.send("hello?")
             said.append(await socket.recv())

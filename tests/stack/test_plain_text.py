@@ -50,12 +50,11 @@ async def test_text_in_and_the_answers_text_out_piece_by_piece(house: House) -> 
     [("12345", "wrong"), ("nobody", ORIGIN_SECRET), ("12345", ""), ("", ""), ("alice", ORIGIN_SECRET)],
 )
 async def test_a_wrong_secret_answers_every_message_and_generates_nothing(house: House, user: str, secret: str) -> None:
-    before = len(house.prompts())
     async with house.plain_text(user, secret) as socket:
         for _ in range(3):
-            await socket.send("你好")
+            await socket.send("let me in, 你好")
             assert await socket.recv() == "authentication failed"
-    assert len(house.prompts()) == before
+    assert "let me in" not in str(house.prompts())
 
 
 @pytest.mark.parametrize("query", ["", "?userid=12345", f"?secret={ORIGIN_SECRET}"])
@@ -78,13 +77,15 @@ async def test_anothers_api_key_is_not(house: House) -> None:
 
 
 async def test_empty_text_is_ignored(house: House) -> None:
-    before = len(house.prompts())
     async with house.plain_text("alice", PASSWORD) as socket:
+        await socket.send("[[text=one]] before")
+        assert await receive(socket, 3) == "one"
         await socket.send("")
         await socket.send("  ")
-        await socket.send("[[text=one]]")
-        assert await receive(socket, 3) == "one"
-    assert len(house.prompts()) == before + 1
+        await socket.send("[[text=two]] behind")
+        assert await receive(socket, 3) == "two"
+    said = [one["content"] for one in house.prompts()[-1]]
+    assert said[-3:] == ["[[text=one]] before", "one", "[[text=two]] behind"]
 
 
 @pytest.mark.parametrize("leaver_on", [1, 2])

@@ -107,8 +107,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     identity = Identity(identity_client)
     roster = _roster(settings, server_key)
     stack.push_async_callback(roster.close)
-    if roster.is_watched:
-        await stack.enter_async_context(_running(roster.watch()))
+    await stack.enter_async_context(_running(roster.watch()))
     engine = Engines(roster, silence_seconds=settings.engine_token_seconds / 2)
 
     storage = Storage(redis)

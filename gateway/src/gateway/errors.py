@@ -10,6 +10,7 @@ ParleyError
 │   ├── EngineRefused
 │   ├── StorageLimit
 │   ├── ConnectionLimitReached
+│   ├── IdempotencyKeyReused (422)
 │   ├── MethodNotAllowed (405)
 │   ├── UnsupportedMediaType (415)
 │   └── UpgradeRequired (426)
@@ -137,6 +138,16 @@ class StorageLimit(InvalidRequest):
 
     def __init__(self, what: str, limit: int) -> None:
         super().__init__(f"no more than {limit} {what} are kept; delete some, or begin a new conversation")
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    """Answering with the first message's answer would lose the second without a word."""
+
+    status = 422
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("another message was sent under this id already; give each message an id of its own")
 
 
 class UpgradeRequired(InvalidRequest):

@@ -66,9 +66,7 @@ class Engines:
 
     async def probe(self) -> None:
         """Raises Unavailable or EngineFailed while none serves."""
-        if not self._roster.is_watched:
-            await self._asked("", Engine.probe)
-        elif not self._roster.serving:
+        if not self._roster.serving:
             raise Unavailable("vllm")
 
     def stream(
@@ -145,8 +143,6 @@ class Engines:
 
     async def _first(self, member: Member, pieces: AsyncGenerator[T]) -> T | None:
         """Raises Unavailable also when the engine is found dead meanwhile."""
-        if not self._roster.is_watched:
-            return await anext(pieces, None)
         try:
             async with asyncio.timeout(None) as wait:
                 member.waiting.add(wait)

@@ -1,12 +1,8 @@
-"""The engines of a deployment, and which of them serve.
-
-A single one is not watched: it is asked whatever happened before, and probed by who needs it back.
-"""
+"""The engines of a deployment, and which of them serve."""
 
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from gateway.engine.addresses import Addresses
@@ -39,10 +35,10 @@ class Member:
 
 class Roster:
     """`connect` makes the client of one engine. `look_seconds`: how long a silent engine may go unnoticed, and a new
-    address unused."""
+    address unused. The only engine there is is not looked at while it has nothing to do: it may be a paid one."""
 
     def __init__(self, addresses: Addresses, connect: Callable[[str], Engine], *, look_seconds: float = 5.0) -> None:
-        self.is_watched = addresses.may_be_several
+        self._looks_at_idle = addresses.may_be_several
         self._addresses = addresses
         self._connect = connect
         self._look_seconds = look_seconds
@@ -70,7 +66,7 @@ class Roster:
 
     def doubt(self, member: Member, reason: Exception | None = None) -> None:
         """Puts it aside until the next probe has found that it serves."""
-        if self.is_watched and member.served:
+        if member.served:
             self._put_aside(member, reason)
             member.doubted.set()
 
@@ -94,13 +90,21 @@ class Roster:
         while True:
             if await self._probed(member):
                 failures = 0
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._look_seconds):
-                        await member.doubted.wait()
-                        await asyncio.sleep(_PROBE_SECONDS[0])
+                await self._until_due(member)
             else:
                 await asyncio.sleep(_PROBE_SECONDS[min(failures, len(_PROBE_SECONDS) - 1)])
                 failures += 1
+
+    async def _until_due(self, member: Member) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._look_seconds):
+                    await member.doubted.wait()
+                    await asyncio.sleep(_PROBE_SECONDS[0])
+                    return
+            except TimeoutError:
+                if member.running or self._looks_at_idle:
+                    return
 
     async def _probed(self, member: Member) -> bool:
         member.doubted.clear()

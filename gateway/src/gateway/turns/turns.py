@@ -5,16 +5,18 @@ Each runs in a task of its own: nobody has to be listening for it to finish, and
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import msgspec
 
-from gateway.errors import NotFound, ParleyError, Unavailable
+from gateway.errors import IdempotencyKeyReused, NotFound, ParleyError, Unavailable
 from gateway.history.threads import Record
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
+from gateway.protocol.items import Item
 from gateway.turn import Begun, Ending
 from gateway.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance, Accepted, Remembered
@@ -93,6 +95,7 @@ class Turns:
             raise
         if kept != response_id:
             await self._unlist(user_id, response_id)
+            await self._refuse_another_message(accepted, kept)
             return Answer(kept, self.running(user_id, kept))
         return Answer(response_id, self._begin(accepted))
 
@@ -109,6 +112,17 @@ class Turns:
             await self._unlist(user_id, response_id)
             raise
         return accepted
+
+    async def _refuse_another_message(self, accepted: Accepted, kept: str) -> None:
+        """Raises IdempotencyKeyReused."""
+        request = accepted.turn.request
+        try:
+            first = await self._responses.get(request.user_id, kept)
+        except NotFound:
+            return  # deleted since: whoever follows it hears that
+        conversation = first.response.conversation and first.response.conversation.id
+        if conversation != request.conversation_id or _words(first.input) != _words(accepted.asked):
+            raise IdempotencyKeyReused
 
     def adopt(self, running: RunningTurn, ending: Ending | None) -> None:
         """Goes on with a turn that another gateway has begun."""
@@ -208,3 +222,8 @@ class Turns:
         self._tasks.discard(done)
         if not done.cancelled() and (exc := done.exception()) is not None:
             logger.error("a turn ended in a bug", exc_info=exc, extra={"task": done.get_name()})
+
+
+def _words(items: Sequence[Item]) -> list[Item]:
+    """What was said, whenever that was."""
+    return [msgspec.structs.replace(item, id="") for item in items]
