@@ -30,11 +30,16 @@ from tests.contract.engine_shapes import (
 pytestmark = pytest.mark.timeout(240)
 
 
+def shapes(question: Question, engine: httpx2.Client) -> Iterator[object]:
+    """A busy engine tells two chunks as one: then it is asked again."""
+    return (shape_of(question.ask(engine)) for _ in range(5))
+
+
 @pytest.mark.vllm
 @pytest.mark.parametrize("question", [pytest.param(one, id=one.name) for one in questions()])
 def test_both_engines_answer_in_the_same_form(question: Question, scripted_url: str, vllm_url: str) -> None:
     with httpx2.Client(base_url=scripted_url) as scripted, httpx2.Client(base_url=vllm_url, timeout=60) as vllm:
-        assert shape_of(question.ask(scripted)) == shape_of(question.ask(vllm))
+        assert shape_of(question.ask(scripted)) in shapes(question, vllm)
 
 
 @pytest.mark.vllm
@@ -51,11 +56,8 @@ def test_both_engines_tell_a_call_of_their_own_in_the_same_form(
         return Question("a call", CHAT, chat(messages=messages, max_tokens=400, tools=[WEATHER], **fields))
 
     with httpx2.Client(base_url=scripted_url) as scripted, httpx2.Client(base_url=vllm_url, timeout=60) as vllm:
-        called = question(asked).ask(vllm)
-        assert '"tool_calls"' in called.text
-        # A busy engine tells its last two chunks as one: then it is asked again.
-        again = (shape_of(question(asked).ask(vllm)) for _ in range(5))
-        assert shape_of(question(told).ask(scripted)) in (shape_of(called), *again)
+        assert '"tool_calls"' in question(asked).ask(vllm).text
+        assert shape_of(question(told).ask(scripted)) in shapes(question(asked), vllm)
 
 
 @pytest.mark.vllm

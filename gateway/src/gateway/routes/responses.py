@@ -46,7 +46,7 @@ _CREATED = {"response_id": "$response.body#/id"}
             examples={"whole": {"input": "你好"}, "streamed": {"input": "你好", "stream": True}},
         ),
         streams=Event.__subclasses__(),
-        refuses=(404, 500),
+        refuses=(404, 422, 500),
         links=linked(_ITSELF, "get", "delete", **_CREATED)
         | linked(f"{_ITSELF}/cancel", "post", **_CREATED)
         | linked(f"{_ITSELF}/input_items", "get", **_CREATED),
