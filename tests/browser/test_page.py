@@ -47,7 +47,7 @@ def test_a_second_question_follows_in_the_same_conversation(stack: Stack, new_pa
 
 def test_stop_ends_the_answer_and_keeps_its_text(stack: Stack, new_page: NewPage) -> None:
     page = logged_in(stack, new_page)
-    say(page, "[[pace=0.02 text=this much is kept" + " and so on" * 1000 + "]]")
+    say(page, "[[pace=0.02 text=this much is kept" + " and so on" * 200 + "]]")
     answer = page.locator("[data-role=assistant]").first
     expect(answer).to_contain_text("this much is kept and so on")
     page.get_by_role("button", name="Stop").click()
