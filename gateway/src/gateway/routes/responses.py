@@ -1,9 +1,9 @@
 """/v1/responses over HTTP: an answer asked for, fetched, followed, stopped, deleted."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
-import anyio
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from gateway.errors import NotFound
@@ -149,18 +149,18 @@ async def _resource(request: Request, user: User, started: Answer) -> Resource:
 
 
 async def _outcome(request: Request, user: User, started: Answer) -> Resource:
-    running = started.running
-    async with anyio.create_task_group() as tasks:
-
-        async def watch() -> None:
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-            _stop_what_nobody_can_fetch(running)
-
-        tasks.start_soon(watch)
-        outcome: Resource = await request.state.following.outcome(user.id, started.response_id, running=running)
-        tasks.cancel_scope.cancel()
+    leaving = asyncio.create_task(_stopped_by_leaving(request, started.running))
+    try:
+        outcome: Resource = await request.state.following.outcome(user.id, started.response_id, running=started.running)
+    finally:
+        leaving.cancel()
     return outcome
+
+
+async def _stopped_by_leaving(request: Request, running: RunningTurn | None) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    _stop_what_nobody_can_fetch(running)
 
 
 def _stop_what_nobody_can_fetch(running: RunningTurn | None) -> None:

@@ -58,11 +58,13 @@ class Following:
                 yield frame
 
     async def outcome(self, user_id: str, response_id: str, *, running: RunningTurn | None = None) -> Response:
-        """Once it has ended, wherever that is."""
+        """Once it has ended, wherever that is. Raises Unavailable too when this gateway leaves before."""
         if running is not None:
             await running.log.frames.end()
             if running.accepted.turn.outcome is not None and running.log.frames.complete:
                 return running.accepted.turn.outcome
+            if running.released:
+                raise Unavailable("gateway")  # we leave: whoever waits is better off with another
         stored = await self._responses.get(user_id, response_id)
         if not stored.ended:
             async with self._reader.frames(user_id, response_id) as frames:
