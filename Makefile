@@ -18,7 +18,7 @@ check:          ## the one definition of green: format, lint, types, layers, tes
 	$(BIN)/lint-imports
 	$(BIN)/bandit -q -r auth-service/src
 	cd frontend && npm run --silent format:check && npm run --silent check && npm run --silent test
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not compose and not chaos"
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not compose"
 
 test: setup check  ## install what is missing, then everything that needs no Docker
 
