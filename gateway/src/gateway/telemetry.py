@@ -1,5 +1,6 @@
 """Logs: one JSON object a line on standard error, never with a secret or the text of a message."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -27,6 +28,11 @@ def _is_not_a_refused_handshake(record: logging.LogRecord) -> bool:
     return "without completing handshake" not in record.getMessage()
 
 
+def _is_not_a_cut_at_the_end(record: logging.LogRecord) -> bool:
+    """Whoever still follows an answer when the gateway goes is cut, and comes back to another: no fault either."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
 def configure_logging() -> None:
     """uvicorn logs a WebSocket's whole path at INFO, query string and so `/ws`'s secret included: silence it."""
     out = logging.StreamHandler(sys.stderr)
@@ -35,5 +41,6 @@ def configure_logging() -> None:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").addFilter(_is_not_a_refused_handshake)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_a_cut_at_the_end)
     for chatty in ("httpx2", "httpcore2", "openai"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -1,0 +1,33 @@
+import pytest
+from fastapi import Request
+
+from gateway.errors import NotJson, UnsupportedMediaType
+from gateway.routes.bodies import json_body
+from tests.gateway.builders import Wire
+
+
+def request(*messages: Wire, media_type: str = "application/json") -> Request:
+    told = iter(messages)
+
+    async def receive() -> Wire:
+        return next(told)
+
+    return Request({"type": "http", "headers": [(b"content-type", media_type.encode())]}, receive)
+
+
+BEGUN = {"type": "http.request", "body": b'{"input":', "more_body": True}
+DONE = {"type": "http.request", "body": b'"hello"}', "more_body": False}
+
+
+async def test_a_body_may_come_in_pieces() -> None:
+    assert await json_body(request(BEGUN, DONE)) == b'{"input":"hello"}'
+
+
+async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours() -> None:
+    with pytest.raises(NotJson):
+        await json_body(request(BEGUN, {"type": "http.disconnect"}))
+
+
+async def test_a_body_of_another_type_is_refused() -> None:
+    with pytest.raises(UnsupportedMediaType):
+        await json_body(request(BEGUN, DONE, media_type="text/plain"))
