@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import Unavailable
+from gateway.history.conversations import Conversations
 from gateway.history.responses import Responses
 from gateway.ownership import Ownership
 from gateway.protocol.create import ResponseCreate
@@ -96,6 +97,21 @@ async def test_the_answer_goes_on_behind_the_last_event_that_was_kept(
     assert taker.engine.resumed == [(ord("a"),)]
     assert (await taker.responses.get("user_1", response_id)).owner == "g2"
     assert (await listed(redis, "g1"), await listed(redis, "g2")) == (0, 0)
+
+
+async def test_a_conversation_whose_first_answer_was_taken_over_gets_its_title(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    within = (await Conversations(redis).create("user_1", {})).id
+    owner.engine.hold = asyncio.Event()
+    running = await owner.begun(ResponseCreate(input="go", conversation=within))
+    while len(running.log.frames) < 5:
+        await asyncio.sleep(0.005)
+    async with taking(taker, redis) as takeover:
+        await takeover.of("g1")
+        await whole(taker, running.request.response_id)
+        await taker.turns.finish(5)
+    assert taker.books.considered == [("user_1", within, "go", TEXT)]
 
 
 async def test_an_owner_that_thaws_adds_nothing_more(owner: Replica, taker: Replica, redis: Redis) -> None:

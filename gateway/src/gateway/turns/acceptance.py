@@ -124,11 +124,14 @@ class Acceptance:
         return Accepted(Turn(request), context, asked, joined(before, now))
 
     async def again(self, request: TurnRequest, asked: tuple[Item, ...]) -> Accepted:
-        """The same turn from what is kept of it. Raises Unavailable."""
+        """The same turn from what is kept of it; whether its conversation has a title is found out when it gets one.
+
+        Raises Unavailable.
+        """
         user_id, first = request.user_id, request.position - len(asked)
         items = await self._threads.read(user_id, request.thread or "", first - 1)
         told = joined(self._prompts(user_id, _without_orphans(items)), self._prompts(user_id, asked))
-        return Accepted(Turn(request), Context(request.thread, Reserved(items, first)), asked, told)
+        return Accepted(Turn(request), Context(request.thread, Reserved(items, first, titled=False)), asked, told)
 
     async def _context(self, user_id: str, create: ResponseCreate, remembered: Remembered) -> Context:
         count = len(create.items) + ITEMS_AT_MOST
