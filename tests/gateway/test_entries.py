@@ -9,7 +9,7 @@ from gateway.generation import Called, Thought, Tokens
 from gateway.protocol.events import ArgumentsDelta, Delta, OutputTextDelta, ReasoningDelta, frame
 from gateway.protocol.resources import WindowUse
 from gateway.turn import Begun, Completed, CutShort, Failed
-from gateway.turn_log.entries import Entry, frame_of, is_last, sealed_by, token_ids
+from gateway.turn_log.entries import Entry, frame_of, is_last, prompt_tokens, sealed_by, token_ids
 from tests.gateway.builders import turn
 
 STEPS = (Begun(), WindowUse(0, 5, 4096), Thought("hm"), Tokens('"你"\n'), Called(0, "{}", "add"))
@@ -38,6 +38,12 @@ def test_a_delta_comes_back_byte_for_byte_with_its_token_ids(event: Delta, ids: 
 def test_the_token_ids_of_an_answer_come_back_in_order(told: list[tuple[int, ...]]) -> None:
     fields = [Entry(OutputTextDelta(number, "msg_1", 0, 0, "x"), ids).fields() for number, ids in enumerate(told)]
     assert token_ids([{b"e": b"{}"}, *fields]) == [one for ids in told for one in ids]
+
+
+def test_how_much_the_engine_has_read_comes_back() -> None:
+    first, second = (OutputTextDelta(number, "msg_1", 0, 0, "x") for number in (1, 2))
+    told = [{b"e": b"{}"}, Entry(first, (5,), 0, 12).fields(), Entry(second, (6,)).fields()]
+    assert (prompt_tokens(told), prompt_tokens(told[:1])) == (12, 0)
 
 
 @pytest.mark.parametrize("ending", [Completed(None, 1), CutShort("cancelled"), Failed(EngineFailed("你好"))])

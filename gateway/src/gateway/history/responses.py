@@ -8,7 +8,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from gateway.errors import NotFound
-from gateway.history.keys import is_conversation, items_key, response_key, translated
+from gateway.history.keys import is_conversation, items_key, now_ms, response_key, translated
 from gateway.protocol.ids import is_response_id, position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import TERMINAL, Response, decode_response
@@ -40,9 +40,11 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
+    """`cancelled_ms_ago`: since somebody wished it stopped, None when nobody has."""
+
     request: TurnRequest
     stored: Stored
-    cancelled: bool
+    cancelled_ms_ago: int | None
 
 
 class Responses:
@@ -70,17 +72,25 @@ class Responses:
         request, cancel = found
         if request is None:
             raise NotFound("response", param="response_id")
-        return Interrupted(_decode_request(request), stored, cancel is not None)
+        ago = None if cancel is None else max(0, now_ms() - int(cancel))
+        return Interrupted(_decode_request(request), stored, ago)
 
     async def own(self, user_id: str, response_id: str, gateway_id: str) -> None:
         """From now on wishes for this turn go to `gateway_id`."""
         async with translated():
             await self._redis.hset(response_key(user_id, response_id), "owner", gateway_id)
 
-    async def wish_cancelled(self, user_id: str, response_id: str) -> None:
-        """Durable: whoever owns the turn, now or later, finds it."""
-        async with translated():
-            await self._redis.hset(response_key(user_id, response_id), "cancel", "1")
+    async def wish_cancelled(self, user_id: str, response_id: str) -> str:
+        """Durable: whoever owns the turn, now or later, finds it. Returns who does now.
+
+        In one step: a gateway that takes the turn over names itself and then looks for wishes.
+        """
+        key = response_key(user_id, response_id)
+        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.hsetnx(key, "cancel", str(now_ms()))
+            pipe.hget(key, "owner")
+            _, owner = await pipe.execute()
+        return str((owner or b"").decode())
 
     async def delete(self, user_id: str, stored: Stored) -> None:
         """With its items, unless they belong to a conversation: there they are deleted one by one."""

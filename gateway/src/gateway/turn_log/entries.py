@@ -27,11 +27,13 @@ SEAL_ID = "18446744073709551615-18446744073709551615"
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An event with the token ids behind it: from the one before up to the last that it shows. `dropped` of the ids
-    before them do not count: they were the beginning of a character that was made anew."""
+    before them do not count: they were the beginning of a character that was made anew. `prompt_tokens`: what the
+    engine has read, with the first delta only."""
 
     event: Event
     token_ids: tuple[int, ...] = ()
     dropped: int = 0
+    prompt_tokens: int = 0
 
     @property
     def id(self) -> str:
@@ -57,6 +59,7 @@ class Entry:
             b"d": event.delta.encode(),
             b"t": struct.pack(f"<{len(self.token_ids)}I", *self.token_ids),
             **({b"x": str(self.dropped).encode()} if self.dropped else {}),
+            **({b"p": str(self.prompt_tokens).encode()} if self.prompt_tokens else {}),
         }
 
 
@@ -93,3 +96,8 @@ def token_ids(entries: Iterable[Fields]) -> list[int]:
         del ids[len(ids) - int(fields.get(b"x", b"0")) :]
         ids += struct.unpack(f"<{len(packed) // 4}I", packed)
     return ids
+
+
+def prompt_tokens(entries: Iterable[Fields]) -> int:
+    """0 while no delta was kept."""
+    return next((int(fields[b"p"]) for fields in entries if b"p" in fields), 0)

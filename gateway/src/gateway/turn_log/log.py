@@ -23,6 +23,8 @@ class TurnLog:
         self.frames = Frames(told)
         self.lost = False
         self.when_lost: Callable[[], None] | None = None
+        # Kept with the next delta: who takes the turn over only to end it asks the engine nothing.
+        self.prompt_tokens = 0
         request = turn.request
         numbers = range(segment + 1) if request.stored else ()
         # Of all segments, the one that grows last; none for what is kept nowhere.
@@ -107,8 +109,8 @@ class TurnLog:
             self._token_ids += piece.token_ids
             for event in self._shown(piece):
                 if isinstance(event, Delta):
-                    self._entries.append(Entry(event, self._token_ids, self._dropped))
-                    self._token_ids, self._dropped = (), 0
+                    self._entries.append(Entry(event, self._token_ids, self._dropped, self.prompt_tokens))
+                    self._token_ids, self._dropped, self.prompt_tokens = (), 0, 0
                 else:
                     self._entries.append(Entry(event))
 

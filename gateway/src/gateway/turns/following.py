@@ -14,11 +14,13 @@ from gateway.turns.turns import Turns
 
 # The engine lets go within milliseconds; a gateway that dies meanwhile is taken over from within seconds.
 _STOP_SECONDS = 10.0
+# Whoever was told may have died at that moment, or may not have begun yet with what it has taken over.
+_TELL_AGAIN_SECONDS = 0.5
 
 
 class StoredResponses(Protocol):
     async def get(self, user_id: str, response_id: str) -> Stored: ...
-    async def wish_cancelled(self, user_id: str, response_id: str) -> None: ...
+    async def wish_cancelled(self, user_id: str, response_id: str) -> str: ...
     async def delete(self, user_id: str, stored: Stored) -> None: ...
 
 
@@ -74,18 +76,26 @@ class Following:
 
     async def cancel(self, user_id: str, response_id: str) -> Response:
         """The response once it has ended, however that came about: stopping it again changes nothing."""
-        running = self._turns.running(user_id, response_id)
-        if running is None:
-            stored = await self._responses.get(user_id, response_id)
-            if stored.ended:
-                return stored.response
-            await self._responses.wish_cancelled(user_id, response_id)
-            await self._reader.tell(stored.owner, {"cancel": response_id})
-        else:
-            running.stop()
         with anyio.move_on_after(_STOP_SECONDS):
-            return await self.outcome(user_id, response_id, running=running)
+            while True:
+                running = self._turns.running(user_id, response_id)
+                if running is not None:
+                    running.stop()  # at once, whatever Redis does
+                if running is None or running.request.stored:
+                    await self._wish_cancelled(user_id, response_id, stopped_here=running is not None)
+                with anyio.move_on_after(_TELL_AGAIN_SECONDS):
+                    return await self.outcome(user_id, response_id, running=running)
         raise Unavailable("gateway")
+
+    async def _wish_cancelled(self, user_id: str, response_id: str, *, stopped_here: bool) -> None:
+        """Also of a turn that runs here: it may have been taken over, or this gateway may die before it has ended."""
+        try:
+            if not (await self._responses.get(user_id, response_id)).ended:
+                owner = await self._responses.wish_cancelled(user_id, response_id)
+                await self._reader.tell(owner, {"cancel": response_id})
+        except Unavailable:
+            if not stopped_here:
+                raise
 
     async def delete(self, user_id: str, response_id: str) -> None:
         """A running one is stopped first, so that nothing comes after."""

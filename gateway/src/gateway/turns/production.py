@@ -41,10 +41,12 @@ class Patience:
 
 @dataclass(slots=True)
 class Produced:
-    """What the engine has made of an answer so far, through whichever gateway."""
+    """What the engine has made of an answer so far, through whichever gateway. `prompt_tokens` where nobody has needed
+    the `prompt_ids` here."""
 
     token_ids: list[int] = field(default_factory=list)
     prompt_ids: tuple[int, ...] = ()
+    prompt_tokens: int = 0
     told: Usage | None = None
     whole: bool = True
 
@@ -53,9 +55,8 @@ class Produced:
         """The engine's own numbers; its ids counted where it was asked more than once, or cut short."""
         if self.told is not None and self.whole:
             return self.told
-        if not self.prompt_ids:
-            return None
-        return Usage(len(self.prompt_ids), len(self.token_ids), len(self.prompt_ids) + len(self.token_ids))
+        read, said = len(self.prompt_ids) or self.prompt_tokens, len(self.token_ids)
+        return Usage(read, said, read + said) if read else None
 
 
 class Production:
@@ -155,6 +156,7 @@ class Production:
                                     self._log.append(event)
                             case PromptRead():
                                 produced.prompt_ids = event.token_ids
+                                self._log.prompt_tokens = len(event.token_ids)
                             case Finished():
                                 reason = event.reason
                             case Used():

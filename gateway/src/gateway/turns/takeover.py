@@ -9,9 +9,10 @@ from typing import Protocol
 from gateway.errors import InternalError, NotFound, ParleyError, Unavailable
 from gateway.history.responses import Interrupted
 from gateway.protocol.events import decode_event
-from gateway.protocol.resources import Response
-from gateway.turn import Begun, Completed, CutShort, Ending, Failed
-from gateway.turn_log.entries import frame_of, is_last, token_ids
+from gateway.protocol.items import Item
+from gateway.protocol.resources import Response, Usage
+from gateway.turn import Begun, Completed, CutShort, Ending, Failed, TurnRequest
+from gateway.turn_log.entries import frame_of, is_last, prompt_tokens, token_ids
 from gateway.turn_log.segments import Told
 from gateway.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance
@@ -83,7 +84,7 @@ class Takeover:
     async def _take(self, gateway_id: str, user_id: str, response_id: str) -> bool:
         """False while its list has to keep it."""
         try:
-            await self._responses.interrupted(user_id, response_id)
+            interrupted = await self._responses.interrupted(user_id, response_id)
         except NotFound:
             return True  # never accepted, or deleted since
         told = await self._segments.read(user_id, response_id)
@@ -101,19 +102,18 @@ class Takeover:
             return True
         await self._responses.own(user_id, response_id, self._gateway_id)
         # Read again: until now the earlier owner could add to it, and end it.
-        interrupted = await self._responses.interrupted(user_id, response_id)
         told = await self._segments.read(user_id, response_id)
         if _has_ended(told):
             await self._ownership.remove(user_id, response_id)
         else:
-            await self._go_on(interrupted, told)
+            await self._go_on(interrupted.request, interrupted.stored.input, told)
         return True
 
-    async def _go_on(self, interrupted: Interrupted, told: Told) -> None:
-        request, entries = interrupted.request, told.entries
+    async def _go_on(self, request: TurnRequest, asked: tuple[Item, ...], told: Told) -> None:
+        entries = told.entries
         frames = [frame_of(entry_id, fields) for entry_id, fields in entries]
         try:
-            accepted = await self._acceptance.again(request, interrupted.stored.input)
+            accepted = await self._acceptance.again(request, asked)
         except Unavailable:
             raise
         except ParleyError:
@@ -121,21 +121,31 @@ class Takeover:
             raise
         for frame in frames:
             accepted.turn.replay(decode_event(frame))
+        produced = _produced(told)
+        # Last, and nothing is waited for from here on: whoever stops it later finds it running here.
+        interrupted = await self._responses.interrupted(request.user_id, request.response_id)
+        produced.told = interrupted.stored.response.usage
+        ending = _ending(interrupted, produced.usage)
         log = self._writer.open(accepted.turn, segment=told.segment, told=frames)
-        running = RunningTurn(accepted, log, Produced(token_ids(fields for _, fields in entries)))
+        running = RunningTurn(accepted, log, produced)
         if not frames:
             log.append(Begun())
         logger.info("turn taken over", extra={"response": request.response_id, "events": len(frames)})
-        self._turns.adopt(running, _ending(interrupted))
+        self._turns.adopt(running, ending)
 
 
 def _has_ended(told: Told) -> bool:
     return bool(told.entries) and is_last(told.entries[-1][1])
 
 
-def _ending(interrupted: Interrupted) -> Ending | None:
+def _produced(told: Told) -> Produced:
+    fields = [one for _, one in told.entries]
+    return Produced(token_ids(fields), prompt_tokens=prompt_tokens(fields))
+
+
+def _ending(interrupted: Interrupted, usage: Usage | None) -> Ending | None:
     """Of a turn whose answer was in history already, or that somebody has stopped; None: there is more to say."""
-    response = interrupted.stored.response
+    response, ago = interrupted.stored.response, interrupted.cancelled_ms_ago
     match response.status:
         case "completed":
             return Completed(response.usage, response.completed_at or int(time.time()))
@@ -143,7 +153,7 @@ def _ending(interrupted: Interrupted) -> Ending | None:
             return CutShort(response.incomplete_details.reason, response.usage)
         case "failed" if response.error is not None:
             return Failed(_error(response))
-    return CutShort("cancelled") if interrupted.cancelled else None
+    return None if ago is None else CutShort("cancelled", usage, ago)
 
 
 def _error(response: Response) -> ParleyError:

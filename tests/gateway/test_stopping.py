@@ -1,0 +1,158 @@
+"""Stop while a turn changes hands: whoever has it in the end lets the engine go."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any, cast
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.errors import NotFound, Unavailable
+from gateway.history.responses import Interrupted, Responses, Stored
+from gateway.ownership import Ownership
+from gateway.protocol.create import ResponseCreate
+from gateway.turn_log.segments import Segments
+from gateway.turn_log.writer import Writer
+from gateway.turns.following import Following
+from gateway.turns.takeover import Takeover
+from tests.contract import conformance
+from tests.gateway.builders import Wire, working
+from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
+
+TEXT = "a lighthouse keeper"
+
+
+class Forgetful(Responses):
+    """Sees no wish: as if it had looked a moment before."""
+
+    async def interrupted(self, user_id: str, response_id: str) -> Interrupted:
+        found = await super().interrupted(user_id, response_id)
+        return Interrupted(found.request, found.stored, None)
+
+
+class Away(Responses):
+    async def get(self, user_id: str, response_id: str) -> Stored:
+        raise Unavailable("redis")
+
+
+@pytest.fixture
+async def owner(port: int) -> AsyncIterator[Replica]:
+    async with replica(port, FakeEngine(*spoken(TEXT))) as found:
+        yield found
+
+
+@pytest.fixture
+async def taker(port: int) -> AsyncIterator[Replica]:
+    """Its engine waits behind its first letter too."""
+    engine = FakeEngine(*spoken(TEXT))
+    engine.hold = asyncio.Event()
+    async with replica(port, engine, name="g2") as found:
+        yield found
+
+
+async def abandoned(owner: Replica) -> str:
+    """A turn that has told its first letter, and whose gateway says nothing any more."""
+    owner.engine.hold = asyncio.Event()
+    running = await owner.begun(ResponseCreate(input="go"))
+    while len(running.log.frames) < 5:
+        await asyncio.sleep(0.005)
+    return running.request.response_id
+
+
+async def taken_over(open_: AsyncExitStack, taker: Replica, redis: Redis, responses: Responses) -> None:
+    writer = Writer(redis, kept_seconds=60)
+    await open_.enter_async_context(working(writer.run()))
+    ownership, segments = Ownership(redis, "g2"), Segments(redis)
+    takeover = Takeover(ownership, segments, responses, taker.acceptance, taker.turns, writer, gateway_id="g2")
+    await takeover.of("g1")
+
+
+async def ended(taker: Replica, response_id: str) -> Wire:
+    running = taker.turns.running("user_1", response_id)
+    assert running is not None
+    return conformance.story(await followed(running))
+
+
+async def test_a_stop_that_the_new_owner_has_just_missed_is_told_to_it_again(
+    owner: Replica, taker: Replica, redis: Redis, port: int
+) -> None:
+    response_id = await abandoned(owner)
+    async with replica(port, name="g3") as third, AsyncExitStack() as open_:
+        cast("Any", owner.turns).stop = lambda _: None  # it is dead: nobody there hears
+        stopping = asyncio.create_task(third.following.cancel("user_1", response_id))
+        while not await redis.hexists(f"parley:{{user_1}}:response:{response_id}", "cancel"):
+            await asyncio.sleep(0.005)
+        await taken_over(open_, taker, redis, Forgetful(redis))
+        stopped = await stopping
+        assert taker.engine.closed.is_set()
+    assert (stopped.status, stopped.incomplete_details is not None) == ("incomplete", True)
+
+
+async def test_a_stop_at_an_owner_that_has_lost_the_turn_reaches_the_new_one(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    response_id = await abandoned(owner)
+    async with AsyncExitStack() as open_:
+        await taken_over(open_, taker, redis, Responses(redis))
+        assert owner.turns.running("user_1", response_id) is not None
+        stopped = await owner.following.cancel("user_1", response_id)
+        assert taker.engine.closed.is_set()
+    assert stopped.status == "incomplete"
+
+
+async def test_a_stop_is_kept_where_the_turn_runs_too(owner: Replica, redis: Redis) -> None:
+    """Whoever takes it over, should its gateway die before the ending is kept, ends it."""
+    response_id = await abandoned(owner)
+    await owner.following.cancel("user_1", response_id)
+    assert (await Responses(redis).interrupted("user_1", response_id)).cancelled_ms_ago is not None
+
+
+async def test_a_stop_that_can_not_be_kept_stops_what_runs_here_all_the_same(owner: Replica, redis: Redis) -> None:
+    response_id = await abandoned(owner)
+    following = Following(owner.turns, Away(redis), owner.reader)
+    assert (await following.cancel("user_1", response_id)).status == "incomplete"
+    await owner.turns.finish(5)
+    with pytest.raises(Unavailable):
+        await following.cancel("user_1", response_id)
+
+
+async def test_what_was_stopped_before_it_was_taken_over_has_its_usage_and_asks_the_engine_nothing(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    response_id = await abandoned(owner)
+    await Responses(redis).wish_cancelled("user_1", response_id)
+    async with AsyncExitStack() as open_:
+        await taken_over(open_, taker, redis, Responses(redis))
+        response = await ended(taker, response_id)
+        await taker.turns.finish(5)
+    assert (taker.engine.asked, taker.engine.resumed) == ([], [])
+    assert (response["usage"]["input_tokens"], response["usage"]["output_tokens"]) == (len(PROMPT_IDS), 1)
+    assert response["incomplete_details"]["stopped_in_ms"] >= 0
+    assert [(user, usage.total_tokens) for user, usage in taker.books.used] == [("user_1", len(PROMPT_IDS) + 1)]
+
+
+async def test_an_answer_that_was_kept_and_not_told_is_accounted_by_who_tells_it(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    response_id = await abandoned(owner)
+    running = owner.turns.running("user_1", response_id)
+    assert running is not None
+    cast("Any", running.log).add = lambda _: None  # dies behind the commit
+    owner.engine.hold.set()  # type: ignore[union-attr]
+    while not (await owner.responses.get("user_1", response_id)).ended:
+        await asyncio.sleep(0.005)
+    async with AsyncExitStack() as open_:
+        await taken_over(open_, taker, redis, Responses(redis))
+        assert (await ended(taker, response_id))["status"] == "completed"
+        await taker.turns.finish(5)
+    assert [(user, usage.output_tokens) for user, usage in taker.books.used] == [("user_1", len(TEXT))]
+    running.log.lose()
+    assert owner.books.used == []
+
+
+async def test_a_foreign_stop_leaves_no_trace(owner: Replica, redis: Redis) -> None:
+    response_id = await abandoned(owner)
+    with pytest.raises(NotFound):
+        await owner.following.cancel("user_2", response_id)
+    assert await redis.keys("parley:{user_2}:*") == []

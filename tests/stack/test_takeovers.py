@@ -1,0 +1,167 @@
+"""What an interrupted answer says of itself at its end is what an uninterrupted one says: text, ending, usage."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+from anyio.to_thread import run_sync
+
+from dev.process import Process
+from dev.scripted_engine.tokenizer import encode_literally
+from dev.stack import Plan, Stack
+from tests.chaos.texts import OF_THE_DEMO_MODEL
+from tests.stack.conftest import House, ask, furnish, text_of, until_the_end
+
+Event = dict[str, Any]
+
+# Characters of one to four bytes, graphemes of up to seven characters: a family, a flag, a letter with its accent.
+TEXT = "家👩‍👩‍👧‍👦和🏳️‍🌈，naïve e\u0301, 你好👍🏽。"
+TOKENS = len(encode_literally(TEXT))
+_LIMIT = TOKENS - 7
+# The first character: an answer of which nothing was shown is asked for anew, and stalls anew.
+_FIRST = len(encode_literally(TEXT[0]))
+_TORN = "\ufffd"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """`spent` is input and output tokens."""
+
+    text: str
+    status: str
+    reason: str | None
+    spent: tuple[int, int]
+
+
+def ending(events: list[Event]) -> Ending:
+    last = events[-1]["response"]
+    usage, why = last["usage"], last["incomplete_details"]
+    spent = (usage["input_tokens"], usage["output_tokens"])
+    assert last["output"][0]["content"][0]["text"] == text_of(events)
+    assert [one["sequence_number"] for one in events] == list(range(len(events)))
+    return Ending(text_of(events), last["status"], why and why["reason"], spent)
+
+
+async def spent(house: House) -> tuple[int, int, int]:
+    """What alice has used today: requests, input and output tokens."""
+    async with house.client(house.alice) as client:
+        page = await client.get("/usage", cast_to=httpx2.Response, options={"params": {"days": 1}})
+    (today,) = page.json()["data"]
+    return today["requests"], today["input_tokens"], today["output_tokens"]
+
+
+async def spent_since(before: tuple[int, int, int], house: House, requests: int) -> tuple[int, ...]:
+    """Once so many more requests are accounted: an answer does not wait for its place in the books."""
+    while (now := await spent(house))[0] < before[0] + requests:
+        await asyncio.sleep(0.02)
+    return tuple(b - a for a, b in zip(before, now, strict=True))
+
+
+def asked(after: int, limit: int | None) -> dict[str, Any]:
+    """The engine says so many tokens, and then nothing for a long time. With leading zeros, so that each prompt is as
+    long as the others."""
+    return {"input": f"[[pace=0.002 stall=after:{after:03},for:60 text={TEXT}]]", "max_output_tokens": limit}
+
+
+async def stalled(house: House, limit: int | None) -> list[str]:
+    """Answers at replica 1, one stalled behind each token from the first character on; their ids."""
+    url = f"http://127.0.0.1:{house.stack.gateway(1).command.port}/v1/responses"
+    made: dict[str, int] = {}
+    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {house.alice}"}) as api:
+        for after in range(_FIRST, limit or TOKENS):
+            told = await api.post(url, json={**asked(after, limit), "background": True})
+            made[f"{told.json()['id']}-1"] = after
+    while made.items() - at_the_engine(house).items():
+        await asyncio.sleep(0.05)
+    return [one.removesuffix("-1") for one in made]
+
+
+def at_the_engine(house: House) -> dict[str, int]:
+    """The tokens made for each request id."""
+    told = httpx2.get(f"{house.stack.engine_url.removesuffix('/v1')}/requests").json()["data"]
+    return {one["headers"].get("x-request-id", ""): one["tokens"] for one in told}
+
+
+async def restart(process: Process) -> None:
+    process.start()
+    await run_sync(process.wait_ready)
+
+
+async def the_owner_is_killed(house: House) -> None:
+    await run_sync(house.stack.gateway(1).kill)
+
+
+async def the_engine_is_killed(house: House) -> None:
+    await run_sync(house.stack.engine().kill)
+    await restart(house.stack.engine())
+
+
+Fault = Callable[[House], Awaitable[None]]
+faults = pytest.mark.parametrize("fault", [the_owner_is_killed, the_engine_is_killed])
+
+
+@pytest.fixture(scope="module", params=["scripted", pytest.param("vllm", marks=pytest.mark.vllm)])
+def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    engine = "scripted" if request.param == "scripted" else f"{request.getfixturevalue('vllm_url')}/v1"
+    settings = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "256"}
+    with Stack(Plan(tmp_path_factory.mktemp("takeovers"), engine=engine, gateway=settings)) as stack:
+        yield furnish(stack)
+
+
+@pytest.fixture(autouse=True)
+async def healed(house: House) -> AsyncGenerator[None]:
+    """Also behind a test that failed."""
+    yield
+    for process in house.stack.processes.values():
+        if not process.running:
+            await restart(process)
+
+
+@faults
+@pytest.mark.parametrize("limit", [None, _LIMIT])
+@pytest.mark.parametrize("house", ["scripted"], indirect=True)
+async def test_an_answer_cut_behind_any_token_ends_as_if_it_had_not_been(
+    house: House, fault: Fault, limit: int | None
+) -> None:
+    async with house.socket(house.alice, gateway=2) as socket:
+        body = asked(0, limit) | {"input": f"[[pace=0.002 stall=after:000,for:00 text={TEXT}]]"}
+        uninterrupted = ending(await ask(socket, body.pop("input"), **body))
+    before = await spent(house)
+    ids = await stalled(house, limit)
+    await fault(house)
+    endings = await asyncio.gather(*(followed(house, one) for one in ids))
+    assert endings == [uninterrupted] * len(ids)
+    wanted = (len(ids), *(len(ids) * number for number in uninterrupted.spent))
+    assert await spent_since(before, house, len(ids)) == wanted
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("house", ["vllm"], indirect=True)
+@pytest.mark.parametrize("question", OF_THE_DEMO_MODEL, ids=["Chinese", "English"])
+async def test_what_real_vllm_counts_for_a_taken_over_answer_is_what_it_counts_for_a_whole_one(
+    house: House, question: str
+) -> None:
+    async with house.socket(house.alice, gateway=2) as socket:
+        uninterrupted = ending(await ask(socket, question, temperature=0))
+    before = await spent(house)
+    async with house.socket(house.alice, gateway=1) as socket:
+        await socket.send(json.dumps({"type": "response.create", "input": question, "temperature": 0}))
+        response_id = json.loads(await socket.recv())["response"]["id"]
+        while json.loads(await socket.recv())["type"] != "response.output_text.delta":
+            pass
+        house.stack.gateway(1).kill()
+    assert await followed(house, response_id) == uninterrupted
+    assert await spent_since(before, house, 1) == (1, *uninterrupted.spent)
+    taken = [line for line in house.stack.gateway(2).log.read_text().splitlines() if "turn taken over" in line]
+    assert response_id in taken[-1]
+
+
+async def followed(house: House, response_id: str) -> Ending:
+    async with house.socket(house.alice, gateway=2, query=f"resume={response_id}") as socket:
+        events = await until_the_end(socket)
+    assert [one for one in events if _TORN in json.dumps(one, ensure_ascii=False)] == []
+    return ending(events)
