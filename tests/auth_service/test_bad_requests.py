@@ -113,6 +113,11 @@ async def test_a_body_that_does_not_say_its_length_is_limited_as_well(parley: Pa
     assert response.status_code == 413
 
 
+async def test_an_address_says_every_method_that_it_knows(parley: Parley) -> None:
+    for path, methods in [("/auth/me", "DELETE, GET"), ("/auth/sessions", "DELETE, GET"), ("/auth/login", "POST")]:
+        assert (await parley.http.request("PUT", path)).headers["allow"] == methods
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "kind"),
     [
@@ -120,7 +125,7 @@ async def test_a_body_that_does_not_say_its_length_is_limited_as_well(parley: Pa
         ("GET", "/docs", 404, "not_found"),
         ("GET", "/openapi.json", 404, "not_found"),
         ("GET", "/auth/login", 405, "invalid_request_error"),
-        ("DELETE", "/auth/me", 405, "invalid_request_error"),
+        ("PUT", "/auth/me", 405, "invalid_request_error"),
         ("GET", "/introspect", 405, "invalid_request_error"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 
+import httpx2
 import pytest
 
 from auth_service.accounts import Role
@@ -281,6 +282,50 @@ async def test_a_key_with_the_scope_admin_needs_an_administrator(parley: Parley)
     await parley.login("root")
     made = (await parley.http.post("/auth/keys", json={"name": "deploy", "scope": "admin"})).json()
     assert (await parley.introspect(token=made["key"])).json()["scope"] == Scope.ADMIN
+
+
+async def leave(parley: Parley, password: str = PASSWORD) -> httpx2.Response:
+    return await parley.http.request("DELETE", "/auth/me", json={"current_password": password})
+
+
+async def test_users_delete_their_own_account_and_nothing_of_it_opens_anything(parley: Parley) -> None:
+    await parley.user("root", role=Role.ADMIN)
+    alice = await parley.user()
+    other, key = await parley.session(), await parley.key()
+    await parley.login()
+    answer = await leave(parley)
+    assert answer.status_code == 204
+    assert "Max-Age=0" in answer.headers["set-cookie"]
+    assert [await active(parley, token) for token in (other, key)] == [False, False]
+    # The gateway is told until the conversations are gone too.
+    assert [one["sub"] for one in (await parley.http.get("/deletions", headers=GATEWAY)).json()["data"]] == [alice.id]
+    [last] = await parley.state["administration"].audit(1, None)
+    assert (last.actor, last.action, last.subject) == (alice.id, Action.USER_DELETED, alice.id)
+    assert (await parley.login()).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("password", "code"),
+    [("wrong horse", "wrong_password"), ("", "wrong_password"), ("x" * 129, "unsuitable_password")],
+)
+async def test_an_open_session_alone_deletes_no_account(parley: Parley, password: str, code: str) -> None:
+    await parley.user("root", role=Role.ADMIN)
+    await parley.user()
+    await parley.login()
+    refused = await leave(parley, password)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, code)
+    assert (await parley.http.request("DELETE", "/auth/me")).status_code == 400
+    assert (await parley.http.get("/auth/me")).status_code == 200
+
+
+async def test_the_last_administrator_stays(parley: Parley) -> None:
+    await parley.user("root", role=Role.ADMIN)
+    await parley.user()
+    await parley.login("root")
+    refused = await leave(parley)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (409, "last_administrator")
+    await parley.user("second", role=Role.ADMIN)
+    assert (await leave(parley)).status_code == 204
 
 
 async def account_id(parley: Parley) -> str:

@@ -1,38 +1,124 @@
-"""No credential and no word of a message is in any log."""
+"""No credential and no word of a message is in any log, error, or name of a key; secrets are planted everywhere."""
 
 import asyncio
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
 
-from tests.stack.conftest import ORIGIN_SECRET, PASSWORD, House, ask
+import httpx2
+import pytest
+from redis.asyncio import Redis
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
-CANARY = "canary-7f3a"
+from dev.stack import Plan, Stack
+from tests.stack.conftest import ORIGIN_SECRET, PASSWORD, House, ask, furnish
+
+MESSAGE = "canary-of-a-message"
+NEW_PASSWORD = "canary-of-a-new-password"
+WRONG = "canary-of-a-wrong-secret"
 
 
-async def test_no_secret_and_no_message_is_in_any_log(house: House) -> None:
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Of its own: whoever reads all that was written must know who wrote."""
+    plan = Plan(tmp_path_factory.mktemp("logs"), gateways=2, auth={"AUTH_REGISTRATION": "invite"})
+    with Stack(plan) as stack:
+        yield furnish(stack)
+
+
+class Witness:
+    """An administrator's browser that keeps every refusal."""
+
+    def __init__(self, http: httpx2.AsyncClient) -> None:
+        self._http = http
+        self.refusals: list[str] = []
+
+    async def send(self, method: str, path: str, body: object = None, **headers: str) -> httpx2.Response:
+        answer = await self._http.request(method, path, json=body, headers=headers)
+        if not answer.is_success:
+            self.refusals.append(answer.text + str(answer.headers))
+        return answer
+
+    async def made(self, path: str, field: str, body: object = None) -> str:
+        return str((await self.send("POST", path, body)).json()[field])
+
+
+async def plant(house: House, witness: Witness) -> list[str]:
+    """Every kind of secret there is, used as it is meant to be, and then where it does not belong."""
+    me = (await witness.send("GET", "/auth/me")).json()["id"]
+    key = await witness.made("/auth/keys", "key", {"name": "laptop"})
+    invite = (await witness.made("/auth/admin/invites", "link", {})).partition("=")[2]
+    reset = (await witness.made(f"/auth/admin/users/{me}/reset", "link")).partition("=")[2]
+    ticket = await witness.made("/auth/tickets", "ticket")
+    async with with_ticket(house, ticket) as socket:
+        await ask(socket, MESSAGE)
+    with pytest.raises(InvalidStatus) as again:
+        await with_ticket(house, ticket)
+    witness.refusals.append(str(again.value.response.body))
+    secrets = [key, invite, reset, ticket, NEW_PASSWORD, WRONG]
+    for one in secrets:
+        for path in ["/auth/me", "/auth/tickets", "/v1/conversations", "/v1/nowhere", "/nowhere"]:
+            await witness.send("GET", f"{path}?secret={one}", Authorization=f"Bearer {one}x", Referer=f"http://x/{one}")
+        for path in ["/auth/login", "/auth/register", "/auth/reset", "/auth/password", "/v1/responses"]:
+            await witness.send(
+                "POST", path, {"username": one, "password": [one], "token": {one[:9]: one}, "input": one}
+            )
+            await witness.send("POST", path, {"username": "nobody", "password": one, "token": one, "invite": one})
+    await witness.send("POST", "/auth/register", {"username": "dora", "password": NEW_PASSWORD, "invite": invite})
+    await witness.send("POST", "/auth/reset", {"token": reset, "password": NEW_PASSWORD})
+    return secrets
+
+
+def with_ticket(house: House, ticket: str) -> connect:
+    offered = ["openai-responses", f"openai-insecure-api-key.{ticket}"]
+    return connect(f"{house.socket_url}/v1/responses", subprotocols=offered)  # type: ignore[arg-type]
+
+
+async def test_no_secret_and_no_message_is_in_any_log_error_or_key(house: House) -> None:
     folder = house.stack.plan.directory
-
-    def ended() -> int:
-        return sum(log.read_text().count("turn ended") for log in folder.glob("log/gateway-*.log"))
-
-    before = ended()
-    async with house.plain_text("12345", ORIGIN_SECRET) as socket:
-        await socket.send(f"[[text=.]] {CANARY}")
-        await socket.recv()
-    async with house.plain_text("12345", f"{CANARY}-wrong-secret") as socket:
-        await socket.send("x")
-        await socket.recv()
+    for secret in (ORIGIN_SECRET, WRONG):
+        async with house.plain_text("12345", secret) as socket:
+            await socket.send(f"[[text=.]] {MESSAGE}")
+            await socket.recv()
     async with house.socket(house.alice) as responses:
-        await ask(responses, CANARY)
+        await ask(responses, MESSAGE)
+        await responses.send(json.dumps({"type": "response.create", "input": 1, "model": WRONG, "secret": WRONG}))
+        refusal = str(await responses.recv())
     cookie = house.log_in("alice", PASSWORD)
-    logs = [*folder.glob("log/*.log"), *folder.glob("nginx/*.log")]
-    assert {"gateway-1.log", "gateway-2.log", "auth-service.log", "access.log", "error.log"} <= {
-        one.name for one in logs
-    }
-    # Everything is written: each turn's last line is its end.
-    while ended() < before + 2:
-        await asyncio.sleep(0.05)
+    headers = {"Cookie": cookie, "Origin": house.stack.url}
+    async with httpx2.AsyncClient(base_url=house.stack.url, headers=headers, timeout=60) as http:
+        witness = Witness(http)
+        planted = await plant(house, witness)
+    async with Redis.from_url(house.stack.redis_url) as redis:
+        keys = "\n".join([key.decode() async for key in redis.scan_iter()])
+    await all_is_written(house, answers=3)
     made = [file.read_text() for file in (folder / "secrets").iterdir()]
     assert len(made) == 2
-    secrets = [ORIGIN_SECRET, PASSWORD, house.alice, cookie.partition("=")[2], CANARY, *made]
-    found = [(log.name, secret) for log in logs for secret in secrets if secret in log.read_text(errors="replace")]
+    secrets = [ORIGIN_SECRET, PASSWORD, house.alice, house.bob, cookie.partition("=")[2], MESSAGE, *planted, *made]
+    places = {log.name: log.read_text(errors="replace") for log in logs(folder)}
+    assert {"gateway-1.log", "gateway-2.log", "auth-service.log", "access.log", "error.log"} <= places.keys()
+    places |= {"keys": keys, "refusals": "\n".join([*witness.refusals, refusal])}
+    found = [
+        (place, one) for place, text in places.items() for secret in secrets for one in forms(secret) if one in text
+    ]
     assert found == []
-    assert '"path":"/ws"' in (folder / "nginx/access.log").read_text()
+    assert '"path":"/ws"' in places["access.log"]
+    assert len(witness.refusals) > 50
+    assert "conversation" in keys
+
+
+def logs(folder: Path) -> list[Path]:
+    return [*folder.glob("log/*.log"), *folder.glob("nginx/*.log")]
+
+
+def forms(secret: str) -> list[str]:
+    """As it is, without its well-known beginning, and as it would be inside a base64."""
+    return [secret, secret[3:], base64.b64encode(secret.encode()).decode().rstrip("=")]
+
+
+async def all_is_written(house: House, *, answers: int) -> None:
+    """Each answer's last line is its end."""
+    while sum(log.read_text().count("turn ended") for log in logs(house.stack.plan.directory)) < answers:
+        await asyncio.sleep(0.05)

@@ -1,13 +1,101 @@
 """A credential that ends closes the sockets it opened, on every replica, and nobody else's."""
 
 import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 import httpx2
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 
+from gateway.identity import Identity, User
+from gateway.revocations import ask_again
 from tests.stack.conftest import PASSWORD, House, ask
+
+NEW_PASSWORD = "another horse battery"
+
+
+@dataclass(frozen=True)
+class Person:
+    """A new user with two sessions and a key. `http` has the first session, `admin` an administrator's."""
+
+    id: str
+    name: str
+    http: httpx2.AsyncClient
+    admin: httpx2.AsyncClient
+    cookies: tuple[str, str]
+    key: str
+    key_id: str
+
+    async def tickets(self, count: int) -> list[str]:
+        """Of the second session."""
+        headers = {"Cookie": self.cookies[1]}
+        made = [await self.http.post("/auth/tickets", headers=headers) for _ in range(count)]
+        return [one.json()["ticket"] for one in made]
+
+
+def logged_in(house: House, cookie: str) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=house.stack.url, headers={"Cookie": cookie, "Origin": house.stack.url})
+
+
+@pytest.fixture
+async def person(house: House) -> AsyncIterator[Person]:
+    name = f"user-{secrets.token_hex(4)}"
+    # Whoever was added first is the administrator.
+    async with logged_in(house, house.log_in("alice", PASSWORD)) as admin:
+        made = await admin.post("/auth/admin/users", json={"username": name, "password": PASSWORD})
+        cookies = house.log_in(name, PASSWORD), house.log_in(name, PASSWORD)
+        async with logged_in(house, cookies[0]) as http:
+            key = (await http.post("/auth/keys", json={"name": "laptop"})).json()
+            yield Person(made.json()["id"], name, http, admin, cookies, key["key"], key["id"])
+
+
+async def log_out(person: Person) -> httpx2.Response:
+    return await person.http.post("/auth/logout", headers={"Cookie": person.cookies[1]})
+
+
+async def revoke_one(person: Person) -> httpx2.Response:
+    sessions = (await person.http.get("/auth/sessions")).json()["data"]
+    [other] = [one["id"] for one in sessions if not one["current"]]
+    return await person.http.delete(f"/auth/sessions/{other}")
+
+
+async def revoke_others(person: Person) -> httpx2.Response:
+    return await person.http.delete("/auth/sessions")
+
+
+async def change_password(person: Person) -> httpx2.Response:
+    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    return await person.http.post("/auth/password", json=body)
+
+
+async def use_a_reset_link(person: Person) -> httpx2.Response:
+    link = (await person.admin.post(f"/auth/admin/users/{person.id}/reset")).json()["link"]
+    body = {"token": link.partition("#reset=")[2], "password": NEW_PASSWORD}
+    return await person.http.post("/auth/reset", json=body)
+
+
+async def revoke_the_key(person: Person) -> httpx2.Response:
+    return await person.http.delete(f"/auth/keys/{person.key_id}")
+
+
+async def end_all_sessions(person: Person) -> httpx2.Response:
+    return await person.admin.delete(f"/auth/admin/users/{person.id}/sessions")
+
+
+async def disable(person: Person) -> httpx2.Response:
+    return await person.admin.patch(f"/auth/admin/users/{person.id}", json={"disabled": True})
+
+
+async def delete(person: Person) -> httpx2.Response:
+    return await person.admin.delete(f"/auth/admin/users/{person.id}")
+
+
+async def delete_oneself(person: Person) -> httpx2.Response:
+    return await person.http.request("DELETE", "/auth/me", json={"current_password": PASSWORD})
 
 
 def with_cookie(house: House, cookie: str, gateway: int) -> connect:
@@ -16,47 +104,105 @@ def with_cookie(house: House, cookie: str, gateway: int) -> connect:
     return connect(f"ws://127.0.0.1:{port}/v1/responses", additional_headers=headers)
 
 
-async def closed(socket: ClientConnection) -> int | None:
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                await socket.recv()
-    except ConnectionClosed:
-        return socket.close_code
+def with_ticket(house: House, ticket: str, gateway: int) -> connect:
+    port = house.stack.gateway(gateway).command.port
+    offered = ["openai-responses", f"openai-insecure-api-key.{ticket}"]
+    return connect(f"ws://127.0.0.1:{port}/v1/responses", subprotocols=offered)  # type: ignore[arg-type]
 
 
-async def test_a_log_out_closes_the_sockets_of_that_session_on_every_replica_and_no_others(house: House) -> None:
-    cookie = house.log_in("alice", PASSWORD)
-    other = house.log_in("alice", PASSWORD)
-    async with (
-        with_cookie(house, cookie, 1) as one,
-        with_cookie(house, cookie, 2) as two,
-        with_cookie(house, other, 1) as hers,
-        house.socket(house.alice, gateway=2) as by_key,
-        house.socket(house.bob, gateway=1) as his,
-    ):
-        await ask(one, "hello")
-        origin = {"Cookie": cookie, "Origin": house.stack.url}
-        async with httpx2.AsyncClient(base_url=house.stack.url, headers=origin) as client:
-            assert (await client.post("/auth/logout")).status_code == 204
-        assert [await closed(socket) for socket in (one, two)] == [1008, 1008]
-        for open_still in (hers, by_key, his):
-            assert (await ask(open_still, "still here"))[-1]["type"] == "response.completed"
+async def close_code(socket: ClientConnection) -> int | None:
+    """Long before the socket would have asked by itself."""
+    async with asyncio.timeout(20):
+        await socket.wait_closed()
+    return socket.close_code
+
+
+async def opened(house: House, person: Person, stack: AsyncExitStack) -> dict[str, list[ClientConnection]]:
+    """By what opened them, on each of the two replicas."""
+    tickets, replicas = await person.tickets(2), (1, 2)
+    sockets = {
+        "session": [with_cookie(house, person.cookies[0], gateway) for gateway in replicas],
+        "other session": [with_cookie(house, person.cookies[1], gateway) for gateway in replicas],
+        "its ticket": [with_ticket(house, ticket, gateway) for ticket, gateway in zip(tickets, replicas, strict=True)],
+        "key": [house.socket(person.key, gateway=gateway) for gateway in replicas],
+        "password": [house.plain_text(person.name, PASSWORD, gateway=gateway) for gateway in replicas],
+        "key on /ws": [house.plain_text(person.name, person.key, gateway=gateway) for gateway in replicas],
+    }
+    return {name: [await stack.enter_async_context(one) for one in some] for name, some in sockets.items()}
+
+
+OTHER = {"other session", "its ticket"}
+SESSIONS = OTHER | {"session"}
+ALL = SESSIONS | {"key", "password", "key on /ws"}
+
+
+@pytest.mark.parametrize(
+    ("end", "ended"),
+    [
+        (log_out, OTHER),
+        (revoke_one, OTHER),
+        (revoke_others, OTHER),
+        (end_all_sessions, SESSIONS),
+        (change_password, OTHER | {"password"}),
+        (use_a_reset_link, SESSIONS | {"password"}),
+        (revoke_the_key, {"key", "key on /ws"}),
+        (disable, ALL),
+        (delete, ALL),
+        (delete_oneself, ALL),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else " and ".join(sorted(value)),
+)
+async def test_what_ends_closes_its_sockets_on_every_replica_and_no_others(
+    house: House, person: Person, end: Callable[[Person], Awaitable[httpx2.Response]], ended: set[str]
+) -> None:
+    async with AsyncExitStack() as stack:
+        sockets = await opened(house, person, stack)
+        his = [await stack.enter_async_context(house.socket(house.bob, gateway=gateway)) for gateway in (1, 2)]
+        await ask(sockets["other session"][0], "hello")
+        assert (await end(person)).is_success
+        codes = {name: [await close_code(socket) for socket in sockets[name]] for name in ended}
+        assert codes == {name: [1008, 1008] for name in ended}
+        for socket in [*his, *(one for name in sockets.keys() - ended for one in sockets[name])]:
+            await assert_open(socket)
+
+
+async def assert_open(socket: ClientConnection) -> None:
+    if socket.request is not None and socket.request.path.startswith("/ws"):
+        await socket.send("[[text=!]]")
+        while await socket.recv() != "!":
+            pass  # who else has left is told in between
+    else:
+        assert (await ask(socket, "[[text=!]]"))[-1]["type"] == "response.completed"
+
+
+async def test_a_socket_asks_by_itself_as_well_because_a_message_may_be_lost() -> None:
+    answers = [httpx2.Response(503)]
+
+    def introspect(_: httpx2.Request) -> httpx2.Response:
+        return answers.pop() if answers else httpx2.Response(200, json={"active": False})
+
+    identity = Identity(httpx2.AsyncClient(base_url="http://auth", transport=httpx2.MockTransport(introspect)))
+    left_while_nobody_could_tell: list[bool] = []
+    closed = asyncio.Event()
+
+    async def close() -> None:
+        left_while_nobody_could_tell.append(bool(answers))
+        closed.set()
+
+    asking = asyncio.create_task(ask_again(identity, User("user_1", "alice", "c" * 64), close, every_seconds=0.001))
+    await closed.wait()
+    asking.cancel()
+    assert not left_while_nobody_could_tell[0]
 
 
 async def test_a_ticket_opens_one_socket_and_no_second(house: House) -> None:
     async with httpx2.AsyncClient(base_url=house.stack.url, headers={"Authorization": f"Bearer {house.bob}"}) as client:
         ticket = (await client.post("/auth/tickets")).json()["ticket"]
 
-    def with_ticket(gateway: int) -> connect:
-        port = house.stack.gateway(gateway).command.port
-        offered = ["openai-responses", f"openai-insecure-api-key.{ticket}"]
-        return connect(f"ws://127.0.0.1:{port}/v1/responses", subprotocols=offered)  # type: ignore[arg-type]
-
-    async with with_ticket(1) as socket:
+    async with with_ticket(house, ticket, 1) as socket:
         assert socket.subprotocol == "openai-responses"
         assert (await ask(socket, "hello"))[-1]["type"] == "response.completed"
         assert (await ask(socket, "and again"))[-1]["type"] == "response.completed"
     with pytest.raises(InvalidStatus) as refused:
-        await with_ticket(2)
+        await with_ticket(house, ticket, 2)
     assert refused.value.response.status_code == 401

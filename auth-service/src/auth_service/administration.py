@@ -33,7 +33,7 @@ class Change:
 
 
 class Administration:
-    """What an administrator does to accounts, at the command line or over HTTP."""
+    """What administrators do to accounts, at the command line or over HTTP; users delete their own."""
 
     def __init__(
         self, stores: Stores, announcer: Announcer, hashing: HashingPool, clock: Callable[[], float] = time.time

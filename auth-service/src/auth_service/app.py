@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
 from typing import Final
 
 from fastapi import FastAPI
@@ -51,7 +52,11 @@ def create_app(settings: Settings, hasher: Hasher | None = None) -> FastAPI:
     app = FastAPI(
         title="Parley auth-service",
         lifespan=lifespan,
-        openapi_url=None,
+        version=version("parley-auth-service"),
+        openapi_url="/auth/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        responses=answers.REFUSALS,
         middleware=[Middleware(BodyLimit, limit_bytes=_BODY_LIMIT_BYTES)],
     )
     answers.install(app)

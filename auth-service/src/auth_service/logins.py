@@ -6,7 +6,7 @@ from typing import Final
 
 from auth_service.accounts import Account, canonical_name
 from auth_service.audit import Action, Actor, entry
-from auth_service.errors import HashingBusy, InvalidCredentials, StoreUnavailable, UnsuitableName
+from auth_service.errors import HashingBusy, InvalidCredentials, StoreUnavailable, UnsuitableName, WrongPassword
 from auth_service.hashing import HashingPool
 from auth_service.passwords import normalised
 from auth_service.store.stores import Stores
@@ -40,6 +40,13 @@ class Logins:
             attempt.succeeded()
         await self._renew_hash(account, password)
         return account
+
+    async def confirm(self, account: Account, password: str, address: str) -> None:
+        """That whoever holds a session of this account knows the password too. Raises WrongPassword, and the rest."""
+        try:
+            await self.verify(account.name, password, address)
+        except InvalidCredentials:
+            raise WrongPassword from None
 
     async def _note_refusal(self, account_id: str | None, address: str) -> None:
         # Never the name that was typed: people type their password into the wrong field.

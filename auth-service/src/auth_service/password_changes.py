@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 from auth_service.accounts import Account
 from auth_service.audit import Action, Actor, entry
-from auth_service.errors import InvalidCredentials, InvalidLink, WrongPassword
+from auth_service.errors import InvalidLink
 from auth_service.hashing import HashingPool
 from auth_service.logins import Logins
 from auth_service.one_time_links import OneTimeLinks
@@ -36,10 +36,7 @@ class PasswordChanges:
     async def change(self, account: Account, session: Session, current: str, new: str, address: str) -> None:
         """Raises WrongPassword, UnsuitablePassword, TooManyAttempts, HashingBusy."""
         new = acceptable(new, name=account.name)
-        try:
-            await self._logins.verify(account.name, current, address)
-        except InvalidCredentials:
-            raise WrongPassword from None
+        await self._logins.confirm(account, current, address)
         password_hash = await self._hashing.hash(new)
         async with self._stores.database.writing():
             ended = await self._set(account, password_hash, session.id, Actor(account.id, address))

@@ -15,12 +15,14 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.identity import User
+from gateway.errors import ParleyError, Unauthenticated
+from gateway.identity import Identity, User
 
 logger = logging.getLogger(__name__)
 
 _CHANNEL = "parley:revocations"
 _RECONNECT_SECONDS = 1.0
+_ASK_AGAIN_SECONDS = 60.0
 
 Close = Callable[[], Awaitable[None]]
 
@@ -82,3 +84,15 @@ class Revocations:
                 task = asyncio.ensure_future(one.close())
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
+
+
+async def ask_again(identity: Identity, user: User, close: Close, *, every_seconds: float = _ASK_AGAIN_SECONDS) -> None:
+    """Until cancelled, for the word that was lost. While nobody can tell, an open chat goes on."""
+    while True:
+        await asyncio.sleep(every_seconds)
+        try:
+            await identity.again(user)
+        except Unauthenticated:
+            await close()
+        except ParleyError:
+            continue

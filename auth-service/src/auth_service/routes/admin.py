@@ -12,7 +12,7 @@ from auth_service.errors import RegistrationClosed
 from auth_service.one_time_links import INVITE_SECONDS
 from auth_service.registration import Mode
 from auth_service.routes.answers import not_stored
-from auth_service.routes.bodies import StrictJsonRoute, StrictModel
+from auth_service.routes.bodies import Name, NewPassword, StrictJsonRoute, StrictModel
 from auth_service.routes.ids import InviteId, UserId, well_formed
 from auth_service.routes.origin import same_origin
 from auth_service.routes.resources import AuditEntry, Invite, OneTimeLink, Page, User
@@ -30,8 +30,8 @@ Number = Annotated[int, Field(ge=0, le=2**53)]
 class NewUser(StrictModel):
     """Without a password the answer has a one-time link with which the user chooses one."""
 
-    username: str
-    password: str | None = None
+    username: Name
+    password: NewPassword | None = None
     role: Annotated[Role, Field(strict=False)] = Role.USER
     email: str | None = None
 

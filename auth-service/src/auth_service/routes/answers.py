@@ -7,6 +7,8 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from auth_service.errors import AuthError, IntrospectionRefused, InvalidField, InvalidJson, StoreUnavailable
@@ -32,6 +34,24 @@ _EXPECTED: Final[Mapping[str, tuple[str, str]]] = {
     "string_type": ("invalid_type", "a string"),
     "model_attributes_type": ("invalid_type", "an object sent as application/json"),
 }
+
+
+class ErrorDetail(BaseModel):
+    type: str
+    code: str
+    message: str
+    param: str | None
+
+
+class ErrorAnswer(BaseModel):
+    error: ErrorDetail
+
+
+# How the OpenAPI document tells of them: any route may refuse, and nginx before it, and both say it in this form.
+_REFUSAL: Final[dict[str, Any]] = {"model": ErrorAnswer}
+_RETRY_AFTER: Final = {"Retry-After": {"description": "seconds", "required": True, "schema": {"type": "integer"}}}
+_LATER: Final = _REFUSAL | {"headers": _RETRY_AFTER}
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {"4XX": _REFUSAL, 429: _LATER, 503: _LATER}
 
 
 async def not_stored(response: Response) -> None:
@@ -64,10 +84,17 @@ async def _invalid(_: Request, exc: RequestValidationError) -> Response:
     return answer(_first(exc.errors()[0]))
 
 
-async def _unrouted(_: Request, exc: HTTPException) -> Response:
+async def _unrouted(request: Request, exc: HTTPException) -> Response:
     kind = "not_found" if exc.status_code == 404 else "invalid_request_error"
     code = str(exc.detail).lower().replace(" ", "_")
-    return _body(exc.status_code, kind, code, f"{exc.detail}.", None, {**_NO_STORE, **(exc.headers or {})})
+    headers = {"Allow": _known_methods(request)} if exc.status_code == 405 else exc.headers or {}
+    return _body(exc.status_code, kind, code, f"{exc.detail}.", None, {**_NO_STORE, **headers})
+
+
+def _known_methods(request: Request) -> str:
+    """Of all routes of this address: Starlette names those of the first it finds."""
+    found = [one for one in iter_route_contexts(request.app.routes) if one.path_regex.match(request.scope["path"])]
+    return ", ".join(sorted({method for one in found for method in one.methods or ()}))
 
 
 async def _unexpected(_: Request, __: Exception) -> Response:
@@ -91,5 +118,5 @@ def _kind(value: object) -> str:
 def _body(
     status: int, kind: str, code: str, message: str, param: str | None, headers: Mapping[str, str]
 ) -> JSONResponse:
-    error = {"type": kind, "code": code, "message": message, "param": param}
-    return JSONResponse({"error": error}, status, headers)
+    error = ErrorDetail(type=kind, code=code, message=message, param=param)
+    return JSONResponse(ErrorAnswer(error=error).model_dump(), status, headers)

@@ -1,10 +1,17 @@
 import json
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, NoReturn
+from typing import Annotated, Any, ClassVar, Final, NoReturn
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+_PASSWORD: Final = {"format": "password", "maxLength": 128}
+
+# What the OpenAPI document says of them. Whoever refuses one says why, so nothing is checked here.
+Name = Annotated[str, Field(json_schema_extra={"pattern": "^[A-Za-z0-9._-]{1,64}$"})]
+Password = Annotated[str, Field(json_schema_extra=_PASSWORD)]
+NewPassword = Annotated[str, Field(json_schema_extra=_PASSWORD | {"minLength": 8})]
 
 
 class StrictModel(BaseModel):

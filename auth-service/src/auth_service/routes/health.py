@@ -8,7 +8,7 @@ from auth_service.routes.state import OpenState
 
 _PATIENCE_SECONDS: Final = 2
 
-router: Final = APIRouter()
+router: Final = APIRouter(include_in_schema=False)
 
 
 @router.get("/healthz")

@@ -2,7 +2,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path
 
 from auth_service.errors import NotFound
 
@@ -13,11 +13,10 @@ def well_formed(text: str) -> bool:
     return _SHAPE.fullmatch(text) is not None
 
 
-def _id_of(what: str) -> Callable[[Request], Awaitable[str]]:
+def _id_of(what: str) -> Callable[[str], Awaitable[str]]:
     """What cannot be an id is not there, like an id that is nobody's: same status, same body."""
 
-    async def read(request: Request) -> str:
-        found = str(request.path_params["id"])
+    async def read(found: Annotated[str, Path(alias="id")]) -> str:
         if not well_formed(found):
             raise NotFound(what)
         return found

@@ -1,6 +1,6 @@
 """What only the gateway asks, with a credential of its own. nginx does not route it."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Depends, Header, Response
 from pydantic import Field
@@ -23,7 +23,7 @@ async def gateway(state: OpenState, authorization: Annotated[str, Header()] = ""
         raise IntrospectionRefused
 
 
-router: Final = APIRouter(dependencies=[Depends(gateway), Depends(not_stored)])
+router: Final = APIRouter(dependencies=[Depends(gateway), Depends(not_stored)], include_in_schema=False)
 
 
 class Question(StrictModel):
@@ -100,11 +100,7 @@ class Deletions(StrictModel):
     data: list[Deletion]
 
 
-def _form(model: type[StrictModel]) -> dict[str, Any]:
-    return {"requestBody": {"content": {"application/x-www-form-urlencoded": {"schema": model.model_json_schema()}}}}
-
-
-@router.post("/introspect", response_model_exclude_none=True, openapi_extra=_form(Question))
+@router.post("/introspect", response_model_exclude_none=True)
 async def introspect(
     question: Annotated[Question, Depends(form_of(Question))], address: ClientAddress, state: OpenState
 ) -> ActiveToken | Inactive:
@@ -112,7 +108,7 @@ async def introspect(
     return ActiveToken.of(found) if found else Inactive()
 
 
-@router.post("/revoke", openapi_extra=_form(Revocation))
+@router.post("/revoke")
 async def revoke(revocation: Annotated[Revocation, Depends(form_of(Revocation))], state: OpenState) -> Response:
     await state["introspection"].revoke(revocation.token)
     return Response(status_code=200)

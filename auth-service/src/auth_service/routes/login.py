@@ -6,7 +6,7 @@ from auth_service.accounts import Account
 from auth_service.devices import device
 from auth_service.registration import Mode
 from auth_service.routes.answers import not_stored
-from auth_service.routes.bodies import StrictJsonRoute, StrictModel
+from auth_service.routes.bodies import Name, NewPassword, Password, StrictJsonRoute, StrictModel
 from auth_service.routes.origin import same_origin
 from auth_service.routes.resources import Me
 from auth_service.routes.state import ClientAddress, OpenState, State
@@ -18,10 +18,12 @@ CHANGES: Final = [Depends(same_origin)]
 
 class Credentials(StrictModel):
     username: str
-    password: str
+    password: Password
 
 
-class NewAccount(Credentials):
+class NewAccount(StrictModel):
+    username: Name
+    password: NewPassword
     invite: str | None = None
 
 

@@ -19,7 +19,7 @@ router: Final = APIRouter(prefix="/auth/openid", dependencies=[Depends(not_store
 _FAILED: Final = "/#login-error="
 
 
-@router.get("/login", status_code=303)
+@router.get("/login", status_code=303, response_class=RedirectResponse)
 async def begin(state: OpenState) -> Response:
     flow = Flow.begin()
     try:
@@ -30,7 +30,7 @@ async def begin(state: OpenState) -> Response:
     return response
 
 
-@router.get("/callback", status_code=303)
+@router.get("/callback", status_code=303, response_class=RedirectResponse)
 async def finish(request: Request, address: ClientAddress, state: OpenState) -> Response:
     openid, cookie = _configured(state), state["cookies"].openid
     secret, given = cookie.read(request), request.query_params

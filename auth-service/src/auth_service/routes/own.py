@@ -1,13 +1,13 @@
-"""What users do with their own account: password, sessions, keys."""
+"""What users do with their own account: password, sessions, keys, and its end."""
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from pydantic import Field
 
 from auth_service.audit import Actor
 from auth_service.routes.answers import not_stored
-from auth_service.routes.bodies import StrictJsonRoute, StrictModel
+from auth_service.routes.bodies import NewPassword, Password, StrictJsonRoute, StrictModel
 from auth_service.routes.ids import KeyId, SessionId
 from auth_service.routes.origin import same_origin
 from auth_service.routes.resources import Key, Page, SessionResource
@@ -19,14 +19,18 @@ router: Final = APIRouter(prefix="/auth", route_class=StrictJsonRoute, dependenc
 _CHANGES: Final = [Depends(same_origin)]
 
 
-class NewPassword(StrictModel):
-    current_password: str
-    new_password: str
+class ChangedPassword(StrictModel):
+    current_password: Password
+    new_password: NewPassword
+
+
+class Goodbye(StrictModel):
+    current_password: Password
 
 
 class ResetPassword(StrictModel):
     token: str
-    password: str
+    password: NewPassword
 
 
 class NewKey(StrictModel):
@@ -38,13 +42,23 @@ class NewKey(StrictModel):
 
 
 @router.post("/password", status_code=204, dependencies=_CHANGES)
-async def change_password(body: NewPassword, current: LoggedIn, address: ClientAddress, state: OpenState) -> None:
+async def change_password(body: ChangedPassword, current: LoggedIn, address: ClientAddress, state: OpenState) -> None:
     await state["passwords"].change(current.account, current.session, body.current_password, body.new_password, address)
 
 
 @router.post("/reset", status_code=204, dependencies=_CHANGES)
 async def reset_password(body: ResetPassword, address: ClientAddress, state: OpenState) -> None:
     await state["passwords"].reset(body.token, body.password, address)
+
+
+@router.delete("/me", status_code=204, dependencies=_CHANGES)
+async def delete_account(
+    body: Goodbye, response: Response, current: LoggedIn, address: ClientAddress, state: OpenState
+) -> None:
+    account = current.account
+    await state["logins"].confirm(account, body.current_password, address)
+    await state["administration"].delete(account, Actor(account.id, address))
+    state["cookies"].session.clear(response)
 
 
 @router.get("/sessions")

@@ -5,6 +5,7 @@ It is the same turn underneath: the same history (one standing conversation a us
 
 import hashlib
 import time
+from contextlib import ExitStack
 
 import anyio
 import msgspec
@@ -14,6 +15,7 @@ from gateway.errors import ParleyError, Unauthenticated
 from gateway.identity import Credential, User
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Conversation
+from gateway.revocations import ask_again
 from gateway.routes.socket import POLICY_VIOLATION, WAITING_AT_MOST, Gone, Service, Socket
 from gateway.routes.state import State
 
@@ -46,6 +48,8 @@ class Client:
         self._credential = credential
         self._state = state
         self._present: User | None = None
+        self._known = anyio.Event()
+        self._watched = ExitStack()
         self._refused = False
 
     async def arrive(self) -> None:
@@ -58,9 +62,10 @@ class Client:
             return
 
     async def run(self) -> None:
-        await self._service.run(self._receive, self._answer)
+        await self._service.run(self._receive, self._answer, self._recheck)
 
     async def leave(self) -> None:
+        self._watched.close()
         if self._present is not None:
             await self._state["presence"].leave(self._tell, self._present.name)
 
@@ -68,8 +73,18 @@ class Client:
         user = await self._state["identity"].user(self._credential)
         if self._present is None:
             self._present = user
+            self._known.set()
+            self._watched.enter_context(self._state["revocations"].watched(user, self._revoked))
             self._state["presence"].arrive(self._tell)
         return user
+
+    async def _recheck(self) -> None:
+        await self._known.wait()
+        if self._present is not None:
+            await ask_again(self._state["identity"], self._present, self._revoked)
+
+    async def _revoked(self) -> None:
+        await self._socket.close(POLICY_VIOLATION, "the credential is no longer valid")
 
     async def _tell(self, departure: str) -> None:
         try:

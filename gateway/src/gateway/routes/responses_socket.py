@@ -20,6 +20,7 @@ from gateway.protocol.create import ResponseCreate
 from gateway.protocol.events import addressed, frame, socket_error
 from gateway.protocol.items import Item
 from gateway.protocol.requests import ResponseCancel, decode_client_event, once
+from gateway.revocations import ask_again
 from gateway.routes.credentials import credential
 from gateway.routes.openapi import refused_with
 from gateway.routes.refusal import refusal
@@ -29,7 +30,6 @@ from gateway.turn import Failed
 from gateway.turns.running import RunningTurn
 
 _STRIKES = 3
-_RECHECK_SECONDS = 60.0
 _SUBPROTOCOL = "openai-responses"
 
 
@@ -155,15 +155,7 @@ class Connection:
         await self._socket.close(POLICY_VIOLATION, "the credential is no longer valid")
 
     async def _recheck(self) -> None:
-        """For the word that was lost. While nobody can tell, an open chat goes on."""
-        while True:
-            await anyio.sleep(_RECHECK_SECONDS)
-            try:
-                await self._user()
-            except Unauthenticated:
-                await self.revoked()
-            except ParleyError:
-                continue
+        await ask_again(self._identity, self._presented, self.revoked)
 
     async def _user(self) -> User:
         """Asked again for every request: a session may have ended since the handshake."""

@@ -1,0 +1,125 @@
+"""The auth-service dies, restarts or hangs: open chats go on, nobody is let in by mistake, and all is well later."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from anyio.to_thread import run_sync
+from redis.asyncio import Redis
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import InvalidStatus
+
+from dev.process import Process
+from dev.stack import Plan, Stack
+from gateway.identity import CACHED_SECONDS
+from tests.stack.conftest import PASSWORD, House, ask, furnish, text_of, until_the_end
+
+LONG = "[[tokens=150 pace=0.02]]"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with Stack(Plan(tmp_path_factory.mktemp("faults"), gateways=2)) as stack:
+        yield furnish(stack)
+
+
+@pytest.fixture
+def auth(house: House) -> Process:
+    return house.stack.processes["auth-service"]
+
+
+@pytest.fixture
+async def http(house: House) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=house.stack.url, timeout=60) as client:
+        yield client
+
+
+async def back(process: Process) -> None:
+    """From this thread: the kernel ends a child when the thread that started it ends."""
+    if process.running:
+        process.resume()
+    else:
+        process.start()
+        await run_sync(process.wait_ready)
+
+
+async def login(http: httpx2.AsyncClient) -> httpx2.Response:
+    return await http.post("/auth/login", json={"username": "carol", "password": PASSWORD})
+
+
+async def begun(socket: ClientConnection, text: str) -> list[dict[str, Any]]:
+    """The events up to the first piece of text."""
+    await socket.send(json.dumps({"type": "response.create", "input": text}))
+    seen: list[dict[str, Any]] = []
+    while not seen or seen[-1]["type"] != "response.output_text.delta":
+        seen.append(json.loads(await socket.recv()))
+    return seen
+
+
+async def unknown_by_now(http: httpx2.AsyncClient, key: str) -> httpx2.Response:
+    """The first answer that is not by what the gateways still know of the key."""
+    while True:
+        answer = await http.get("/v1/conversations", headers={"Authorization": f"Bearer {key}"})
+        if answer.status_code != 200:
+            return answer
+        await asyncio.sleep(CACHED_SECONDS / 20)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [(Process.kill, 502), (Process.stop, 502), (Process.pause, 504)],
+    ids=["killed", "stopped", "frozen"],
+)
+async def test_open_chats_go_on_nobody_new_gets_in_and_afterwards_all_is_as_before(
+    house: House, auth: Process, http: httpx2.AsyncClient, fault: Callable[[Process], None], status: int
+) -> None:
+    gateways = [house.stack.gateway(number).pid for number in (1, 2)]
+    """The frozen one is slow: nginx gives the auth-service 25 s before it answers in its place."""
+    async with house.socket(house.alice, gateway=1) as socket:
+        seen = await begun(socket, LONG)
+        fault(auth)
+        refused = asyncio.create_task(login(http))
+        seen += await until_the_end(socket)
+        assert seen[-1]["type"] == "response.completed"
+        assert [event["sequence_number"] for event in seen] == list(range(len(seen)))
+
+        closed = await unknown_by_now(http, house.bob)
+        assert (closed.status_code, closed.json()["error"]["code"]) == (503, "service_unavailable")
+        assert int(closed.headers["retry-after"]) >= 1
+        with pytest.raises(InvalidStatus) as handshake:
+            await house.socket("pk_" + "a" * 43)
+        assert handshake.value.response.status_code == 503
+        assert (await refused).status_code == status
+        assert int(refused.result().headers["retry-after"]) >= 1
+        assert "set-cookie" not in refused.result().headers
+
+        await back(auth)
+        assert (await login(http)).status_code == 200
+        again = await ask(socket, LONG)
+        assert text_of(again) == text_of(seen)
+    async with house.socket(house.bob, gateway=2) as his:
+        assert (await ask(his, "hello"))[-1]["type"] == "response.completed"
+    assert [house.stack.gateway(number).pid for number in (1, 2)] == gateways
+    assert "Traceback" not in auth.log.read_text()
+
+
+async def test_a_user_who_is_deleted_while_no_gateway_runs_is_erased_when_one_comes(
+    house: House, http: httpx2.AsyncClient
+) -> None:
+    cookie = house.log_in("carol", PASSWORD)
+    carol = (await http.get("/auth/me", headers={"Cookie": cookie})).json()["id"]
+    async with house.socket(house.stack.add_key("carol")) as socket:
+        await ask(socket, "hello")
+    for number in (1, 2):
+        house.stack.gateway(number).kill()
+    body = {"current_password": PASSWORD}
+    gone = await http.request("DELETE", "/auth/me", json=body, headers={"Cookie": cookie})
+    assert gone.status_code == 204
+    for number in (1, 2):
+        await back(house.stack.gateway(number))
+    async with Redis.from_url(house.stack.redis_url) as redis:
+        while [key async for key in redis.scan_iter(match=f"*{carol}*")]:
+            await asyncio.sleep(0.1)
