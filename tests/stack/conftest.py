@@ -1,5 +1,7 @@
+import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -125,6 +127,15 @@ def furnish(stack: Stack) -> House:
     stack.add_user("carol", PASSWORD)
     stack.add_user("12345", ORIGIN_SECRET)
     return House(stack, stack.add_key("alice"), stack.add_key("bob"))
+
+
+async def begun(house: House, text: str) -> None:
+    """The engine has made some of the answer."""
+    while True:
+        with suppress(IndexError):
+            if house.at_the_engine(text)["tokens"] > 0:
+                return
+        await asyncio.sleep(0.02)
 
 
 async def ask(socket: ClientConnection, text: str, **fields: object) -> list[dict[str, Any]]:

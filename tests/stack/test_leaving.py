@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from tests.contract.conformance import Wire
-from tests.stack.conftest import House
+from tests.stack.conftest import House, begun
 from tests.stack.strict_client import MODEL, http
 
 SOME = "[[tokens=60 pace=0.01]]"
@@ -39,15 +39,6 @@ async def from_a_socket(house: House, body: Wire) -> None:
         await socket.send(json.dumps({"type": "response.create", **body}))
         while json.loads(await socket.recv())["type"] != "response.output_text.delta":
             pass
-
-
-async def begun(house: House, text: str) -> None:
-    """The engine has made some of the answer."""
-    while True:
-        with suppress(IndexError):
-            if house.at_the_engine(text)["tokens"] > 0:
-                return
-        await asyncio.sleep(0.02)
 
 
 async def ended(house: House, text: str) -> Wire:

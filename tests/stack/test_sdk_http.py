@@ -10,7 +10,7 @@ from anyio.to_thread import run_sync
 from openai import APIConnectionError, AsyncOpenAI, NotFoundError, OpenAI
 
 from tests.stack.cable import Cable
-from tests.stack.conftest import House
+from tests.stack.conftest import House, begun
 from tests.stack.strict_client import MODEL
 
 TALE = "[[text=很久以前，海边有一座灯塔。]]"
@@ -198,6 +198,7 @@ def test_a_deleted_answer_is_gone(client: OpenAI) -> None:
 async def test_deleting_a_running_answer_stops_it(alice: AsyncOpenAI, house: House) -> None:
     question = f"{ENDLESS} to be deleted"
     answer = await alice.responses.create(model=MODEL, input=question, background=True)
+    await begun(house, question)
     await alice.responses.delete(answer.id)
     with pytest.raises(NotFoundError):
         await alice.responses.retrieve(answer.id)
