@@ -23,7 +23,8 @@ from gateway.protocol.resources import encoded
 
 Schema = dict[str, Any]
 
-_SENT_BACK = (*get_args(InputItem), InputText, OutputText, ReasoningText, SummaryText)
+_PARTS = (InputText, OutputText, ReasoningText, SummaryText)
+_SENT_BACK = (*get_args(InputItem), *_PARTS)
 _REFERENCE = "#/components/schemas/{name}"
 _ANY_ROUTE = (401, 429, 503)
 _ANY_BODY = (400, 403, 413, 415)
@@ -138,11 +139,12 @@ def _schemas(*kinds: type | UnionType) -> tuple[Schema, dict[str, Schema]]:
 
 
 def _as_read(schemas: dict[str, Schema]) -> dict[str, Schema]:
-    """A type needs its tag only where it is one of several, and a message may go without: SDKs write it so."""
-    one_of_several = set(_choices(schemas)) - {_REFERENCE.format(name=InputMessage.__name__)}
+    """A type needs its tag only where it is one of several, or a part; a message may go without: SDKs write it so."""
+    parts = {_REFERENCE.format(name=part.__name__) for part in _PARTS}
+    tagged = parts | set(_choices(schemas)) - {_REFERENCE.format(name=InputMessage.__name__)}
     for name, schema in schemas.items():
         tag, of = next(iter(schema["properties"].items()))
-        if len(of.get("enum", ())) == 1 and _REFERENCE.format(name=name) not in one_of_several:
+        if len(of.get("enum", ())) == 1 and _REFERENCE.format(name=name) not in tagged:
             schema["required"].remove(tag)
     for kind in _SENT_BACK:
         _take_nulls(schemas[kind.__name__])
