@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import Unavailable
+from gateway.errors import AnswerInterrupted, InvalidRequest, Unavailable
+from gateway.generation import PromptRead, Thought
 from gateway.history.conversations import Conversations
 from gateway.history.responses import Responses
 from gateway.ownership import Ownership
 from gateway.protocol.create import ResponseCreate
 from gateway.turn_log.segments import Segments
 from gateway.turn_log.writer import Writer
+from gateway.turns.acceptance import Acceptance, Accepted
 from gateway.turns.takeover import Takeover
 from tests.contract import conformance
 from tests.gateway.builders import Wire, working
@@ -77,6 +79,16 @@ async def owner(port: int) -> AsyncIterator[Replica]:
 async def taker(port: int) -> AsyncIterator[Replica]:
     async with replica(port, FakeEngine(*spoken(TEXT)), name="g2") as found:
         yield found
+
+
+async def failed(taker: Replica, response_id: str) -> Wire:
+    """What its last event says."""
+    running = taker.turns.running("user_1", response_id)
+    assert running is not None
+    last: Wire = (await followed(running))[-1]
+    assert last["type"] == "response.failed"
+    response: Wire = last["response"]
+    return response
 
 
 async def whole(taker: Replica, response_id: str) -> Wire:
@@ -228,3 +240,79 @@ async def test_an_answer_that_ends_just_before_the_seal_has_one_ending(
     assert taker.turns.running("user_1", response_id) is None
     assert await redis.xlen(f"parley:{{user_1}}:response:{response_id}:log:1") == 0
     assert await listed(redis, "g2") == 0
+
+
+async def test_a_turn_whose_taker_failed_half_way_is_not_taken_off_the_list_by_another(
+    owner: Replica, taker: Replica, redis: Redis, port: int
+) -> None:
+    response_id = await abandoned(owner)
+    async with (
+        replica(port, FakeEngine(*spoken(TEXT)), name="g3") as third,
+        taking(taker, redis, LossySegments) as takeover,
+        taking(third, redis, name="g3") as third_takeover,
+    ):
+        await takeover.of("g1")
+        await third_takeover.of("g1")
+        assert third.turns.running("user_1", response_id) is None
+        await takeover.of("g1")
+        assert (await whole(taker, response_id))["output"][0]["content"][0]["text"] == TEXT
+        await third_takeover.of("g1")
+    assert await listed(redis, "g1") == 0
+
+
+async def test_an_owner_that_has_nothing_to_say_is_told_that_it_lost_the_turn(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    response_id = await abandoned(owner)
+    running = owner.turns.running("user_1", response_id)
+    assert running is not None
+    async with taking(taker, redis) as takeover, taking(owner, redis, name="g1") as thawed:
+        await thawed.lose_what_others_took()
+        assert not running.log.lost
+        await takeover.of("g1")
+        await thawed.lose_what_others_took()
+        assert running.log.lost
+        seen = [json.loads(text) async for text in owner.following.follow("user_1", response_id)]
+    assert conformance.story(seen)["output"][0]["content"][0]["text"] == TEXT
+
+
+async def test_what_can_not_go_on_ends_with_what_was_shown(taker: Replica, redis: Redis, port: int) -> None:
+    """Ids go on as plain text: behind half a thought that would be wrong."""
+    thinking = FakeEngine(PromptRead((1, 2, 3)), Thought("hm", (7,)), *spoken(TEXT)[1:])
+    async with replica(port, thinking, name="g1") as first:
+        response_id = await abandoned(first)
+        async with taking(taker, redis) as takeover:
+            await takeover.of("g1")
+            response = await failed(taker, response_id)
+    assert response["error"]["code"] == AnswerInterrupted.code
+    assert response["output"][0]["content"][0]["text"] == "hm"
+
+
+async def test_a_question_that_can_not_be_read_again_ends_its_answer(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    """Sealed under a key that was changed since, for one."""
+
+    class Unreadable(Acceptance):
+        async def again(self, *told: object) -> Accepted:
+            raise InvalidRequest("it was sealed for somebody else")
+
+    taker.acceptance.__class__ = Unreadable
+    response_id = await abandoned(owner)
+    async with taking(taker, redis) as takeover:
+        await takeover.of("g1")
+        response = await failed(taker, response_id)
+    assert response["output"][0]["content"][0]["text"] == "a"
+    assert await listed(redis, "g1") == 0
+
+
+async def test_what_a_bug_keeps_from_being_taken_stays_listed_and_is_told_once(
+    owner: Replica, taker: Replica, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    response_id = await abandoned(owner)
+    await redis.hset(f"parley:{{user_1}}:response:{response_id}", "request", "{}")
+    async with taking(taker, redis) as takeover:
+        for _ in range(3):
+            await takeover.of("g1")
+    assert await listed(redis, "g1") == 1
+    assert [one.getMessage() for one in caplog.records].count("a turn could not be taken over") == 1

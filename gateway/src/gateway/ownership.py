@@ -35,15 +35,31 @@ class Ownership:
         self._lease_ms = int(lease_seconds * 1000)
         self._missing: set[str] = set()
         self._released: set[str] = set()
-        self._left = False
+        self._stale: set[str] = set()
+        self._held = self._leaving = self._left = False
         self._now = asyncio.Event()
 
-    async def run(self, take_over: Callable[[str], Awaitable[None]]) -> None:
-        """Until cancelled: renews this gateway's lease, and gives `take_over` the id of each that let its own lapse."""
+    async def hold(self, lapsed: Callable[[], Awaitable[None]]) -> None:
+        """Until cancelled: renews this gateway's lease, whatever else it has to do. `lapsed` is called when it was too
+        late: others may have taken turns of its own."""
         while True:
             try:
-                await self.renew()
-                await self._sweep(take_over)
+                late = await self.renew()
+                if late and not self._left:
+                    await lapsed()
+            except Unavailable:
+                self._held = False
+            except Exception:
+                logger.exception("looking after our own turns failed")
+            await asyncio.sleep(BEAT_SECONDS)
+
+    async def watch(self, take_over: Callable[[str], Awaitable[None]]) -> None:
+        """Until cancelled: gives `take_over` the id of each that gave its turns away, or let its lease lapse."""
+        while True:
+            try:
+                # Whoever can not renew judges nobody, and whoever leaves takes nothing any more.
+                if self._held and not self._leaving:
+                    await self._sweep(take_over)
             except Unavailable:
                 self._missing.clear()  # whoever could not renew for the same reason is not dead
             except Exception:
@@ -58,24 +74,46 @@ class Ownership:
         self._released.add(gateway_id)
         self._now.set()
 
-    async def renew(self) -> None:
+    def retire(self) -> None:
+        """Takes nothing over any more: two that leave at once would hand each other what both have given away."""
+        self._leaving = True
+
+    async def renew(self) -> bool:
+        """Whether the lease had lapsed, as it has before the first time."""
         if self._left:
-            return
+            return False
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.sadd(_GATEWAYS, self._gateway_id)
-                pipe.set(_alive(self._gateway_id), "1", px=self._lease_ms)
-                await pipe.execute()
+                pipe.set(_alive(self._gateway_id), "1", px=self._lease_ms, get=True)
+                if stale := tuple(self._stale):
+                    pipe.srem(_turns(self._gateway_id), *stale)
+                _, before, *_ = await pipe.execute()
         except RedisError as exc:
             raise Unavailable("redis") from exc
+        self._stale.difference_update(stale)
+        self._held = True
+        return before is None
 
     async def add(self, user_id: str, response_id: str) -> None:
         """Before the turn is accepted: then a gateway that dies at once leaves nothing behind that nobody finds."""
-        await self._do(self._redis.sadd(_turns(self._gateway_id), f"{user_id} {response_id}"))
+        turn = f"{user_id} {response_id}"
+        self._stale.discard(turn)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            # Its list may have been found empty, and the gateway forgotten, at this moment.
+            pipe.sadd(_GATEWAYS, self._gateway_id)
+            pipe.sadd(_turns(self._gateway_id), turn)
+            await self._do(pipe.execute())
 
     async def remove(self, user_id: str, response_id: str, *, of: str | None = None) -> None:
-        """Idempotent; what is not removed is found to have ended by whoever looks."""
-        await self._do(self._redis.srem(_turns(of or self._gateway_id), f"{user_id} {response_id}"))
+        """Idempotent. One's own that fails is done with the next renewal, another's by the next sweep."""
+        turn = f"{user_id} {response_id}"
+        try:
+            await self._do(self._redis.srem(_turns(of or self._gateway_id), turn))
+        except Unavailable:
+            if of is None:
+                self._stale.add(turn)
+            raise
 
     async def turns(self, gateway_id: str) -> list[OwnedTurn]:
         found = await self._do(self._redis.smembers(_turns(gateway_id)))
@@ -99,11 +137,17 @@ class Ownership:
         await self._do(self._redis.srem(_GATEWAYS, gateway_id))
 
     async def _sweep(self, take_over: Callable[[str], Awaitable[None]]) -> None:
-        """Twice missed is dead: behind a restart of Redis everybody is late once."""
+        """Twice missed is dead: behind a restart of Redis everybody is late once. Whoever gave its turns away is asked
+        about between two beats, and nobody else then."""
+        released, self._released = self._released, set()
+        for gateway_id in sorted(released):
+            if not await self.is_alive(gateway_id):
+                await take_over(gateway_id)
+        if released:
+            return
         ids = [one for one in await self._gateways() if one != self._gateway_id]
         missing = {one for one in ids if not await self.is_alive(one)}
-        dead = missing & (self._missing | self._released)
-        self._missing, self._released = missing, set()
+        dead, self._missing = missing & self._missing, missing
         for gateway_id in sorted(dead):
             await take_over(gateway_id)
 

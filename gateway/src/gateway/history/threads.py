@@ -118,6 +118,12 @@ class Threads:
             )
         return self._recent(items[::-1])
 
+    async def earlier(self, user_id: str, client_id: str) -> str | None:
+        """The response that was accepted under a client's own id."""
+        async with translated():
+            found = await self._redis.get(once_key(user_id, client_id))
+        return None if found is None else str(found.decode())
+
     async def accept(self, record: Record) -> str:
         """Keeps what was asked and that an answer to it runs, all or nothing; doing it again changes nothing.
 

@@ -59,6 +59,8 @@ async def create(
     started = await request.state.turns.start(user.id, wanted, once=once(wanted, idempotency_key))
     following, running = request.state.following, started.running
     if wanted.stream:
+        if running is None:
+            await following.check(user.id, started.response_id)
         return streamed(_followed(following.follow(user.id, started.response_id, running=running), running))
     if wanted.background:
         return answer(await _resource(request, user, started))

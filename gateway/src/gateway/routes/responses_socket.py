@@ -105,6 +105,8 @@ class Connection:
         try:
             user = await self._user()
             answer = await self._turns.start(user.id, create, self._remembered, once=once(create))
+            if answer.running is None:
+                await self._following.check(user.id, answer.response_id)
         except ParleyError as exc:
             self._forget(create)
             await self._refuse(exc, create.stream_id)

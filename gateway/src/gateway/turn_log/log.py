@@ -36,6 +36,7 @@ class TurnLog:
         self._dropped = 0
         self._fault: ParleyError | None = None
         self._idle = asyncio.Event()
+        self._idle.set()
 
     def append(self, step: Step) -> None:
         """Raises what an earlier piece of the engine's could not be made into."""

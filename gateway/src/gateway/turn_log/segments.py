@@ -48,6 +48,14 @@ class Segments:
         except RedisError as exc:
             raise Unavailable("redis") from exc
 
+    async def is_sealed(self, key: str) -> bool:
+        """Whether another gateway has taken over what this segment is the last of."""
+        try:
+            newest: Any = await self._redis.xrevrange(key, count=1)
+        except RedisError as exc:
+            raise Unavailable("redis") from exc
+        return bool(newest) and sealed_by(newest[0][1]) is not None
+
     async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool:
         """False when somebody else was faster."""
         key = segment_key(user_id, response_id, segment)

@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 class Leases(Protocol):
     async def others(self) -> list[str]: ...
     async def leave(self) -> None: ...
+    def retire(self) -> None: ...
 
 
 class Messenger(Protocol):
@@ -34,6 +35,7 @@ class HandOver:
         """As soon as we know: the web server waits for its open streams before it asks anybody else."""
         if self._task is None:
             self._turns.close()
+            self._leases.retire()
             self._task = asyncio.create_task(self._leave())
 
     async def done(self) -> None:

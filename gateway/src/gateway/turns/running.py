@@ -135,7 +135,7 @@ class Runner:
             except Unavailable:
                 await asyncio.sleep(_COMMIT_PAUSE_SECONDS)
             except Exception:
-                # Told as complete it would be gone after a reload: whoever takes the turn over may do better.
+                # Told as complete it would be gone after a reload.
                 logger.exception("an answer could not be kept", extra={"response": request.response_id})
                 await asyncio.sleep(_COMMIT_PAUSE_SECONDS)
             else:

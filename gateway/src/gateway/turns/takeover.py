@@ -8,14 +8,15 @@ from typing import Protocol
 
 from gateway.errors import InternalError, NotFound, ParleyError, Unavailable
 from gateway.history.responses import Interrupted
+from gateway.history.threads import Reserved
 from gateway.protocol.events import decode_event
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
-from gateway.turn import Begun, Completed, CutShort, Ending, Failed, TurnRequest
+from gateway.turn import Begun, Completed, CutShort, Ending, Failed, Turn, TurnRequest
 from gateway.turn_log.entries import frame_of, is_last, prompt_tokens, token_ids
 from gateway.turn_log.segments import Told
 from gateway.turn_log.writer import Writer
-from gateway.turns.acceptance import Acceptance
+from gateway.turns.acceptance import Acceptance, Accepted, Context
 from gateway.turns.production import Produced
 from gateway.turns.running import RunningTurn
 from gateway.turns.turns import Turns
@@ -36,6 +37,7 @@ class Ownership(Protocol):
 class Segments(Protocol):
     async def read(self, user_id: str, response_id: str) -> Told: ...
     async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool: ...
+    async def is_sealed(self, key: str) -> bool: ...
 
 
 class Responses(Protocol):
@@ -63,6 +65,8 @@ class Takeover:
         self._writer = writer
         self._gateway_id = gateway_id
         self._places = asyncio.Semaphore(_AT_ONCE)
+        # What a bug keeps us from taking: it stays listed, for a gateway that does better.
+        self._hopeless: set[tuple[str, str]] = set()
 
     async def of(self, gateway_id: str) -> None:
         """All turns of a gateway without a lease. Raises Unavailable; then the next sweep tries again."""
@@ -71,10 +75,18 @@ class Takeover:
             await self._ownership.forget(gateway_id)
             return
         random.shuffle(listed)  # other gateways take theirs from the same list
-        taken = await asyncio.gather(*(self._one(gateway_id, *one) for one in listed), return_exceptions=True)
-        for one in taken:
-            if isinstance(one, BaseException) and not isinstance(one, Unavailable):
-                logger.error("a turn could not be taken over", exc_info=one)
+        wanted = [one for one in listed if one not in self._hopeless]
+        taken = await asyncio.gather(*(self._one(gateway_id, *one) for one in wanted), return_exceptions=True)
+        for one, outcome in zip(wanted, taken, strict=True):
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Unavailable):
+                logger.error("a turn could not be taken over", exc_info=outcome, extra={"response": one[1]})
+                self._hopeless.add(one)
+
+    async def lose_what_others_took(self) -> None:
+        """Of our own, while our lease had lapsed: a turn that says nothing would not notice. Raises Unavailable."""
+        for running in self._turns.stored:
+            if await self._segments.is_sealed(running.log.keys[-1]):
+                running.log.lose()
 
     async def _one(self, gateway_id: str, user_id: str, response_id: str) -> None:
         async with self._places:
@@ -94,7 +106,7 @@ class Takeover:
         if sealed_here and self._turns.running(user_id, response_id) is not None:
             return True
         if not sealed_here and told.owner not in (None, gateway_id):
-            return True  # its newer owner has it on a list of its own
+            return False  # its newer owner removes it, once it has got as far as running it
         # Listed here first: whoever takes it and dies at once leaves it to be found.
         await self._ownership.add(user_id, response_id)
         if not sealed_here and not await self._segments.seal(user_id, response_id, told.segment, self._gateway_id):
@@ -112,20 +124,22 @@ class Takeover:
     async def _go_on(self, request: TurnRequest, asked: tuple[Item, ...], told: Told) -> None:
         entries = told.entries
         frames = [frame_of(entry_id, fields) for entry_id, fields in entries]
+        lost: Failed | None = None
         try:
             accepted = await self._acceptance.again(request, asked)
         except Unavailable:
             raise
         except ParleyError:
             logger.exception("what was asked can not be read again", extra={"response": request.response_id})
-            raise
+            nothing = Context(request.thread, Reserved([], 1))
+            accepted, lost = Accepted(Turn(request), nothing, asked, ()), Failed(InternalError())
         for frame in frames:
             accepted.turn.replay(decode_event(frame))
         produced = _produced(told)
         # Last, and nothing is waited for from here on: whoever stops it later finds it running here.
         interrupted = await self._responses.interrupted(request.user_id, request.response_id)
         produced.told = interrupted.stored.response.usage
-        ending = _ending(interrupted, produced.usage)
+        ending = _ending(interrupted, produced.usage) or lost
         log = self._writer.open(accepted.turn, segment=told.segment, told=frames)
         running = RunningTurn(accepted, log, produced)
         if not frames:

@@ -13,6 +13,7 @@ import anyio
 import msgspec
 
 from gateway.errors import IdempotencyKeyReused, NotFound, ParleyError, Unavailable
+from gateway.history.responses import Stored
 from gateway.history.threads import Record
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
@@ -79,6 +80,9 @@ class Turns:
     async def _start(self, user_id: str, create: ResponseCreate, remembered: Remembered, once: str | None) -> Answer:
         if self._closed:
             raise Unavailable("gateway")
+        # First: what was accepted is found, whatever has happened to the engine or the conversation since.
+        if once is not None and (earlier := await self._threads.earlier(user_id, once)) is not None:
+            return await self._again(user_id, create, earlier)
         response_id = new_response_id()
         if not create.stored:
             accepted = await self._acceptance.prepare(user_id, create, remembered, response_id=response_id)
@@ -95,9 +99,18 @@ class Turns:
             raise
         if kept != response_id:
             await self._unlist(user_id, response_id)
-            await self._refuse_another_message(accepted, kept)
-            return Answer(kept, self.running(user_id, kept))
+            return await self._again(user_id, create, kept)
         return Answer(response_id, self._begin(accepted))
+
+    async def _again(self, user_id: str, create: ResponseCreate, earlier: str) -> Answer:
+        """Raises IdempotencyKeyReused."""
+        try:
+            first = await self._responses.get(user_id, earlier)
+        except NotFound:
+            pass  # deleted since: whoever follows it hears that
+        else:
+            _refuse_another_message(create, first)
+        return Answer(earlier, self.running(user_id, earlier))
 
     async def _prepare(
         self, user_id: str, create: ResponseCreate, remembered: Remembered, response_id: str
@@ -113,17 +126,6 @@ class Turns:
             raise
         return accepted
 
-    async def _refuse_another_message(self, accepted: Accepted, kept: str) -> None:
-        """Raises IdempotencyKeyReused."""
-        request = accepted.turn.request
-        try:
-            first = await self._responses.get(request.user_id, kept)
-        except NotFound:
-            return  # deleted since: whoever follows it hears that
-        conversation = first.response.conversation and first.response.conversation.id
-        if conversation != request.conversation_id or _words(first.input) != _words(accepted.asked):
-            raise IdempotencyKeyReused
-
     def adopt(self, running: RunningTurn, ending: Ending | None) -> None:
         """Goes on with a turn that another gateway has begun."""
         self._spawn(running, ending)
@@ -132,6 +134,10 @@ class Turns:
         """None for a foreign one as for one that does not run here."""
         running = self._running.get(response_id)
         return running if running is not None and running.request.user_id == user_id else None
+
+    @property
+    def stored(self) -> list[RunningTurn]:
+        return [running for running in self._running.values() if running.request.stored]
 
     def stop(self, response_id: str) -> None:
         """Without a word where it does not run here, or any more."""
@@ -222,6 +228,13 @@ class Turns:
         self._tasks.discard(done)
         if not done.cancelled() and (exc := done.exception()) is not None:
             logger.error("a turn ended in a bug", exc_info=exc, extra={"task": done.get_name()})
+
+
+def _refuse_another_message(create: ResponseCreate, first: Stored) -> None:
+    conversation = first.response.conversation and first.response.conversation.id
+    asked = [item.at(0) for item in create.items]
+    if conversation != create.conversation_id or _words(first.input) != _words(asked):
+        raise IdempotencyKeyReused
 
 
 def _words(items: Sequence[Item]) -> list[Item]:
