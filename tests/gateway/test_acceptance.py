@@ -1,6 +1,8 @@
 """May a turn start, and from what: against the real history."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from redis.asyncio import Redis
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, ParleyError, PreviousResponseNotFound
 from gateway.generation import Prompt, PromptCall
 from gateway.history.conversations import Conversations
+from gateway.history.threads import Threads
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_response_id, position_in
 from gateway.protocol.input_items import (
@@ -247,3 +250,32 @@ async def test_a_turn_can_be_prepared_again_from_what_was_kept(gateway: Replica)
     assert again.exchanges == running.accepted.exchanges
     assert again.items == running.accepted.items
     assert (again.system, again.turn.request) == (running.accepted.system, running.request)
+
+
+async def test_what_was_said_since_is_no_part_of_a_turn_that_is_prepared_again(gateway: Replica) -> None:
+    within = await conversation(gateway.redis)
+    gateway.engine.hold = asyncio.Event()
+    first = await gateway.begun(ResponseCreate(input="one", conversation=within))
+    second = await gateway.begun(ResponseCreate(input="two", conversation=within))
+    gateway.engine.hold.set()
+    for running in (first, second):
+        await running.log.frames.end()
+    kept = (await gateway.responses.interrupted("user_1", second.request.response_id)).request
+    assert told(await gateway.acceptance.again(kept, second.accepted.asked)) == told(second.accepted) == ["one", "two"]
+    unlisted = replace(kept, before=None)  # as an earlier version kept it
+    assert told(await gateway.acceptance.again(unlisted, second.accepted.asked)) == ["one", "fine", "two"]
+
+
+async def test_a_long_conversation_is_as_long_when_a_turn_is_prepared_again(gateway: Replica, redis: Redis) -> None:
+    recent = Threads(redis, kept_seconds=60, recent_items=4)
+    limited = Acceptance(gateway.engine, recent, gateway.responses, defaults=DEFAULTS, seal=SEAL)
+    within = await conversation(redis, *(InputMessage("user", f"{number}") for number in range(6)))
+    gateway.engine.hold = asyncio.Event()
+    first = await gateway.begun(ResponseCreate(input="one", conversation=within))
+    create = ResponseCreate(input="two", conversation=within)
+    second = await limited.prepare("user_1", create, NOTHING, response_id=new_response_id())
+    gateway.engine.hold.set()
+    await first.log.frames.end()
+    again = await limited.again(second.turn.request, second.asked)
+    assert told(again) == told(second) == ["3", "4", "5", "one", "two"]
+    assert again.context.said.older == second.context.said.older == 3

@@ -18,9 +18,9 @@ POSITION = 7
 class Told:
     """An output with all the events it has made so far."""
 
-    def __init__(self, *pieces: Piece) -> None:
+    def __init__(self, *pieces: Piece, response_id: str = "resp_1") -> None:
         self.numbers = count()
-        self.output = Output(self.numbers.__next__, POSITION)
+        self.output = Output(self.numbers.__next__, response_id, POSITION)
         self.events: list[e.Event] = []
         for piece in pieces:
             self.events += self.output.add(piece)
@@ -142,6 +142,19 @@ def test_an_answer_without_a_word_is_an_empty_message() -> None:
     assert isinstance(message, Message)
     assert (message.text, message.status) == ("", "completed")
     assert told.kinds[:2] == ["OutputItemAdded", "ContentPartAdded"]
+
+
+def test_an_answer_that_is_ended_once_more_has_the_same_items() -> None:
+    told, again, other = (Told(response_id=one).closed().items for one in ("resp_1", "resp_1", "resp_2"))
+    assert told == again != other
+
+
+def test_white_space_that_waits_for_a_word_is_not_doubled_when_the_engine_begins_again() -> None:
+    told = Told(Tokens("\n\n"))
+    told.output.begin_again()
+    told.output.add(Tokens("\n\n"))
+    told.output.add(Tokens("Hi"))
+    assert [text_of(item) for item in told.items] == ["\n\nHi"]
 
 
 def test_an_answer_that_only_calls_has_no_message() -> None:

@@ -257,6 +257,14 @@ async def test_an_engine_that_dies_is_a_pause_and_the_answer_goes_on_by_its_ids(
         assert whole["usage"]["output_tokens"] == len("a lighthouse")
 
 
+async def test_white_space_before_the_first_word_is_there_once_when_the_engine_dies_behind_it(port: int) -> None:
+    story = spoken("\n\nHi")
+    async with replica(port, FakeEngine(*cut(story, 2), faults=[Unavailable("vllm")])) as gateway:
+        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
+        assert whole["output"][0]["content"][0]["text"] == "\n\nHi"
+        assert len(gateway.engine.asked) == 2
+
+
 def cut(events: Sequence[EngineEvent], letters: int) -> tuple[EngineEvent, ...]:
     """With a place, behind so many letters, where the first stream ends in its fault."""
     return (*events[: 1 + letters], Finished("stop"), *events[1 + letters :])

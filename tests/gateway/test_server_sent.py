@@ -1,5 +1,8 @@
+import asyncio
 import json
 from collections.abc import AsyncIterator
+
+from starlette.types import Message
 
 from gateway.errors import EngineFailed
 from gateway.generation import Tokens
@@ -45,3 +48,16 @@ async def test_nobody_on_the_way_may_keep_it_back() -> None:
         'event: x\ndata: {"type":"x"}\n\n',
         "data: [DONE]\n\n",
     ]
+
+
+async def test_who_leaves_before_the_first_piece_is_noticed() -> None:
+    left: list[str] = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Message) -> None:
+        await asyncio.Event().wait()  # nobody takes it
+
+    await streamed(told("never sent"), when_left=lambda: left.append("left"))({"type": "http"}, receive, send)
+    assert left == ["left"]

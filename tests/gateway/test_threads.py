@@ -1,6 +1,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -122,6 +123,7 @@ async def test_a_turn_learns_what_is_set_for_its_conversation(threads: Threads, 
 
 async def test_the_count_of_a_prompt_is_there_for_the_next_turn(threads: Threads, thread: str) -> None:
     measured = Measured(tokens=20, limit=4096, items=2, last=2, shape="s")
+    await accept(threads, turn(1, thread), question(1))
     await commit(threads, turn(1, thread), answer(2), measured=measured)
     assert (await threads.reserve(ALICE, thread, 2)).measured == measured
 
@@ -162,6 +164,23 @@ async def test_a_turn_that_ends_later_does_not_bring_a_deleted_conversation_back
     assert await conversations.delete(ALICE, thread) == ("resp_1",)
     await commit(threads, turn(1, thread), answer(2))
     assert await redis.keys() == []
+
+
+@pytest.mark.parametrize("place", ["a chain", "a conversation"])
+async def test_an_answer_kept_again_does_not_bring_its_deleted_response_back(
+    threads: Threads, redis: Redis, thread: str, place: str
+) -> None:
+    request = turn(1, thread if place == "a conversation" else new_thread_id())
+    responses = Responses(redis)
+    await accept(threads, request, question(1))
+    answered = answer(2)
+    outcome = msgspec.structs.replace(Turn(request).response("completed"), output=(answered,))
+    assert await threads.commit(ALICE, request.thread or "", outcome, (answered,), None, owner="g1")
+    await responses.delete(ALICE, await responses.get(ALICE, "resp_1"))
+    left = {key: await redis.dump(key) for key in await redis.keys()}
+    # The word that it was kept was lost: it is kept once more.
+    assert await threads.commit(ALICE, request.thread or "", outcome, (answered,), None, owner="g1")
+    assert {key: await redis.dump(key) for key in await redis.keys()} == left
 
 
 async def test_a_chain_outside_a_conversation_expires_with_its_response(threads: Threads, redis: Redis) -> None:

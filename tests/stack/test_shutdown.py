@@ -73,7 +73,7 @@ async def test_a_lone_gateway_finishes_a_short_answer_before_it_goes(own_house: 
 
 
 async def test_a_long_answer_waits_for_the_next_start_when_all_gateways_go(own_house: House) -> None:
-    house, text = own_house, "and so on." + " and so on." * 149
+    house, text = own_house, "and so on." + " and so on." * 99
     mine = await house.conversation(house.alice)
     async with house.socket(house.alice, gateway=1) as socket:
         create = {"type": "response.create", "conversation": mine, "input": f"[[pace=0.02 text={text}]]"}
@@ -88,6 +88,26 @@ async def test_a_long_answer_waits_for_the_next_start_when_all_gateways_go(own_h
         events = await until_the_end(socket)
     assert text_of(events) == text
     assert (await house.items(house.alice, mine))[1] == ("assistant", text, "completed")
+
+
+async def test_answers_outlive_all_gateways_being_told_to_stop_at_one_moment(own_house: House) -> None:
+    """Each has turns, each gives them away, and none may take what the other gives."""
+    house, text = own_house, " ".join(f"line {number}, 第{number}行;" for number in range(30))
+    async with house.client(house.alice) as client:
+        asked = [
+            await client.responses.create(input=f"[[pace=0.02 text={text}]]", model="parley-demo", background=True)
+            for _ in range(4)
+        ]
+        gateways = [house.stack.gateway(number) for number in (1, 2)]
+        for gateway in gateways:
+            gateway.ask_to_end()
+        for gateway in gateways:
+            await run_sync(gateway.restart)
+        answers = []
+        for one in asked:
+            async with house.socket(house.alice, gateway=1, query=f"resume={one.id}") as socket:
+                answers.append(text_of(await until_the_end(socket)))
+    assert answers == [text] * 4
 
 
 async def test_all_gateways_save_what_they_run_when_everything_stops(own_house: House) -> None:

@@ -24,6 +24,7 @@ ParleyError
 │   └── AnswerInterrupted
 ├── InternalError (500)
 └── Unavailable (503)
+    ├── Leaving (502)
     ├── StorageFull
     └── StorageForgets
 """
@@ -261,6 +262,17 @@ class Unavailable(ParleyError):
     def __init__(self, dependency: str) -> None:
         super().__init__(f"{dependency} is not reachable at the moment; try again")
         self.dependency = dependency
+
+
+class Leaving(Unavailable):
+    """This gateway, not what it needs: another may do it, so nginx asks one, which it does for no other refusal."""
+
+    status = 502
+    code = "gateway_leaving"
+
+    def __init__(self) -> None:
+        super().__init__("gateway")
+        self.message = "this gateway is about to restart; try again"
 
 
 class StorageFull(Unavailable):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from gateway.errors import EngineFailed
 from gateway.generation import Called, Piece, Thought, Tokens
 from gateway.protocol import events as e
-from gateway.protocol.ids import ItemPrefix, new_call_id, new_item_id
+from gateway.protocol.ids import ItemPrefix, item_id_in, new_call_id
 from gateway.protocol.items import (
     FunctionCall,
     ItemStatus,
@@ -49,9 +49,10 @@ class _Open:
 class Output:
     """One item at a time is open; another kind of piece, or another call, closes it and opens the next."""
 
-    def __init__(self, number: Callable[[], int], position: int) -> None:
+    def __init__(self, number: Callable[[], int], response_id: str, position: int) -> None:
         """`number` gives out sequence numbers; the items take the positions from `position` on."""
         self._number = number
+        self._response_id = response_id
         self._position = position
         self._closed: list[OutputItem] = []
         self._open: _Open | None = None
@@ -76,6 +77,10 @@ class Output:
     @property
     def open_kind(self) -> type[Piece] | None:
         return self._open.kind if self._open else None
+
+    def begin_again(self) -> None:
+        """White space that waits for a word comes once more."""
+        self._held = ""
 
     def add(self, piece: Piece) -> list[e.Event]:
         """A piece without text (a character whose bytes are not complete yet) shows nothing."""
@@ -142,7 +147,7 @@ class Output:
     def _begin(self, piece: Piece) -> list[e.Event]:
         index = len(self._closed)
         prefix: ItemPrefix = "fc" if isinstance(piece, Called) else "rs" if isinstance(piece, Thought) else "msg"
-        now = _Open(type(piece), new_item_id(prefix, self._position + index), index)
+        now = _Open(type(piece), item_id_in(self._response_id, prefix, self._position + index), index)
         if isinstance(piece, Called):
             now.name, now.call, now.call_id = piece.name or "", piece.index, new_call_id()
         self._open = now

@@ -29,7 +29,8 @@ class TurnRequest:
     """Everything a turn needs to know of itself before it starts. Times are Unix seconds.
 
     `thread` names where its items are kept, None when nowhere; they take the positions from `position` on. `system` is
-    the system prompt, `shape` tells prompts apart that differ in more than their items.
+    the system prompt, `shape` tells prompts apart that differ in more than their items. `before` are the positions of
+    the items it goes on from, None where an earlier version kept it; `older` items there were beside these.
     """
 
     response_id: str
@@ -53,6 +54,8 @@ class TurnRequest:
     prompt_cache_key: str | None = None
     system: str | None = None
     shape: str = ""
+    before: tuple[int, ...] | None = None
+    older: int = 0
 
     @property
     def stored(self) -> bool:
@@ -97,7 +100,7 @@ class Turn:
         self._window: WindowUse | None = None
         self.outcome: Response | None = None
         self._next_number = 0
-        self._output = Output(self._number, request.position)
+        self._output = Output(self._number, request.response_id, request.position)
 
     def step(self, step: Step) -> Sequence[e.Event]:
         match step:
@@ -120,6 +123,10 @@ class Turn:
                 self._window = response.window or WindowUse(0, None, None)
             case e.ResponseCompleted() | e.ResponseIncomplete() | e.ResponseFailed():
                 self.outcome = event.response
+
+    def begin_again(self) -> None:
+        """The engine says everything anew, of which nothing was shown."""
+        self._output.begin_again()
 
     @property
     def nothing_shown(self) -> bool:

@@ -104,24 +104,18 @@ class Threads:
             total - len(recent),
         )
 
-    async def read(self, user_id: str, thread_id: str, last: int) -> list[Item]:
-        """The most recent items up to the position `last`."""
+    async def read(self, user_id: str, thread_id: str, last: int, *, since: int | None = None) -> list[Item]:
+        """The most recent items up to the position `last`, or all of them from the position `since` on."""
+        key = items_key(user_id, thread_id)
+        first, most = ("-inf", self._recent_items) if since is None else (str(since), ITEMS_KEPT)
         async with translated():
-            items: Any = await self._redis.zrange(
-                items_key(user_id, thread_id),
-                str(last),
-                "-inf",
-                desc=True,
-                byscore=True,
-                offset=0,
-                num=self._recent_items,
-            )
-        return self._recent(items[::-1])
+            items: Any = await self._redis.zrange(key, str(last), first, desc=True, byscore=True, offset=0, num=most)
+        return self._recent(items[::-1]) if since is None else [decode_item(item) for item in items[::-1]]
 
     async def earlier(self, user_id: str, client_id: str) -> str | None:
         """The response that was accepted under a client's own id."""
         async with translated():
-            found = await self._redis.get(once_key(user_id, client_id))
+            found: Any = await self._redis.get(once_key(user_id, client_id))
         return None if found is None else str(found.decode())
 
     async def accept(self, record: Record) -> str:
@@ -190,13 +184,13 @@ class Threads:
         *,
         owner: str,
     ) -> bool:
-        """Keeps the answer; in a conversation that is gone there is nothing to keep it in. False when `owner` has lost
-        the turn: what another gateway says is what counts, in history too."""
+        """Keeps the answer, unless its conversation or the response itself was deleted. False when `owner` has lost the
+        turn: what another gateway says is what counts, in history too."""
         record = response_key(user_id, response.id)
         async with translated(), self._redis.pipeline(transaction=True) as pipe:
             while True:
-                if await self._owner(pipe, record) not in (None, owner):
-                    return False
+                if (owned_by := await self._owner(pipe, record)) != owner:
+                    return owned_by is None
                 self._commit(pipe, user_id, thread_id, response, measured)
                 self._add(pipe, user_id, thread_id, answer)
                 pipe.hexists(thread_key(user_id, thread_id), "created_at")
@@ -218,6 +212,7 @@ class Threads:
         pipe.expire(record, self._kept_seconds)
 
     async def _owner(self, pipe: Any, record: str) -> str | None:
+        """None without a record: an accepted response has one until it is deleted."""
         await pipe.watch(record)
         found = await pipe.hget(record, "owner")
         pipe.multi()

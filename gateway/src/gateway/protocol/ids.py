@@ -1,6 +1,7 @@
 """Public ids: a prefix that says what it is, and at least 96 random bits. An item's id also carries its position in
 its conversation, so that it is found by its id without an index."""
 
+import hashlib
 import re
 import secrets
 from typing import Literal
@@ -30,6 +31,11 @@ def new_call_id() -> str:
 
 def new_item_id(prefix: ItemPrefix, position: int) -> str:
     return f"{prefix}_{position:08x}{secrets.token_hex(12)}"
+
+
+def item_id_in(response_id: str, prefix: ItemPrefix, position: int) -> str:
+    """Of an answer's own item: the same for whoever makes it, so that keeping it once more adds nothing."""
+    return f"{prefix}_{position:08x}{hashlib.sha256(response_id.encode()).hexdigest()[:24]}"
 
 
 def position_in(item_id: str) -> int | None:

@@ -29,7 +29,7 @@ _REFERENCE = "#/components/schemas/{name}"
 _ANY_ROUTE = (401, 429, 503)
 _ANY_BODY = (400, 403, 413, 415)
 _RETRY_AFTER = {"Retry-After": {"description": "seconds", "required": True, "schema": {"type": "integer"}}}
-_HEADERS = {429: _RETRY_AFTER, 503: _RETRY_AFTER}
+_HEADERS = dict.fromkeys((429, 502, 503), _RETRY_AFTER)
 _CREDENTIALS = {
     "key": {"type": "http", "scheme": "bearer"},
     "session": {"type": "apiKey", "in": "cookie", "name": "parley_session"},

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.engine.relay import Relay
 from gateway.errors import ParleyError
-from gateway.routes.server_sent import event_stream
+from gateway.routes.server_sent import EventStream
 
 _encode = msgspec.json.encode
 
@@ -47,7 +47,7 @@ class Relayed(Response):
     async def _streamed(self, _: Scope, __: Receive, send: Send) -> None:
         async with aclosing(self._relay.events()) as events:
             first = await anext(events)
-            await event_stream(_from(first, events)).stream_response(send)
+            await EventStream(_from(first, events)).stream_response(send)
 
 
 async def _from(first: bytes, events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:

@@ -1,7 +1,6 @@
 """/v1/responses over HTTP: an answer asked for, fetched, followed, stopped, deleted."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -46,7 +45,7 @@ _CREATED = {"response_id": "$response.body#/id"}
             examples={"whole": {"input": "你好"}, "streamed": {"input": "你好", "stream": True}},
         ),
         streams=Event.__subclasses__(),
-        refuses=(404, 422, 500),
+        refuses=(404, 422, 500, 502),
         links=linked(_ITSELF, "get", "delete", **_CREATED)
         | linked(f"{_ITSELF}/cancel", "post", **_CREATED)
         | linked(f"{_ITSELF}/input_items", "get", **_CREATED),
@@ -61,7 +60,8 @@ async def create(
     if wanted.stream:
         if running is None:
             await following.check(user.id, started.response_id)
-        return streamed(_followed(following.follow(user.id, started.response_id, running=running), running))
+        frames = following.follow(user.id, started.response_id, running=running)
+        return streamed(frames, when_left=lambda: _stop_what_nobody_can_fetch(running))
     if wanted.background:
         return answer(await _resource(request, user, started))
     outcome = await _outcome(request, user, started)
@@ -133,14 +133,6 @@ async def input_items(
 )
 async def compact(request: Request, user: CurrentUser) -> Response:
     return answer(await request.state.compaction.compact(user.id, decode_compact(await json_body(request))))
-
-
-async def _followed(frames: AsyncIterator[str], running: RunningTurn | None) -> AsyncIterator[str]:
-    try:
-        async for frame in frames:
-            yield frame
-    finally:
-        _stop_what_nobody_can_fetch(running)
 
 
 async def _resource(request: Request, user: User, started: Answer) -> Resource:

@@ -13,7 +13,7 @@ from gateway.generation import Prompt
 from gateway.history.threads import Reserved
 from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.create import ResponseCreate
-from gateway.protocol.ids import new_thread_id
+from gateway.protocol.ids import new_thread_id, position_in
 from gateway.protocol.items import FunctionCall, FunctionCallOutput, Item, Message
 from gateway.seal import Seal
 from gateway.turn import Turn, TurnRequest
@@ -120,6 +120,8 @@ class Acceptance:
             prompt_cache_key=create.prompt_cache_key,
             system=system,
             shape=_shape(model, system, create),
+            before=tuple(position_in(item.id) or 0 for item in context.said.before),
+            older=context.said.older,
         )
         return Accepted(Turn(request), context, asked, joined(before, now))
 
@@ -129,9 +131,19 @@ class Acceptance:
         Raises Unavailable.
         """
         user_id, first = request.user_id, request.position - len(asked)
-        items = await self._threads.read(user_id, request.thread or "", first - 1)
-        told = joined(self._prompts(user_id, _without_orphans(items)), self._prompts(user_id, asked))
-        return Accepted(Turn(request), Context(request.thread, Reserved(items, first, titled=False)), asked, told)
+        before = await self._before(request, first - 1)
+        told = joined(self._prompts(user_id, _without_orphans(before)), self._prompts(user_id, asked))
+        said = Reserved(before, first, titled=False, older=request.older)
+        return Accepted(Turn(request), Context(request.thread, said), asked, told)
+
+    async def _before(self, request: TurnRequest, last: int) -> list[Item]:
+        """Without what other turns of the same conversation have said since, at positions they had reserved."""
+        user_id, thread, then = request.user_id, request.thread or "", request.before
+        if then is None:
+            return await self._threads.read(user_id, thread, last)
+        found = await self._threads.read(user_id, thread, last, since=then[0]) if then else []
+        known = frozenset(then)
+        return [item for item in found if position_in(item.id) in known]
 
     async def _context(self, user_id: str, create: ResponseCreate, remembered: Remembered) -> Context:
         count = len(create.items) + ITEMS_AT_MOST

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import anyio
 
-from gateway.errors import EventsExpired, Unavailable
+from gateway.errors import EventsExpired, Leaving, Unavailable
 from gateway.history.responses import Stored
 from gateway.protocol.resources import Response
 from gateway.turn_log.reader import Reader
@@ -60,13 +60,13 @@ class Following:
                 yield frame
 
     async def outcome(self, user_id: str, response_id: str, *, running: RunningTurn | None = None) -> Response:
-        """Once it has ended, wherever that is. Raises Unavailable too when this gateway leaves before."""
+        """Once it has ended, wherever that is. Raises Leaving when this gateway goes before."""
         if running is not None:
             await running.log.frames.end()
             if running.accepted.turn.outcome is not None and running.log.frames.complete:
                 return running.accepted.turn.outcome
             if running.released:
-                raise Unavailable("gateway")  # we leave: whoever waits is better off with another
+                raise Leaving
         stored = await self._responses.get(user_id, response_id)
         if not stored.ended:
             async with self._reader.frames(user_id, response_id) as frames:

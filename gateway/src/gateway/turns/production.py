@@ -109,6 +109,7 @@ class Production:
         """Nobody has seen anything of an earlier attempt."""
         self._log.drop(len(self._produced.token_ids))
         self._produced.token_ids.clear()
+        self._accepted.turn.begin_again()
 
     async def _go_on(self) -> str:
         self._refuse_what_can_not_go_on()
@@ -129,10 +130,9 @@ class Production:
         if left and min(left) <= 0:
             return "length"
         sampling = replace(self._request.sampling, max_output_tokens=min(left) if left else None)
-        ids = (*produced.prompt_ids, *produced.token_ids)
         return await self._relay(
             self._engine.resume(
-                ids,
+                (*produced.prompt_ids, *produced.token_ids),
                 sampling,
                 user_id=self._request.user_id,
                 request_id=self._request_id,

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import msgspec
 
-from gateway.errors import IdempotencyKeyReused, NotFound, ParleyError, Unavailable
+from gateway.errors import IdempotencyKeyReused, Leaving, NotFound, ParleyError, Unavailable
 from gateway.history.responses import Stored
 from gateway.history.threads import Record
 from gateway.protocol.create import ResponseCreate
@@ -79,7 +79,7 @@ class Turns:
 
     async def _start(self, user_id: str, create: ResponseCreate, remembered: Remembered, once: str | None) -> Answer:
         if self._closed:
-            raise Unavailable("gateway")
+            raise Leaving
         # First: what was accepted is found, whatever has happened to the engine or the conversation since.
         if once is not None and (earlier := await self._threads.earlier(user_id, once)) is not None:
             return await self._again(user_id, create, earlier)

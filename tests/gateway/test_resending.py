@@ -1,0 +1,159 @@
+"""The same asked again under the client's own id, when little is left of the first time."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from fastapi import Request
+from starlette.websockets import WebSocket
+
+from gateway.errors import EventsExpired, IdempotencyKeyReused, NotFound, ParleyError, Unavailable
+from gateway.identity import User
+from gateway.protocol.create import ResponseCreate
+from gateway.routes.places import Places
+from gateway.routes.responses import create
+from gateway.routes.responses_socket import responses_socket
+from gateway.routes.state import SocketLimits
+from tests.gateway.builders import Wire
+from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
+
+MINE = "mine"
+QUESTION = ResponseCreate(input="go")
+ALICE = User("user_1", "alice")
+
+
+class Away(FakeEngine):
+    async def model(self) -> str:
+        raise Unavailable("vllm")
+
+
+@pytest.fixture
+async def gateway(port: int) -> AsyncIterator[Replica]:
+    async with replica(port, FakeEngine(*spoken("the answer"))) as found:
+        yield found
+
+
+async def answered(gateway: Replica) -> str:
+    """A whole answer that was asked for under an id of the client's."""
+    answer = await gateway.turns.start("user_1", QUESTION, once=MINE)
+    assert answer.running is not None
+    await followed(answer.running)
+    await gateway.turns.finish(5)
+    return answer.response_id
+
+
+async def forget_events(gateway: Replica, response_id: str) -> None:
+    """As time does it."""
+    assert await gateway.redis.delete(f"parley:{{user_1}}:response:{response_id}:log")
+
+
+async def delete(gateway: Replica, response_id: str) -> None:
+    await gateway.following.delete("user_1", response_id)
+
+
+LITTLE_IS_LEFT = pytest.mark.parametrize(
+    ("lose", "error"), [(forget_events, EventsExpired), (delete, NotFound)], ids=["expired", "deleted"]
+)
+
+
+def posted(gateway: Replica) -> Request:
+    body = json.dumps({"input": "go", "stream": True}).encode()
+
+    async def receive() -> Wire:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    state = {"turns": gateway.turns, "following": gateway.following}
+    headers = [(b"content-type", b"application/json")]
+    return Request({"type": "http", "headers": headers, "state": state}, receive)
+
+
+@LITTLE_IS_LEFT
+async def test_a_stream_of_which_nothing_is_left_is_refused_before_it_begins(
+    gateway: Replica, lose: Any, error: type[ParleyError]
+) -> None:
+    await lose(gateway, await answered(gateway))
+    with pytest.raises(error) as caught:
+        await create(posted(gateway), ALICE, MINE)
+    assert type(caught.value) is error
+
+
+class Known:
+    """Everybody is Alice."""
+
+    async def user(self, _: object) -> User:
+        return ALICE
+
+    async def again(self, user: User) -> User:
+        return user
+
+    @contextmanager
+    def watched(self, *_: object) -> Iterator[None]:
+        yield
+
+
+class Wired:
+    """A socket without a network."""
+
+    def __init__(self, gateway: Replica) -> None:
+        self._arriving: asyncio.Queue[Wire] = asyncio.Queue()
+        self.told: asyncio.Queue[Wire] = asyncio.Queue()
+        state = {
+            "turns": gateway.turns,
+            "following": gateway.following,
+            "identity": Known(),
+            "revocations": Known(),
+            "places": Places(1),
+            "socket_limits": SocketLimits(60, 60),
+        }
+        scope = {
+            "type": "websocket",
+            "path": "/v1/responses",
+            "query_string": b"",
+            "headers": [(b"authorization", b"Bearer pk_1")],
+            "state": state,
+        }
+        self.websocket: WebSocket[Any] = WebSocket(scope, self._arriving.get, self._send)
+        self._arriving.put_nowait({"type": "websocket.connect"})
+
+    async def _send(self, message: Any) -> None:
+        if "text" in message:
+            await self.told.put(json.loads(message["text"]))
+
+    def ask(self, client_id: str) -> None:
+        event = {"type": "response.create", "input": "go", "metadata": {"client_message_id": client_id}}
+        self._arriving.put_nowait({"type": "websocket.receive", "text": json.dumps(event)})
+
+    def leave(self) -> None:
+        self._arriving.put_nowait({"type": "websocket.disconnect", "code": 1000})
+
+
+@LITTLE_IS_LEFT
+async def test_a_socket_is_told_that_nothing_is_left_and_serves_the_next_request(
+    gateway: Replica, lose: Any, error: type[ParleyError]
+) -> None:
+    await lose(gateway, await answered(gateway))
+    client = Wired(gateway)
+    serving = asyncio.create_task(responses_socket(client.websocket))
+    client.ask(MINE)
+    client.ask("another")
+    refused, created = await client.told.get(), await client.told.get()
+    client.leave()
+    await serving
+    assert (refused["type"], refused["status"], refused["error"]["code"]) == ("error", 404, error.code)
+    assert created["type"] == "response.created"
+
+
+async def test_what_was_accepted_is_found_while_the_engine_is_away(gateway: Replica, port: int) -> None:
+    first = await answered(gateway)
+    async with replica(port, Away(), name="g2") as other:
+        again = await other.turns.start("user_1", QUESTION, once=MINE)
+        assert again.response_id == first
+        outcome = await other.following.outcome("user_1", again.response_id, running=again.running)
+        assert outcome.status == "completed"
+        with pytest.raises(IdempotencyKeyReused):
+            await other.turns.start("user_1", ResponseCreate(input="stay"), once=MINE)
+        with pytest.raises(Unavailable):
+            await other.turns.start("user_1", QUESTION, once="another")
