@@ -86,7 +86,7 @@ describe('after the story', () => {
     expect(answer('function-call').messages).toEqual([
       { ...said, text: 'Let me look.', status: 'completed' },
       {
-        id: 'fc_00000003000000000000000000000003',
+        id: 'fc_00000003000000000000000000000002',
         role: 'assistant',
         aside: 'call',
         name: 'get_weather',
@@ -106,7 +106,7 @@ describe('after the story', () => {
         status: 'completed',
       },
       {
-        id: 'msg_00000003000000000000000000000003',
+        id: 'msg_00000003000000000000000000000002',
         role: 'assistant',
         text: 'Hello!',
         status: 'completed',
