@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { History, type Memory } from '../src/app/history'
 import { Store } from '../src/app/store.svelte'
-import { ApiError } from '../src/wire/api'
+import { ApiError } from '../src/wire/http'
 import type { Item } from '../src/wire/resource'
 import { item } from './wire'
 

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test, vi } from 'vitest'
 import { Sending, type Server, type Turns } from '../src/app/sending'
 import { Store } from '../src/app/store.svelte'
 import { NEW } from '../src/state/state'
-import { ApiError } from '../src/wire/api'
+import { ApiError } from '../src/wire/http'
 import { completed, created } from './wire'
 
 let store: Store

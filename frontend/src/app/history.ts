@@ -1,4 +1,4 @@
-import { ApiError } from '../wire/api'
+import { ApiError } from '../wire/http'
 import { backoff } from '../wire/backoff'
 import type { Conversation, Item, List } from '../wire/resource'
 import { isLocal, type ChatId } from '../state/state'

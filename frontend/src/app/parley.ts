@@ -1,13 +1,14 @@
 import * as api from '../wire/api'
-import { ApiError } from '../wire/api'
 import { backoff } from '../wire/backoff'
 import { Deltas } from '../wire/deltas'
 import { endsTurn, type ServerEvent } from '../wire/event'
+import { ApiError } from '../wire/http'
 import type { User } from '../wire/resource'
 import { Switchboard } from '../wire/switchboard'
 import { isLocal, NEW, type ChatId, type State } from '../state/state'
 import { chatAt, pathOf } from './address'
 import { DraftShelf } from './drafts'
+import { Entrance } from './entrance'
 import { History } from './history'
 import { Sending } from './sending'
 import { lasting } from './storage'
@@ -16,6 +17,7 @@ import { Store } from './store.svelte'
 /** The page: everything it can do, wired together once. */
 export class Parley {
   readonly store = new Store()
+  readonly entrance = new Entrance(this.store, api, (user) => this.#open(user))
   readonly #history = new History(this.store, api, {
     running: (chat, response) => this.#board?.follow(chat, response),
     expired: () => this.#close(),
@@ -28,16 +30,14 @@ export class Parley {
   async start(): Promise<void> {
     this.store.dispatch({ type: 'chat.selected', chat: chatAt(location.pathname) })
     this.store.watch((state) => this.#remember(state))
+    this.#arrive()
+    addEventListener('hashchange', () => this.#arrive())
     addEventListener('popstate', () => void this.#show(chatAt(location.pathname)))
     addEventListener('online', () => this.#board?.hurry())
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'visible') this.#board?.hurry()
     })
     await this.#resume()
-  }
-
-  async login(username: string, password: string): Promise<void> {
-    this.#open(await api.login(username, password))
   }
 
   /** False if the server could not be reached: then the session still holds. */
@@ -48,12 +48,33 @@ export class Parley {
       if (!(error instanceof ApiError)) throw error
       if (error.status !== 401) return false
     }
+    this.leave()
+    return true
+  }
+
+  /** The session is over, and its user wanted that. */
+  leave(): void {
     const { user } = this.store.state
     this.#close()
     if (user !== null) this.#drafts.forget(user.id)
     // A page that outlives its user would show the next one what was said.
     location.assign('/')
-    return true
+  }
+
+  /** With the link that the visitor came with. */
+  async reset(password: string): Promise<void> {
+    await this.entrance.reset(password)
+    // It may have been the password of whoever is logged in here, and has ended that session then.
+    if (this.store.state.session === 'in') await this.check()
+  }
+
+  /** Whether the session still holds: the page is closed if the server says that it does not. */
+  async check(): Promise<void> {
+    const error = await api.me().then(
+      () => null,
+      (reason: unknown) => reason,
+    )
+    if (error instanceof ApiError && error.status === 401) this.#close()
   }
 
   select = (chat: ChatId): void => {
@@ -84,14 +105,28 @@ export class Parley {
         return this.#open(await api.me())
       } catch (error) {
         if (!(error instanceof ApiError)) throw error
-        if (error.status === 401) return this.#close()
+        if (error.status === 401) return await this.#ask()
       }
       this.store.dispatch({ type: 'connection.lost' })
       await new Promise((resolve) => setTimeout(resolve, backoff(attempt)))
     }
   }
 
+  /** Only then is it known which form to show; one that changes under the hands is worse than none. */
+  async #ask(): Promise<void> {
+    await this.entrance.ask()
+    this.#close()
+  }
+
+  #arrive(): void {
+    // What opens an account stays neither in the address nor in the browser's history.
+    if (!this.entrance.arrive(location.hash)) return
+    history.replaceState(null, '', location.pathname)
+    void this.entrance.ask()
+  }
+
   #open(user: User): void {
+    this.#board?.close()
     this.store.dispatch({ type: 'session.opened', user, drafts: this.#drafts.load(user.id) })
     this.#board = this.#connect()
     void this.#history.list().then(() => this.#title())
@@ -140,18 +175,15 @@ export class Parley {
   async #lost(refused: boolean): Promise<void> {
     this.store.dispatch({ type: 'connection.lost' })
     if (!refused) return
-    // A browser does not say why a handshake failed: ask whether the session is still good.
-    const error = await api.me().then(
-      () => null,
-      (reason: unknown) => reason,
-    )
-    if (error instanceof ApiError && error.status === 401) this.#close()
+    // A browser does not say why a handshake failed.
+    await this.check()
   }
 
   #close(): void {
     this.#board?.close()
     this.#board = null
     this.store.dispatch({ type: 'session.closed' })
+    if (this.store.state.entry.options === null) void this.entrance.ask()
   }
 
   async #show(chat: ChatId): Promise<void> {

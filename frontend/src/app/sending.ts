@@ -1,4 +1,4 @@
-import { ApiError } from '../wire/api'
+import { ApiError } from '../wire/http'
 import type { Question } from '../wire/call'
 import type { Conversation } from '../wire/resource'
 import { uuid } from '../wire/uuid'

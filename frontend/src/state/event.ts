@@ -1,5 +1,6 @@
 import type { ServerEvent } from '../wire/event'
 import type { Conversation, Item, User } from '../wire/resource'
+import type { EntryEvent } from './entry'
 import type { ChatId, Failure } from './state'
 
 type SessionEvent =
@@ -46,6 +47,7 @@ export type ChatEvent =
 
 export type PageEvent =
   | SessionEvent
+  | EntryEvent
   | ConnectionEvent
   | SidebarEvent
   | { readonly type: 'chat.selected'; readonly chat: ChatId }

@@ -1,5 +1,6 @@
 import type { Conversation, User } from '../wire/resource'
 import { reduceChat } from './chat'
+import { reduceEntry, unknownDoorway } from './entry'
 import type { ChatEvent, PageEvent } from './event'
 import { added, found, listed, named, raised } from './sidebar'
 import {
@@ -20,6 +21,13 @@ export function reduce(state: State, event: PageEvent): State {
     case 'session.closed':
       // Kept until somebody logs in: after an expired session nothing is lost for the same user.
       return { ...unfollowed(state), session: 'out', connection: 'connecting', announced: null }
+    case 'entry.offered':
+    case 'entry.linked':
+    case 'entry.refused':
+    case 'entry.chosen':
+    case 'entry.reset':
+    case 'entry.declined':
+      return { ...state, entry: reduceEntry(state.entry, event) }
     case 'connection.opened':
       return { ...state, connection: 'open' }
     case 'connection.lost':
@@ -47,11 +55,13 @@ export function reduce(state: State, event: PageEvent): State {
 }
 
 function opened(state: State, user: User, drafts: Record<ChatId, string>): State {
-  if (state.user?.id === user.id) return { ...state, session: 'in', user }
+  // A session of an earlier visit has used nothing of what the address brought.
+  const entry = state.session === 'checking' ? { ...state.entry, remark: null } : unknownDoorway
+  if (state.user?.id === user.id) return { ...state, session: 'in', user, entry }
   const chats = Object.fromEntries(
     Object.entries(drafts).map(([id, draft]) => [id, { ...chatOf(initial, id), draft }]),
   )
-  return { ...initial, session: 'in', user, chats, selected: state.selected }
+  return { ...initial, session: 'in', user, entry, chats, selected: state.selected }
 }
 
 /** The lines go with the session; turns go on at the server. */

@@ -1,4 +1,5 @@
 import type { User } from '../wire/resource'
+import { unknownDoorway, type Doorway } from './entry'
 
 /** A conversation's id, or `local_…` until the server has made one. */
 export type ChatId = string
@@ -80,6 +81,7 @@ export type Announcement = 'started' | 'finished' | 'stopped' | 'failed'
 export interface State {
   readonly session: 'checking' | 'out' | 'in'
   readonly user: User | null
+  readonly entry: Doorway
   readonly connection: 'connecting' | 'open' | 'lost'
   readonly sidebar: Sidebar
   readonly selected: ChatId
@@ -100,6 +102,7 @@ export const emptyChat: Chat = {
 export const initial: State = {
   session: 'checking',
   user: null,
+  entry: unknownDoorway,
   connection: 'connecting',
   sidebar: { status: 'absent', entries: [], hasMore: false },
   selected: NEW,

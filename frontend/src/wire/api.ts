@@ -1,52 +1,20 @@
-import type { Conversation, ErrorBody, Item, List, User } from './resource'
+import { query, request } from './http'
+import type { Conversation, Item, List, Options, User } from './resource'
 
-/** `status` 0: the server could not be reached. */
-export class ApiError extends Error {
-  readonly status: number
-  readonly code: string
-
-  constructor(status: number, code: string, message: string) {
-    super(message)
-    this.name = 'ApiError'
-    this.status = status
-    this.code = code
-  }
-}
-
-const TIMEOUT_MS = 20_000
 const PAGE = 100
 
-async function request<T>(method: string, path: string, body?: unknown): Promise<T> {
-  const init: RequestInit = { method, signal: AbortSignal.timeout(TIMEOUT_MS) }
-  if (body !== undefined) {
-    init.headers = { 'Content-Type': 'application/json' }
-    init.body = JSON.stringify(body)
-  }
-  let response: Response
-  try {
-    response = await fetch(path, init)
-  } catch {
-    throw new ApiError(0, 'unreachable', `${method} ${path}: no answer`)
-  }
-  if (!response.ok) throw await refusal(response)
-  if (response.status === 204) return undefined as T
-  try {
-    return (await response.json()) as T
-  } catch {
-    throw new ApiError(0, 'unreachable', `${method} ${path}: the answer is not JSON`)
-  }
-}
+export const options = () => request<Options>('GET', '/auth/options')
 
-async function refusal(response: Response): Promise<ApiError> {
-  const body = (await response.json().catch(() => null)) as { error?: ErrorBody } | null
-  const code = body?.error?.code ?? `http_${response.status}`
-  return new ApiError(response.status, code, body?.error?.message ?? response.statusText)
-}
+/** Without an invite where anybody may register, and for the first account of all. */
+export const register = (username: string, password: string, invite: string | null) =>
+  request<User>('POST', '/auth/register', {
+    username,
+    password,
+    ...(invite === null ? {} : { invite }),
+  })
 
-function query(parameters: Record<string, string | number | null>): string {
-  const given = Object.entries(parameters).filter(([, value]) => value !== null)
-  return new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString()
-}
+export const reset = (token: string, password: string) =>
+  request<void>('POST', '/auth/reset', { token, password })
 
 export const login = (username: string, password: string) =>
   request<User>('POST', '/auth/login', { username, password })

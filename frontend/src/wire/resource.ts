@@ -6,6 +6,13 @@ export interface User {
   readonly role: string
 }
 
+/** What is offered to somebody who is not logged in. */
+export interface Options {
+  readonly registration: 'first' | 'closed' | 'invite' | 'open'
+  /** The name of the provider one can log in with instead. */
+  readonly openid: string | null
+}
+
 export interface Conversation {
   readonly id: string
   /** Unix seconds. */

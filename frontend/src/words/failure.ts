@@ -15,6 +15,10 @@ export function whyNotSent(words: Words, failure: Failure | undefined): string {
       return words.tooLong
     case 'service_unavailable':
       return words.notSentUnavailable
+    case 'gateway_leaving':
+      return words.notSentLeaving
+    case 'storage_full':
+      return words.storageFull
     default:
       return [words.notSent, failure?.message].filter(Boolean).join(' ')
   }
@@ -27,6 +31,10 @@ export function whyBrokenOff(words: Words, failure: Failure | undefined): string
       return words.brokeOff
     case 'service_unavailable':
       return words.brokeOffUnavailable
+    case 'gateway_leaving':
+      return words.brokeOffLeaving
+    case 'storage_full':
+      return words.brokeOffStorageFull
     case 'model_error':
       return words.brokeOffModel
     case 'context_length_exceeded':

@@ -1,5 +1,5 @@
-/** A sentence with numbers in the places of its `{}`, one after the other. */
-export function filled(sentence: string, ...numbers: readonly number[]): string {
-  const next = numbers.values()
-  return sentence.replaceAll('{}', () => (next.next().value ?? 0).toLocaleString('en'))
+/** A sentence with these in the places of its `{}`, one after the other. */
+export function filled(sentence: string, ...parts: readonly (number | string)[]): string {
+  const next = parts.values()
+  return sentence.replaceAll('{}', () => (next.next().value ?? '').toLocaleString('en'))
 }
