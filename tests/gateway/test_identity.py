@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from urllib.parse import parse_qs
 
 import httpx2
@@ -24,7 +24,12 @@ class AuthService:
         return httpx2.Response(self.status, json=self.body)
 
 
-def identity(answer: Callable[[httpx2.Request], httpx2.Response]) -> Identity:
+Answer = (
+    Callable[[httpx2.Request], httpx2.Response] | Callable[[httpx2.Request], Coroutine[None, None, httpx2.Response]]
+)
+
+
+def identity(answer: Answer) -> Identity:
     return Identity(httpx2.AsyncClient(base_url="http://auth", transport=httpx2.MockTransport(answer)))
 
 
@@ -63,6 +68,123 @@ async def test_many_who_ask_at_once_are_one_question() -> None:
     users = await asyncio.gather(*(asking.user(Credential("pk_1")) for _ in range(50)))
     assert users == [User("user_1", "alice")] * 50
     assert len(auth.asked) == 1
+
+
+class Tickets:
+    """Each is good for one question; nobody is answered before `askers` have asked."""
+
+    def __init__(self, askers: int) -> None:
+        self._all_have_asked = asyncio.Barrier(askers)
+        self._redeemed: set[bytes] = set()
+
+    async def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        first = request.content not in self._redeemed
+        self._redeemed.add(request.content)
+        await self._all_have_asked.wait()
+        return httpx2.Response(200, json=ACTIVE | {"token_type": "ticket"} if first else {"active": False})
+
+
+async def test_of_eight_who_present_one_ticket_at_once_exactly_one_has_it() -> None:
+    asking = identity(Tickets(8))
+    async with asyncio.timeout(20):
+        found = await asyncio.gather(*(asking.user(Credential("ek_1")) for _ in range(8)), return_exceptions=True)
+    assert [type(one) for one in found].count(User) == 1
+    assert [type(one) for one in found].count(Unauthenticated) == 7
+
+
+async def test_a_ticket_is_not_known_afterwards() -> None:
+    asking = identity(Tickets(1))
+    assert await asking.user(Credential("ek_1")) == User("user_1", "alice")
+    with pytest.raises(Unauthenticated):
+        await asking.user(Credential("ek_1"))
+
+
+async def test_a_password_that_looks_like_a_ticket_is_a_password() -> None:
+    auth = AuthService(ACTIVE)
+    asking = identity(auth)
+    for _ in range(2):
+        await asking.user(Credential("ek_1", username="alice"))
+    assert len(auth.asked) == 1
+
+
+class Slow(AuthService):
+    """Has made up its mind when it is asked, and says so when `says` is set."""
+
+    def __init__(self, body: dict[str, object]) -> None:
+        super().__init__(body)
+        self.heard = asyncio.Event()
+        self.says = asyncio.Event()
+
+    async def answer(self, request: httpx2.Request) -> httpx2.Response:
+        answer = self(request)
+        self.heard.set()
+        await self.says.wait()
+        return answer
+
+
+async def test_an_answer_from_before_something_was_withdrawn_is_neither_joined_nor_kept() -> None:
+    auth = Slow(ACTIVE)
+    asking = identity(auth.answer)
+    before = asyncio.create_task(asking.user(Credential("pk_1")))
+    await auth.heard.wait()
+    auth.body = {"active": False}
+    asking.forget("user_1")
+    after = asyncio.create_task(asking.user(Credential("pk_1")))
+    auth.says.set()
+    assert await before == User("user_1", "alice")
+    for late in (after, asking.user(Credential("pk_1"))):
+        with pytest.raises(Unauthenticated):
+            await late
+
+
+async def test_a_recheck_asks_whatever_is_known_and_ends_what_is_known() -> None:
+    auth = AuthService(ACTIVE)
+    asking, alice = identity(auth), User("user_1", "alice", "c" * 64)
+    await asking.user(Credential("pk_1"))
+    await asking.again(alice)
+    auth.body = {"active": False}
+    with pytest.raises(Unauthenticated):
+        await asking.recheck(alice)
+    for credential in (Credential("pk_1"), Credential("", known=alice.credential)):
+        with pytest.raises(Unauthenticated):
+            await asking.user(credential)
+
+
+async def test_a_recheck_is_not_taken_for_a_request() -> None:
+    auth = AuthService(ACTIVE)
+    asking, alice = identity(auth), User("user_1", "alice", "c" * 64)
+    await asking.recheck(alice)
+    await asking.again(alice)
+    assert [one["credential"] for one in auth.asked] == [[alice.credential]] * 2
+
+
+async def test_all_sockets_of_a_credential_that_ask_again_at_once_are_one_question() -> None:
+    auth = AuthService(ACTIVE)
+    asking, alice = identity(auth), User("user_1", "alice", "c" * 64)
+    await asyncio.gather(*(asking.recheck(alice) for _ in range(50)))
+    assert len(auth.asked) == 1
+
+
+class Counting:
+    """How many it is asked at the same time, at most."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    async def __call__(self, _: httpx2.Request) -> httpx2.Response:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0)
+        self.now -= 1
+        return httpx2.Response(200, json=ACTIVE)
+
+
+async def test_many_credentials_that_ask_again_at_once_take_turns() -> None:
+    auth = Counting()
+    asking = identity(auth)
+    users = [User("user_1", "alice", f"{number:064x}") for number in range(100)]
+    await asyncio.gather(*(asking.recheck(user) for user in users))
+    assert 1 < auth.most <= 8
 
 
 async def test_one_who_stops_waiting_takes_the_answer_from_nobody() -> None:

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -89,9 +88,10 @@ class Known:
     async def again(self, user: User) -> User:
         return user
 
-    @contextmanager
-    def watched(self, *_: object) -> Iterator[None]:
-        yield
+    heard = 0
+
+    async def watch(self, *_: object, **__: object) -> None:
+        """Nobody is ever sent away."""
 
 
 class Wired:

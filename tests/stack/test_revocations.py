@@ -11,8 +11,6 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.identity import Identity, User
-from gateway.revocations import ask_again
 from tests.stack.conftest import PASSWORD, House, ask
 
 NEW_PASSWORD = "another horse battery"
@@ -104,8 +102,9 @@ def with_cookie(house: House, cookie: str, gateway: int) -> connect:
     return connect(f"ws://127.0.0.1:{port}/v1/responses", additional_headers=headers)
 
 
-def with_ticket(house: House, ticket: str, gateway: int) -> connect:
-    port = house.stack.gateway(gateway).command.port
+def with_ticket(house: House, ticket: str, gateway: int | None) -> connect:
+    """Straight to one gateway, or through nginx."""
+    port = house.stack.port if gateway is None else house.stack.gateway(gateway).command.port
     offered = ["openai-responses", f"openai-insecure-api-key.{ticket}"]
     return connect(f"ws://127.0.0.1:{port}/v1/responses", subprotocols=offered)  # type: ignore[arg-type]
 
@@ -175,30 +174,8 @@ async def assert_open(socket: ClientConnection) -> None:
         assert (await ask(socket, "[[text=!]]"))[-1]["type"] == "response.completed"
 
 
-async def test_a_socket_asks_by_itself_as_well_because_a_message_may_be_lost() -> None:
-    answers = [httpx2.Response(503)]
-
-    def introspect(_: httpx2.Request) -> httpx2.Response:
-        return answers.pop() if answers else httpx2.Response(200, json={"active": False})
-
-    identity = Identity(httpx2.AsyncClient(base_url="http://auth", transport=httpx2.MockTransport(introspect)))
-    left_while_nobody_could_tell: list[bool] = []
-    closed = asyncio.Event()
-
-    async def close() -> None:
-        left_while_nobody_could_tell.append(bool(answers))
-        closed.set()
-
-    asking = asyncio.create_task(ask_again(identity, User("user_1", "alice", "c" * 64), close, every_seconds=0.001))
-    await closed.wait()
-    asking.cancel()
-    assert not left_while_nobody_could_tell[0]
-
-
 async def test_a_ticket_opens_one_socket_and_no_second(house: House) -> None:
-    async with httpx2.AsyncClient(base_url=house.stack.url, headers={"Authorization": f"Bearer {house.bob}"}) as client:
-        ticket = (await client.post("/auth/tickets")).json()["ticket"]
-
+    ticket = await ticket_of(house, house.bob)
     async with with_ticket(house, ticket, 1) as socket:
         assert socket.subprotocol == "openai-responses"
         assert (await ask(socket, "hello"))[-1]["type"] == "response.completed"
@@ -206,3 +183,22 @@ async def test_a_ticket_opens_one_socket_and_no_second(house: House) -> None:
     with pytest.raises(InvalidStatus) as refused:
         await with_ticket(house, ticket, 2)
     assert refused.value.response.status_code == 401
+
+
+@pytest.mark.parametrize("gateways", [[1], [1, 2], [None]], ids=["one gateway", "two gateways", "nginx"])
+async def test_of_all_who_present_one_ticket_at_once_exactly_one_gets_in(
+    house: House, gateways: list[int | None]
+) -> None:
+    for _ in range(3):
+        ticket = await ticket_of(house, house.bob)
+        handshakes = [with_ticket(house, ticket, gateway) for gateway in gateways * 8]
+        found = await asyncio.gather(*handshakes, return_exceptions=True)
+        sockets = [one for one in found if isinstance(one, ClientConnection)]
+        refused = [one.response.status_code for one in found if isinstance(one, InvalidStatus)]
+        await asyncio.gather(*(socket.close() for socket in sockets))
+        assert (len(sockets), refused) == (1, [401] * (len(handshakes) - 1))
+
+
+async def ticket_of(house: House, key: str) -> str:
+    async with httpx2.AsyncClient(base_url=house.stack.url, headers={"Authorization": f"Bearer {key}"}) as client:
+        return str((await client.post("/auth/tickets")).json()["ticket"])

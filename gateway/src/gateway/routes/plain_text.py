@@ -5,7 +5,6 @@ It is the same turn underneath: the same history (one standing conversation a us
 
 import hashlib
 import time
-from contextlib import ExitStack
 
 import anyio
 import msgspec
@@ -15,7 +14,6 @@ from gateway.errors import ParleyError, Unauthenticated
 from gateway.identity import Credential, User
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Conversation
-from gateway.revocations import ask_again
 from gateway.routes.socket import POLICY_VIOLATION, WAITING_AT_MOST, Gone, Service, Socket
 from gateway.routes.state import State
 
@@ -49,7 +47,7 @@ class Client:
         self._state = state
         self._present: User | None = None
         self._known = anyio.Event()
-        self._watched = ExitStack()
+        self._heard = 0
         self._refused = False
 
     async def arrive(self) -> None:
@@ -62,26 +60,26 @@ class Client:
             return
 
     async def run(self) -> None:
-        await self._service.run(self._receive, self._answer, self._recheck)
+        await self._service.run(self._receive, self._answer, self._watch)
 
     async def leave(self) -> None:
-        self._watched.close()
         if self._present is not None:
             await self._state["presence"].leave(self._tell, self._present.name)
 
     async def _user(self) -> User:
+        heard = self._state["revocations"].heard
         user = await self._state["identity"].user(self._credential)
         if self._present is None:
-            self._present = user
+            self._present, self._heard = user, heard
             self._known.set()
-            self._watched.enter_context(self._state["revocations"].watched(user, self._revoked))
             self._state["presence"].arrive(self._tell)
         return user
 
-    async def _recheck(self) -> None:
+    async def _watch(self) -> None:
         await self._known.wait()
         if self._present is not None:
-            await ask_again(self._state["identity"], self._present, self._revoked)
+            revocations, identity = self._state["revocations"], self._state["identity"]
+            await revocations.watch(identity, self._present, self._revoked, since=self._heard)
 
     async def _revoked(self) -> None:
         await self._socket.close(POLICY_VIOLATION, "the credential is no longer valid")

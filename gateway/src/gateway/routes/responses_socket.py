@@ -20,7 +20,6 @@ from gateway.protocol.create import ResponseCreate
 from gateway.protocol.events import addressed, frame, socket_error
 from gateway.protocol.items import Item
 from gateway.protocol.requests import ResponseCancel, decode_client_event, once
-from gateway.revocations import ask_again
 from gateway.routes.credentials import credential
 from gateway.routes.openapi import refused_with
 from gateway.routes.refusal import refusal
@@ -42,24 +41,26 @@ class Resume:
 async def responses_socket(websocket: WebSocket[State]) -> None:
     try:
         presented = credential(websocket)
+        heard = websocket.state["revocations"].heard
         user = await websocket.state["identity"].user(presented)
         resume = _resume(websocket)
         with websocket.state["places"].taken(user.id):
             offered = websocket.scope.get("subprotocols", [])
             await websocket.accept(subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in offered else None)
-            connection = Connection(Socket(websocket), user, websocket.state)
-            with websocket.state["revocations"].watched(user, connection.revoked):
-                await connection.run(resume)
+            await Connection(Socket(websocket), user, heard, websocket.state).run(resume)
     except ParleyError as exc:
         await websocket.send_denial_response(refusal(exc))
 
 
 class Connection:
-    def __init__(self, socket: Socket, user: User, state: State) -> None:
+    def __init__(self, socket: Socket, user: User, heard: int, state: State) -> None:
+        """`heard` is how many revocations had been before `user` was asked for."""
         self._socket = socket
         self._service: Service[ResponseCreate | Resume] = Service(socket)
         self._presented = user
+        self._heard = heard
         self._identity = state["identity"]
+        self._revocations = state["revocations"]
         self._turns = state["turns"]
         self._following = state["following"]
         self._limits = state["socket_limits"]
@@ -73,7 +74,7 @@ class Connection:
         if resume is not None:
             self._spoken.set()
             self._service.put(resume)
-        await self._service.run(self._receive, self._answer, self._grow_old, self._await_the_first_event, self._recheck)
+        await self._service.run(self._receive, self._answer, self._grow_old, self._await_the_first_event, self._watch)
 
     async def _receive(self, text: str) -> None:
         self._spoken.set()
@@ -153,11 +154,11 @@ class Connection:
         if not self._spoken.is_set():
             await self._socket.close(IDLE, "no event has arrived")
 
-    async def revoked(self) -> None:
-        await self._socket.close(POLICY_VIOLATION, "the credential is no longer valid")
+    async def _watch(self) -> None:
+        await self._revocations.watch(self._identity, self._presented, self._revoked, since=self._heard)
 
-    async def _recheck(self) -> None:
-        await ask_again(self._identity, self._presented, self.revoked)
+    async def _revoked(self) -> None:
+        await self._socket.close(POLICY_VIOLATION, "the credential is no longer valid")
 
     async def _user(self) -> User:
         """Asked again for every request: a session may have ended since the handshake."""
@@ -166,7 +167,7 @@ class Connection:
     async def _refuse(self, error: ParleyError, stream_id: str | None = None) -> None:
         await self._socket.send(addressed(frame(socket_error(error)), stream_id))
         if isinstance(error, Unauthenticated):
-            await self._socket.close(POLICY_VIOLATION, "the credential is no longer valid")
+            await self._revoked()
 
 
 handshake_described: dict[str, Any] = {
