@@ -8,8 +8,10 @@ from starlette.requests import HTTPConnection, Request
 from gateway.errors import OriginRefused, Unauthenticated
 from gateway.identity import Credential, User
 
-# With TLS the cookie carries the prefix that ties it to this host (RFC 6265bis, 4.1.3.2).
-_COOKIES = ("__Host-parley_session", "parley_session")
+# With TLS the cookie carries the prefix that ties it to this host (RFC 6265bis, 4.1.3.2): one without it may have been
+# set by any page of a neighbouring host, and its session be somebody else's.
+_COOKIE_OVER_TLS = "__Host-parley_session"
+_COOKIE = "parley_session"
 _TICKET = "openai-insecure-api-key."
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -28,13 +30,22 @@ def credential(connection: HTTPConnection[Any]) -> Credential:
         if scheme.lower() != "bearer" or not key.strip():
             raise Unauthenticated
         return Credential(key.strip())
-    for name in _COOKIES:
-        token = connection.cookies.get(name)
-        if token:
-            if connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE_METHODS:
-                _check_origin(connection)
-            return Credential(token)
-    raise Unauthenticated
+    token = _session(connection)
+    if not token:
+        raise Unauthenticated
+    if connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE_METHODS:
+        _check_origin(connection)
+    return Credential(token)
+
+
+def _session(connection: HTTPConnection[Any]) -> str | None:
+    prefixed = connection.cookies.get(_COOKIE_OVER_TLS)
+    return prefixed if prefixed is not None or _over_tls(connection) else connection.cookies.get(_COOKIE)
+
+
+def _over_tls(connection: HTTPConnection[Any]) -> bool:
+    """nginx says so. What anybody else claims here can only make us stricter."""
+    return connection.scope.get("scheme") in {"https", "wss"} or connection.headers.get("x-forwarded-proto") == "https"
 
 
 def _ticket(connection: HTTPConnection[Any]) -> str | None:
