@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.engine.chunks import engine_events, server_sent
-from gateway.errors import EngineFailed, EngineRefused
+from gateway.errors import EngineFailed, EngineRefused, Unavailable
 from gateway.generation import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used
 from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage
 
@@ -86,6 +86,12 @@ def test_the_reason_of_the_end_is_told(reason: str, told: str) -> None:
     (_, finished) = delta(content=".", finish_reason=reason)
     assert isinstance(finished, Finished)
     assert finished.reason == told
+
+
+@pytest.mark.parametrize("reason", ["abort", "error"])
+def test_an_engine_that_breaks_off_in_good_order_is_one_that_went_away(reason: str) -> None:
+    with pytest.raises(Unavailable):
+        delta(content="half a sen", finish_reason=reason)
 
 
 def test_usage_is_told_with_its_details() -> None:

@@ -154,3 +154,44 @@ async def test_an_answer_whose_events_have_expired_can_be_retrieved_and_not_foll
     with pytest.raises(EventsExpired):
         await other.following.check("user_1", response_id)
     assert (await other.following.get("user_1", response_id)).ended
+
+
+async def test_who_waits_for_a_response_that_is_deleted_meanwhile_is_told_so(owner: Replica, other: Replica) -> None:
+    response_id = await held(owner)
+    other.reader.check_seconds = 0.0
+    told: list[str] = []
+    following = asyncio.create_task(_read(other, response_id, told))
+    while len(told) < 5:
+        await asyncio.sleep(0.005)
+    await other.responses.delete("user_1", await other.responses.get("user_1", response_id))
+    await following
+    assert json.loads(told[-1])["type"] == "error"
+    assert json.loads(told[-1])["error"]["code"] == NotFound.code
+    assert len(told) == 6
+
+
+async def _read(gateway: Replica, response_id: str, told: list[str]) -> None:
+    async for text in gateway.following.follow("user_1", response_id):
+        told += [text]
+
+
+async def test_an_answer_that_has_not_begun_yet_is_waited_for(owner: Replica, other: Replica, redis: Redis) -> None:
+    """Accepted, and its first event is on the way for longer than it takes to miss a log."""
+    response_id = await held(owner)
+    log = f"parley:{{user_1}}:response:{response_id}:log"
+    await redis.rename(log, "aside")
+    other.reader.check_seconds = 0.0
+    checks = 0
+
+    async def check(user_id: str, response_id: str) -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 2:
+            await redis.rename("aside", log)
+
+    other.following.check = check  # type: ignore[method-assign]
+    following = asyncio.create_task(frames(other, response_id))
+    while checks < 2:
+        await asyncio.sleep(0.005)
+    let_go(owner)
+    assert conformance.story([json.loads(text) for text in await following])["status"] == "completed"

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.errors import Unavailable
 from gateway.protocol.resources import Usage
 from gateway.protocol.usage import KEPT_DAYS, UsageOfDay
+from gateway.redis_errors import translated
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +46,10 @@ class Accounting:
         """The last `days` days, today first, also those without a request. Raises Unavailable."""
         today = self._now()
         dates = [_date(today - timedelta(days=ago)) for ago in range(days)]
-        try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for date in dates:
-                    pipe.hmget(_key(user_id, date), _FIELDS)
-                rows = await pipe.execute()
-        except RedisError as exc:
-            raise Unavailable("redis") from exc
+        async with translated(), self._redis.pipeline(transaction=False) as pipe:
+            for date in dates:
+                pipe.hmget(_key(user_id, date), _FIELDS)
+            rows = await pipe.execute()
         return tuple(
             UsageOfDay(date, *(int(number or 0) for number in row)) for date, row in zip(dates, rows, strict=True)
         )

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from gateway.errors import Unavailable
+from gateway.redis_errors import translated
 
 logger = logging.getLogger(__name__)
 
@@ -78,21 +78,17 @@ class Erasure:
 
     async def _erase(self, user_id: str) -> int:
         """How many keys there were. Ids are ours, so none is a pattern."""
-        try:
+        async with translated():
             keys = [key async for key in self._redis.scan_iter(match=f"parley:{{{user_id}}}:*", count=_KEYS_AT_ONCE)]
             for key in keys:
                 await self._redis.unlink(key)
-        except RedisError as exc:
-            raise Unavailable("redis") from exc
         if keys:
             logger.info("erased", extra={"user": user_id, "keys": len(keys)})
         return len(keys)
 
     async def _users_with_a_turn(self) -> set[str]:
         """By the lists of gateway.ownership."""
-        try:
+        async with translated():
             gateways: Any = await self._redis.smembers("parley:gateways")
             lists: Any = [await self._redis.smembers(f"parley:gateway:{one.decode()}:turns") for one in gateways]
-        except RedisError as exc:
-            raise Unavailable("redis") from exc
         return {turn.decode().partition(" ")[0] for turns in lists for turn in turns}

@@ -14,14 +14,16 @@ from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from gateway.errors import Unavailable
+from gateway.redis_errors import translated
 
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 1.6
 BEAT_SECONDS = 0.4
+# A connection that says nothing must leave time for another within the lease.
+_RENEWAL_SECONDS = 0.5
 _GATEWAYS = "parley:gateways"
 
 OwnedTurn = tuple[str, str]
@@ -36,7 +38,7 @@ class Ownership:
         self._missing: set[str] = set()
         self._released: set[str] = set()
         self._stale: set[str] = set()
-        self._held = self._leaving = self._left = False
+        self._held = self._leaving = self._left = self._lapsed = False
         self._now = asyncio.Event()
 
     async def hold(self, lapsed: Callable[[], Awaitable[None]]) -> None:
@@ -44,10 +46,12 @@ class Ownership:
         late: others may have taken turns of its own."""
         while True:
             try:
-                late = await self.renew()
-                if late and not self._left:
+                async with asyncio.timeout(_RENEWAL_SECONDS):
+                    self._lapsed |= await self.renew()
+                if self._lapsed and not self._left:
                     await lapsed()
-            except Unavailable:
+                self._lapsed = False
+            except (Unavailable, TimeoutError):
                 self._held = False
             except Exception:
                 logger.exception("looking after our own turns failed")
@@ -82,28 +86,29 @@ class Ownership:
         """Whether the lease had lapsed, as it has before the first time."""
         if self._left:
             return False
-        try:
-            async with self._redis.pipeline(transaction=False) as pipe:
+        async with translated(), self._redis.pipeline(transaction=False) as pipe:
+            # Longer, not anew: a Redis that is full refuses only what would take room.
+            pipe.pexpire(_alive(self._gateway_id), self._lease_ms)
+            if stale := tuple(self._stale):
+                pipe.srem(_turns(self._gateway_id), *stale)
+            held, *_ = await pipe.execute()
+            if not held:
                 pipe.sadd(_GATEWAYS, self._gateway_id)
-                pipe.set(_alive(self._gateway_id), "1", px=self._lease_ms, get=True)
-                if stale := tuple(self._stale):
-                    pipe.srem(_turns(self._gateway_id), *stale)
-                _, before, *_ = await pipe.execute()
-        except RedisError as exc:
-            raise Unavailable("redis") from exc
+                pipe.set(_alive(self._gateway_id), "1", px=self._lease_ms)
+                await pipe.execute()
         self._stale.difference_update(stale)
         self._held = True
-        return before is None
+        return not held
 
     async def add(self, user_id: str, response_id: str) -> None:
         """Before the turn is accepted: then a gateway that dies at once leaves nothing behind that nobody finds."""
         turn = f"{user_id} {response_id}"
         self._stale.discard(turn)
-        async with self._redis.pipeline(transaction=False) as pipe:
+        async with translated(), self._redis.pipeline(transaction=False) as pipe:
             # Its list may have been found empty, and the gateway forgotten, at this moment.
             pipe.sadd(_GATEWAYS, self._gateway_id)
             pipe.sadd(_turns(self._gateway_id), turn)
-            await self._do(pipe.execute())
+            await pipe.execute()
 
     async def remove(self, user_id: str, response_id: str, *, of: str | None = None) -> None:
         """Idempotent. One's own that fails is done with the next renewal, another's by the next sweep."""
@@ -155,10 +160,8 @@ class Ownership:
         return sorted(one.decode() for one in await self._do(self._redis.smembers(_GATEWAYS)))
 
     async def _do(self, command: Any) -> Any:
-        try:
+        async with translated():
             return await command
-        except RedisError as exc:
-            raise Unavailable("redis") from exc
 
 
 def _alive(gateway_id: str) -> str:

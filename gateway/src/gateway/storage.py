@@ -4,9 +4,10 @@ import logging
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError
 
 from gateway.errors import StorageForgets, Unavailable
+from gateway.redis_errors import translated
 
 logger = logging.getLogger(__name__)
 
@@ -19,13 +20,12 @@ class Storage:
 
     async def ping(self) -> None:
         """Raises Unavailable, or StorageForgets for a Redis that would throw away conversations when it is full."""
-        try:
-            memory: Any = await self._redis.info("memory")
-        except NoPermissionError:
-            await self._reached()
-            return
-        except RedisError as exc:
-            raise Unavailable("redis") from exc
+        async with translated():
+            await self._redis.ping()  # one that is still loading refuses this, and nothing of the next
+            try:
+                memory: Any = await self._redis.info("memory")
+            except NoPermissionError:
+                return  # some deployments do not let us ask; theirs to know
         policy = memory.get("maxmemory_policy", _KEEPS)
         if policy != _KEEPS:
             raise StorageForgets(policy)
@@ -36,10 +36,3 @@ class Storage:
             await self.ping()
         except Unavailable:
             logger.warning("redis is not reachable yet")
-
-    async def _reached(self) -> None:
-        """Some deployments do not let us ask; theirs to know."""
-        try:
-            await self._redis.ping()
-        except RedisError as exc:
-            raise Unavailable("redis") from exc

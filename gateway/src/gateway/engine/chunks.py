@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import EngineFailed, EngineRefused
+from gateway.errors import EngineFailed, EngineRefused, Unavailable
 from gateway.generation import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used
 from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage
 
@@ -69,6 +69,9 @@ class _Chunk(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(_Chunk).decode
 
+# A vLLM that is told to leave ends its streams with `abort`, like any other end: the answer is not complete.
+_NO_ENDS = frozenset({"abort", "error"})
+
 
 async def server_sent(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The data of each server-sent event; one network read may hold many, or half of one."""
@@ -81,7 +84,8 @@ async def server_sent(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def engine_events(data: bytes) -> list[EngineEvent]:
-    """Raises EngineRefused or EngineFailed when the chunk says so, msgspec.DecodeError when it is no chunk."""
+    """Raises EngineRefused, EngineFailed or Unavailable when the chunk says so, msgspec.DecodeError when it is no
+    chunk."""
     chunk = _decode(data)
     if chunk.error is not None:
         if chunk.error.code == 400:  # a stream has its status before the engine has read the schema it is asked for
@@ -91,6 +95,8 @@ def engine_events(data: bytes) -> list[EngineEvent]:
     if chunk.prompt_token_ids is not None:
         events.append(PromptRead(chunk.prompt_token_ids))
     for choice in chunk.choices[:1]:
+        if choice.finish_reason in _NO_ENDS:
+            raise Unavailable("vllm")
         events += _pieces(choice)
         if choice.finish_reason is not None:
             events.append(Finished("length" if choice.finish_reason == "length" else "stop"))

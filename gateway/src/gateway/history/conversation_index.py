@@ -7,11 +7,12 @@ from redis.asyncio import Redis
 
 from gateway.errors import NotFound
 from gateway.history.cursors import Cursor, Order, cursor_in
-from gateway.history.keys import index_key, translated
+from gateway.history.keys import index_key
 from gateway.history.reading import read_all
 from gateway.history.search import Search
 from gateway.protocol.ids import is_conversation_id
 from gateway.protocol.resources import Conversation, ConversationPage
+from gateway.redis_errors import translated
 
 # So many are looked at for one page of a search: then it ends, also with less than was asked for.
 SCANNED_AT_MOST = 200

@@ -7,13 +7,14 @@ from redis.asyncio import Redis
 
 from gateway.errors import NotFound
 from gateway.history.cursors import Order
-from gateway.history.keys import index_key, items_key, now_ms, thread_key, translated
+from gateway.history.keys import index_key, items_key, now_ms, thread_key
 from gateway.history.reading import read
 from gateway.history.transaction import transact
 from gateway.protocol.ids import position_in
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.items import Item, decode_item, encode_item
 from gateway.protocol.resources import Conversation, Page
+from gateway.redis_errors import translated
 
 
 class ConversationItems:

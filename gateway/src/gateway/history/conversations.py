@@ -16,13 +16,13 @@ from gateway.history.keys import (
     response_key,
     responses_key,
     thread_key,
-    translated,
 )
 from gateway.history.reading import active_responses, checked_key, decode_metadata, no_conversation, read
 from gateway.history.transaction import transact
 from gateway.protocol.ids import new_conversation_id
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.resources import Conversation, Generation, encoded
+from gateway.redis_errors import translated
 
 # More than anybody finds his way in, and a bound on what one user takes from the others.
 CONVERSATIONS_KEPT = 10_000
@@ -115,7 +115,8 @@ class Conversations:
         Raises NotFound.
         """
         key, responses = checked_key(user_id, conversation_id), responses_key(user_id, conversation_id)
-        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+        # Not in a transaction: a full Redis refuses even to delete in one.
+        async with translated(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hgetall(key)
             pipe.smembers(responses)
             pipe.delete(key, items_key(user_id, conversation_id), responses)

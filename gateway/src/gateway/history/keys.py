@@ -2,12 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from redis.exceptions import ExecAbortError, OutOfMemoryError, ReadOnlyError, RedisError
-
-from gateway.errors import StorageFull, Unavailable
 
 
 def index_key(user_id: str) -> str:
@@ -31,9 +25,10 @@ def responses_key(user_id: str, thread_id: str) -> str:
     return thread_key(user_id, thread_id) + ":responses"
 
 
-def log_keys(user_id: str, response_id: str) -> tuple[str, ...]:
-    """The first segment of its events; others expire soon after its end."""
-    return (response_key(user_id, response_id) + ":log",)
+def log_keys(user_id: str, response_id: str, segment: int = 0) -> tuple[str, ...]:
+    """Its events up to those in `segment`."""
+    first = response_key(user_id, response_id) + ":log"
+    return (first, *(f"{first}:{number}" for number in range(1, segment + 1)))
 
 
 def once_key(user_id: str, client_id: str) -> str:
@@ -51,14 +46,3 @@ def is_conversation(thread_id: str) -> bool:
 
 def now_ms() -> int:
     return int(time.time() * 1000)
-
-
-@asynccontextmanager
-async def translated() -> AsyncIterator[None]:
-    """Raises Unavailable for whatever Redis fails with, StorageFull where it only refuses to keep more."""
-    try:
-        yield
-    except (OutOfMemoryError, ReadOnlyError, ExecAbortError) as exc:
-        raise StorageFull from exc
-    except RedisError as exc:
-        raise Unavailable("redis") from exc

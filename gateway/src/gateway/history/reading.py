@@ -7,9 +7,10 @@ from redis.asyncio import Redis
 
 from gateway.errors import NotFound
 from gateway.history.cursors import Cursor
-from gateway.history.keys import active_field, index_key, thread_key, translated
+from gateway.history.keys import active_field, index_key, thread_key
 from gateway.protocol.ids import is_conversation_id
 from gateway.protocol.resources import Conversation, Generation
+from gateway.redis_errors import translated
 
 _ACTIVE = active_field("").encode()
 
@@ -20,7 +21,8 @@ _decode_generation = msgspec.json.Decoder(Generation).decode
 async def read(redis: Redis, user_id: str, conversation_id: str) -> Conversation:
     """Raises NotFound."""
     key = checked_key(user_id, conversation_id)
-    async with translated(), redis.pipeline(transaction=True) as pipe:
+    # Not in a transaction: a full Redis refuses even to read in one.
+    async with translated(), redis.pipeline(transaction=False) as pipe:
         pipe.hgetall(key)
         pipe.zscore(index_key(user_id), conversation_id)
         fields, active_ms = await pipe.execute()

@@ -6,9 +6,10 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.errors import InvalidRequest
-from gateway.history.keys import items_key, translated
+from gateway.history.keys import items_key
 from gateway.protocol.items import decode_item, text_of
 from gateway.protocol.resources import Conversation
+from gateway.redis_errors import translated
 
 # Redis' own search is a module that many installations have not. Without one a search reads texts, so what one request
 # may read is bounded.

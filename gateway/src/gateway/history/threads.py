@@ -22,12 +22,12 @@ from gateway.history.keys import (
     response_key,
     responses_key,
     thread_key,
-    translated,
 )
 from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import Item, Message, decode_item, encode_item
 from gateway.protocol.resources import Generation, Response, encoded
+from gateway.redis_errors import translated
 from gateway.turn import TurnRequest
 
 # A client that has not asked again within a day has its answer.

@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
 from gateway.errors import Unavailable
-from gateway.history.keys import translated
 from gateway.history.reading import checked_key, no_conversation
+from gateway.redis_errors import translated
 
 T = TypeVar("T")
 

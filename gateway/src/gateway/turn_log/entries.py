@@ -28,12 +28,14 @@ SEAL_ID = "18446744073709551615-18446744073709551615"
 class Entry:
     """An event with the token ids behind it: from the one before up to the last that it shows. `dropped` of the ids
     before them do not count: they were the beginning of a character that was made anew. `prompt_tokens`: what the
-    engine has read, with the first delta only."""
+    engine has read, with the first delta only; `finish_reason` with the last one, where the engine has told both in
+    one chunk: its ids may then end with one that ends a text, behind which there is nothing to go on with."""
 
     event: Event
     token_ids: tuple[int, ...] = ()
     dropped: int = 0
     prompt_tokens: int = 0
+    finish_reason: str = ""
 
     @property
     def id(self) -> str:
@@ -60,6 +62,7 @@ class Entry:
             b"t": struct.pack(f"<{len(self.token_ids)}I", *self.token_ids),
             **({b"x": str(self.dropped).encode()} if self.dropped else {}),
             **({b"p": str(self.prompt_tokens).encode()} if self.prompt_tokens else {}),
+            **({b"f": self.finish_reason.encode()} if self.finish_reason else {}),
         }
 
 
@@ -101,3 +104,13 @@ def token_ids(entries: Iterable[Fields]) -> list[int]:
 def prompt_tokens(entries: Iterable[Fields]) -> int:
     """0 while no delta was kept."""
     return next((int(fields[b"p"]) for fields in entries if b"p" in fields), 0)
+
+
+def finish_reason(entries: Iterable[Fields]) -> str | None:
+    """Why the engine ended, None while it has not, as far as was kept."""
+    return next((fields[b"f"].decode() for fields in entries if b"f" in fields), None)
+
+
+def is_exhausted(refusal: Exception) -> bool:
+    """Redis' word for what comes behind a seal."""
+    return "exhausted the last possible ID" in str(refusal)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from gateway.errors import InternalError, ParleyError
 from gateway.generation import Called, Piece, Thought, Tokens, merged
@@ -22,9 +23,13 @@ class TurnLog:
         self.turn = turn
         self.frames = Frames(told)
         self.lost = False
+        # Whether the segment that grows has an entry already.
+        self.begun = False
         self.when_lost: Callable[[], None] | None = None
         # Kept with the next delta: who takes the turn over only to end it asks the engine nothing.
         self.prompt_tokens = 0
+        # With the last delta, if it is known by then: who takes the turn over has nothing more to ask for.
+        self.finish_reason = ""
         request = turn.request
         numbers = range(segment + 1) if request.stored else ()
         # Of all segments, the one that grows last; none for what is kept nowhere.
@@ -83,6 +88,8 @@ class TurnLog:
         pieces, self._pieces = self._pieces[:shown], self._pieces[shown:]
         self._settle(pieces)
         entries, self._entries = self._entries, []
+        if entries and isinstance(entries[-1].event, Delta):
+            entries[-1] = replace(entries[-1], finish_reason=self.finish_reason)
         return entries
 
     def deliver(self, entries: Sequence[Entry]) -> None:
@@ -92,7 +99,7 @@ class TurnLog:
             self._idle.set()
 
     def lose(self) -> None:
-        """Another gateway has taken the turn over: what it tells is what counts."""
+        """Another gateway has taken the turn over: what it tells is what counts. Or the response was deleted."""
         self.lost = True
         self._idle.set()
         self.frames.move()

@@ -5,6 +5,7 @@ A blocking read on a shared connection would starve everything else on it.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.errors import Unavailable
+from gateway.redis_errors import translated
 from gateway.turn_log.entries import Fields, frame_of, is_last, sealed_by
 from gateway.turn_log.frames import Frames
 from gateway.turn_log.keys import control_key, segment_key
@@ -22,7 +24,9 @@ logger = logging.getLogger(__name__)
 
 # The client's own timeout must be longer.
 BLOCK_SECONDS = 1
+# Of one log with few others; of many the answer would be as long as all of them.
 _ENTRIES_AT_ONCE = 500
+_ENTRIES_IN_ALL = 5000
 _PAUSE_SECONDS = 0.2
 _CONTROL_ENTRIES = 1000
 _CONTROL_KEPT_SECONDS = 86_400
@@ -38,10 +42,16 @@ class _Mirror:
     segment: int = 0
     last_id: bytes = b"0-0"
     followers: int = 0
+    missed: int = 0
 
     @property
     def key(self) -> str:
         return segment_key(self.user_id, self.response_id, self.segment)
+
+    @property
+    def begun_key(self) -> str:
+        """Whoever takes a turn over may have nothing to say for long, but the seal before is there."""
+        return segment_key(self.user_id, self.response_id, max(self.segment - 1, 0))
 
     def take(self, entries: Sequence[tuple[bytes, Fields]]) -> None:
         for entry_id, fields in entries:
@@ -53,6 +63,9 @@ class _Mirror:
 
 
 class Reader:
+    # A log that is missed twice, so far apart, was deleted before its end was read.
+    check_seconds = 10.0
+
     def __init__(self, redis: Redis, blocking: Redis, gateway_id: str) -> None:
         """`blocking` is for this reader alone."""
         self._redis = redis
@@ -61,17 +74,16 @@ class Reader:
         self._control = control_key(gateway_id)
         self._control_last = b"0-0"
         self._mirrors: dict[tuple[str, str], _Mirror] = {}
+        self._checked_at = 0.0
 
     async def exists(self, user_id: str, response_id: str) -> bool:
         """Raises Unavailable."""
-        try:
+        async with translated():
             return bool(await self._redis.exists(segment_key(user_id, response_id, 0)))
-        except RedisError as exc:
-            raise Unavailable("redis") from exc
 
     @asynccontextmanager
     async def frames(self, user_id: str, response_id: str) -> AsyncIterator[Frames]:
-        """They arrive while the context is open, and Redis answers."""
+        """They arrive while the context is open, and Redis answers. Of a log that is gone they end incomplete."""
         whose = (user_id, response_id)
         mirror = self._mirrors.setdefault(whose, _Mirror(user_id, response_id))
         mirror.followers += 1
@@ -93,13 +105,10 @@ class Reader:
     async def tell(self, gateway_id: str, wish: dict[str, str]) -> None:
         """Wakes another gateway, or this one. Raises Unavailable."""
         control = control_key(gateway_id)
-        try:
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.xadd(control, wish, maxlen=_CONTROL_ENTRIES, approximate=True)  # type: ignore[arg-type]
-                pipe.expire(control, _CONTROL_KEPT_SECONDS)
-                await pipe.execute()
-        except RedisError as exc:
-            raise Unavailable("redis") from exc
+        async with translated(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.xadd(control, wish, maxlen=_CONTROL_ENTRIES, approximate=True)  # type: ignore[arg-type]
+            pipe.expire(control, _CONTROL_KEPT_SECONDS)
+            await pipe.execute()
 
     async def run(self, obey: Callable[[dict[str, str]], None]) -> None:
         """Until cancelled; `obey` gets each wish that somebody has for this gateway."""
@@ -118,7 +127,8 @@ class Reader:
         # An ended one is not read again, and one whose followers leave meanwhile is only read in vain.
         mirrors = {mirror.key: mirror for mirror in self._mirrors.values() if not mirror.frames.ended}
         wanted |= {key: mirror.last_id for key, mirror in mirrors.items()}
-        found: Any = await self._blocking.xread(wanted, count=_ENTRIES_AT_ONCE, block=BLOCK_SECONDS * 1000)
+        most = min(_ENTRIES_AT_ONCE, _ENTRIES_IN_ALL // len(wanted) + 1)
+        found: Any = await self._blocking.xread(wanted, count=most, block=BLOCK_SECONDS * 1000)
         for name, entries in found:
             mirror = mirrors.get(name.decode())
             if mirror is not None:
@@ -127,6 +137,20 @@ class Reader:
             self._control_last = entries[-1][0]
             for _, fields in entries:
                 _obeyed(obey, {field.decode(): value.decode() for field, value in fields.items()})
+        if mirrors and time.monotonic() - self._checked_at > self.check_seconds:
+            await self._end_what_is_gone(list(mirrors.values()))
+
+    async def _end_what_is_gone(self, mirrors: Sequence[_Mirror]) -> None:
+        """A blocking read can not tell a log that says nothing from one that was deleted."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for mirror in mirrors:
+                pipe.exists(mirror.begun_key)
+            there = await pipe.execute()
+        self._checked_at = time.monotonic()
+        for mirror, found in zip(mirrors, there, strict=True):
+            mirror.missed = 0 if found else mirror.missed + 1
+            if mirror.missed > 1:
+                mirror.frames.move()
 
 
 def _obeyed(obey: Callable[[dict[str, str]], None], wish: dict[str, str]) -> None:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from gateway.errors import Unavailable
-from gateway.turn_log.entries import SEAL_ID, Fields, sealed_by
+from gateway.redis_errors import translated
+from gateway.turn_log.entries import SEAL_ID, Fields, is_exhausted, sealed_by
 from gateway.turn_log.keys import segment_key
 
 _ABANDONED_SECONDS = 86_400
@@ -37,35 +37,32 @@ class Segments:
     async def read(self, user_id: str, response_id: str) -> Told:
         entries: list[tuple[bytes, Fields]] = []
         segment, owner = 0, None
-        try:
-            while True:
+        while True:
+            async with translated():
                 found: Any = await self._redis.xrange(segment_key(user_id, response_id, segment))
-                seal = sealed_by(found[-1][1]) if found else None
-                entries += found if seal is None else found[:-1]
-                if seal is None:
-                    return Told(entries, segment, owner)
-                segment, owner = segment + 1, seal
-        except RedisError as exc:
-            raise Unavailable("redis") from exc
+            seal = sealed_by(found[-1][1]) if found else None
+            entries += found if seal is None else found[:-1]
+            if seal is None:
+                return Told(entries, segment, owner)
+            segment, owner = segment + 1, seal
 
-    async def is_sealed(self, key: str) -> bool:
-        """Whether another gateway has taken over what this segment is the last of."""
-        try:
+    async def is_lost(self, key: str, *, begun: bool) -> bool:
+        """Whether another gateway has taken over what this segment is the last of, or it is gone with its response."""
+        async with translated():
             newest: Any = await self._redis.xrevrange(key, count=1)
-        except RedisError as exc:
-            raise Unavailable("redis") from exc
-        return bool(newest) and sealed_by(newest[0][1]) is not None
+        return sealed_by(newest[0][1]) is not None if newest else begun
 
     async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool:
         """False when somebody else was faster."""
         key = segment_key(user_id, response_id, segment)
-        try:
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.xadd(key, {"seal": gateway_id}, id=SEAL_ID)
-                pipe.expire(key, _ABANDONED_SECONDS)
-                await pipe.execute()
-        except ResponseError:
-            return False
-        except RedisError as exc:
-            raise Unavailable("redis") from exc
+        async with translated():
+            try:
+                async with self._redis.pipeline(transaction=True) as pipe:
+                    pipe.xadd(key, {"seal": gateway_id}, id=SEAL_ID)
+                    pipe.expire(key, _ABANDONED_SECONDS)
+                    await pipe.execute()
+            except ResponseError as exc:
+                if not is_exhausted(exc):
+                    raise
+                return False
         return True

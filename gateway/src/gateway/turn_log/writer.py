@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from gateway.turn import Turn
-from gateway.turn_log.entries import Entry
+from gateway.turn_log.entries import Entry, is_exhausted
 from gateway.turn_log.log import TurnLog
 
 logger = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class Writer:
                 for (log, _), answer in zip(batch, answers, strict=True):
                     if answer == "lost":
                         log.lose()
+                    log.begun |= answer == "there"
                 batch = [one for one, answer in zip(batch, answers, strict=True) if answer == "wait"]
             if batch:
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -73,22 +74,26 @@ class Writer:
     async def _add(self, batch: Batch) -> list[_Answer]:
         """All or nothing for each log: an entry refused in the middle would leave a hole behind the later ones."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            ends = [self._add_one(pipe, log.keys, entries) for log, entries in batch]
+            ends = [self._add_one(pipe, log, entries) for log, entries in batch]
             answers = await pipe.execute(raise_on_error=False)
         return [_meaning(answers[end - 1]) for end in ends]
 
-    def _add_one(self, pipe: Any, keys: Sequence[str], entries: Sequence[Entry]) -> int:
-        """The number of commands up to the one that answers for all."""
-        first, last = entries[0].event.sequence_number == 0, entries[-1].is_last
-        if len(entries) == 1 and not (first or last):
-            pipe.xadd(keys[-1], entries[0].fields(), id=entries[0].id)
+    def _add_one(self, pipe: Any, log: TurnLog, entries: Sequence[Entry]) -> int:
+        """The number of commands up to the one that answers for all.
+
+        A segment that has begun and is not there any more was deleted, or has expired with its seal: it is not made
+        anew.
+        """
+        key, last = log.keys[-1], entries[-1].is_last
+        if len(entries) == 1 and log.begun and not last:
+            pipe.xadd(key, entries[0].fields(), id=entries[0].id, nomkstream=True)
             return len(pipe)
         pipe.execute_command("MULTI")
         for entry in entries:
-            pipe.xadd(keys[-1], entry.fields(), id=entry.id)
-        if first:
-            pipe.expire(keys[-1], _ABANDONED_SECONDS)
-        for key in keys if last else ():
+            pipe.xadd(key, entry.fields(), id=entry.id, nomkstream=log.begun)
+        if not log.begun:
+            pipe.expire(key, _ABANDONED_SECONDS)
+        for key in log.keys if last else ():
             pipe.expire(key, self._kept_seconds)
         pipe.execute_command("EXEC")
         return len(pipe)
@@ -96,11 +101,14 @@ class Writer:
 
 def _meaning(answer: object) -> _Answer:
     """ "wait": Redis could not, for now (full, loading, a replica); none of the log's entries is there."""
-    refusals = [one for one in (answer if isinstance(answer, list) else [answer]) if isinstance(one, Exception)]
+    answers = answer if isinstance(answer, list) else [answer]
+    if None in answers:
+        return "lost"
+    refusals = [one for one in answers if isinstance(one, Exception)]
     if not refusals:
         return "there"
     reason = str(refusals[0])
-    if isinstance(refusals[0], ResponseError) and "exhausted the last possible ID" in reason:
+    if isinstance(refusals[0], ResponseError) and is_exhausted(refusals[0]):
         return "lost"
     if isinstance(refusals[0], ResponseError) and "equal or smaller" in reason:
         return "there"  # an earlier try has added them

@@ -5,8 +5,10 @@ from typing import Protocol
 
 import anyio
 
-from gateway.errors import EventsExpired, Leaving, Unavailable
+from gateway.errors import EventsExpired, Leaving, ParleyError, Unavailable
 from gateway.history.responses import Stored
+from gateway.protocol.events import frame as wire
+from gateway.protocol.events import socket_error
 from gateway.protocol.resources import Response
 from gateway.turn_log.reader import Reader
 from gateway.turns.running import RunningTurn
@@ -46,7 +48,7 @@ class Following:
         self, user_id: str, response_id: str, starting_after: int = -1, *, running: RunningTurn | None = None
     ) -> AsyncIterator[str]:
         """Frames up to the terminal one: from memory where the turn runs here, through Redis elsewhere, and across a
-        move between the two. `running` spares the lookup."""
+        move between the two; of a response that is deleted meanwhile an error at last. `running` spares the lookup."""
         number = starting_after
         running = running or self._stored_here(user_id, response_id)
         if running is not None:
@@ -55,9 +57,26 @@ class Following:
                 number += 1
             if running.log.frames.complete:
                 return
-        async with self._reader.frames(user_id, response_id) as frames:
-            async for frame in frames.follow(number):
-                yield frame
+        while True:
+            async with self._reader.frames(user_id, response_id) as frames:
+                async for frame in frames.follow(number):
+                    yield frame
+                    number += 1
+                if frames.complete:
+                    return
+            if (gone := await self._gone(user_id, response_id)) is not None:
+                yield wire(socket_error(gone))
+                return
+
+    async def _gone(self, user_id: str, response_id: str) -> ParleyError | None:
+        """Why there is nothing more to be told of a response whose log is not there; None: not for ever."""
+        try:
+            await self.check(user_id, response_id)
+        except Unavailable:
+            return None
+        except ParleyError as exc:
+            return exc
+        return None
 
     async def outcome(self, user_id: str, response_id: str, *, running: RunningTurn | None = None) -> Response:
         """Once it has ended, wherever that is. Raises Leaving when this gateway goes before."""
@@ -68,7 +87,7 @@ class Following:
             if running.released:
                 raise Leaving
         stored = await self._responses.get(user_id, response_id)
-        if not stored.ended:
+        while not stored.ended:
             async with self._reader.frames(user_id, response_id) as frames:
                 await frames.end()
             stored = await self._responses.get(user_id, response_id)

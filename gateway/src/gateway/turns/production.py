@@ -42,11 +42,12 @@ class Patience:
 @dataclass(slots=True)
 class Produced:
     """What the engine has made of an answer so far, through whichever gateway. `prompt_tokens` where nobody has needed
-    the `prompt_ids` here."""
+    the `prompt_ids` here. `reason`: why it ended, where that is known."""
 
     token_ids: list[int] = field(default_factory=list)
     prompt_ids: tuple[int, ...] = ()
     prompt_tokens: int = 0
+    reason: str | None = None
     told: Usage | None = None
     whole: bool = True
 
@@ -75,6 +76,8 @@ class Production:
     async def run(self) -> str:
         """Why the answer ended: `stop` or `length`. Raises what the engine failed with, Unavailable once patience is
         at its end, and AnswerInterrupted for what can not be gone on with."""
+        if self._produced.reason is not None:
+            return self._produced.reason
         waiting = _Waiting(self._patience.engine_seconds)
         while True:
             told = len(self._produced.token_ids)
@@ -158,7 +161,7 @@ class Production:
                                 produced.prompt_ids = event.token_ids
                                 self._log.prompt_tokens = len(event.token_ids)
                             case Finished():
-                                reason = event.reason
+                                reason = self._log.finish_reason = event.reason
                             case Used():
                                 produced.told = event.usage
             except (TimeoutError, Unavailable) as exc:

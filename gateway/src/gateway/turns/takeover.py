@@ -13,7 +13,7 @@ from gateway.protocol.events import decode_event
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
 from gateway.turn import Begun, Completed, CutShort, Ending, Failed, Turn, TurnRequest
-from gateway.turn_log.entries import frame_of, is_last, prompt_tokens, token_ids
+from gateway.turn_log.entries import finish_reason, frame_of, is_last, prompt_tokens, token_ids
 from gateway.turn_log.segments import Told
 from gateway.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance, Accepted, Context
@@ -37,15 +37,18 @@ class Ownership(Protocol):
 class Segments(Protocol):
     async def read(self, user_id: str, response_id: str) -> Told: ...
     async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool: ...
-    async def is_sealed(self, key: str) -> bool: ...
+    async def is_lost(self, key: str, *, begun: bool) -> bool: ...
 
 
 class Responses(Protocol):
     async def interrupted(self, user_id: str, response_id: str) -> Interrupted: ...
-    async def own(self, user_id: str, response_id: str, gateway_id: str) -> None: ...
+    async def own(self, user_id: str, response_id: str, gateway_id: str, segment: int) -> bool: ...
 
 
 class Takeover:
+    # A turn is listed before it is accepted: one that is not known yet may still be, for so long.
+    accepting_seconds = 30.0
+
     def __init__(
         self,
         ownership: Ownership,
@@ -67,10 +70,15 @@ class Takeover:
         self._places = asyncio.Semaphore(_AT_ONCE)
         # What a bug keeps us from taking: it stays listed, for a gateway that does better.
         self._hopeless: set[tuple[str, str]] = set()
+        # When a turn of a gateway was first found to be listed only.
+        self._listed_only: dict[tuple[str, str, str], float] = {}
 
     async def of(self, gateway_id: str) -> None:
         """All turns of a gateway without a lease. Raises Unavailable; then the next sweep tries again."""
         listed = await self._ownership.turns(gateway_id)
+        still = {(gateway_id, *one) for one in listed}
+        for gone in [one for one in self._listed_only if one[0] == gateway_id and one not in still]:
+            del self._listed_only[gone]
         if not listed:
             await self._ownership.forget(gateway_id)
             return
@@ -85,7 +93,7 @@ class Takeover:
     async def lose_what_others_took(self) -> None:
         """Of our own, while our lease had lapsed: a turn that says nothing would not notice. Raises Unavailable."""
         for running in self._turns.stored:
-            if await self._segments.is_sealed(running.log.keys[-1]):
+            if await self._segments.is_lost(running.log.keys[-1], begun=running.log.begun):
                 running.log.lose()
 
     async def _one(self, gateway_id: str, user_id: str, response_id: str) -> None:
@@ -98,7 +106,7 @@ class Takeover:
         try:
             interrupted = await self._responses.interrupted(user_id, response_id)
         except NotFound:
-            return True  # never accepted, or deleted since
+            return self._stays_unknown(gateway_id, user_id, response_id)
         told = await self._segments.read(user_id, response_id)
         if _has_ended(told):
             return True
@@ -112,14 +120,20 @@ class Takeover:
         if not sealed_here and not await self._segments.seal(user_id, response_id, told.segment, self._gateway_id):
             await self._ownership.remove(user_id, response_id)
             return True
-        await self._responses.own(user_id, response_id, self._gateway_id)
-        # Read again: until now the earlier owner could add to it, and end it.
+        segment = told.segment if sealed_here else told.segment + 1
+        ours = await self._responses.own(user_id, response_id, self._gateway_id, segment)
+        # Read again: until now the earlier owner could add to it, and end it; were we slow, it is another's by now.
         told = await self._segments.read(user_id, response_id)
-        if _has_ended(told):
+        if not ours or _has_ended(told) or told.owner != self._gateway_id:
             await self._ownership.remove(user_id, response_id)
         else:
             await self._go_on(interrupted.request, interrupted.stored.input, told)
         return True
+
+    def _stays_unknown(self, gateway_id: str, user_id: str, response_id: str) -> bool:
+        """Never accepted, or deleted since, and old enough not to be accepted any more."""
+        now = time.monotonic()
+        return now - self._listed_only.setdefault((gateway_id, user_id, response_id), now) >= self.accepting_seconds
 
     async def _go_on(self, request: TurnRequest, asked: tuple[Item, ...], told: Told) -> None:
         entries = told.entries
@@ -154,7 +168,7 @@ def _has_ended(told: Told) -> bool:
 
 def _produced(told: Told) -> Produced:
     fields = [one for _, one in told.entries]
-    return Produced(token_ids(fields), prompt_tokens=prompt_tokens(fields))
+    return Produced(token_ids(fields), prompt_tokens=prompt_tokens(fields), reason=finish_reason(fields))
 
 
 def _ending(interrupted: Interrupted, usage: Usage | None) -> Ending | None:

@@ -5,6 +5,7 @@ Each runs in a task of its own: nobody has to be listening for it to finish, and
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,9 @@ class Answer:
 
 
 class Turns:
+    # Less than a taker leaves a turn listed that is not accepted yet.
+    listed_seconds = 10.0
+
     def __init__(
         self,
         acceptance: Acceptance,
@@ -60,7 +64,7 @@ class Turns:
         self._writer = writer
         self._gateway_id = gateway_id
         self._running: dict[str, RunningTurn] = {}
-        self._closed = False
+        self._closed = self._leaving = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(
@@ -83,7 +87,7 @@ class Turns:
         # First: what was accepted is found, whatever has happened to the engine or the conversation since.
         if once is not None and (earlier := await self._threads.earlier(user_id, once)) is not None:
             return await self._again(user_id, create, earlier)
-        response_id = new_response_id()
+        response_id, began = new_response_id(), time.monotonic()
         if not create.stored:
             accepted = await self._acceptance.prepare(user_id, create, remembered, response_id=response_id)
             return Answer(response_id, self._begin(accepted))
@@ -100,6 +104,8 @@ class Turns:
         if kept != response_id:
             await self._unlist(user_id, response_id)
             return await self._again(user_id, create, kept)
+        if time.monotonic() - began > self.listed_seconds:
+            await self._list_again(user_id, response_id)
         return Answer(response_id, self._begin(accepted))
 
     async def _again(self, user_id: str, create: ResponseCreate, earlier: str) -> Answer:
@@ -120,6 +126,8 @@ class Turns:
         try:
             accepted = await self._acceptance.prepare(user_id, create, remembered, response_id=response_id)
             await listing
+            if self._closed:
+                raise Leaving
         except ParleyError:
             await asyncio.gather(listing, return_exceptions=True)
             await self._unlist(user_id, response_id)
@@ -127,7 +135,9 @@ class Turns:
         return accepted
 
     def adopt(self, running: RunningTurn, ending: Ending | None) -> None:
-        """Goes on with a turn that another gateway has begun."""
+        """Goes on with a turn that another gateway has begun, or has had meanwhile."""
+        if (earlier := self._running.get(running.request.response_id)) is not None:
+            earlier.log.lose()
         self._spawn(running, ending)
 
     def running(self, user_id: str, response_id: str) -> RunningTurn | None:
@@ -156,11 +166,9 @@ class Turns:
 
     async def release(self) -> None:
         """Lets go of all: the stored ones for another gateway, the others for good."""
+        self._leaving = True
         for running in tuple(self._running.values()):
-            if running.request.stored:
-                running.release()
-            else:
-                running.stop()
+            _let_go(running)
         if self._tasks:
             _, silent = await asyncio.wait(self._tasks, timeout=_LAST_WORDS_SECONDS)
             for task in silent:
@@ -196,6 +204,8 @@ class Turns:
         running = RunningTurn(accepted, self._writer.open(accepted.turn))
         running.log.append(Begun())
         self._spawn(running, None)
+        if self._leaving:  # it was accepted at that moment
+            _let_go(running)
         return running
 
     def _spawn(self, running: RunningTurn, ending: Ending | None) -> None:
@@ -208,9 +218,19 @@ class Turns:
         try:
             await self._runner.run(running, ending)
         finally:
-            del self._running[request.response_id]
-        if request.stored and not running.released:
+            ours = self._running.get(request.response_id) is running
+            if ours:
+                del self._running[request.response_id]
+        if ours and request.stored and not running.released:
             await self._unlist(request.user_id, request.response_id)
+
+    async def _list_again(self, user_id: str, response_id: str) -> None:
+        """Whoever was frozen while it accepted may have been taken for dead, and its list for one of turns that never
+        were."""
+        try:
+            await self._ownership.add(user_id, response_id)
+        except Unavailable:
+            logger.warning("a turn may not be listed", extra={"response": response_id})
 
     async def _unlist(self, user_id: str, response_id: str) -> None:
         try:
@@ -228,6 +248,14 @@ class Turns:
         self._tasks.discard(done)
         if not done.cancelled() and (exc := done.exception()) is not None:
             logger.error("a turn ended in a bug", exc_info=exc, extra={"task": done.get_name()})
+
+
+def _let_go(running: RunningTurn) -> None:
+    """For another gateway; what is stored nowhere, for good."""
+    if running.request.stored:
+        running.release()
+    else:
+        running.stop()
 
 
 def _refuse_another_message(create: ResponseCreate, first: Stored) -> None:

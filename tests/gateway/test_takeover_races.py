@@ -1,0 +1,259 @@
+"""Gateways that freeze in the middle of taking a turn over, or of accepting one, and thaw behind everybody's back."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import ClassVar
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.errors import Leaving
+from gateway.generation import Finished, PromptRead, Tokens
+from gateway.history.threads import Record, Threads
+from gateway.ownership import Ownership
+from gateway.protocol.create import ResponseCreate
+from gateway.turn_log.segments import Segments
+from gateway.turns.hand_over import HandOver
+from tests.gateway.builders import Wire
+from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
+from tests.gateway.test_takeover import TEXT, abandoned, listed, taking
+
+ASKED = ResponseCreate(input="go")
+
+
+class Frozen:
+    """Where somebody stands still until it is let go."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def here(self) -> None:
+        self.reached.set()
+        await self.go.wait()
+
+
+@pytest.fixture
+async def owner(port: int) -> AsyncIterator[Replica]:
+    async with replica(port, FakeEngine(*spoken(TEXT))) as found:
+        yield found
+
+
+@pytest.fixture
+async def taker(port: int) -> AsyncIterator[Replica]:
+    async with replica(port, FakeEngine(*spoken(TEXT)), name="g2") as found:
+        yield found
+
+
+def said(events: list[Wire]) -> str:
+    return "".join(event.get("delta", "") for event in events)
+
+
+async def test_a_taker_that_froze_behind_its_seal_finds_that_another_has_taken_from_it(
+    owner: Replica, taker: Replica, redis: Redis, port: int
+) -> None:
+    behind_the_seal = Frozen()
+
+    class FreezingSegments(Segments):
+        async def seal(self, *told: object) -> bool:
+            sealed = await super().seal(*told)  # type: ignore[arg-type]
+            await behind_the_seal.here()
+            return sealed
+
+    taker.engine.events = spoken(TEXT.upper())  # as an engine says something else at a temperature
+    response_id = await abandoned(owner)
+    third_engine = FakeEngine(*spoken(TEXT))
+    third_engine.hold = asyncio.Event()
+    async with (
+        replica(port, third_engine, name="g3") as third,
+        taking(taker, redis, FreezingSegments) as takeover,
+        taking(third, redis, name="g3") as third_takeover,
+    ):
+        freezing = asyncio.create_task(takeover.of("g1"))
+        await behind_the_seal.reached.wait()
+        await third_takeover.of("g2")  # the lease of the frozen one has lapsed
+        behind_the_seal.go.set()
+        await freezing
+        assert taker.turns.running("user_1", response_id) is None
+        running = third.turns.running("user_1", response_id)
+        assert running is not None
+        third_engine.hold.set()
+        assert said(await followed(running)) == TEXT
+        await third.turns.finish(5)
+        kept = await third.responses.get("user_1", response_id)
+    assert (kept.owner, kept.response.status) == ("g3", "completed")
+    assert [await listed(redis, name) for name in ("g1", "g2", "g3")] == [0, 0, 0]
+
+
+@pytest.fixture
+async def accepting(port: int) -> AsyncIterator[tuple[Replica, Frozen]]:
+    """A gateway that freezes when it has listed a turn and read everything, just before it accepts."""
+    before = Frozen()
+
+    class FreezingThreads(Threads):
+        async def accept(self, record: Record) -> str:
+            await before.here()
+            return await super().accept(record)
+
+    async with replica(port, FakeEngine(*spoken(TEXT)), threads=FreezingThreads) as found:
+        yield found, before
+
+
+async def test_a_turn_that_is_accepted_while_its_gateway_leaves_goes_on_elsewhere(
+    accepting: tuple[Replica, Frozen], taker: Replica, redis: Redis
+) -> None:
+    leaving, before = accepting
+    asking = asyncio.create_task(leaving.turns.start("user_1", ASKED))
+    await before.reached.wait()
+    lease = Ownership(redis, "g1")
+    await lease.renew()
+    hand_over = HandOver(leaving.turns, lease, leaving.reader, "g1", seconds=0)
+    async with taking(taker, redis) as takeover:
+        await hand_over.done()
+        await takeover.of("g1")  # finds it listed, and not accepted yet
+        before.go.set()
+        answer = await asking
+        assert answer.running is not None
+        following = asyncio.create_task(events_of(leaving, answer.response_id))
+        await answer.running.log.frames.end()
+        assert not answer.running.log.frames.complete
+        await takeover.of("g1")
+        assert said(await following) == TEXT
+
+
+async def events_of(gateway: Replica, response_id: str) -> list[Wire]:
+    return [json.loads(text) async for text in gateway.following.follow("user_1", response_id)]
+
+
+async def test_what_is_asked_of_a_gateway_that_has_begun_to_leave_is_refused_and_not_listed(
+    port: int, redis: Redis
+) -> None:
+    counting = Frozen()
+
+    class SlowEngine(FakeEngine):
+        async def model(self) -> str:
+            await counting.here()
+            return await super().model()
+
+    async with replica(port, SlowEngine()) as gateway:
+        asking = asyncio.create_task(gateway.turns.start("user_1", ASKED))
+        await counting.reached.wait()
+        gateway.turns.close()
+        counting.go.set()
+        with pytest.raises(Leaving):
+            await asking
+    assert await listed(redis, "g1") == 0
+    assert [key for key in await redis.keys() if b"response" in key] == []
+
+
+async def test_a_turn_that_was_unlisted_while_its_gateway_was_frozen_is_listed_again(
+    accepting: tuple[Replica, Frozen], redis: Redis
+) -> None:
+    gateway, before = accepting
+    gateway.turns.listed_seconds = 0
+    gateway.engine.hold = asyncio.Event()
+    asking = asyncio.create_task(gateway.turns.start("user_1", ASKED))
+    await before.reached.wait()
+    await redis.delete("parley:gateway:g1:turns")  # whoever takes it for dead waits long, and then tidies up
+    before.go.set()
+    await asking
+    assert await listed(redis, "g1") == 1
+
+
+async def test_a_gateway_takes_back_a_turn_that_it_has_not_noticed_losing(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    response_id = await abandoned(owner)
+    old = owner.turns.running("user_1", response_id)
+    assert old is not None
+    taker.engine.hold = asyncio.Event()
+    async with taking(taker, redis) as takeover, taking(owner, redis, name="g1") as thawed:
+        await takeover.of("g1")
+        await taker.turns.release()
+        await thawed.of("g2")
+        new = owner.turns.running("user_1", response_id)
+        assert new is not None
+        assert new is not old
+        assert old.log.lost
+        while sum(task.get_name() == response_id for task in owner.turns._tasks) > 1:
+            await asyncio.sleep(0.005)  # until the old one has ended
+        assert owner.turns.running("user_1", response_id) is new
+        assert await listed(redis, "g1") == 1
+        assert owner.engine.hold is not None
+        owner.engine.hold.set()
+        assert said(await followed(new)) == TEXT
+
+
+class Joining(FakeEngine):
+    """Its last chunk has the end of the text, the id that ends a text, and the reason in it."""
+
+    END: ClassVar = 151645
+
+    def __init__(self) -> None:
+        super().__init__(PromptRead(PROMPT_IDS), Tokens("a", (97,)), Tokens("b", (98, self.END)), Finished("stop"))
+
+
+async def test_behind_the_id_that_ends_a_text_nothing_is_asked_for(port: int, taker: Replica, redis: Redis) -> None:
+    never = Frozen()
+
+    class Forgetting(Threads):
+        async def commit(self, *args: object, **more: object) -> bool:
+            await never.here()
+            return False
+
+    async with replica(port, Joining(), threads=Forgetting) as first:
+        running = await first.begun(ASKED)
+        await never.reached.wait()  # all of the text is in the log, and nothing in history
+        async with taking(taker, redis) as takeover:
+            await takeover.of("g1")
+            going_on = taker.turns.running("user_1", running.request.response_id)
+            assert going_on is not None
+            events = await followed(going_on)
+        never.go.set()
+    assert said(events) == "ab"
+    assert events[-1]["type"] == "response.completed"
+    assert (taker.engine.asked, taker.engine.resumed) == ([], [])
+
+
+@pytest.mark.parametrize("gone", ["expired", "deleted"])
+async def test_a_log_that_has_gone_while_its_owner_was_frozen_is_not_made_anew(
+    owner: Replica, redis: Redis, gone: str
+) -> None:
+    response_id = await abandoned(owner)
+    running = owner.turns.running("user_1", response_id)
+    assert running is not None
+    key = f"parley:{{user_1}}:response:{response_id}:log"
+    if gone == "deleted":
+        await owner.responses.delete("user_1", await owner.responses.get("user_1", response_id))
+    else:
+        assert await redis.delete(key)
+    assert owner.engine.hold is not None
+    owner.engine.hold.set()
+    await owner.turns.finish(5)
+    assert running.log.lost
+    assert not await redis.exists(key)
+
+
+async def test_a_frozen_owner_whose_log_has_gone_hears_so_when_it_thaws(owner: Replica, redis: Redis) -> None:
+    response_id = await abandoned(owner)
+    running = owner.turns.running("user_1", response_id)
+    assert running is not None
+    async with taking(owner, redis, name="g1") as thawed:
+        await thawed.lose_what_others_took()
+        lost_before = running.log.lost
+        await redis.delete(f"parley:{{user_1}}:response:{response_id}:log")
+        await thawed.lose_what_others_took()
+    assert (lost_before, running.log.lost) == (False, True)
+
+
+async def test_a_deleted_answer_leaves_no_segment_of_its_log(owner: Replica, taker: Replica, redis: Redis) -> None:
+    response_id = await abandoned(owner)
+    async with taking(taker, redis) as takeover:
+        await takeover.of("g1")
+        with suppress(StopAsyncIteration):
+            await anext(taker.following.follow("user_1", response_id))
+        await taker.following.delete("user_1", response_id)
+        await taker.turns.finish(5)
+    assert [key for key in await redis.keys() if response_id.encode() in key] == []
