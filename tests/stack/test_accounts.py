@@ -3,6 +3,7 @@
 import asyncio
 import json
 import unicodedata
+import zlib
 
 import httpx2
 import pytest
@@ -123,6 +124,41 @@ async def test_behind_a_hundred_wrong_guesses_the_owner_gets_in_from_another_add
         body = {"username": "bob", "password": PASSWORD}
         assert (await guesser.post("/auth/login", json=body, headers=claimed)).status_code == 429
         assert (await login(owner, "bob", PASSWORD)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "limited"),
+    [
+        ("POST", "/auth/login", True),
+        ("POST", "/auth/register", True),
+        ("POST", "/auth/password", True),
+        ("POST", "/auth/reset", True),
+        ("POST", "/auth/admin/users", True),
+        ("DELETE", "/auth/me", True),
+        ("GET", "/auth/openid/login", True),
+        ("GET", "/auth/openid/callback", True),
+        ("GET", "/auth/me", False),
+        ("GET", "/auth/options", False),
+    ],
+)
+async def test_a_flood_of_what_costs_a_hash_or_asks_a_provider_does_not_reach_the_service(
+    url: str, method: str, path: str, limited: bool
+) -> None:
+    # Of its own, so that nobody else pays for it.
+    address = f"127.0.1.{1 + zlib.crc32(f'{method} {path}'.encode()) % 250}"
+    async with come_from(url, address) as http:
+        answers = await asyncio.gather(*(http.request(method, path, json={}) for _ in range(250)))
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert bool(refused) == limited
+    assert {answer.json()["error"]["code"] for answer in refused} == ({"rate_limit_exceeded"} if limited else set())
+    assert {answer.headers["retry-after"] for answer in refused} == ({"1"} if limited else set())
+
+
+async def test_a_flood_of_anything_else_is_bounded_too(url: str) -> None:
+    async with come_from(url, "127.0.1.251") as http:
+        answers = await asyncio.gather(*(http.get("/auth/options") for _ in range(1000)))
+    assert {answer.status_code for answer in answers} == {200, 429}
+    assert {one.json()["error"]["code"] for one in answers if one.status_code == 429} == {"rate_limit_exceeded"}
 
 
 def come_from(url: str, address: str) -> httpx2.AsyncClient:
