@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest, NotJson, UnsupportedParameter
-from gateway.protocol.json_objects import converted, json_object, without_neutral
+from gateway.protocol.json_objects import DEPTH_AT_MOST, converted, json_object, refuse_repetition, without_neutral
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 VALUES = st.recursive(
@@ -51,6 +51,35 @@ def test_a_name_given_twice_is_refused_by_name(data: bytes) -> None:
         json_object(data)
 
 
+class Name(str):
+    """Counts how often names are compared."""
+
+    compared = 0
+
+    def __hash__(self) -> int:
+        return super().__hash__()
+
+    def __eq__(self, other: object) -> bool:
+        Name.compared += 1
+        return super().__eq__(other)
+
+
+def test_to_find_a_repetition_at_the_end_of_many_names_costs_hardly_more_than_to_read_them() -> None:
+    names = [Name(f"{number:x}") for number in range(2000)]
+    with pytest.raises(NotJson, match="'7cf' twice"):
+        refuse_repetition([(name, 0) for name in (*names, Name("7cf"))])
+    assert Name.compared < len(names)
+
+
+def test_levels_are_counted_before_they_are_too_many_for_whoever_writes_them_again() -> None:
+    def nested(levels: int) -> bytes:
+        return b'{"a":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+    assert json_object(nested(DEPTH_AT_MOST))
+    with pytest.raises(NotJson, match=f"deeper than {DEPTH_AT_MOST}"):
+        json_object(nested(DEPTH_AT_MOST + 1))
+
+
 def test_the_same_name_in_two_objects_is_no_repetition() -> None:
     assert json_object(b'{"a":{"a":1},"b":[{"a":2},{"a":3}]}')
 
@@ -90,6 +119,13 @@ def test_a_field_at_fault_is_named_with_its_path(fields: dict[str, Any], param: 
     with pytest.raises(InvalidRequest) as caught:
         converted(fields, Outer)
     assert (caught.value.param, caught.value.code) == (param, code)
+
+
+def test_a_name_as_long_as_its_body_is_not_repeated_in_full() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        converted({"inner": [], "x" * 10_000: 1}, Outer)
+    assert caught.value.param is not None
+    assert len(caught.value.param) + len(caught.value.message) < 1_000
 
 
 def test_what_fits_is_made() -> None:

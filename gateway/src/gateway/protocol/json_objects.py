@@ -1,7 +1,7 @@
 """JSON from outside, read strictly: what is not one well-formed object is refused, and so is a field we do not know."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,15 +10,20 @@ from gateway.errors import InvalidRequest, NotJson, UnsupportedParameter
 
 T = TypeVar("T")
 
+# Schemas that people write are nested ten or twenty deep.
+DEPTH_AT_MOST = 128
+_QUOTED_AT_MOST = 300
+
 
 def json_object(data: bytes) -> dict[str, Any]:
-    """Raises NotJson, also for NaN, numbers beyond a float, lone surrogates, and a name given twice: two readers may
-    choose differently between its values (RFC 8259, section 4)."""
+    """Raises NotJson, also for NaN, numbers beyond a float, lone surrogates, more than DEPTH_AT_MOST levels, and a name
+    given twice: two readers may choose differently between its values (RFC 8259, section 4)."""
     try:
         value = msgspec.json.decode(data)
         if not isinstance(value, dict):
             raise NotJson(type(value).__name__)
-        json.loads(data, object_pairs_hook=_once)
+        _refuse_depth(value)
+        json.loads(data, object_pairs_hook=refuse_repetition)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise NotJson(f"something else: {exc}") from exc
     return value
@@ -45,14 +50,36 @@ def converted(fields: dict[str, Any], kind: type[T]) -> T:
     except msgspec.ValidationError as exc:
         message = str(exc)
         code = "unknown_parameter" if "unknown field" in message else "invalid_value"
-        raise InvalidRequest(message, param=_param(message), code=code) from exc
+        param = _param(message)
+        raise InvalidRequest(_shortened(message), param=param and _shortened(param), code=code) from exc
 
 
-def _once(pairs: list[tuple[str, Any]]) -> None:
-    names = {name for name, _ in pairs}
-    if len(names) != len(pairs):
-        twice = next(name for index, (name, _) in enumerate(pairs) if name in [other for other, _ in pairs[:index]])
-        raise NotJson(f"one that has {twice[:100]!r} twice")
+def refuse_repetition(pairs: list[tuple[str, Any]]) -> None:
+    """In one pass: an object may have as many names as a body has room for, and everybody waits for it."""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise NotJson(f"one that has {name[:100]!r} twice")
+        seen.add(name)
+
+
+def _refuse_depth(value: Any) -> None:
+    """Level by level: what is read here is written again deeper in the stack, where Python would give up."""
+    level = [value]
+    for _ in range(DEPTH_AT_MOST):
+        level = [one for outer in level for one in _inside(outer) if isinstance(one, dict | list)]
+        if not level:
+            return
+    raise NotJson(f"one that is nested deeper than {DEPTH_AT_MOST}")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _shortened(text: str) -> str:
+    """A name may be as long as the body that it came in."""
+    return text if len(text) <= _QUOTED_AT_MOST else f"{text[:_QUOTED_AT_MOST]}…"
 
 
 def _param(message: str) -> str | None:
