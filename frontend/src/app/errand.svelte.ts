@@ -4,6 +4,11 @@ import { ApiError } from '../wire/http'
 export class Errand {
   busy = $state(false)
   failure: ApiError | null = $state.raw(null)
+  readonly #refused: (error: ApiError) => void
+
+  constructor(refused: (error: ApiError) => void = () => {}) {
+    this.#refused = refused
+  }
 
   /** True if it was done. What was typed stays with the caller until then. */
   async run(call: () => Promise<void>): Promise<boolean> {
@@ -17,6 +22,7 @@ export class Errand {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error
       this.failure = error
+      this.#refused(error)
       return false
     } finally {
       this.busy = false

@@ -16,7 +16,9 @@ function copyBySelection(text: string): boolean {
   const area = document.createElement('textarea')
   area.value = text
   area.className = 'unseen'
-  document.body.append(area)
+  // Nothing can be selected outside of a modal dialog.
+  const place = document.querySelector('dialog:modal') ?? document.body
+  place.append(area)
   area.select()
   const copied = document.execCommand('copy')
   area.remove()

@@ -55,6 +55,9 @@ export const en = {
   unreachable: 'The server cannot be reached.',
   didNotWork: 'That did not work.',
 
+  account: 'Account: {}',
+  partMissing: 'This part of the page could not be loaded. Load the page again.',
+
   newChat: 'New chat',
   chats: 'Chats',
   noChats: 'Your chats will be listed here.',

@@ -54,6 +54,9 @@ export const zh: Words = {
   unreachable: '无法连接服务器。',
   didNotWork: '操作未成功。',
 
+  account: '账号：{}',
+  partMissing: '页面的这一部分无法加载，请刷新页面。',
+
   newChat: '新对话',
   chats: '对话',
   noChats: '你的对话会显示在这里。',
