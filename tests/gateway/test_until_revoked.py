@@ -1,0 +1,127 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from gateway.errors import Unauthenticated
+from gateway.identity import User
+from gateway.revocations import Close
+from gateway.routes.server_sent import streamed
+from gateway.routes.until_revoked import UntilRevoked
+
+ALICE = User("user_1", "alice", "a" * 64)
+
+
+class Revocations:
+    """Of Alice's credential, once `ended` is set."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+
+    async def watch(self, _: object, user: User, close: Close) -> None:
+        assert user == ALICE
+        await self.ended.wait()
+        await close()
+
+
+class Client:
+    def __init__(self) -> None:
+        self.revocations = Revocations()
+        self.got = bytearray()
+        self.status = 0
+        self.over = 0
+        self.reads = asyncio.Semaphore(0)
+
+    async def send(self, message: Message) -> None:
+        self.status = message.get("status", self.status)
+        self.got += message.get("body", b"")
+        self.over += message["type"] == "http.response.body" and not message.get("more_body", False)
+        if message.get("body"):
+            self.reads.release()
+
+    async def asks(self, answer: Response) -> None:
+        async def receive() -> Message:
+            return await asyncio.Event().wait()  # type: ignore[return-value]
+
+        state = {"revocations": self.revocations, "identity": None}
+        scope: dict[str, Any] = {"type": "http", "headers": [], "state": state, "asgi": {"spec_version": "2.4"}}
+        await UntilRevoked(ALICE, answer)(scope, receive, self.send)
+
+    @property
+    def events(self) -> list[str]:
+        return self.got.decode().split("\n\n")[:-1]
+
+
+async def told(*frames: str, hold: asyncio.Event | None = None) -> AsyncIterator[str]:
+    for frame in frames:
+        yield frame
+    if hold is not None:
+        await hold.wait()
+
+
+async def test_a_stream_ends_with_the_reason_when_its_credential_ends() -> None:
+    client, left = Client(), list[str]()
+    answer = streamed(told('{"type":"x"}', hold=asyncio.Event()), when_left=lambda: left.append("left"))
+    asking = asyncio.create_task(client.asks(answer))
+    await client.reads.acquire()
+    assert not left
+    client.revocations.ended.set()
+    await asking
+    first, error, done = client.events
+    assert (first, done) == ('event: x\ndata: {"type":"x"}', "data: [DONE]")
+    kind, _, data = error.partition("\ndata: ")
+    assert (kind, json.loads(data)["status"]) == ("event: error", 401)
+    assert (left, client.over) == (["left"], 1)
+
+
+async def test_a_stream_that_ends_by_itself_is_as_it_was() -> None:
+    client = Client()
+    await client.asks(streamed(told('{"type":"x"}')))
+    assert client.events == ['event: x\ndata: {"type":"x"}', "data: [DONE]"]
+    assert client.over == 1
+
+
+class Hesitant(Response):
+    """Has sent nothing yet; counts itself when it is left, which takes a moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accounted = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            self.accounted = True
+
+
+async def test_what_has_not_begun_is_refused_and_may_still_put_its_things_in_order() -> None:
+    client, answer = Client(), Hesitant()
+    client.revocations.ended.set()
+    await client.asks(answer)
+    assert (client.status, json.loads(client.got)["error"]["code"]) == (401, Unauthenticated.code)
+    assert answer.accounted
+
+
+async def test_who_goes_away_takes_both_along() -> None:
+    client, answer = Client(), Hesitant()
+    asking = asyncio.create_task(client.asks(answer))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert (client.status, client.over) == (0, 0)
+
+
+async def test_a_failure_of_the_answer_is_not_hidden() -> None:
+    class Failing(Response):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await Client().asks(Failing())
