@@ -7,7 +7,7 @@ from typing import Final, cast
 import httpx2
 import pytest
 from pydantic import SecretStr
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from auth_service.accounts import Account, Role
 from auth_service.app import create_app
@@ -74,8 +74,13 @@ class Parley:
     """The app as a client sees it, and what is behind it."""
 
     http: httpx2.AsyncClient
+    app: ASGIApp
     state: State
     hasher: CountingHasher
+
+    def browser(self, address: str) -> httpx2.AsyncClient:
+        """Another one, with cookies of its own."""
+        return browser(self.app, address)
 
     async def user(self, name: str = "alice", password: str | None = PASSWORD, role: Role = Role.USER) -> Account:
         account = await self.state["administration"].add_user(name, password, role, COMMAND_LINE)
@@ -110,6 +115,10 @@ class Parley:
 GATEWAY: Final = {"Authorization": f"Bearer {CREDENTIAL}"}
 
 
+def browser(app: ASGIApp, address: str) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app, client=(address, 50000)), base_url="http://chat.test")
+
+
 @asynccontextmanager
 async def running(settings: Settings, hasher: CountingHasher, address: str = "192.0.2.1") -> AsyncGenerator[Parley]:
     app = create_app(settings, hasher)
@@ -119,10 +128,9 @@ async def running(settings: Settings, hasher: CountingHasher, address: str = "19
         async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
             await app(dict(scope) | {"state": dict(state)}, receive, send)
 
-        transport = httpx2.ASGITransport(with_state, client=(address, 50000))
-        async with httpx2.AsyncClient(transport=transport, base_url="http://chat.test") as http:
+        async with browser(with_state, address) as http:
             hasher.operations.clear()
-            yield Parley(http, state, hasher)
+            yield Parley(http, with_state, state, hasher)
 
 
 @pytest.fixture

@@ -1,7 +1,13 @@
+import asyncio
 import hashlib
-from collections.abc import Iterable
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from auth_service.revocations import Revocation
+
+T = TypeVar("T")
 
 
 class CountingHasher:
@@ -21,6 +27,41 @@ class CountingHasher:
 
     def outdated(self, password_hash: str) -> bool:
         return not password_hash.startswith(self.version)
+
+
+class LateHasher(CountingHasher):
+    """Of what it does next, when told so, the result comes late: the world may change meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._late: threading.Semaphore = threading.Semaphore(0)
+        self._begun = threading.Event()
+        self._go_on = threading.Event()
+
+    def hash(self, password: str) -> str:
+        return self._later(super().hash(password))
+
+    def verify(self, password_hash: str, password: str) -> bool:
+        return self._later(super().verify(password_hash, password))
+
+    @asynccontextmanager
+    async def late(self, request: Coroutine[Any, Any, T]) -> AsyncGenerator["asyncio.Task[T]"]:
+        """`request` has hashed before what is inside, and goes on after it."""
+        self._begun.clear()
+        self._go_on.clear()
+        self._late.release()
+        task = asyncio.create_task(request)
+        try:
+            await asyncio.to_thread(self._begun.wait, 60)
+            yield task
+        finally:
+            self._go_on.set()
+
+    def _later(self, result: T) -> T:
+        if self._late.acquire(blocking=False):
+            self._begun.set()
+            self._go_on.wait()
+        return result
 
 
 class Clock:

@@ -8,8 +8,9 @@ from auth_service.errors import LastAdministrator, NotFound, UnknownAccount
 from auth_service.hashing import HashingPool
 from auth_service.passwords import acceptable
 from auth_service.revocations import Announcer, Reason, Revocation
+from auth_service.sessions import still_confirmed
 from auth_service.store.stores import Stores
-from auth_service.tokens import new_credential, new_id
+from auth_service.tokens import Session, new_credential, new_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +101,26 @@ class Administration:
             await self._announcer.announce([Revocation(account_id, None, Reason.USER)])
         return after
 
-    async def delete(self, account: Account, actor: Actor) -> None:
-        """Raises LastAdministrator. The gateway is told until it has deleted the conversations."""
+    async def delete_own(self, account: Account, session: Session, actor: Actor) -> None:
+        """After the password was confirmed. Raises LastAdministrator, NotLoggedIn, WrongPassword."""
         async with self._stores.database.writing():
             await self._stores.accounts.alone()
-            await self._refuse_to_lose(await self.with_id(account.id), kept=False)
-            await self._stores.accounts.remove(account.id)
-            await self._stores.deletions.add(account.id, int(self._clock()))
-            await self._audit(actor, Action.USER_DELETED, account)
+            await still_confirmed(self._stores, account, session)
+            await self._remove(account, actor)
         await self._announcer.announce([Revocation(account.id, None, Reason.DELETED)])
+
+    async def delete(self, account: Account, actor: Actor) -> None:
+        """Raises LastAdministrator, NotFound. The gateway is told until it has deleted the conversations."""
+        async with self._stores.database.writing():
+            await self._stores.accounts.alone()
+            await self._remove(account, actor)
+        await self._announcer.announce([Revocation(account.id, None, Reason.DELETED)])
+
+    async def _remove(self, account: Account, actor: Actor) -> None:
+        await self._refuse_to_lose(await self.with_id(account.id), kept=False)
+        await self._stores.accounts.remove(account.id)
+        await self._stores.deletions.add(account.id, int(self._clock()))
+        await self._audit(actor, Action.USER_DELETED, account)
 
     async def audit(self, limit: int, before: int | None) -> list[Entry]:
         return await self._stores.audit.page(limit, before, int(self._clock()))

@@ -8,6 +8,7 @@ AuthError
 │   ├── UnsuitableName, UnsuitablePassword, UnsuitableEmail
 │   ├── InvalidCredentials         401
 │   ├── NotLoggedIn                401
+│   │   └── AccountChanged
 │   ├── IntrospectionRefused       401
 │   ├── ForeignOrigin              403
 │   ├── NotAllowed                 403
@@ -108,6 +109,12 @@ class NotLoggedIn(RequestRefused):
     status = 401
     code = "not_logged_in"
     text = "Expected the cookie of a session or an API key, got none that is valid: log in first."
+
+
+class AccountChanged(NotLoggedIn):
+    """Between the question who asks and the writing of what was asked for."""
+
+    text = "This account was changed, disabled or deleted at this moment: log in again."
 
 
 class IntrospectionRefused(RequestRefused):

@@ -57,7 +57,9 @@ class Introspection:
             active = await self._of_key(token)
             return active if active and active.account.name == _canonical(name) else None
         try:
-            return _password(await self._logins.verify(name, token, address))
+            verified = await self._logins.verify(name, token, address)
+            # What was changed while this was hashed is announced already: no socket must be opened with it after that.
+            return await self._by_password(verified.password_credential or "")
         except (InvalidCredentials, UnsuitablePassword):
             return None
 
@@ -68,8 +70,7 @@ class Introspection:
         if found := await self._keys.of_credential(credential):
             account, key = found
             return Active(account, key.scope, "api_key", credential, key.expires_at)
-        by_password = await self._accounts.with_password_credential(credential)
-        return _password(by_password) if by_password and not by_password.disabled else None
+        return await self._by_password(credential)
 
     async def revoke(self, token: str) -> None:
         """What is not valid, or not one of ours, is revoked already. https://www.rfc-editor.org/rfc/rfc7009#section-2.2"""
@@ -82,6 +83,10 @@ class Introspection:
                 await self._tickets.redeem(token)
             case _:
                 pass
+
+    async def _by_password(self, credential: str) -> Active | None:
+        account = await self._accounts.with_password_credential(credential)
+        return _password(account) if account and not account.disabled else None
 
     async def _of_key(self, token: str) -> Active | None:
         found = await self._keys.of_token(token)

@@ -5,7 +5,7 @@ from typing import Final
 
 from auth_service.accounts import Account, Role
 from auth_service.audit import Action, Actor, entry
-from auth_service.errors import NotFound, StoreUnavailable, UnsuitableKey
+from auth_service.errors import AccountChanged, NotFound, StoreUnavailable, UnsuitableKey
 from auth_service.revocations import Announcer, Reason, Revocation
 from auth_service.store.stores import Stores
 from auth_service.tokens import ApiKey, Kind, Scope, digest, kind_of, new_id, new_token, shown_of
@@ -25,12 +25,15 @@ class Keys:
     async def create(
         self, account: Account, name: str, scope: Scope, actor: Actor, expires_at: int | None = None
     ) -> tuple[ApiKey, str]:
-        """With the key itself, shown this once. Raises UnsuitableKey."""
+        """With the key itself, shown this once. Raises UnsuitableKey, AccountChanged."""
         now = int(self._clock())
-        _refuse_unsuitable(account, name, scope, expires_at, now)
         token = new_token(Kind.API_KEY)
         key = ApiKey(new_id("key"), account.id, name, scope, now, expires_at=expires_at, prefix=shown_of(token))
         async with self._stores.database.writing():
+            held = await self._stores.accounts.unchanged(account)
+            if held is None:
+                raise AccountChanged
+            _refuse_unsuitable(held, name, scope, expires_at, now)
             if len(await self._stores.api_keys.of_account(account.id)) >= _MOST_OF_A_USER:
                 raise UnsuitableKey(f"A user has at most {_MOST_OF_A_USER} keys: revoke one that is not used.")
             await self._stores.api_keys.add(key, token)

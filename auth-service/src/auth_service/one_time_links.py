@@ -48,7 +48,7 @@ class OneTimeLinks:
             await self._stores.audit.add(entry(actor, Action.INVITE_REVOKED, link_id, int(self._clock())))
 
     async def reset(self, account_id: str, actor: Actor, expires_in_seconds: int = RESET_SECONDS) -> NewLink:
-        """A newer one ends the ones before."""
+        """A newer one ends the ones before. Raises NotFound."""
         return await self._add(Kind.RESET, account_id, actor, expires_in_seconds)
 
     async def check(self, token: str, kind: Kind) -> None:
@@ -70,6 +70,8 @@ class OneTimeLinks:
         token = new_token(kind)
         async with self._stores.database.writing():
             if account_id is not None:
+                if await self._stores.accounts.held(account_id) is None:
+                    raise NotFound("user")
                 await self._stores.links.remove_of_account(account_id)
             await self._stores.links.add(link, token)
             await self._stores.audit.add(entry(actor, action, account_id or link.id, now))

@@ -9,6 +9,7 @@ from auth_service.logins import Logins
 from auth_service.one_time_links import OneTimeLinks
 from auth_service.passwords import acceptable
 from auth_service.revocations import Announcer, Reason, Revocation
+from auth_service.sessions import still_confirmed
 from auth_service.store.stores import Stores
 from auth_service.tokens import Kind, Session, new_credential
 
@@ -34,12 +35,15 @@ class PasswordChanges:
         self._clock = clock
 
     async def change(self, account: Account, session: Session, current: str, new: str, address: str) -> None:
-        """Raises WrongPassword, UnsuitablePassword, TooManyAttempts, HashingBusy."""
+        """Raises WrongPassword, UnsuitablePassword, TooManyAttempts, HashingBusy; NotLoggedIn when another change came
+        first and ended this session."""
         new = acceptable(new, name=account.name)
         await self._logins.confirm(account, current, address)
         password_hash = await self._hashing.hash(new)
         async with self._stores.database.writing():
-            ended = await self._set(account, password_hash, session.id, Actor(account.id, address))
+            await self._stores.accounts.alone()
+            held = await still_confirmed(self._stores, account, session)
+            ended = await self._set(held, password_hash, session.id, Actor(account.id, address))
         await self._announcer.announce(ended)
 
     async def reset(self, token: str, new: str, address: str) -> Account:
@@ -51,8 +55,12 @@ class PasswordChanges:
             raise InvalidLink
         password_hash = await self._hashing.hash(acceptable(new, name=account.name))
         async with self._stores.database.writing():
+            await self._stores.accounts.alone()
             await self._links.take(token, Kind.RESET)
-            ended = await self._set(account, password_hash, None, Actor(account.id, address))
+            held = await self._stores.accounts.held(account.id)
+            if held is None:
+                raise InvalidLink
+            ended = await self._set(held, password_hash, None, Actor(account.id, address))
         await self._announcer.announce(ended)
         return account
 

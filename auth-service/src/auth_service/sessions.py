@@ -7,7 +7,7 @@ from typing import Final
 
 from auth_service.accounts import Account
 from auth_service.audit import Action, Actor, entry
-from auth_service.errors import NotFound, StoreUnavailable
+from auth_service.errors import InvalidCredentials, NotFound, NotLoggedIn, StoreUnavailable, WrongPassword
 from auth_service.revocations import Announcer, Reason, Revocation
 from auth_service.store.stores import Stores
 from auth_service.tokens import Kind, Lifetime, Session, digest, kind_of, new_id, new_token
@@ -25,6 +25,19 @@ class Login:
     ends_at: int
 
 
+async def still_confirmed(stores: Stores, account: Account, session: Session) -> Account:
+    """Inside the transaction of what a password was confirmed for; the account as it is now.
+
+    Raises NotLoggedIn when the session has ended meanwhile, WrongPassword when the password is another one.
+    """
+    now = await stores.accounts.unchanged(account)
+    if await stores.sessions.of_credential(session.credential) is None:
+        raise NotLoggedIn
+    if now is None:
+        raise WrongPassword
+    return now
+
+
 class Sessions:
     def __init__(
         self, stores: Stores, announcer: Announcer, lifetime: Lifetime, clock: Callable[[], float] = time.time
@@ -35,10 +48,12 @@ class Sessions:
         self._clock = clock
 
     async def open(self, account: Account, *, address: str | None = None, device: str = "") -> str:
-        """The token, which exists nowhere else."""
+        """The token, which exists nowhere else. Raises InvalidCredentials if `account` is outdated."""
         token, now = new_token(Kind.SESSION), int(self._clock())
         session = Session(new_id("sess"), account.id, now, now, now + self._lifetime.absolute_seconds, device)
         async with self._stores.database.writing():
+            if await self._stores.accounts.unchanged(account) is None:
+                raise InvalidCredentials
             await self._stores.sessions.add(session, token)
             await self._stores.audit.add(entry(Actor(account.id, address), Action.LOGGED_IN, session.id, now))
         log.info("session opened", extra={"account": account.id, "session": session.id})

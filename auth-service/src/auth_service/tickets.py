@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from auth_service.accounts import Account
+from auth_service.errors import AccountChanged
 from auth_service.store.stores import Stores
 from auth_service.tokens import Kind, Ticket, new_token
 
@@ -15,11 +17,14 @@ class Tickets:
         self._stores = stores
         self._clock = clock
 
-    async def issue(self, account_id: str, credential: str) -> tuple[Ticket, str]:
-        """A ticket that stands for `credential`, and the ticket itself."""
+    async def issue(self, account: Account, credential: str) -> tuple[Ticket, str]:
+        """A ticket that stands for `credential`, and the ticket itself. Raises AccountChanged."""
         token, now = new_token(Kind.TICKET), int(self._clock())
-        ticket = Ticket(account_id, credential, now + LIFETIME_SECONDS)
-        await self._stores.tickets.add(ticket, token, now)
+        ticket = Ticket(account.id, credential, now + LIFETIME_SECONDS)
+        async with self._stores.database.writing():
+            if await self._stores.accounts.unchanged(account) is None:
+                raise AccountChanged
+            await self._stores.tickets.add(ticket, token, now)
         return ticket, token
 
     async def redeem(self, token: str) -> Ticket | None:

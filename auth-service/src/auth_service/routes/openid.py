@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from auth_service.errors import AuthError, NotFound, OpenidRefused, ProviderUnavailable
+from auth_service.errors import AuthError, InvalidCredentials, NotFound, OpenidRefused, ProviderUnavailable
 from auth_service.openid_flow import Flow
 from auth_service.openid_logins import OpenidLogins
 from auth_service.routes.answers import not_stored
@@ -38,6 +38,8 @@ async def finish(request: Request, address: ClientAddress, state: OpenState) -> 
         account = await openid.finish(Flow(secret) if secret else None, given.get("state"), given.get("code"), address)
         response = _to("/")
         await begin_session(account, request, response, address, state)
+    except InvalidCredentials:
+        response = _failed(OpenidRefused("openid_no_account", "the account was changed at this moment"))
     except (OpenidRefused, ProviderUnavailable) as exc:
         response = _failed(exc)
     # One try for each flow.

@@ -57,7 +57,7 @@ async def delete_account(
 ) -> None:
     account = current.account
     await state["logins"].confirm(account, body.current_password, address)
-    await state["administration"].delete(account, Actor(account.id, address))
+    await state["administration"].delete_own(account, current.session, Actor(account.id, address))
     state["cookies"].session.clear(response)
 
 

@@ -36,7 +36,7 @@ router: Final = APIRouter(
 
 @router.post("/tickets", dependencies=[Depends(same_origin)])
 async def create_ticket(asker: Identified, state: OpenState) -> Ticket:
-    ticket, token = await state["tickets"].issue(asker.account.id, asker.credential)
+    ticket, token = await state["tickets"].issue(asker.account, asker.credential)
     return Ticket(ticket=token, expires_at=ticket.expires_at)
 
 
