@@ -36,14 +36,15 @@ class Accounts(Protocol):
 def ready_account(accounts: Accounts, folder: Path) -> Account:
     """Made at the first start, with a password of its own, and kept. Raises AccountLost."""
     there, kept = accounts.users(), folder / "account.json"
-    if ORIGIN_USER not in there:
-        accounts.add_user(ORIGIN_USER, ORIGIN_SECRET)
     account = _read_or_make(kept, known=_USER in there)
     if _USER not in there:
         account = replace(account, api_key="")  # a key from a database that is gone opens nothing
         # The file first: an interrupted start can go on from a password without a user, but not the other way round.
         write_private(kept, asdict(account))
         accounts.add_user(_USER, account.password, admin=True)
+    # Never before the other one: whoever comes first is an administrator, and everybody knows this secret.
+    if ORIGIN_USER not in there:
+        accounts.add_user(ORIGIN_USER, ORIGIN_SECRET)
     if not account.api_key:
         account = replace(account, api_key=accounts.add_key(_USER))
         write_private(kept, asdict(account))

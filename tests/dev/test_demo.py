@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,7 +18,7 @@ import httpx2
 import pytest
 
 from dev import engines, setup
-from dev.account import AccountLost, ready_account
+from dev.account import ORIGIN_USER, AccountLost, ready_account
 from dev.folder import AlreadyRuns, alone
 from dev.installation import is_new_enough, prepare
 from dev.ports import free_port
@@ -176,10 +177,11 @@ def greet_two(server: socket.socket) -> None:
 
 
 class FakeAccounts:
-    """Whose user presses Ctrl-C at the call number `ends_at`."""
+    """Whose user presses Ctrl-C at the call number `ends_at`. As at the real ones, the first is an administrator."""
 
     def __init__(self) -> None:
         self.passwords: dict[str, str] = {}
+        self.administrators: set[str] = set()
         self.keys: list[str] = []
         self.ends_at = 0
 
@@ -189,6 +191,8 @@ class FakeAccounts:
     def add_user(self, name: str, password: str, *, admin: bool = False) -> None:
         self._call()
         assert name not in self.passwords
+        if admin or not self.passwords:
+            self.administrators.add(name)
         self.passwords[name] = password
 
     def add_key(self, name: str) -> str:
@@ -211,6 +215,45 @@ def test_a_first_start_that_was_interrupted_is_made_up_for(tmp_path: Path, ends_
     account = ready_account(accounts, tmp_path)
     assert accounts.passwords[account.user] == account.password
     assert account.api_key in accounts.keys
+    assert accounts.administrators == {"demo"}
+    assert ORIGIN_USER in accounts.passwords
+    assert ready_account(accounts, tmp_path) == account
+
+
+class CommandLine:
+    """The auth-service's own, with a database in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        others = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_")}
+        self._environment = others | {
+            "AUTH_DATABASE_URL": f"sqlite+aiosqlite:///{folder / 'auth.db'}",
+            "AUTH_INTROSPECTION_CREDENTIAL": secrets.token_hex(32),
+        }
+
+    def roles(self) -> dict[str, str]:
+        lines = [line.split("\t") for line in self._said("user", "list").splitlines()]
+        return {name: role for name, role, *_ in lines}
+
+    def users(self) -> list[str]:
+        return list(self.roles())
+
+    def add_user(self, name: str, password: str, *, admin: bool = False) -> None:
+        self._said("user", "add", name, "--password-stdin", *(["--admin"] if admin else []), typed=password)
+
+    def add_key(self, name: str) -> str:
+        return self._said("key", "add", name).strip()
+
+    def _said(self, *arguments: str, typed: str = "") -> str:
+        command = [sys.executable, "-m", "auth_service", *arguments]
+        return subprocess.run(
+            command, env=self._environment, input=typed, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
+
+
+def test_the_account_whose_secret_everybody_knows_is_no_administrator(tmp_path: Path) -> None:
+    accounts = CommandLine(tmp_path)
+    account = ready_account(accounts, tmp_path)
+    assert accounts.roles() == {"demo": "admin", ORIGIN_USER: "user"}
     assert ready_account(accounts, tmp_path) == account
 
 
