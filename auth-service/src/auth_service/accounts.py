@@ -7,7 +7,7 @@ from auth_service.errors import UnsuitableEmail, UnsuitableName
 
 _NAME: Final = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)
 # One @ between two things that are printable and not blank; whether it is an address is the provider's word.
-_EMAIL: Final = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,189}")
+_EMAIL: Final = re.compile(r"[!-?A-~]{1,64}@[!-?A-~]{1,189}", re.ASCII)
 
 
 class Role(StrEnum):
@@ -55,8 +55,12 @@ def canonical_name(text: str) -> str:
 
 
 def canonical_email(text: str) -> str:
-    """Raises UnsuitableEmail."""
-    email = text.casefold()
-    if not _EMAIL.fullmatch(email) or not email.isprintable():
+    """The one spelling an address is stored and compared in. Raises UnsuitableEmail.
+
+    ASCII alone, as for names: folded, mi\u212ae@example.org is mike@example.org and stra\u00dfe.de strasse.de, and who
+    has the one address at a provider would get the account of the other.
+    """
+    email = text.lower() if text.isascii() else ""
+    if not _EMAIL.fullmatch(email):
         raise UnsuitableEmail
     return email

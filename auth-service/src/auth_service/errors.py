@@ -94,7 +94,7 @@ class UnsuitablePassword(RequestRefused):
 class UnsuitableEmail(RequestRefused):
     code = "unsuitable_email"
     param = "email"
-    text = "Expected an e-mail address like alice@example.org."
+    text = "Expected an e-mail address like alice@example.org, in ASCII: a domain with other letters in its xn-- form."
 
 
 class InvalidCredentials(RequestRefused):
