@@ -7,7 +7,7 @@ from auth_service.accounts import Account, Role, UsageLimits
 from auth_service.administration import Change
 from auth_service.audit import COMMAND_LINE
 from auth_service.store.database import Database
-from auth_service.store.tables import accounts, api_keys
+from auth_service.store.tables import accounts, api_keys, sessions
 from auth_service.tokens import Scope, digest
 from tests.auth_service.conftest import PASSWORD, Parley
 
@@ -218,3 +218,30 @@ async def test_a_credential_is_asked_about_alone(parley: Parley, beside: dict[st
 
 async def test_a_question_about_nothing_is_refused(parley: Parley) -> None:
     assert (await parley.introspect(token_type_hint="access_token")).json()["error"]["param"] == "token"
+
+
+async def test_an_open_socket_alone_keeps_no_session_alive_and_a_request_on_it_does(
+    parley: Parley, database: Database
+) -> None:
+    await parley.user()
+    for token, table in [(await parley.session(), sessions), (await parley.key(), api_keys)]:
+        credential = (await parley.introspect(token=token)).json()["credential"]
+        async with database.writing() as connection:
+            await connection.execute(update(table).values(last_used_at=table.c.created_at - 100))
+        used = []
+        for more in [{"recheck": "1"}, {}]:
+            answer = await parley.introspect(credential=credential, **more)
+            assert answer.json()["active"]
+            async with database.reading() as connection:
+                row = (await connection.execute(table.select())).one()
+            used.append(row.last_used_at >= row.created_at)
+        assert used == [False, True]
+
+
+@pytest.mark.parametrize("form", [{"recheck": "0"}, {"recheck": ""}, {"recheck": "true"}])
+async def test_a_recheck_is_one_or_none(parley: Parley, form: dict[str, str]) -> None:
+    assert (await parley.introspect(credential="a" * 64, **form)).json()["error"]["param"] == "recheck"
+
+
+async def test_what_is_checked_again_is_a_credential(parley: Parley) -> None:
+    assert (await parley.introspect(token="x", recheck="1")).json()["error"]["param"] == "credential"

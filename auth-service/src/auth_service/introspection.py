@@ -63,11 +63,12 @@ class Introspection:
         except (InvalidCredentials, UnsuitablePassword):
             return None
 
-    async def of_credential(self, credential: str) -> Active | None:
-        """What was active once, asked about again: an open socket's, without keeping the secret it came with."""
-        if login := await self._sessions.of_credential(credential):
+    async def of_credential(self, credential: str, *, use: bool = True) -> Active | None:
+        """What was active once, asked about again: an open socket's, without keeping the secret it came with. With
+        `use` because of a request on it; without, because it is open still, which keeps no session alive."""
+        if login := await self._sessions.of_credential(credential, use=use):
             return _session(login.account, credential, login.ends_at)
-        if found := await self._keys.of_credential(credential):
+        if found := await self._keys.of_credential(credential, use=use):
             account, key = found
             return Active(account, key.scope, "api_key", credential, key.expires_at)
         return await self._by_password(credential)

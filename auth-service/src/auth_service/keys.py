@@ -46,7 +46,7 @@ class Keys:
     async def of_token(self, token: str) -> tuple[Account, ApiKey] | None:
         return await self.of_credential(digest(token)) if kind_of(token) is Kind.API_KEY else None
 
-    async def of_credential(self, credential: str) -> tuple[Account, ApiKey] | None:
+    async def of_credential(self, credential: str, *, use: bool = True) -> tuple[Account, ApiKey] | None:
         """None for a key that has expired, or of an account that is disabled or no longer may have it."""
         key, now = await self._stores.api_keys.of_credential(credential), int(self._clock())
         if key is None or key.expired(now):
@@ -56,7 +56,7 @@ class Keys:
             return None
         if key.scope is Scope.ADMIN and account.role is not Role.ADMIN:
             return None
-        if key.last_used_at is None or now - key.last_used_at >= _TOUCH_SECONDS:
+        if use and (key.last_used_at is None or now - key.last_used_at >= _TOUCH_SECONDS):
             # A key that was good stays so while nothing can be written.
             with suppress(StoreUnavailable):
                 await self._stores.api_keys.used(key, now)

@@ -65,14 +65,15 @@ class Sessions:
             return None
         return await self.of_credential(digest(token))
 
-    async def of_credential(self, credential: str) -> Login | None:
+    async def of_credential(self, credential: str, *, use: bool = True) -> Login | None:
+        """Without `use` it is only looked at: the idle timeout runs on."""
         session, now = await self._stores.sessions.of_credential(credential), int(self._clock())
         if session is None or session.ends_at(self._lifetime) <= now:
             return None
         account = await self._stores.accounts.with_id(session.account_id)
         if account is None or account.disabled:
             return None
-        if now - session.last_used_at >= _TOUCH_SECONDS:
+        if use and now - session.last_used_at >= _TOUCH_SECONDS:
             # Who is logged in stays so while nothing can be written.
             with suppress(StoreUnavailable):
                 await self._stores.sessions.used(session, now)

@@ -27,14 +27,16 @@ router: Final = APIRouter(dependencies=[Depends(gateway), Depends(not_stored)], 
 
 
 class Question(StrictModel):
-    """RFC 7662 2.1, and three additions of ours: `username`; `client_address`, whom to throttle if not the caller; and
-    instead of a token `credential`, to ask again about what was active before."""
+    """RFC 7662 2.1, and four additions of ours: `username`; `client_address`, whom to throttle if not the caller;
+    instead of a token `credential`, to ask again about what was active before; and beside it `recheck`, when nobody
+    used it and only a socket is open."""
 
     token: str | None = None
     token_type_hint: str | None = None
     username: str | None = None
     client_address: Annotated[str, Field(max_length=64)] | None = None
     credential: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    recheck: Literal["1"] | None = None
 
 
 class Revocation(StrictModel):
@@ -131,7 +133,9 @@ async def _found(question: Question, introspection: Introspection, address: str)
     if question.credential is not None:
         if question.token is not None or question.username is not None:
             raise InvalidField("invalid_value", "credential", "it alone", "a token or a user name beside it")
-        return await introspection.of_credential(question.credential)
+        return await introspection.of_credential(question.credential, use=question.recheck is None)
+    if question.recheck is not None:
+        raise InvalidField("missing_required_parameter", "credential", "what to check again", "none")
     if question.token is None:
         raise InvalidField("missing_required_parameter", "token", "a value", "none")
     if question.username is None:
