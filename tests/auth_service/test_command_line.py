@@ -1,13 +1,15 @@
 import os
 import pty
 import re
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.auth_service.conftest import on_sqlite
-from tests.auth_service.processes import command, start
+from tests.auth_service.conftest import PASSWORD, on_sqlite
+from tests.auth_service.processes import command, serving, start
 
 pytestmark = on_sqlite
 
@@ -104,3 +106,59 @@ async def test_a_server_that_cannot_run_refuses_in_one_sentence(
     assert refused.status == 2
     assert sentence in refused.err
     assert refused.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["user", "list"]], ids=str)
+async def test_a_database_that_a_newer_version_has_changed_is_said_to_be_so(
+    environment: Environment, tmp_path: Path, arguments: list[str]
+) -> None:
+    assert (await command(environment, "user", "list")).status == 0
+    with closing(sqlite3.connect(tmp_path / "auth.db")) as file, file:
+        file.execute("UPDATE alembic_version SET version_num = '9999'")
+    refused = await command(environment, *arguments)
+    assert refused.status == 2
+    assert "cannot be used: a newer version has changed its schema; run that version" in refused.err
+    assert refused.err.count("\n") == 1
+
+
+async def test_users_keys_invites_and_sessions_are_managed_by_the_process_itself(environment: Environment) -> None:
+    environment |= {"AUTH_REGISTRATION": "invite", "AUTH_PUBLIC_URL": "https://chat.example.org"}
+
+    async def said(*arguments: str, stdin: str = "") -> list[list[str]]:
+        finished = await command(environment, *arguments, stdin=stdin)
+        assert (finished.status, finished.err) == (0, ""), finished.err
+        return [line.split("\t") for line in finished.out.splitlines()]
+
+    for name in ["root", "alice"]:
+        await said("user", "add", name, stdin=f"{PASSWORD}\n")
+    async with serving(environment) as server, server.http() as http:
+        answer = await http.post("/auth/login", json={"username": "alice", "password": PASSWORD})
+        assert answer.status_code == 200
+        [[session, _, _]] = await said("session", "list", "alice")
+        assert await said("session", "revoke", "alice", session) == []
+        assert (await http.get("/auth/me")).status_code == 401
+
+        [[key]] = await said("key", "add", "alice", "--days", "3650")
+        headers = {"Authorization": f"Bearer {key}"}
+        assert (await http.post("/auth/tickets", headers=headers)).status_code == 200
+        [[key_id, *_]] = await said("key", "list", "alice")
+        assert await said("key", "revoke", "alice", key_id) == []
+        assert (await http.post("/auth/tickets", headers=headers)).status_code == 401
+
+        [[link]] = await said("invite", "add", "--days", "3650")
+        [[invite_id, _]] = await said("invite", "list")
+        assert await said("invite", "revoke", invite_id) == []
+        body = {"username": "bob", "password": PASSWORD, "invite": link.partition("/#invite=")[2]}
+        assert (await http.post("/auth/register", json=body)).status_code == 400
+
+        [[link]] = await said("user", "reset", "alice")
+        body = {"token": link.partition("/#reset=")[2], "password": "another horse battery"}
+        assert (await http.post("/auth/reset", json=body)).status_code == 204
+        [[*_, disabled]] = await said("user", "disable", "alice")
+        assert disabled == "disabled"
+        login = {"username": "alice", "password": "another horse battery"}
+        assert (await http.post("/auth/login", json=login)).status_code == 401
+        await said("user", "enable", "alice")
+        assert (await http.post("/auth/login", json=login)).status_code == 200
+        assert await said("user", "delete", "alice") == []
+    assert [name for name, *_ in await said("user", "list")] == ["root"]

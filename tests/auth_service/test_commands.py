@@ -8,6 +8,7 @@ from typing import Protocol
 import pytest
 
 from auth_service.accounts import Account, Role
+from auth_service.audit import COMMAND_LINE
 from auth_service.command_line.commands import run
 from auth_service.command_line.desk import Place
 from auth_service.command_line.parser import parser
@@ -22,7 +23,7 @@ from auth_service.errors import (
 from auth_service.revocations import Silence
 from auth_service.sessions import Sessions
 from auth_service.store.stores import Stores
-from auth_service.tokens import Lifetime, new_id
+from auth_service.tokens import Kind, Lifetime, Link, new_id, new_token
 
 LIFETIME = Lifetime(idle_seconds=3600, absolute_seconds=86400)
 
@@ -115,7 +116,6 @@ async def test_sessions_are_listed_and_revoked(said: Said, stores: Stores, alice
         (["key", "revoke", "alice", "key_x"], NotFound),
         (["session", "revoke", "alice", "sess_x"], NotFound),
         (["invite", "revoke", "invite_x"], NotFound),
-        (["key", "add", "alice", "--days", "-1"], UnsuitableKey),
         (["key", "add", "alice", "--scope", "admin"], UnsuitableKey),
     ],
     ids=str,
@@ -128,6 +128,21 @@ async def test_what_cannot_be_done_is_refused(said: Said, arguments: list[str], 
 async def test_where_registration_is_closed_no_dead_invite_is_made(place: Place) -> None:
     with pytest.raises(RegistrationClosed, match="AUTH_REGISTRATION is closed"):
         await run(parser().parse_args(["invite", "add"]), replace(place, invites=False))
+
+
+@pytest.mark.parametrize("what", [["key", "add", "alice"], ["invite", "add"]], ids=str)
+@pytest.mark.parametrize("days", ["-1", "0", "3651", "1e3", "9" * 30, "\u0663", "soon", ""])
+def test_days_are_from_one_to_ten_years(what: list[str], days: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args([*what, f"--days={days}"])
+    assert "expected a number from 1 to 3650" in capsys.readouterr().err
+
+
+async def test_an_invite_of_a_time_that_no_calendar_has_is_listed_all_the_same(said: Said, stores: Stores) -> None:
+    token = new_token(Kind.INVITE)
+    await stores.links.add(Link(new_id("invite"), Kind.INVITE, None, COMMAND_LINE.id, 0, 2**53), token)
+    [listed] = await said("invite", "list")
+    assert listed.endswith("\t9999-12-31T23:59+00:00")
 
 
 def test_to_revoke_a_session_one_says_which(capsys: pytest.CaptureFixture[str]) -> None:

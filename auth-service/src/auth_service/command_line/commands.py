@@ -13,6 +13,7 @@ from auth_service.command_line.desk import Desk, Place, desk_at
 from auth_service.errors import RegistrationClosed, UnsuitablePassword
 
 _DAY_SECONDS: Final = 86400
+_LAST: Final = int(datetime.max.replace(tzinfo=UTC).timestamp()) - 1
 
 
 async def run(arguments: Namespace, place: Place) -> None:
@@ -127,7 +128,8 @@ def _line(account: Account) -> str:
 
 
 def _day(seconds: int | None) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="minutes") if seconds else "never"
+    # What is stored may be later than the last day that Python knows.
+    return datetime.fromtimestamp(min(seconds, _LAST), UTC).isoformat(timespec="minutes") if seconds else "never"
 
 
 def _password(*, from_stdin: bool) -> str:

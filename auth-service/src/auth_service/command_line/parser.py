@@ -1,9 +1,12 @@
 import argparse
 from collections.abc import Mapping
+from typing import Final
 
 from auth_service.accounts import Role
 from auth_service.one_time_links import INVITE_SECONDS
 from auth_service.tokens import Scope
+
+_MOST_DAYS: Final = 3650
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,7 +54,7 @@ def _key(parser: argparse.ArgumentParser) -> None:
         action.add_argument("name", metavar="user")
     actions["add"].add_argument("--name", dest="label", default="command line", help="what the key is for")
     actions["add"].add_argument("--scope", type=Scope, choices=list(Scope), default=Scope.CHAT)
-    actions["add"].add_argument("--days", type=int, help="after how many days it expires (default: never)")
+    actions["add"].add_argument("--days", type=_days, help="after how many days it expires (default: never)")
     actions["revoke"].add_argument("id")
 
 
@@ -64,7 +67,7 @@ def _invite(parser: argparse.ArgumentParser) -> None:
             "revoke": "end an invite",
         },
     )
-    actions["add"].add_argument("--days", type=int, default=INVITE_SECONDS // 86400, help="default: %(default)s")
+    actions["add"].add_argument("--days", type=_days, default=INVITE_SECONDS // 86400, help="default: %(default)s")
     actions["revoke"].add_argument("id")
 
 
@@ -78,6 +81,13 @@ def _session(parser: argparse.ArgumentParser) -> None:
     which = actions["revoke"].add_mutually_exclusive_group(required=True)
     which.add_argument("id", nargs="?")
     which.add_argument("--all", action="store_true")
+
+
+def _days(text: str) -> int:
+    days = int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else 0
+    if not 1 <= days <= _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {_MOST_DAYS}, got {text[:20]!r}")
+    return days
 
 
 def _actions(parser: argparse.ArgumentParser, described: Mapping[str, str]) -> dict[str, argparse.ArgumentParser]:

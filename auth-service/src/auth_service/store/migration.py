@@ -4,8 +4,10 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
+from auth_service.errors import StoreUnavailable
 from auth_service.store.database import Database
 
 # Any number, as long as every auth-service of one PostgreSQL takes the same.
@@ -46,4 +48,11 @@ def _run_alembic(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", "auth_service:migrations")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except CommandError as failure:
+        # The one thing it refuses here: a revision that this version does not have.
+        raise StoreUnavailable(
+            "a newer version has changed its schema; run that version or a later one, or go back to a copy of the "
+            "database from before"
+        ) from failure
