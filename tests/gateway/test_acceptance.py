@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, ParleyError, PreviousResponseNotFound
 from gateway.generation import Prompt, PromptCall
 from gateway.history.conversations import Conversations
+from gateway.history.limits import ITEMS_KEPT
 from gateway.history.threads import Threads
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_response_id, position_in
@@ -56,7 +57,7 @@ async def conversation(redis: Redis, *items: InputItem, **generation: Any) -> st
 
 
 def told(accepted: Accepted) -> list[str]:
-    return [prompt.text for turn in accepted.exchanges for prompt in turn]
+    return [prompt.text for turn in (accepted.head, *accepted.exchanges) for prompt in turn]
 
 
 async def test_what_was_said_in_a_conversation_is_gone_on_from(gateway: Replica) -> None:
@@ -175,7 +176,31 @@ async def test_the_nearest_system_prompt_is_sent(gateway: Replica) -> None:
 async def test_a_system_message_stands_instead_of_the_deployments_own(gateway: Replica, role: Any) -> None:
     accepted = await prepared(gateway, input=(InputMessage(role, "be loud"), InputMessage("user", "hi")))
     assert accepted.system is None
-    assert accepted.exchanges == [(Prompt("system", "be loud"), Prompt("user", "hi"))]
+    assert accepted.exchanges == ((Prompt("system", "be loud"), Prompt("user", "hi")),)
+
+
+async def test_what_the_model_is_told_later_stands_beside_the_deployments_own(gateway: Replica) -> None:
+    within = await conversation(gateway.redis, InputMessage("user", "one"), InputMessage("system", "be loud"))
+    accepted = await prepared(gateway, conversation=within)
+    assert accepted.system == Prompt("system", "be kind")
+    assert told(accepted) == ["one", "be loud", "and now?"]
+
+
+async def test_what_the_model_was_told_first_stands_instead_of_the_deployments_own_in_a_long_conversation(
+    gateway: Replica, redis: Redis
+) -> None:
+    first = InputMessage("system", "be loud")
+    within = await conversation(redis, first, *(InputMessage("user", f"{number}") for number in range(5)))
+    accepted = await limited(gateway, redis).prepare(
+        "user_1", ResponseCreate(input="now", conversation=within), NOTHING, response_id=new_response_id()
+    )
+    assert (accepted.system, accepted.head, accepted.older) == (None, (Prompt("system", "be loud"),), 1)
+    again = await limited(gateway, redis).again(accepted.turn.request, accepted.asked)
+    assert (again.head, told(again), again.older) == (accepted.head, told(accepted), 1)
+    for one in (accepted, again):
+        await one.read_further(10)
+        assert told(one) == ["be loud", *"01234", "now"]
+        assert one.older == 0
 
 
 async def test_where_there_is_no_system_prompt_none_is_sent(port: int) -> None:
@@ -206,6 +231,21 @@ async def test_the_result_of_a_call_that_was_made_is_accepted(gateway: Replica) 
     )
 
 
+async def test_a_call_is_found_however_long_ago_it_was_made(gateway: Replica, redis: Redis) -> None:
+    later = (InputMessage("user", f"{number}") for number in range(10))
+    within = await conversation(redis, InputMessage("user", "1+1?"), CALL, *later)
+    create = ResponseCreate(input=(RESULT,), conversation=within)
+    accepted = await limited(gateway, redis).prepare("user_1", create, NOTHING, response_id=new_response_id())
+    assert accepted.older == 0
+
+
+async def test_more_than_is_kept_is_refused_in_a_conversation_and_in_a_chain(gateway: Replica) -> None:
+    many = tuple(InputMessage("user", "") for _ in range(ITEMS_KEPT))
+    within = await conversation(gateway.redis)
+    for place in (within, None):
+        assert (await refused(gateway, input=many, conversation=place)).code == "storage_limit_reached"
+
+
 @pytest.mark.parametrize("asked", [(RESULT,), (InputFunctionCall("call_2", "add", "{}"), RESULT)])
 async def test_the_result_of_no_call_is_refused_by_name(gateway: Replica, asked: tuple[InputItem, ...]) -> None:
     error = await refused(gateway, input=asked)
@@ -221,6 +261,12 @@ async def test_a_call_that_was_deleted_does_not_poison_its_conversation(gateway:
     await items.delete("user_1", within, page.data[1].id)
     accepted = await prepared(gateway, conversation=within)
     assert not any(prompt.role == "tool" for turn in accepted.exchanges for prompt in turn)
+
+
+def limited(gateway: Replica, redis: Redis) -> Acceptance:
+    """That reads few items first."""
+    recent = Threads(redis, kept_seconds=60, recent_items=4)
+    return Acceptance(gateway.engine, recent, gateway.responses, defaults=DEFAULTS, seal=SEAL)
 
 
 def acceptance(gateway: Replica, defaults: Defaults) -> Acceptance:
@@ -267,15 +313,13 @@ async def test_what_was_said_since_is_no_part_of_a_turn_that_is_prepared_again(g
 
 
 async def test_a_long_conversation_is_as_long_when_a_turn_is_prepared_again(gateway: Replica, redis: Redis) -> None:
-    recent = Threads(redis, kept_seconds=60, recent_items=4)
-    limited = Acceptance(gateway.engine, recent, gateway.responses, defaults=DEFAULTS, seal=SEAL)
     within = await conversation(redis, *(InputMessage("user", f"{number}") for number in range(6)))
     gateway.engine.hold = asyncio.Event()
     first = await gateway.begun(ResponseCreate(input="one", conversation=within))
     create = ResponseCreate(input="two", conversation=within)
-    second = await limited.prepare("user_1", create, NOTHING, response_id=new_response_id())
+    second = await limited(gateway, redis).prepare("user_1", create, NOTHING, response_id=new_response_id())
     gateway.engine.hold.set()
     await first.log.frames.end()
-    again = await limited.again(second.turn.request, second.asked)
+    again = await limited(gateway, redis).again(second.turn.request, second.asked)
     assert told(again) == told(second) == ["3", "4", "5", "one", "two"]
     assert again.context.said.older == second.context.said.older == 3

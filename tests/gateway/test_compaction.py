@@ -6,6 +6,7 @@ import pytest
 
 from gateway.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, ModelNotFound, PreviousResponseNotFound
 from gateway.generation import Finished
+from gateway.history.threads import RECENT_ITEMS
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
 from gateway.protocol.input_items import InputCompaction, InputMessage, input_items
@@ -101,6 +102,25 @@ async def test_what_can_not_be_compacted_is_refused_and_costs_nothing(
     with pytest.raises(error):
         await compacted(gateway, **asked)
     assert gateway.engine.asked == []
+
+
+@pytest.mark.parametrize(
+    "sealed", ["garbage", "\ud800", Seal(b"o" * 32).closed("user_1", "x"), SEAL.closed("user_2", "x")]
+)
+async def test_what_this_user_could_not_go_on_from_is_refused_before_it_is_kept(gateway: Replica, sealed: str) -> None:
+    mine = InputCompaction(SEAL.closed("user_1", "x"))
+    gateway.compaction.refuse_unreadable("user_1", (*TALK, mine))
+    with pytest.raises(InvalidRequest) as caught:
+        gateway.compaction.refuse_unreadable("user_1", (mine, InputCompaction(sealed)))
+    assert (caught.value.code, caught.value.param) == ("invalid_value", "items[1].encrypted_content")
+
+
+async def test_the_whole_of_a_long_chain_is_compacted(gateway: Replica) -> None:
+    gateway.engine.size = 131_072
+    long = tuple(InputMessage("user", f"{number}") for number in range(2 * RECENT_ITEMS))
+    first = (await gateway.answered(ResponseCreate(input=long)))[-1]["response"]["id"]
+    *kept, _ = (await compacted(gateway, previous_response_id=first, input=None)).output
+    assert [item.text for item in kept if isinstance(item, Message)] == [message.text for message in long]
 
 
 async def test_another_users_response_answers_as_an_absent_one(gateway: Replica) -> None:

@@ -2,17 +2,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.control_tokens import neutralised
 from gateway.conversation import (
+    TURNS_COUNTED_FIRST,
     Count,
     Exchange,
     Measured,
+    Told,
     Window,
     alternating,
     exchanges,
     fit,
     joined,
     most_tokens,
-    neutralised,
     prompts,
     proven,
 )
@@ -71,7 +73,7 @@ class Letters:
 
 async def window(turns: list[Exchange], limit: int) -> tuple[Window, Letters]:
     count = Letters(limit)
-    return await fit(SYSTEM, turns, count=count, room_wanted=ROOM), count
+    return await fit([SYSTEM], turns, count=count, room_wanted=ROOM), count
 
 
 async def test_a_short_conversation_is_sent_whole_for_one_count() -> None:
@@ -103,8 +105,8 @@ async def test_what_leaves_no_room_at_all_is_refused_with_both_numbers() -> None
 async def test_where_nothing_may_be_left_out_a_long_conversation_is_refused() -> None:
     turns = [exchange(40, 40), (user("u" * 15),)]
     with pytest.raises(ContextLengthExceeded):
-        await fit(SYSTEM, turns, count=Letters(100), room_wanted=ROOM, may_leave_out=False)
-    whole = await fit(SYSTEM, turns, count=Letters(110), room_wanted=ROOM, may_leave_out=False)
+        await fit([SYSTEM], turns, count=Letters(100), room_wanted=ROOM, may_leave_out=False)
+    whole = await fit([SYSTEM], turns, count=Letters(110), room_wanted=ROOM, may_leave_out=False)
     assert (whole.room, whole.exchanges_left_out) == (5, 0)
 
 
@@ -112,14 +114,14 @@ async def test_an_engine_that_cannot_count_gets_everything() -> None:
     async def unknown(_: tuple[Prompt, ...]) -> None:
         return None
 
-    found = await fit(SYSTEM, [exchange(5, 5)], count=unknown, room_wanted=ROOM)
+    found = await fit([SYSTEM], [exchange(5, 5)], count=unknown, room_wanted=ROOM)
     assert found.room is None
     assert len(found.prompts) == 3
 
 
 async def test_a_small_context_is_not_all_kept_free_for_the_answer() -> None:
     turns = [exchange(5, 5), (user("uu"),)]
-    found = await fit(None, turns, count=Letters(24), room_wanted=1000)
+    found = await fit([], turns, count=Letters(24), room_wanted=1000)
     assert (found.exchanges_left_out, found.room) == (0, 12)
 
 
@@ -188,30 +190,62 @@ def test_a_turn_is_a_question_with_all_that_answers_it() -> None:
     ]
 
 
-def test_what_introduces_a_conversation_belongs_to_its_first_question() -> None:
-    first, later = Prompt("system", "a summary"), Prompt("system", "from now on in English")
-    one, two = exchange(1, 1), exchange(2, 2)
-    assert exchanges([first, *one, later, *two]) == [(first, *one), (later, *two)]
+def test_what_introduces_a_conversation_belongs_to_no_turn_and_what_is_told_later_to_its_own() -> None:
+    prompt, summary, later = (Prompt("system", text) for text in ("be brief", "a summary", "from now on in English"))
+    one, two, now = exchange(1, 1), exchange(2, 2), user("now")
+    assert joined([prompt, summary, *one, later, *two], [now]) == Told((prompt, summary), (one, (later, *two), (now,)))
+
+
+async def test_what_introduces_a_conversation_is_sent_and_counted_however_long_it_gets() -> None:
+    first = Prompt("system", "f" * 10)
+    conversation = joined([first, *exchange(20, 20) * 5], [user("u" * 10)])
+    found = await fit(conversation.head, conversation.turns, count=Letters(100), room_wanted=ROOM)
+    assert found.prompts == (first, *exchange(20, 20), user("u" * 10))
+    assert (found.count, found.exchanges_left_out) == (60, 4)
+
+
+async def test_an_introduction_that_leaves_no_room_is_refused_with_both_numbers() -> None:
+    conversation = joined([Prompt("system", "f" * 95), *exchange(1, 1)], [user("uuuuu")])
+    with pytest.raises(ContextLengthExceeded) as caught:
+        await fit(conversation.head, conversation.turns, count=Letters(100), room_wanted=ROOM)
+    assert (caught.value.tokens, caught.value.limit) == (100, 100)
+
+
+@given(st.integers(1, 60), st.integers(1, 8), st.integers(60, 800))
+async def test_of_a_long_conversation_hardly_more_is_counted_than_what_fits(many: int, first: int, limit: int) -> None:
+    turns, counted = [exchange(5, 5)] * many, []
+
+    async def count(told: tuple[Prompt, ...]) -> Count:
+        counted.append(len(told))
+        return Count(sum(len(prompt.text) for prompt in told), limit)
+
+    found = await fit([], turns, count=count, room_wanted=ROOM, counted_first=first)
+    whole = await fit([], turns, count=Letters(limit), room_wanted=ROOM, counted_first=TURNS_COUNTED_FIRST)
+    assert found == whole
+    assert max(counted) <= 2 * max(first, 2 * len(found.prompts))
+    assert len(counted) <= 2 * many.bit_length() + 2
 
 
 @given(st.lists(st.sampled_from(["user", "assistant", "system", "tool"]), max_size=30))
 def test_no_message_is_lost_or_moved_when_turns_are_told_apart(roles: list[str]) -> None:
     before = [Prompt(role, str(number)) for number, role in enumerate(roles)]  # type: ignore[arg-type]
     assert [prompt for turn in exchanges(before) for prompt in turn] == before
-    assert [prompt for turn in joined(before, [user("now")]) for prompt in turn] == [*before, user("now")]
+    conversation = joined(before, [user("now")])
+    sent = [*conversation.head, *(prompt for turn in conversation.turns for prompt in turn)]
+    assert sent == [*before, user("now")]
     assert all(exchanges(before))
 
 
 def test_what_is_asked_now_is_a_turn_of_its_own() -> None:
     asked = [Prompt("system", "be brief"), user("one"), user("two")]
-    assert joined(exchange(1, 1), asked) == [exchange(1, 1), tuple(asked)]
+    assert joined(exchange(1, 1), asked) == Told((), (exchange(1, 1), tuple(asked)))
 
 
 def test_the_result_of_a_function_belongs_to_the_turn_that_called_it() -> None:
     called = (user("1+1?"), Prompt("assistant", "", (PromptCall("c", "add", "{}"),)))
     result = Prompt("tool", "2", call_id="c")
-    assert joined([*exchange(1, 1), *called], [result]) == [exchange(1, 1), (*called, result)]
-    assert joined([], [result]) == [(result,)]
+    assert joined([*exchange(1, 1), *called], [result]) == Told((), (exchange(1, 1), (*called, result)))
+    assert joined([], [result]) == Told((), ((result,),))
 
 
 def test_what_is_sent_alternates_although_a_question_was_never_answered() -> None:

@@ -1,9 +1,10 @@
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import NotFound
+from gateway.errors import NotFound, StorageLimit
 from gateway.history.conversations import Conversations
 from gateway.history.cursors import Order
+from gateway.history.limits import ITEMS_KEPT
 from gateway.history.threads import Threads
 from gateway.protocol.ids import new_item_id, position_in
 from gateway.protocol.items import Item
@@ -45,6 +46,16 @@ async def test_an_item_that_is_added_never_takes_the_place_of_an_answer_to_come(
     reserved = await threads.reserve(ALICE, made.id, 2)
     added = await conversations.items.create(ALICE, made.id, told("later"))
     assert position_in(added.data[0].id) == reserved.position + 2
+
+
+async def test_no_more_items_are_added_than_are_kept(conversations: Conversations, redis: Redis) -> None:
+    made = await conversations.create(ALICE, {})
+    items_key = f"parley:{{user_a}}:conversation:{made.id}:items"
+    await redis.zadd(items_key, {str(position): position for position in range(ITEMS_KEPT - 1)})
+    with pytest.raises(StorageLimit):
+        await conversations.items.create(ALICE, made.id, told("one", "two"))
+    assert await redis.zcard(items_key) == ITEMS_KEPT - 1
+    await conversations.items.create(ALICE, made.id, told("one"))
 
 
 async def test_an_item_is_retrieved_and_deleted_by_its_id(conversations: Conversations) -> None:

@@ -8,16 +8,19 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from gateway.conversation import Measured
-from gateway.errors import NotFound, Unavailable
+from gateway.errors import NotFound, StorageLimit, Unavailable
 from gateway.generation import Form, Sampling
 from gateway.history.conversations import Conversations
+from gateway.history.limits import ITEMS_KEPT
 from gateway.history.responses import Responses
 from gateway.history.threads import Record, Threads
+from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.ids import new_thread_id
+from gateway.protocol.input_items import InputMessage
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Generation
 from gateway.turn import Turn, TurnRequest
-from tests.gateway.said import ABSENT, ALICE, BOB, answer, question
+from tests.gateway.said import ABSENT, ALICE, BOB, answer, question, told
 
 KEPT_SECONDS = 1000
 
@@ -104,12 +107,51 @@ async def test_an_answer_is_active_from_its_question_to_its_end(
     assert (await conversations.conversation(ALICE, thread)).active_responses == ("resp_2",)
 
 
-async def test_of_a_very_long_conversation_the_most_recent_turns_are_read(redis: Redis, thread: str) -> None:
+async def test_of_a_long_conversation_the_most_recent_items_are_read_and_more_where_they_are_wanted(
+    redis: Redis, thread: str
+) -> None:
     threads = Threads(redis, kept_seconds=KEPT_SECONDS, recent_items=3)
-    items = [question(1), answer(2), question(3), answer(4)]
+    items = [one(2 * turn + place) for turn in range(4) for place, one in enumerate((question, answer), 1)]
     await accept(threads, turn(1, thread), *items)
-    reserved = await threads.reserve(ALICE, thread, 1)
-    assert (reserved.before, reserved.older) == (items[2:], 2)
+    said = await threads.reserve(ALICE, thread, 1)
+    assert (said.before, said.older) == (items[5:], 5)
+    said = await threads.further(ALICE, thread, said, 2)
+    assert (said.before, said.older) == (items[3:], 3)
+    said = await threads.further(ALICE, thread, said, 100)
+    assert (said.before, said.older) == (items, 0)
+
+
+async def test_what_the_model_was_told_first_is_read_with_the_most_recent_items(
+    threads: Threads, redis: Redis, conversations: Conversations
+) -> None:
+    first = [InputMessage("system" if number % 2 else "developer", f"{number}") for number in range(18)]
+    within = (await conversations.create(ALICE, {}, items=[*first, *told(*"abcdef")])).id
+    whole = (await threads.reserve(ALICE, within, 1)).before
+    said = await Threads(redis, kept_seconds=KEPT_SECONDS, recent_items=2).reserve(ALICE, within, 1)
+    assert ([*said.head], said.before, said.older) == (whole[:18], whole[-2:], 4)
+    said = await threads.further(ALICE, within, said, 3)
+    assert (said.before, said.older) == (whole[-5:], 1)
+    said = await threads.further(ALICE, within, said, 3)
+    assert ([*said.head, *said.before], said.older) == (whole, 0)
+
+
+async def test_what_was_deleted_between_two_reads_is_waited_for_by_nobody(redis: Redis, thread: str) -> None:
+    threads = Threads(redis, kept_seconds=KEPT_SECONDS, recent_items=1)
+    items = [question(1), question(2), question(3)]
+    await accept(threads, turn(1, thread), *items)
+    said = await threads.reserve(ALICE, thread, 1)
+    await Conversations(redis).items.delete(ALICE, thread, items[0].id)
+    said = await threads.further(ALICE, thread, said, 2)
+    assert (said.before, said.older) == (items[1:], 0)
+
+
+async def test_no_more_items_are_accepted_than_are_kept(threads: Threads, thread: str) -> None:
+    await threads.reserve(ALICE, thread, ITEMS_AT_MOST + ITEMS_KEPT - 1)
+    with pytest.raises(StorageLimit):
+        await threads.reserve(ALICE, thread, ITEMS_AT_MOST + ITEMS_KEPT)
+    await accept(threads, turn(1, thread), question(1))
+    with pytest.raises(StorageLimit):
+        await threads.reserve(ALICE, thread, ITEMS_AT_MOST + ITEMS_KEPT - 1)
 
 
 async def test_a_turn_learns_what_is_set_for_its_conversation(threads: Threads, conversations: Conversations) -> None:

@@ -1,14 +1,16 @@
 """What of a conversation is sent, against the real history and an engine that counts bytes."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
 from gateway.history.conversations import Conversations
-from gateway.history.threads import RECENT_ITEMS
+from gateway.history.threads import RECENT_ITEMS, Reserved, Threads
 from gateway.protocol.create import ResponseCreate
+from gateway.protocol.input_items import InputMessage
 from gateway.protocol.tools import FunctionTool
+from gateway.turns.window import ROOM_FOR_AN_ANSWER_TOKENS
 from tests.gateway.builders import Wire
 from tests.gateway.replica import FakeEngine, Replica, replica, spoken
 
@@ -22,6 +24,11 @@ async def gateway(port: int) -> AsyncIterator[Replica]:
 @pytest.fixture
 async def within(gateway: Replica) -> str:
     return (await Conversations(gateway.redis).create("user_1", {})).id
+
+
+async def made(gateway: Replica, items: Sequence[InputMessage]) -> str:
+    """A conversation of these items."""
+    return (await Conversations(gateway.redis).create("user_1", {}, items=items)).id
 
 
 async def say(gateway: Replica, within: str, text: str = "hi", **more: Any) -> Wire:
@@ -104,14 +111,124 @@ async def test_no_prompt_is_above_the_context_and_none_wastes_more_than_a_turn(g
             assert sent + sizes[left_out - 1] + 50 > 1000 - 256
 
 
-async def test_items_beyond_those_that_are_read_are_left_out_too(port: int) -> None:
-    async with replica(port) as gateway:
-        within = (await Conversations(gateway.redis).create("user_1", {})).id
-        for _ in range(RECENT_ITEMS // 2 + 2):
-            await say(gateway, within)
-        window = (await say(gateway, within))["window"]
-        assert window["items_left_out"] >= 4
-        assert len(gateway.engine.texts) <= RECENT_ITEMS + 2
+def talk(questions: int, *first: InputMessage) -> list[InputMessage]:
+    asked = [
+        (InputMessage("user", f"question {one}"), InputMessage("assistant", f"answer {one}"))
+        for one in range(questions)
+    ]
+    return [*first, *(message for turn in asked for message in turn)]
+
+
+class Counting(Threads):
+    """Counts how often older items are read."""
+
+    read_further = 0
+
+    async def further(self, *asked: Any) -> Reserved:
+        Counting.read_further += 1
+        return await super().further(*asked)
+
+
+LONG = RECENT_ITEMS  # questions: twice as many items as are read first
+
+
+async def test_a_conversation_of_any_length_is_sent_whole_where_the_context_has_room(
+    gateway: Replica,
+) -> None:
+    gateway.engine.size = 131_072
+    within = await made(gateway, talk(LONG))
+    response = await say(gateway, within, truncation="disabled")
+    assert response["status"] == "completed"
+    assert response["window"]["items_left_out"] == 0
+    assert gateway.engine.texts == ["be kind", *(item.text for item in talk(LONG)), "hi"]
+
+
+async def test_a_long_conversation_is_left_out_of_no_further_than_it_must_be(gateway: Replica) -> None:
+    gateway.engine.size = 6_000
+    within = await made(gateway, talk(LONG))
+    window = (await say(gateway, within))["window"]
+    sent = sum(len(text) for text in gateway.engine.texts)
+    oldest = window["items_left_out"] // 2
+    assert 0 < oldest < LONG - RECENT_ITEMS // 2
+    assert gateway.engine.texts[:2] == ["be kind", f"question {oldest}"]
+    assert sent <= 6_000 - ROOM_FOR_AN_ANSWER_TOKENS
+    assert sent + len(f"question {oldest - 1}answer {oldest - 1}") > 6_000 - ROOM_FOR_AN_ANSWER_TOKENS
+
+
+async def test_a_long_conversation_that_does_not_fit_is_refused_where_nothing_may_be_left_out(gateway: Replica) -> None:
+    gateway.engine.size = 6_000
+    within = await made(gateway, talk(LONG))
+    refused = await say(gateway, within, truncation="disabled")
+    assert refused["error"]["code"] == "context_length_exceeded"
+    assert "6000" in refused["error"]["message"]
+
+
+async def test_the_next_turn_of_a_long_conversation_reads_once_more_and_counts_nothing(port: int) -> None:
+    async with replica(port, FakeEngine(limit=131_072), threads=Counting) as gateway:
+        within = await made(gateway, talk(LONG))
+        await say(gateway, within)
+        counted, Counting.read_further = gateway.engine.counted, 0
+        for turns in (1, 2):
+            assert (await say(gateway, within))["window"]["items_left_out"] == 0
+            assert (gateway.engine.counted, Counting.read_further) == (counted, turns)
+
+
+async def test_a_short_conversation_is_read_in_one_round_trip(port: int) -> None:
+    async with replica(port, threads=Counting) as gateway:
+        Counting.read_further = 0
+        await say(gateway, await made(gateway, talk(5)))
+        assert Counting.read_further == 0
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+async def test_what_the_model_was_told_first_is_never_left_out(gateway: Replica, role: Any) -> None:
+    gateway.engine.size = 1000
+    within = await made(gateway, [InputMessage(role, "answer in Latin")])
+    for number in range(6):
+        window = (await say(gateway, within, f"{number}" * 200))["window"]
+        assert gateway.engine.texts[0] == "answer in Latin"
+        assert window["input_tokens"] == sum(len(text) for text in gateway.engine.texts)
+    assert window["items_left_out"] > 2
+
+
+async def test_what_the_model_was_told_first_stands_before_a_conversation_of_any_length(gateway: Replica) -> None:
+    gateway.engine.size = 2000
+    first = [InputMessage("system", "answer in Latin"), InputMessage("developer", "and in verse")]
+    within = await made(gateway, talk(LONG, *first))
+    window = (await say(gateway, within))["window"]
+    assert gateway.engine.texts[0] == "answer in Latin\n\nand in verse"
+    assert window["items_left_out"] + len(gateway.engine.texts) - 2 == 2 * LONG
+
+
+async def test_what_the_model_was_told_first_is_refused_with_both_numbers_where_it_does_not_fit(
+    gateway: Replica,
+) -> None:
+    gateway.engine.size = 500
+    within = await made(gateway, talk(5, InputMessage("system", "x" * 499)))
+    refused = await say(gateway, within)
+    assert refused["error"]["code"] == "context_length_exceeded"
+    assert {"500", "501"} <= set(refused["error"]["message"].replace(";", "").split())
+
+
+@pytest.mark.parametrize("store", [True, False])
+async def test_a_long_chain_is_gone_on_from_whole(gateway: Replica, store: bool) -> None:
+    gateway.engine.size = 131_072
+    asked = (*talk(LONG, InputMessage("system", "answer in Latin")), InputMessage("user", "one"))
+    first = (await gateway.answered(ResponseCreate(input=asked)))[-1]["response"]["id"]
+    for _ in range(2):  # the end of the chain; a copy of it
+        create = ResponseCreate(input="two", previous_response_id=first, store=store)
+        window = (await gateway.answered(create))[-1]["response"]["window"]
+        assert window["items_left_out"] == 0
+        assert gateway.engine.texts == [*(item.text for item in asked), "ok", "two"]
+
+
+async def test_what_is_left_out_of_a_chain_is_counted_whole(gateway: Replica) -> None:
+    gateway.engine.size = 2000
+    within = await made(gateway, talk(LONG))
+    first = (await say(gateway, within))["id"]
+    create = ResponseCreate(input="two", previous_response_id=first, truncation="auto")
+    window = (await gateway.answered(create))[-1]["response"]["window"]
+    assert window["items_left_out"] + len(gateway.engine.texts) - 1 == 2 * LONG + 2 + 1
 
 
 async def test_an_engine_that_cannot_count_gets_everything_and_nothing_is_claimed(port: int) -> None:

@@ -160,6 +160,18 @@ async def test_nothing_is_counted_while_the_last_usage_proves_that_there_is_room
     assert all(turn.counts > 0 for turn in grown if turn.left_out)
 
 
+async def test_what_the_model_was_told_first_is_sent_and_counted_however_long_the_conversation_gets(talk: Talk) -> None:
+    first = {"role": "system", "content": "You are the keeper of a lighthouse."}
+    conversation = (await talk.client.conversations.create(items=[{"type": "message", **first}])).id  # type: ignore[list-item]
+    for number in range(6):
+        since = len(talk.engine.recording.heard)
+        response = await talk.ask(conversation, f"{number} {ENGLISH * 60}", truncation="auto")
+        (body,) = talk.engine.recording.bodies("/v1/chat/completions", since)
+        assert body["messages"][0] == first
+        assert response.usage.input_tokens == await talk.engine.count(body["messages"])
+    assert response.window["items_left_out"] > 2
+
+
 @pytest.mark.parametrize("sentence", [ENGLISH, CHINESE], ids=["English", "Chinese"])
 async def test_a_first_message_that_is_too_long_is_refused_with_both_numbers_and_the_next_is_answered(
     talk: Talk, sentence: str

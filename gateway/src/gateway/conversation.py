@@ -1,9 +1,10 @@
 """What of a conversation is sent to the model: which turns fit, and with what text."""
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
+from gateway.control_tokens import neutralised
 from gateway.errors import ContextLengthExceeded
 from gateway.generation import Prompt, PromptCall, PromptRole
 from gateway.protocol.ids import position_in
@@ -37,16 +38,6 @@ class Window:
         return None if self.count is None or self.limit is None else self.limit - self.count
 
 
-# Control tokens of the model families vLLM serves: <|im_start|>, <|eot_id|>, <s>, </s>, [INST], <tool_call> ... A
-# zero-width space behind the first character keeps the words readable and makes the tokenizer see plain text.
-_CONTROL = re.compile(r"<(?=\|)|<(?=/?s>)|\[(?=/?INST\])|<(?=/?(?:tool_call|tool_response|tools|think)>)")
-_ZERO_WIDTH_SPACE = "\u200b"
-
-
-def neutralised(text: str) -> str:
-    return _CONTROL.sub(lambda match: match[0] + _ZERO_WIDTH_SPACE, text)
-
-
 def prompts(items: Sequence[Item], unsealed: Callable[[Compaction], str]) -> list[Prompt]:
     """`unsealed` reads what a compaction says. Reasoning is never sent again: no chat template expects it."""
     told: list[Prompt] = []
@@ -66,37 +57,51 @@ def prompts(items: Sequence[Item], unsealed: Callable[[Compaction], str]) -> lis
 
 
 def exchanges(told: Sequence[Prompt]) -> list[Exchange]:
-    """Each begins with what was asked; a question that was never answered is one by itself."""
+    """Each begins with what was asked, or with what was told the model before that; a question that was never answered
+    is one by itself."""
     turns: list[list[Prompt]] = []
+    introduces = False  # so far the last one is nothing but what the model is told
     for prompt in told:
         asks = prompt.role == "user" or (prompt.role == "system" and turns and turns[-1][-1].role != "system")
-        introduced = bool(turns) and all(one.role == "system" for one in turns[-1])
-        if not turns or (asks and not introduced):
+        if not turns or (asks and not introduces):
             turns.append([])
+            introduces = True
         turns[-1].append(prompt)
+        introduces = introduces and prompt.role == "system"
     return [tuple(turn) for turn in turns]
 
 
-def joined(before: Sequence[Prompt], asked: Sequence[Prompt]) -> list[Exchange]:
-    """All turns, the last one being what is asked now, which stands or falls together. The result of a function
-    belongs to the turn that called it."""
-    earlier = exchanges(before)
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A whole conversation. Its `head`, what the model was told before anything was asked, belongs to no turn: it is
+    sent as long as the conversation lasts. The last of the turns is what is asked now."""
+
+    head: tuple[Prompt, ...]
+    turns: tuple[Exchange, ...]
+
+
+def joined(before: Sequence[Prompt], asked: Sequence[Prompt]) -> Told:
+    """What is asked now stands or falls together. The result of a function belongs to the turn that called it."""
+    head = tuple(takewhile(lambda prompt: prompt.role == "system", before))
+    earlier = exchanges(before[len(head) :])
     if asked and asked[0].role in ("tool", "assistant") and earlier:
-        return [*earlier[:-1], (*earlier[-1], *asked)]
-    return [*earlier, tuple(asked)]
+        return Told(head, (*earlier[:-1], (*earlier[-1], *asked)))
+    return Told(head, (*earlier, tuple(asked)))
 
 
 def alternating(told: Sequence[Prompt]) -> tuple[Prompt, ...]:
     """Joins neighbours of one role: after a question that was never answered, many chat templates refuse another."""
-    joined: list[Prompt] = []
+    runs: list[list[Prompt]] = []
     for prompt in told:
-        last = joined[-1] if joined else None
-        if last is None or last.role != prompt.role or prompt.role == "tool":
-            joined.append(prompt)
-            continue
-        text = "\n\n".join(one for one in (last.text, prompt.text) if one)
-        joined[-1] = Prompt(prompt.role, text, last.calls + prompt.calls)
-    return tuple(joined)
+        if not runs or runs[-1][-1].role != prompt.role or prompt.role == "tool":
+            runs.append([])
+        runs[-1].append(prompt)
+    return tuple(run[0] if len(run) == 1 else _one(run) for run in runs)
+
+
+def _one(run: Sequence[Prompt]) -> Prompt:
+    text = "\n\n".join(prompt.text for prompt in run if prompt.text)
+    return Prompt(run[0].role, text, tuple(call for prompt in run for call in prompt.calls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,44 +145,57 @@ def _calls_bytes(prompt: Prompt) -> int:
     return sum(len(call.name.encode()) + len(call.arguments.encode()) + 2 * _FRAME_TOKENS for call in prompt.calls)
 
 
+# Of a long conversation the most recent part is counted first: all of it may be a hundred times what fits.
+TURNS_COUNTED_FIRST = 200
+
+
 async def fit(
-    system: Prompt | None,
+    head: Sequence[Prompt],
     turns: Sequence[Exchange],
     *,
     count: Callable[[tuple[Prompt, ...]], Awaitable[Count | None]],
     room_wanted: int,
     may_leave_out: bool = True,
+    counted_first: int = TURNS_COUNTED_FIRST,
 ) -> Window:
-    """The most recent whole turns that leave `room_wanted` tokens for the answer; the system prompt always stays.
+    """The most recent whole turns that leave `room_wanted` tokens for the answer; the head always stays.
 
-    A binary search over the engine's own counts: at most log2(turns) + 2 of them.
+    A search over the engine's own counts: one where everything fits, else at most log2(turns) + 2 of them, and one more
+    each time that `counted_first` turns have to be doubled.
     Raises ContextLengthExceeded when the least that may be sent leaves no room at all.
     """
-    first = [] if system is None else [system]
+    counted: dict[int, Window] = {}
 
-    async def leaving_out(oldest: int) -> tuple[Window, Count | None]:
-        told = alternating([*first, *(prompt for turn in turns[oldest:] for prompt in turn)])
-        counted = await count(told)
-        tokens, limit = (None, None) if counted is None else (counted.tokens, counted.limit)
-        return Window(told, tokens, limit, oldest), counted
+    async def sending(most_recent: int) -> Window:
+        if most_recent not in counted:
+            oldest = len(turns) - most_recent
+            told = alternating([*head, *(prompt for turn in turns[oldest:] for prompt in turn)])
+            known = await count(told)
+            tokens, limit = (None, None) if known is None else (known.tokens, known.limit)
+            counted[most_recent] = Window(told, tokens, limit, oldest)
+        return counted[most_recent]
 
-    window, counted = await leaving_out(0)
-    if counted is None:
-        return window
-    wanted = min(room_wanted, counted.limit // 2)
-    last = len(turns) - 1 if may_leave_out else 0
-    low, high = (0, 0) if counted.limit - counted.tokens >= wanted else (min(1, last), last)
-    while low < high:
-        middle = (low + high) // 2
-        window, counted = await leaving_out(middle)
-        if counted and counted.limit - counted.tokens >= wanted:
-            high = middle
-        else:
-            low = middle + 1
-    if window.exchanges_left_out != low:
-        window, counted = await leaving_out(low)
-    if counted and counted.tokens >= counted.limit:
-        raise ContextLengthExceeded(counted.tokens, counted.limit)
+    async def leaves_room(most_recent: int) -> bool:
+        window = await sending(most_recent)
+        if window.room is None or window.limit is None:
+            return True
+        return window.room >= (min(room_wanted, window.limit // 2) if may_leave_out else 1)
+
+    least, sent = min(1, len(turns)), min(len(turns), counted_first)
+    while await leaves_room(sent) and sent < len(turns):
+        least, sent = sent, min(len(turns), 2 * sent)
+    if may_leave_out and not await leaves_room(sent):
+        sent -= 1
+        while least < sent:
+            middle = (least + sent + 1) // 2
+            if await leaves_room(middle):
+                least = middle
+            else:
+                sent = middle - 1
+        sent = least
+    window = await sending(sent)
+    if window.room is not None and window.room <= 0:
+        raise ContextLengthExceeded(window.count, window.limit)
     return window
 
 

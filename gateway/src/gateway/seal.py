@@ -18,13 +18,13 @@ class Seal:
     def closed(self, user_id: str, text: str) -> str:
         return self._fernet(user_id).encrypt(text.encode()).decode()
 
-    def opened(self, user_id: str, sealed: str) -> str:
+    def opened(self, user_id: str, sealed: str, *, param: str = "input") -> str:
         """Raises InvalidRequest for what was not sealed here, or for somebody else."""
         try:
             return self._fernet(user_id).decrypt(sealed.encode("utf-8", "surrogatepass")).decode()
         except InvalidToken as exc:
             raise InvalidRequest(
-                "`encrypted_content` was not made by this server for you", param="input", code="invalid_value"
+                "`encrypted_content` was not made by this server for you", param=param, code="invalid_value"
             ) from exc
 
     def _fernet(self, user_id: str) -> Fernet:

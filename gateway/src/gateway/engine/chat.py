@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.conversation import neutralised
+from gateway.control_tokens import neutralised
 from gateway.generation import Form, Prompt, Sampling
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema
 

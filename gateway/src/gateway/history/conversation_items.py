@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from gateway.errors import NotFound
 from gateway.history.cursors import Order
 from gateway.history.keys import index_key, items_key, now_ms, thread_key
+from gateway.history.limits import refuse_more_items
 from gateway.history.reading import read
 from gateway.history.transaction import transact
 from gateway.protocol.ids import position_in
@@ -25,7 +26,10 @@ class ConversationItems:
         self._redis = redis
 
     async def create(self, user_id: str, conversation_id: str, items: Sequence[InputItem]) -> Page[Item]:
-        """Adds them at the end, side by side also when a turn begins at the same moment."""
+        """Adds them at the end, side by side also when a turn begins at the same moment. Raises StorageLimit."""
+        async with translated():
+            kept = await self._redis.zcard(items_key(user_id, conversation_id))
+        refuse_more_items(kept, len(items))
 
         def write(pipe: Any, found: list[Any]) -> tuple[Item, ...]:
             last = int(found[0] or 0)

@@ -1,8 +1,7 @@
 """What a turn reads before it starts and leaves behind: the items of a conversation, or of a chain of responses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import dropwhile
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -10,7 +9,8 @@ from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
 from gateway.conversation import Measured
-from gateway.errors import NotFound, StorageLimit
+from gateway.errors import NotFound
+from gateway.history import older_items
 from gateway.history.keys import (
     active_field,
     index_key,
@@ -23,18 +23,17 @@ from gateway.history.keys import (
     responses_key,
     thread_key,
 )
+from gateway.history.limits import refuse_more_items
 from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.ids import position_in
-from gateway.protocol.items import Item, Message, decode_item, encode_item
+from gateway.protocol.items import Item, decode_item, encode_item
 from gateway.protocol.resources import Generation, Response, encoded
 from gateway.redis_errors import translated
 from gateway.turn import TurnRequest
 
 # A client that has not asked again within a day has its answer.
 _ONCE_SECONDS = 86_400
-# Some 20 MB: more than anybody reads, less than one user may take from the others.
-ITEMS_KEPT = 20_000
-# No context holds more items than this, and a conversation may go on for years.
+# All of most conversations. What is older is read where the model's context has room for it.
 RECENT_ITEMS = 400
 
 _NO_GENERATION = Generation()
@@ -46,7 +45,8 @@ _decode_measured = msgspec.json.Decoder(Measured).decode
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """Items in order, oldest first, and the first of the new positions; `older` items there are beside these."""
+    """Items in order, oldest first, and the first of the new positions. `older` items stand before these; what the
+    model was told before all of them is the `head` then."""
 
     before: list[Item]
     position: int
@@ -54,6 +54,12 @@ class Reserved:
     generation: Generation = _NO_GENERATION
     titled: bool = True
     older: int = 0
+    head: tuple[Item, ...] = ()
+
+    @property
+    def first(self) -> int:
+        """What is older has lower positions."""
+        return (position_in(self.before[0].id) or 0) if self.before else self.position
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ class Threads:
         self._recent_items = recent_items
 
     async def reserve(self, user_id: str, thread_id: str, count: int) -> Reserved:
-        """The most recent items and `count` new positions, in one round trip. Raises NotFound or StorageLimit."""
+        """The newest items and `count` new positions, in two round trips at most. Raises NotFound or StorageLimit."""
         key = thread_key(user_id, thread_id)
         async with translated(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hmget(key, ["created_at", "metadata", "generation", "measured"])
@@ -92,25 +98,31 @@ class Threads:
             if created_at is None:
                 await self._redis.delete(key)
                 raise NotFound("conversation", param="conversation")
-        if total >= ITEMS_KEPT:
-            raise StorageLimit("items in a conversation", ITEMS_KEPT)
-        recent = self._recent(items)
-        return Reserved(
-            recent,
+        refuse_more_items(total, 1 + max(0, count - ITEMS_AT_MOST))
+        said = Reserved(
+            [decode_item(item) for item in items],
             last - count + 1,
             _decode_measured(measured) if measured else None,
             _decode_generation(generation or b"{}"),
             bool(_decode_metadata(metadata or b"{}").get("title")),
-            total - len(recent),
+            max(0, total - len(items)),
         )
+        return await self.with_head(user_id, thread_id, said)
 
-    async def read(self, user_id: str, thread_id: str, last: int, *, since: int | None = None) -> list[Item]:
-        """The most recent items up to the position `last`, or all of them from the position `since` on."""
-        key = items_key(user_id, thread_id)
-        first, most = ("-inf", self._recent_items) if since is None else (str(since), ITEMS_KEPT)
-        async with translated():
-            items: Any = await self._redis.zrange(key, str(last), first, desc=True, byscore=True, offset=0, num=most)
-        return self._recent(items[::-1]) if since is None else [decode_item(item) for item in items[::-1]]
+    async def with_head(self, user_id: str, thread_id: str, said: Reserved) -> Reserved:
+        """The same, and what the model was told before the older items. Once for each `said`."""
+        head = await older_items.head(self._redis, user_id, thread_id, below=said.first) if said.older else []
+        return replace(said, head=tuple(head), older=max(0, said.older - len(head)))
+
+    async def further(self, user_id: str, thread_id: str, said: Reserved, count: int) -> Reserved:
+        """The same, and `count` more of the older items."""
+        more = await older_items.just_below(self._redis, user_id, thread_id, count, above=said.head, below=said.first)
+        older = max(0, said.older - len(more)) if len(more) == count else 0
+        return replace(said, before=[*more, *said.before], older=older)
+
+    async def read(self, user_id: str, thread_id: str, last: int, *, since: int = 0) -> list[Item]:
+        """All items from the position `since` up to the position `last`."""
+        return await older_items.all_between(self._redis, user_id, thread_id, since, last)
 
     async def earlier(self, user_id: str, client_id: str) -> str | None:
         """The response that was accepted under a client's own id."""
@@ -235,9 +247,3 @@ class Threads:
             pipe.delete(response_key(user_id, response_id), *log_keys(user_id, response_id))
             pipe.zrem(index_key(user_id), thread_id)
             await pipe.execute()
-
-    def _recent(self, found: Sequence[bytes]) -> list[Item]:
-        items = [decode_item(item) for item in found]
-        if len(items) == self._recent_items:  # not an answer without its question
-            return list(dropwhile(lambda item: not (isinstance(item, Message) and item.role == "user"), items))
-        return items

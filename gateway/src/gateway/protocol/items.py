@@ -82,3 +82,8 @@ decode_item = msgspec.json.Decoder(Item).decode
 def text_of(item: Item) -> str:
     """What a reader of the conversation sees of it, empty for what is not text."""
     return item.text if isinstance(item, Message) else ""
+
+
+def introduces(item: Item) -> bool:
+    """Whether it tells the model something, instead of asking: what a conversation may begin with."""
+    return isinstance(item, Compaction) or (isinstance(item, Message) and item.role in ("system", "developer"))

@@ -2,23 +2,27 @@
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import takewhile
 
 import msgspec
 
-from gateway.conversation import Exchange, Measured, joined, prompts
+from gateway.conversation import Exchange, Measured, Told, joined, prompts
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, PreviousResponseNotFound
 from gateway.generation import Prompt
-from gateway.history.threads import Reserved
+from gateway.history.limits import refuse_more_items
+from gateway.history.threads import RECENT_ITEMS, Reserved
 from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_thread_id, position_in
-from gateway.protocol.items import FunctionCall, FunctionCallOutput, Item, Message
+from gateway.protocol.items import FunctionCallOutput, Item, Message, introduces
 from gateway.seal import Seal
 from gateway.turn import Turn, TurnRequest
+from gateway.turns.calls import called, refuse_answers_to_no_call, without_orphans
 from gateway.turns.defaults import Defaults, form_of
-from gateway.turns.ports import ModelServer, Responses, Threads
+from gateway.turns.ports import ModelServer, Recollection, Responses
 
 _encode = msgspec.json.Encoder().encode
 
@@ -36,14 +40,28 @@ class Context:
     copied: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Accepted:
-    """A turn that may run."""
+    """A turn that may run, from as much of what was said before as was read until now."""
 
     turn: Turn
     context: Context
     asked: tuple[Item, ...]
     exchanges: Sequence[Exchange]
+    head: tuple[Prompt, ...] = ()
+    further: Callable[[Reserved, int], Awaitable[tuple[Reserved, Told]]] | None = None
+
+    async def read_further(self, count: int) -> None:
+        """So many of the older items. Raises Unavailable."""
+        if self.further is not None:
+            said, told = await self.further(self.context.said, count)
+            self.context = replace(self.context, said=said)
+            self.head, self.exchanges = told.head, told.turns
+
+    @property
+    def older(self) -> int:
+        """Items that were not read."""
+        return self.context.said.older if self.further is not None else 0
 
     @property
     def system(self) -> Prompt | None:
@@ -56,9 +74,13 @@ class Accepted:
         return self.turn.request.thread or self.turn.request.user_id
 
     @property
+    def before(self) -> tuple[Item, ...]:
+        return (*self.context.said.head, *self.context.said.before)
+
+    @property
     def items(self) -> tuple[Item, ...]:
         """All that the model is asked to go on from."""
-        return (*self.context.said.before, *self.asked)
+        return (*self.before, *self.asked)
 
     @property
     def measured(self) -> Measured | None:
@@ -69,7 +91,7 @@ class Acceptance:
     def __init__(
         self,
         engine: ModelServer,
-        threads: Threads,
+        threads: Recollection,
         responses: Responses,
         *,
         defaults: Defaults,
@@ -94,10 +116,13 @@ class Acceptance:
         context = await self._context(user_id, create, remembered)
         first = context.said.position
         asked = tuple(item.at(first + offset) for offset, item in enumerate(create.items))
-        _refuse_answers_to_no_call(context.said.before, asked)
-        before = self._prompts(user_id, _without_orphans(context.said.before))
-        now = self._prompts(user_id, asked)
-        system = self._system(create, context, asked)
+        context = await self._with_calls(user_id, context, asked)
+        said = context.said
+        refuse_more_items(len(said.before), len(asked) + 1)
+        refuse_answers_to_no_call(said.before, asked)
+        told = self._told(user_id, asked, said)
+        system = self._system(create, said, asked)
+        recent = said.before[-RECENT_ITEMS:]
         request = TurnRequest(
             response_id=response_id,
             user_id=user_id,
@@ -120,30 +145,31 @@ class Acceptance:
             prompt_cache_key=create.prompt_cache_key,
             system=system,
             shape=_shape(model, system, create),
-            before=tuple(position_in(item.id) or 0 for item in context.said.before),
-            older=context.said.older,
+            before=tuple(position_in(item.id) or 0 for item in recent),
+            older=said.older + len(said.head) + len(said.before) - len(recent),
         )
-        return Accepted(Turn(request), context, asked, joined(before, now))
+        return self._accepted(request, context, asked, told)
 
     async def again(self, request: TurnRequest, asked: tuple[Item, ...]) -> Accepted:
         """The same turn from what is kept of it; whether its conversation has a title is found out when it gets one.
 
         Raises Unavailable.
         """
-        user_id, first = request.user_id, request.position - len(asked)
-        before = await self._before(request, first - 1)
-        told = joined(self._prompts(user_id, _without_orphans(before)), self._prompts(user_id, asked))
-        said = Reserved(before, first, titled=False, older=request.older)
-        return Accepted(Turn(request), Context(request.thread, said), asked, told)
+        said = await self._said_then(request, request.position - len(asked))
+        told = self._told(request.user_id, asked, said)
+        return self._accepted(request, Context(request.thread, said), asked, told)
 
-    async def _before(self, request: TurnRequest, last: int) -> list[Item]:
-        """Without what other turns of the same conversation have said since, at positions they had reserved."""
+    async def _said_then(self, request: TurnRequest, first: int) -> Reserved:
+        """Without what other turns of the same conversation have said since, at positions they had reserved: none is
+        among the older items, unless it takes longer than all those that are listed."""
         user_id, thread, then = request.user_id, request.thread or "", request.before
         if then is None:
-            return await self._threads.read(user_id, thread, last)
-        found = await self._threads.read(user_id, thread, last, since=then[0]) if then else []
+            return Reserved(await self._threads.read(user_id, thread, first - 1), first, titled=False)
+        found = await self._threads.read(user_id, thread, first - 1, since=then[0]) if then else []
         known = frozenset(then)
-        return [item for item in found if position_in(item.id) in known]
+        before = [item for item in found if position_in(item.id) in known]
+        said = Reserved(before, first, titled=False, older=request.older)
+        return await self._threads.with_head(user_id, thread, said)
 
     async def _context(self, user_id: str, create: ResponseCreate, remembered: Remembered) -> Context:
         count = len(create.items) + ITEMS_AT_MOST
@@ -156,7 +182,7 @@ class Acceptance:
         if previous in remembered:
             if create.stored:
                 raise InvalidRequest("the previous response was not stored; send `store: false`", param="store")
-            return Context(None, Reserved(list(remembered[previous]), 1))
+            return Context(None, _remembered(remembered[previous]))
         return await self._chain(user_id, previous, count, stored=create.stored)
 
     async def _chain(self, user_id: str, previous: str, count: int, *, stored: bool) -> Context:
@@ -175,37 +201,41 @@ class Acceptance:
         items = await self._threads.read(user_id, thread, last)
         return Context(new_thread_id() if stored else None, Reserved(items, last + 1), copied=True)
 
-    def _prompts(self, user_id: str, items: Sequence[Item]) -> list[Prompt]:
-        return prompts(items, lambda item: self._seal.opened(user_id, item.encrypted_content))
+    async def _with_calls(self, user_id: str, context: Context, asked: Sequence[Item]) -> Context:
+        """Read back to the calls that are answered now."""
+        answered = {item.call_id for item in asked if isinstance(item, FunctionCallOutput)}
+        said = context.said
+        while said.older and answered - called((*said.before, *asked)):
+            said = await self._threads.further(user_id, context.thread or "", said, len(said.before) + RECENT_ITEMS)
+        return replace(context, said=said)
 
-    def _system(self, create: ResponseCreate, context: Context, asked: Sequence[Item]) -> str | None:
-        """The deployment's own only where nobody has given another."""
-        own = create.instructions or context.said.generation.instructions
-        given = any(
-            isinstance(item, Message) and item.role in ("system", "developer")
-            for item in (*context.said.before, *asked)
-        )
+    def _accepted(self, request: TurnRequest, context: Context, asked: tuple[Item, ...], told: Told) -> Accepted:
+        further = partial(self._further, request.user_id, context.thread or "", asked)
+        return Accepted(Turn(request), context, asked, told.turns, told.head, further)
+
+    async def _further(
+        self, user_id: str, thread: str, asked: Sequence[Item], said: Reserved, count: int
+    ) -> tuple[Reserved, Told]:
+        said = await self._threads.further(user_id, thread, said, count)
+        return said, self._told(user_id, asked, said)
+
+    def _told(self, user_id: str, asked: Sequence[Item], said: Reserved) -> Told:
+        def told(items: Sequence[Item]) -> list[Prompt]:
+            return prompts(items, lambda item: self._seal.opened(user_id, item.encrypted_content))
+
+        return joined([*told(said.head), *told(without_orphans(said.before))], told(asked))
+
+    def _system(self, create: ResponseCreate, said: Reserved, asked: Sequence[Item]) -> str | None:
+        """The deployment's own only where nobody has begun the conversation with another."""
+        own = create.instructions or said.generation.instructions
+        leading = takewhile(introduces, (*said.head, *said.before, *asked))
+        given = any(isinstance(item, Message) for item in leading)
         return own if own or given else self._defaults.system_prompt or None
 
 
-def _refuse_answers_to_no_call(before: Sequence[Item], asked: Sequence[Item]) -> None:
-    """A chat template would render them, and the model would answer something that was never asked."""
-    called = _called((*before, *asked))
-    for item in asked:
-        if isinstance(item, FunctionCallOutput) and item.call_id not in called:
-            raise InvalidRequest(
-                f"no function call has the `call_id` {item.call_id!r} that an output answers", param="input"
-            )
-
-
-def _without_orphans(before: Sequence[Item]) -> list[Item]:
-    """The call of a result may have been deleted since: that must not end the whole conversation."""
-    called = _called(before)
-    return [item for item in before if not isinstance(item, FunctionCallOutput) or item.call_id in called]
-
-
-def _called(items: Sequence[Item]) -> set[str]:
-    return {item.call_id for item in items if isinstance(item, FunctionCall)}
+def _remembered(items: Sequence[Item]) -> Reserved:
+    last = max((position_in(item.id) or 0 for item in items), default=0)
+    return Reserved(list(items), last + 1)
 
 
 def _shape(model: str, system: str | None, create: ResponseCreate) -> str:

@@ -17,13 +17,13 @@ from gateway.errors import (
 )
 from gateway.generation import Finished, Form, Prompt, Sampling, Tokens, Used
 from gateway.protocol.ids import is_response_id, new_item_id
-from gateway.protocol.input_items import InputItem, InputMessage
+from gateway.protocol.input_items import InputCompaction, InputItem, InputMessage
 from gateway.protocol.items import Compaction as CompactionItem
 from gateway.protocol.items import Item, Message
 from gateway.protocol.requests import CompactRequest
 from gateway.protocol.resources import CompactedResponse, Usage
 from gateway.seal import Seal
-from gateway.turns.ports import Accounting, ModelServer, Responses, Threads
+from gateway.turns.ports import Accounting, ModelServer, Recollection, Responses
 
 _WANTED = (
     "Summarise this conversation so that it can go on without its text: what was asked and answered, names, numbers, "
@@ -37,7 +37,7 @@ SUMMARY = "Summary of the conversation so far:\n"
 
 class Compaction:
     def __init__(
-        self, engine: ModelServer, threads: Threads, responses: Responses, accounting: Accounting, seal: Seal
+        self, engine: ModelServer, threads: Recollection, responses: Responses, accounting: Accounting, seal: Seal
     ) -> None:
         self._engine = engine
         self._threads = threads
@@ -59,6 +59,12 @@ class Compaction:
         kept = [item for item in items if isinstance(item, Message) and item.role == "user"]
         sealed = CompactionItem(new_item_id("cmp", len(items) + 1), self._seal.closed(user_id, SUMMARY + summary))
         return CompactedResponse("resp_" + secrets.token_hex(16), int(time.time()), (*kept, sealed), usage)
+
+    def refuse_unreadable(self, user_id: str, items: Sequence[InputItem]) -> None:
+        """Before they are kept, where every later turn would fail for them. Raises InvalidRequest."""
+        for index, item in enumerate(items):
+            if isinstance(item, InputCompaction):
+                self._seal.opened(user_id, item.encrypted_content, param=f"items[{index}].encrypted_content")
 
     async def _items(self, user_id: str, request: CompactRequest) -> list[Item]:
         before = await self._before(user_id, request.previous_response_id)
@@ -86,14 +92,14 @@ class Compaction:
     async def _summary(self, user_id: str, items: Sequence[Item], instructions: str | None) -> tuple[str, Usage]:
         told = prompts(items, lambda item: self._seal.opened(user_id, item.encrypted_content))
         wanted = Prompt("user", f"{_WANTED}\n\n{instructions}" if instructions else _WANTED)
-        exchanges = joined(told, [wanted])
+        conversation = joined(told, [wanted])
         window = await fit(
-            None,
-            exchanges,
+            conversation.head,
+            conversation.turns,
             count=lambda chosen: self._engine.count(chosen, _PLAIN, affinity=user_id),
             room_wanted=SUMMARY_TOKENS,
         )
-        if told and window.exchanges_left_out == len(exchanges) - 1:
+        if told and not conversation.head and window.exchanges_left_out == len(conversation.turns) - 1:
             raise ContextLengthExceeded(window.count, window.limit)  # nothing would be left to summarise
         most = _SAMPLING.max_output_tokens if window.room is None else min(SUMMARY_TOKENS, window.room)
         sampling = replace(_SAMPLING, max_output_tokens=most)

@@ -4,8 +4,17 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.conversation import Measured, Window, alternating, fit, most_tokens, prompts, proven
-from gateway.history.threads import RECENT_ITEMS
+from gateway.conversation import (
+    TURNS_COUNTED_FIRST,
+    Measured,
+    Window,
+    alternating,
+    fit,
+    most_tokens,
+    prompts,
+    proven,
+)
+from gateway.generation import Prompt
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Usage, WindowUse
@@ -21,31 +30,58 @@ _encode = msgspec.json.Encoder().encode
 
 
 async def window(engine: ModelServer, accepted: Accepted, *, count_again: bool = False) -> Window:
-    """Raises ContextLengthExceeded, Unavailable or EngineFailed. `count_again`: what was thought proven was not."""
+    """Reads what was said before as far back as there is room for it.
+
+    Raises ContextLengthExceeded, Unavailable or EngineFailed. `count_again`: what was thought proven was not.
+    """
     request = accepted.turn.request
     limit = await engine.limit()
-    most = None if count_again or limit is None else _most(accepted)
+    await _read_what_fitted(accepted)
+    most = None if count_again or limit is None or accepted.older else _most(accepted)
     if limit is not None and most is not None and most + (request.sampling.max_output_tokens or limit) <= limit:
         told = [prompt for turn in accepted.exchanges for prompt in turn]
-        return Window(alternating([accepted.system, *told] if accepted.system else told), None, limit)
-    return await fit(
-        accepted.system,
-        accepted.exchanges,
-        count=lambda told: engine.count(told, request.form, affinity=accepted.affinity),
-        room_wanted=ROOM_FOR_AN_ANSWER_TOKENS,
-        may_leave_out=request.truncation == "auto",
-    )
+        return Window(alternating([*_introduction(accepted), *told]), None, limit)
+    counted_first = TURNS_COUNTED_FIRST
+    while True:
+        chosen = await fit(
+            _introduction(accepted),
+            accepted.exchanges,
+            count=lambda told: engine.count(told, request.form, affinity=accepted.affinity),
+            room_wanted=ROOM_FOR_AN_ANSWER_TOKENS,
+            may_leave_out=request.truncation == "auto",
+            counted_first=counted_first,
+        )
+        if chosen.exchanges_left_out or not accepted.older:
+            return chosen
+        counted_first = 2 * len(accepted.exchanges)
+        await accepted.read_further(len(accepted.items))
+
+
+async def _read_what_fitted(accepted: Accepted) -> None:
+    """At once, and without a count: so many had room before."""
+    if accepted.measured is None or not accepted.older:
+        return
+    measured, read = accepted.measured, [position_in(item.id) or 0 for item in accepted.before]
+    counted_then = measured.items - sum(position <= measured.last for position in read)
+    # Unless it has grown out of its context since, all that is older was counted.
+    fitted = accepted.older if accepted.older == counted_then else measured.items - len(accepted.items)
+    if fitted > 0:
+        await accepted.read_further(fitted)
+
+
+def _introduction(accepted: Accepted) -> list[Prompt]:
+    return [*([accepted.system] if accepted.system else []), *accepted.head]
 
 
 def use_of(accepted: Accepted, chosen: Window) -> WindowUse:
     left_out = sum(len(turn) for turn in accepted.exchanges[: chosen.exchanges_left_out])
-    return WindowUse(accepted.context.said.older + left_out, chosen.count, chosen.limit)
+    return WindowUse(accepted.older + left_out, chosen.count, chosen.limit)
 
 
 def measurement(accepted: Accepted, chosen: Window, usage: Usage | None) -> Measured | None:
     """What the next turn may build on: only a prompt that had everything in it."""
-    everything = chosen.exchanges_left_out == 0 and not accepted.context.said.older
-    if usage is None or chosen.limit is None or not everything or len(accepted.items) >= RECENT_ITEMS:
+    everything = chosen.exchanges_left_out == 0 and not accepted.older
+    if usage is None or chosen.limit is None or not everything:
         return None
     last = max((position_in(item.id) or 0 for item in accepted.items), default=0)
     return Measured(usage.input_tokens, chosen.limit, len(accepted.items), last, accepted.turn.request.shape)
@@ -54,13 +90,13 @@ def measurement(accepted: Accepted, chosen: Window, usage: Usage | None) -> Meas
 def _most(accepted: Accepted) -> int:
     """An upper bound of the prompt's tokens: what was counted last time, and the bytes of what came since."""
     asked = most_tokens([prompt for turn in accepted.exchanges[-1:] for prompt in turn])
-    since = proven(accepted.measured, accepted.turn.request.shape, accepted.context.said.before, _bound)
+    since = proven(accepted.measured, accepted.turn.request.shape, accepted.before, _bound)
     if since is not None:
         return since + asked
     told = [prompt for turn in accepted.exchanges for prompt in turn]
     tools = accepted.turn.request.form.tools
     written = len(_encode(tools)) + _TOOLS_FRAME_TOKENS if tools else 0
-    return most_tokens([accepted.system, *told] if accepted.system else told) + written
+    return most_tokens([*_introduction(accepted), *told]) + written
 
 
 def _bound(items: Sequence[Item]) -> int:
