@@ -150,12 +150,11 @@ async def test_a_recheck_asks_whatever_is_known_and_ends_what_is_known() -> None
             await asking.user(credential)
 
 
-async def test_a_recheck_is_not_taken_for_a_request() -> None:
+async def test_a_recheck_says_that_nobody_has_asked_for_anything_and_does_not_stand_for_a_request() -> None:
     auth = AuthService(ACTIVE)
     asking, alice = identity(auth), User("user_1", "alice", "c" * 64)
-    await asking.recheck(alice)
-    await asking.again(alice)
-    assert [one["credential"] for one in auth.asked] == [[alice.credential]] * 2
+    await asyncio.gather(asking.recheck(alice), asking.again(alice))
+    assert auth.asked == [{"credential": [alice.credential], "recheck": ["1"]}, {"credential": [alice.credential]}]
 
 
 async def test_all_sockets_of_a_credential_that_ask_again_at_once_are_one_question() -> None:

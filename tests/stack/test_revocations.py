@@ -2,8 +2,9 @@
 
 import asyncio
 import secrets
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 
 import httpx2
@@ -11,6 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from gateway.identity import Credential, Identity, User
 from tests.stack.conftest import PASSWORD, House, ask
 
 NEW_PASSWORD = "another horse battery"
@@ -172,6 +174,39 @@ async def assert_open(socket: ClientConnection) -> None:
             pass  # who else has left is told in between
     else:
         assert (await ask(socket, "[[text=!]]"))[-1]["type"] == "response.completed"
+
+
+async def test_that_a_socket_asks_again_is_no_use_of_the_session_and_that_its_user_asks_is(
+    house: House, person: Person
+) -> None:
+    async def last_used() -> int:
+        sessions = (await person.http.get("/auth/sessions")).json()["data"]
+        return int(next(one["last_used_at"] for one in sessions if not one["current"]))
+
+    async with httpx2.AsyncClient(base_url=auth_url(house), headers=introspection(house)) as client:
+        identity = Identity(client)
+        user = await identity.user(Credential(person.cookies[1].partition("=")[2]))
+        not_used_for_an_hour(house, user)
+        before = await last_used()
+        await identity.recheck(user)
+        assert await last_used() == before
+        await identity.again(user)
+        assert await last_used() > before
+
+
+def auth_url(house: House) -> str:
+    return f"http://127.0.0.1:{house.stack.processes['auth-service'].command.port}"
+
+
+def introspection(house: House) -> dict[str, str]:
+    credential = (house.stack.plan.directory / "secrets/introspection_credential").read_text()
+    return {"Authorization": f"Bearer {credential}"}
+
+
+def not_used_for_an_hour(house: House, user: User) -> None:
+    """Each use within half a minute of the last is not written down."""
+    with closing(sqlite3.connect(house.stack.plan.directory / "auth.db")) as database, database:
+        database.execute("UPDATE sessions SET last_used_at = last_used_at - 3600 WHERE account_id = ?", (user.id,))
 
 
 async def test_a_ticket_opens_one_socket_and_no_second(house: House) -> None:

@@ -166,6 +166,8 @@ class Identity:
 
     async def _introspect(self, credential: Credential) -> User:
         form = {"credential": credential.known} if credential.known else {"token": credential.token}
+        if credential.unasked:
+            form |= {"recheck": "1"}  # no use of the session: an open page alone must not keep it alive
         if credential.username is not None:
             form |= {"username": credential.username, "client_address": credential.address}
         try:
