@@ -25,8 +25,8 @@ Strike = Callable[[Ground], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class Fault:
     """`doubles_runs`: the engine can not know that whoever asked is frozen, or out of reach, so for a while it makes
-    the same answer twice. `cuts_clients`: the followers hang
-    up again and again."""
+    the same answer twice. `cuts_clients`: the followers hang up again and again. `strikes`: so often something is
+    broken."""
 
     name: str
     strike: Strike
@@ -34,6 +34,7 @@ class Fault:
     doubles_runs: bool = False
     cuts_clients: bool = False
     long_answers: bool = False
+    strikes: int = 1
 
 
 def _kill(name: str) -> Strike:
@@ -105,6 +106,34 @@ async def _cut_the_power(ground: Ground) -> None:
     await ground.start(redis)
 
 
+async def _cut_the_power_of_the_host(ground: Ground) -> None:
+    """Everything is gone at once, and what Redis had not on its disk."""
+    disk, processes = ground.disk, list(ground.stack.processes.values())
+    assert disk is not None
+    disk.cut_power()
+    for process in processes:
+        await run_sync(process.kill)
+    await run_sync(disk.unmount)
+    await run_sync(disk.mount)
+    await ground.start(*processes)
+
+
+async def _leave_redis_no_memory(ground: Ground) -> None:
+    """It can be read, and keeps nothing more."""
+    async with ground.redis() as redis:
+        await redis.config_set("maxmemory", "1")
+        await asyncio.sleep(ground.pause_seconds)
+        await redis.config_set("maxmemory", "0")
+
+
+async def _make_redis_read_only(ground: Ground) -> None:
+    """As behind a failover: a replica, whose primary is away."""
+    async with ground.redis() as redis:
+        await redis.replicaof("127.0.0.1", "1")
+        await asyncio.sleep(ground.pause_seconds)
+        await redis.replicaof("NO", "ONE")
+
+
 async def _partition_a_gateway(ground: Ground) -> None:
     """It lives, its clients reach it, and Redis does not."""
     cable = ground.rng.choice(ground.to_redis)
@@ -159,16 +188,16 @@ def _engine(ground: Ground) -> list[Proxy]:
 
 
 FAULTS = (
-    Fault("none", _nothing),
+    Fault("none", _nothing, strikes=0),
     Fault("clients cut", _nothing, cuts_clients=True),
     Fault("nginx kill -9", _kill("nginx")),
     Fault("nginx SIGTERM", _terminate("nginx")),
     Fault("nginx reload", _reload_nginx),
     Fault("nginx paused", _pause("nginx")),
     Fault("gateway kill -9", _kill("gateway")),
-    Fault("gateways killed 5 times", _kill_gateways_again_and_again, long_answers=True),
+    Fault("gateways killed 5 times", _kill_gateways_again_and_again, long_answers=True, strikes=KILLS),
     Fault("gateway SIGTERM", _terminate("gateway")),
-    Fault("gateways rolling restart", _restart_gateways),
+    Fault("gateways rolling restart", _restart_gateways, strikes=2),
     Fault("gateway paused", _pause("gateway"), doubles_runs=True),
     Fault("gateway cut off from redis", _partition_a_gateway, doubles_runs=True),
     Fault("auth-service kill -9", _kill("auth-service")),
@@ -181,8 +210,11 @@ FAULTS = (
     Fault("redis cut off, stalled", _stall(_redis)),
     Fault("redis half-open", _each(_redis, Proxy.forget)),
     Fault("redis cut inside a reply", _each(_redis, lambda cable: cable.cut_after(_CUT_BYTES))),
+    Fault("redis out of memory", _leave_redis_no_memory),
+    Fault("redis read-only", _make_redis_read_only),
     Fault("redis disk full", _fill_the_disk, needs_disk=True),
     Fault("redis power cut", _cut_the_power, needs_disk=True),
+    Fault("host power cut", _cut_the_power_of_the_host, needs_disk=True),
     Fault("engine kill -9", _kill("engine")),
     Fault("engine SIGTERM", _terminate("engine")),
     Fault("engine paused", _pause("engine"), doubles_runs=True),

@@ -8,9 +8,10 @@ from tests.chaos.oracle import Evidence, Verdict
 
 @dataclass(slots=True)
 class Outcome:
-    """`pauses`: the longest of each follower, in seconds."""
+    """`strikes`: how often something was broken. `pauses`: the longest of each follower, in seconds."""
 
     fault: str
+    strikes: int = 0
     answers: int = 0
     followers: int = 0
     lost: int = 0
@@ -37,6 +38,7 @@ class Outcome:
         self.broken += (f"{response_id} ({evidence.prompt[:40]}): {one}" for one in verdict.broken)
 
     def join(self, other: "Outcome") -> None:
+        self.strikes += other.strikes
         self.answers += other.answers
         self.followers += other.followers
         self.lost += other.lost

@@ -5,8 +5,11 @@ from collections.abc import Iterable, Sequence
 
 from tests.chaos.outcome import Outcome
 
-_WIDTHS = (26, 16, 11, 14, 13, 9, 11)
-_HEAD = ("fault", "answers followed", "tokens lost", "tokens doubled", "longest pause", "p95 pause", "stuck turns")
+_WIDTHS = (26, 6, 16, 11, 14, 9, 9, 13, 11)
+_HEAD = (
+    *("fault", "faults", "answers followed", "tokens lost", "tokens doubled"),
+    *("p50 pause", "p95 pause", "longest pause", "stuck turns"),
+)
 _BROKEN_SHOWN = 20
 
 
@@ -15,9 +18,9 @@ def head() -> str:
 
 
 def row(outcome: Outcome) -> str:
-    longest, usual = max(outcome.pauses, default=0.0), percentile(outcome.pauses, 95)
-    numbers = (outcome.answers, outcome.lost, outcome.doubled)
-    return _line((outcome.fault, *map(str, numbers), f"{longest:.2f} s", f"{usual:.2f} s", str(outcome.stuck)))
+    numbers = (outcome.strikes, outcome.answers, outcome.lost, outcome.doubled)
+    pauses = (percentile(outcome.pauses, 50), percentile(outcome.pauses, 95), max(outcome.pauses, default=0.0))
+    return _line((outcome.fault, *map(str, numbers), *(f"{one:.2f} s" for one in pauses), str(outcome.stuck)))
 
 
 def left_out(fault: str, reason: str) -> str:

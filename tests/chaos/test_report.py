@@ -3,9 +3,9 @@ from tests.chaos.outcome import Outcome
 
 
 def test_the_table_tells_what_was_lost_and_how_long_anybody_waited() -> None:
-    outcome = Outcome("redis kill -9", answers=20, lost=3, doubled=1, stuck=2, pauses=[0.1] * 99 + [2.5])
+    outcome = Outcome("redis kill -9", strikes=5, answers=20, lost=3, doubled=1, stuck=2, pauses=[0.1] * 99 + [2.5])
     cells = [cell.strip() for cell in report.row(outcome).split("|")]
-    assert cells == ["redis kill -9", "20", "3", "1", "2.50 s", "0.10 s", "2"]
+    assert cells == ["redis kill -9", "5", "20", "3", "1", "0.10 s", "0.10 s", "2.50 s", "2"]
 
 
 def test_every_promise_that_was_not_kept_is_told_up_to_a_screenful() -> None:

@@ -126,11 +126,13 @@ class Trial:
         await exchange.run(accepted)
 
     async def _judged(self, api: httpx2.AsyncClient, exchanges: list[Exchange], runs: EngineRuns | None) -> Outcome:
-        outcome = Outcome(self._fault.name)
+        outcome = Outcome(self._fault.name, strikes=self._fault.strikes)
         async with self._ground.redis() as redis:
             for exchange in exchanges:
                 evidence = await self._evidence(api, redis, exchange, runs)
                 outcome.add(evidence, judge(evidence))
+        if self._fault.cuts_clients:
+            outcome.strikes = outcome.connections - outcome.followers
         return outcome
 
     async def _evidence(
