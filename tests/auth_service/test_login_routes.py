@@ -10,8 +10,11 @@ from tests.auth_service.fakes import CountingHasher
 
 
 def cookie_of(response: httpx2.Response) -> "Morsel[str]":
-    [cookie] = SimpleCookie(response.headers["set-cookie"]).values()
-    return cookie
+    return cookies_of(response)[0]
+
+
+def cookies_of(response: httpx2.Response) -> "list[Morsel[str]]":
+    return [morsel for one in response.headers.get_list("set-cookie") for morsel in SimpleCookie(one).values()]
 
 
 async def test_a_log_in_says_who_it_is_and_sets_the_session_cookie(parley: Parley) -> None:
@@ -84,6 +87,23 @@ async def test_a_session_planted_before_the_log_in_is_not_taken_over(parley: Par
         headers={"Cookie": f"parley_session={planted}"},
     )
     assert cookie_of(response).value != planted
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_log_in_leaves_a_cookie_that_outlives_it_and_lets_nobody_in(
+    settings: Settings, hasher: CountingHasher, secure: bool
+) -> None:
+    async with running(settings.model_copy(update={"cookie_secure": secure}), hasher) as parley:
+        await parley.user()
+        _, cookie = cookies_of(await parley.login())
+        assert cookie.key == ("__Host-parley_browser" if secure else "parley_browser")
+        assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["domain"]) == (True, "strict", "/", "")
+        assert bool(cookie["secure"]) == secure
+        assert int(cookie["max-age"]) == 365 * 86400
+        headers = {"Cookie": f"{cookie.key}={cookie.value}; {cookie.key.replace('browser', 'session')}={cookie.value}"}
+        async with parley.browser("192.0.2.1") as other:
+            assert (await other.get("/auth/me", headers=headers)).status_code == 401
+        assert (await parley.introspect(token=cookie.value)).json() == {"active": False}
 
 
 @pytest.mark.parametrize(

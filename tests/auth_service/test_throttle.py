@@ -171,3 +171,30 @@ async def test_addresses_that_one_owner_of_ipv6_can_choose_from_are_one_address(
     with pytest.raises(TooManyAttempts):
         await fail(throttle, OWNER, "2001:db8::ffff")
     await fail(throttle, OWNER, "2001:db8:0:1::1")
+
+
+async def test_a_known_browser_is_slowed_down_by_its_own_failures_alone() -> None:
+    throttle = Throttle(clock=Clock())
+    await fail_until_refused(throttle)
+    for number in range(45):
+        await fail(throttle, f"user{number}")
+    with pytest.raises(TooManyAttempts):
+        await fail(throttle, "user50")
+    for _ in range(5):
+        async with throttle.attempt(OWNER, OFFICE, "browser") as attempt:
+            attempt.failed()
+    with pytest.raises(TooManyAttempts):
+        async with throttle.attempt(OWNER, ATTIC, "browser"):
+            pytest.fail("the line is the browser's, wherever it is")
+    async with throttle.attempt(OWNER, OFFICE, "another browser") as attempt:
+        attempt.succeeded()
+    await fail(throttle, OWNER, ATTIC)
+
+
+async def test_a_full_line_of_strangers_is_no_line_for_a_known_browser() -> None:
+    throttle = Throttle(Limits(waiting_attempts=1), clock=Clock())
+    async with throttle.attempt(OWNER, OFFICE):
+        with pytest.raises(TooManyAttempts):
+            await fail(throttle)
+        async with throttle.attempt(OWNER, OFFICE, "browser") as attempt:
+            attempt.succeeded()

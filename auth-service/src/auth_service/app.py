@@ -8,10 +8,12 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from auth_service import known_browsers
 from auth_service.administration import Administration
 from auth_service.hashing import Argon2id, Hasher, HashingPool
 from auth_service.introspection import Introspection
 from auth_service.keys import Keys
+from auth_service.known_browsers import KnownBrowsers
 from auth_service.logins import Logins
 from auth_service.one_time_links import OneTimeLinks
 from auth_service.openid_logins import OpenidLogins, Trust
@@ -73,6 +75,7 @@ def _state(settings: Settings, stores: Stores, announcer: Announcer, hashing: Ha
         **_policy(settings),
         stores=stores,
         logins=logins,
+        browsers=KnownBrowsers(stores),
         sessions=sessions,
         keys=keys,
         tickets=tickets,
@@ -87,7 +90,11 @@ def _state(settings: Settings, stores: Stores, announcer: Announcer, hashing: Ha
 
 def _policy(settings: Settings) -> Policy:
     return Policy(
-        cookies=Cookies.of(secure=settings.cookie_secure, session_seconds=settings.session_absolute_seconds),
+        cookies=Cookies.of(
+            secure=settings.cookie_secure,
+            session_seconds=settings.session_absolute_seconds,
+            browser_seconds=known_browsers.LIFETIME_SECONDS,
+        ),
         allowed_origins=settings.allowed_origins,
         introspection_credential=settings.introspection_credential,
         public_url=settings.public_url,

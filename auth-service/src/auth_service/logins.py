@@ -8,6 +8,7 @@ from auth_service.accounts import Account, canonical_name
 from auth_service.audit import Action, Actor, entry
 from auth_service.errors import HashingBusy, InvalidCredentials, StoreUnavailable, UnsuitableName, WrongPassword
 from auth_service.hashing import HashingPool
+from auth_service.known_browsers import KnownBrowsers
 from auth_service.passwords import normalised
 from auth_service.store.stores import Stores
 from auth_service.throttle import Throttle
@@ -24,13 +25,18 @@ class Logins:
         self._stores = stores
         self._hashing = hashing
         self._throttle = throttle
+        self._browsers = KnownBrowsers(stores, clock)
         self._clock = clock
 
-    async def verify(self, name: str, password: str, address: str) -> Account:
-        """Raises InvalidCredentials, UnsuitablePassword (too long to be one), TooManyAttempts, HashingBusy."""
+    async def verify(self, name: str, password: str, address: str, browser: str | None = None) -> Account:
+        """`browser` is the token of the one that asks, if it has one.
+
+        Raises InvalidCredentials, UnsuitablePassword (too long to be one), TooManyAttempts, HashingBusy.
+        """
         password = normalised(password)
         name = _name_or_nobody(name)
-        async with self._throttle.attempt(name, address) as attempt:
+        known = await self._browsers.known(name, browser)
+        async with self._throttle.attempt(name, address, known) as attempt:
             account = await self._stores.accounts.named(name)
             matches = await self._hashing.verify(account.password_hash if account else None, password)
             if account is None or not matches or account.disabled:
@@ -41,10 +47,10 @@ class Logins:
         await self._renew_hash(account, password)
         return account
 
-    async def confirm(self, account: Account, password: str, address: str) -> None:
+    async def confirm(self, account: Account, password: str, address: str, browser: str | None = None) -> None:
         """That whoever holds a session of this account knows the password too. Raises WrongPassword, and the rest."""
         try:
-            await self.verify(account.name, password, address)
+            await self.verify(account.name, password, address, browser)
         except InvalidCredentials:
             raise WrongPassword from None
 

@@ -1,5 +1,12 @@
-"""Slows guessing down, per (account, address) and per address, and never locks for good: an attacker cannot keep the
-owner out elsewhere, nor for longer than the longest delay anywhere."""
+"""Slows guessing down, per (account, address) and per address, and never locks for good.
+
+Whoever guesses from the address of the owner (an office, a proxy that hides everybody) and asks the most often takes
+every turn there is. So a browser in which the account's password was right before has a line of its own, (account,
+browser), which no stranger's guess and no address touches. What remains: a first log-in from an address that somebody
+guesses from at this moment is slowed, as long as that goes on; elsewhere it is not.
+
+It counts in the memory of one process: n auth-services behind one nginx allow n times as much, and a restart forgets.
+"""
 
 import asyncio
 import ipaddress
@@ -69,29 +76,36 @@ class Throttle:
     ) -> None:
         self._limits = limits or Limits()
         self._accounts = _Records(self._limits, clock)
+        self._browsers = _Records(self._limits, clock)
         self._addresses = _Records(address_limits, clock)
         self._lines: WeakValueDictionary[Key, _Line] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def attempt(self, account: str, address: str) -> AsyncGenerator[Attempt]:
-        """Raises TooManyAttempts. An attempt that ends neither way (no free hashing thread) counts for nothing."""
-        network = _network(address)
-        key = (account, network)
+    async def attempt(self, account: str, address: str, browser: str | None = None) -> AsyncGenerator[Attempt]:
+        """`browser` is the digest of one that is known to the account.
+
+        Raises TooManyAttempts. An attempt that ends neither way (no free hashing thread) counts for nothing.
+        """
+        network = None if browser else _network(address)
+        records = self._browsers if browser else self._accounts
+        key = (account, browser or network or "")
         line = self._lines.setdefault(key, _Line())
         if line.length >= self._limits.waiting_attempts:
             raise TooManyAttempts(1)
         line.length += 1
         try:
             async with line.turn:
-                self._addresses.refuse_if_early(("", network))
-                self._accounts.refuse_if_early(key)
-                yield Attempt(failed=lambda: self._count(key), succeeded=lambda: self._accounts.forget(key))
+                if network:
+                    self._addresses.refuse_if_early(("", network))
+                records.refuse_if_early(key)
+                yield Attempt(failed=lambda: self._count(records, key, network), succeeded=lambda: records.forget(key))
         finally:
             line.length -= 1
 
-    def _count(self, key: Key) -> None:
-        self._accounts.count(key)
-        self._addresses.count(("", key[1]))
+    def _count(self, records: "_Records", key: Key, network: str | None) -> None:
+        records.count(key)
+        if network:
+            self._addresses.count(("", network))
 
 
 class _Records:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 # The prefixes keep them apart (a bare random token could begin with "pk_") and let scanners find leaks.
-_WELL_FORMED: Final = re.compile(r"(ps|pk|ek|pi|pr)_[A-Za-z0-9_-]{43}", re.ASCII)
+_WELL_FORMED: Final = re.compile(r"(ps|pk|ek|pi|pr|pb)_[A-Za-z0-9_-]{43}", re.ASCII)
 # As much of an API key as may be shown again: enough to tell one's keys apart, too little to shorten a search.
 _SHOWN_CHARACTERS: Final = 9
 
@@ -24,6 +24,7 @@ class Kind(StrEnum):
     TICKET = "ek_"
     INVITE = "pi_"
     RESET = "pr_"
+    BROWSER = "pb_"
 
 
 class Scope(StrEnum):

@@ -45,10 +45,13 @@ class Cookies:
     session: Cookie
     # Lax: the way back from the provider begins at another site, and the browser sends nothing stricter along.
     openid: Cookie
+    # Outlives the log-in, and lets nobody in.
+    browser: Cookie
 
     @classmethod
-    def of(cls, *, secure: bool, session_seconds: int) -> "Cookies":
+    def of(cls, *, secure: bool, session_seconds: int, browser_seconds: int) -> "Cookies":
         return cls(
             session=Cookie("parley_session", secure, session_seconds, "strict"),
             openid=Cookie("parley_openid", secure, _FLOW_SECONDS, "lax"),
+            browser=Cookie("parley_browser", secure, browser_seconds, "strict"),
         )

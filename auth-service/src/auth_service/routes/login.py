@@ -7,6 +7,7 @@ from auth_service.devices import device
 from auth_service.registration import Mode
 from auth_service.routes.answers import not_stored
 from auth_service.routes.bodies import Name, NewPassword, Password, StrictJsonRoute, StrictModel
+from auth_service.routes.browsers import Browser, remember
 from auth_service.routes.origin import same_origin
 from auth_service.routes.resources import Me
 from auth_service.routes.state import ClientAddress, OpenState, State
@@ -43,19 +44,21 @@ async def options(state: OpenState) -> Options:
 
 @router.post("/register", dependencies=CHANGES)
 async def register(
-    body: NewAccount, request: Request, response: Response, address: ClientAddress, state: OpenState
+    body: NewAccount, request: Request, response: Response, address: ClientAddress, browser: Browser, state: OpenState
 ) -> Me:
     account = await state["registration"].register(body.username, body.password, body.invite, address)
     await begin_session(account, request, response, address, state)
+    await remember(account, browser, response, state)
     return Me.of(account)
 
 
 @router.post("/login", dependencies=CHANGES)
 async def login(
-    credentials: Credentials, request: Request, response: Response, address: ClientAddress, state: OpenState
+    body: Credentials, request: Request, response: Response, address: ClientAddress, browser: Browser, state: OpenState
 ) -> Me:
-    account = await state["logins"].verify(credentials.username, credentials.password, address)
+    account = await state["logins"].verify(body.username, body.password, address, browser)
     await begin_session(account, request, response, address, state)
+    await remember(account, browser, response, state)
     return Me.of(account)
 
 

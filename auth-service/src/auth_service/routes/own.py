@@ -8,6 +8,7 @@ from pydantic import Field
 from auth_service.audit import Actor
 from auth_service.routes.answers import not_stored
 from auth_service.routes.bodies import NewPassword, Password, StrictJsonRoute, StrictModel
+from auth_service.routes.browsers import Browser, remember
 from auth_service.routes.ids import KeyId, SessionId
 from auth_service.routes.origin import same_origin
 from auth_service.routes.resources import Key, Page, SessionResource
@@ -42,8 +43,17 @@ class NewKey(StrictModel):
 
 
 @router.post("/password", status_code=204, dependencies=_CHANGES)
-async def change_password(body: ChangedPassword, current: LoggedIn, address: ClientAddress, state: OpenState) -> None:
-    await state["passwords"].change(current.account, current.session, body.current_password, body.new_password, address)
+async def change_password(
+    body: ChangedPassword,
+    response: Response,
+    current: LoggedIn,
+    address: ClientAddress,
+    browser: Browser,
+    state: OpenState,
+) -> None:
+    old, new = body.current_password, body.new_password
+    account = await state["passwords"].change(current.account, current.session, old, new, address, browser)
+    await remember(account, browser, response, state)
 
 
 @router.post("/reset", status_code=204, dependencies=_CHANGES)
@@ -53,12 +63,13 @@ async def reset_password(body: ResetPassword, address: ClientAddress, state: Ope
 
 @router.delete("/me", status_code=204, dependencies=_CHANGES)
 async def delete_account(
-    body: Goodbye, response: Response, current: LoggedIn, address: ClientAddress, state: OpenState
+    body: Goodbye, response: Response, current: LoggedIn, address: ClientAddress, browser: Browser, state: OpenState
 ) -> None:
     account = current.account
-    await state["logins"].confirm(account, body.current_password, address)
+    await state["logins"].confirm(account, body.current_password, address, browser)
     await state["administration"].delete_own(account, current.session, Actor(account.id, address))
     state["cookies"].session.clear(response)
+    state["cookies"].browser.clear(response)
 
 
 @router.get("/sessions")

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from auth_service.administration import Administration
 from auth_service.introspection import Introspection
 from auth_service.keys import Keys
+from auth_service.known_browsers import KnownBrowsers
 from auth_service.logins import Logins
 from auth_service.one_time_links import OneTimeLinks
 from auth_service.openid_logins import OpenidLogins
@@ -35,6 +36,7 @@ class Policy(TypedDict):
 class State(Policy):
     stores: Stores
     logins: Logins
+    browsers: KnownBrowsers
     sessions: Sessions
     keys: Keys
     tickets: Tickets

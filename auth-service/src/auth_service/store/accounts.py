@@ -89,8 +89,10 @@ class AccountStore:
         unchanged = (accounts.c.id == account.id) & (accounts.c.password_hash == account.password_hash)
         await self._update(unchanged, password_hash=password_hash)
 
-    async def set_password(self, account_id: str, password_hash: str, credential: str) -> None:
-        await self._update(accounts.c.id == account_id, password_hash=password_hash, password_credential=credential)
+    async def set_password(self, account: Account) -> None:
+        """Its hash and its credential as they are in `account`."""
+        columns = {"password_hash": account.password_hash, "password_credential": account.password_credential}
+        await self._update(accounts.c.id == account.id, **columns)
 
     async def change(self, account: Account) -> None:
         """Its role, state, e-mail address and limits as they are in `account`. Raises EmailTaken."""

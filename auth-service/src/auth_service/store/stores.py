@@ -7,6 +7,7 @@ from auth_service.store.audit import AuditStore
 from auth_service.store.database import Database
 from auth_service.store.deletions import DeletionStore
 from auth_service.store.identities import IdentityStore
+from auth_service.store.known_browsers import KnownBrowserStore
 from auth_service.store.links import LinkStore
 from auth_service.store.sessions import SessionStore
 from auth_service.store.tickets import TicketStore
@@ -23,6 +24,7 @@ class Stores:
     sessions: SessionStore
     api_keys: ApiKeyStore
     links: LinkStore
+    known_browsers: KnownBrowserStore
     tickets: TicketStore
     identities: IdentityStore
     deletions: DeletionStore
@@ -36,6 +38,7 @@ class Stores:
             sessions=SessionStore(database),
             api_keys=ApiKeyStore(database),
             links=LinkStore(database),
+            known_browsers=KnownBrowserStore(database),
             tickets=TicketStore(database),
             identities=IdentityStore(database),
             deletions=DeletionStore(database),

@@ -77,6 +77,15 @@ tickets: Final = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
+# Browsers that have shown the account's password before.
+known_browsers: Final = Table(
+    "known_browsers",
+    metadata,
+    Column("token_digest", String(64), primary_key=True),
+    Column("account_id", ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
 # Who somebody is at a provider: `subject` means nothing without its issuer.
 identities: Final = Table(
     "identities",
