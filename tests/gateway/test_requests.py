@@ -6,8 +6,8 @@ import pytest
 from gateway.errors import InvalidRequest, NotFound, ParleyError
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.requests import (
+    ClientFrame,
     ResponseCancel,
-    decode_client_event,
     decode_compact,
     decode_conversation_create,
     decode_conversation_update,
@@ -25,19 +25,32 @@ def body(**fields: Any) -> bytes:
 
 def refused(text: str) -> ParleyError:
     with pytest.raises(ParleyError) as caught:
-        decode_client_event(text)
+        ClientFrame.read(text).event()
     return caught.value
 
 
 def test_a_create_is_read_from_a_frame_and_from_a_body() -> None:
-    event = decode_client_event('{"type":"response.create","input":"hi","stream_id":"s"}')
+    event = ClientFrame.read('{"type":"response.create","input":"hi","stream_id":"s"}').event()
     assert isinstance(event, ResponseCreate)
     assert (event.input, event.stream_id) == ("hi", "s")
     assert decode_create_body(b'{"input":"hi"}').input == "hi"
 
 
 def test_a_cancel_names_a_response() -> None:
-    assert decode_client_event('{"type":"response.cancel","response_id":"resp_1"}') == ResponseCancel("resp_1")
+    frame = ClientFrame.read('{"type":"response.cancel","response_id":"resp_1"}')
+    assert frame.event() == ResponseCancel("resp_1")
+
+
+def test_whom_a_frame_concerns_is_known_although_the_rest_of_it_is_refused() -> None:
+    frame = ClientFrame.read(json.dumps({"type": "x", "stream_id": "s", "previous_response_id": "resp_1", "colour": 1}))
+    with pytest.raises(InvalidRequest):
+        frame.event()
+    assert (frame.stream_id, frame.previous_response_id) == ("s", "resp_1")
+
+
+@pytest.mark.parametrize("value", [None, 1, ["s"], {"s": 1}, "s" * 201])
+def test_what_could_be_no_stream_id_is_none(value: object) -> None:
+    assert ClientFrame({"stream_id": value}).stream_id is None
 
 
 @pytest.mark.parametrize("fields", [{}, {"response_id": None}, {"response_id": "resp_1", "reason": "x"}])

@@ -22,8 +22,13 @@ class Answer:
     body: bytes
 
     @property
+    def error(self) -> dict[str, Any]:
+        error: dict[str, Any] = json.loads(self.body)["error"]
+        return error
+
+    @property
     def code(self) -> str:
-        return str(json.loads(self.body)["error"]["code"])
+        return str(self.error["code"])
 
 
 def exchanged(house: House, data: bytes) -> Answer:
@@ -47,10 +52,10 @@ def request(line: str, *headers: str, body: bytes = b"", host: str = "Host: loca
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def handshake(house: House, *headers: str) -> bytes:
+def handshake(house: House, *headers: str, path: str = "/v1/responses") -> bytes:
     key = b64encode(os.urandom(16)).decode()
     upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}")
-    return request("GET /v1/responses", f"Authorization: Bearer {house.alice}", *upgrade, *headers)
+    return request(f"GET {path}", f"Authorization: Bearer {house.alice}", *upgrade, *headers)
 
 
 def frame(kind: int, data: bytes = b"", *, last: bool = True, masked: bool = True, reserved: int = 0) -> bytes:
@@ -106,7 +111,7 @@ class Socket:
 
 
 @contextmanager
-def opened(house: House, *headers: str) -> Iterator[Socket]:
+def opened(house: House, *headers: str, path: str = "/v1/responses") -> Iterator[Socket]:
     with socket.create_connection(("127.0.0.1", house.stack.port), timeout=10) as connection:
-        connection.sendall(handshake(house, *headers))
+        connection.sendall(handshake(house, *headers, path=path))
         yield Socket(connection)

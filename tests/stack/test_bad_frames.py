@@ -5,11 +5,12 @@ import json
 import struct
 import zlib
 from contextlib import suppress
+from urllib.parse import urlencode
 
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
-from tests.stack.conftest import House, until_the_end
+from tests.stack.conftest import PASSWORD, House, until_the_end
 from tests.stack.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, exchanged, frame, handshake, opened
 
 pytestmark = pytest.mark.usefixtures("unharmed")
@@ -93,6 +94,40 @@ def test_frames_before_the_handshake_is_answered_fail_nothing(house: House) -> N
         except (ConnectionResetError, TimeoutError, IndexError):
             continue
         assert answer.status in (101, 400, 502), early
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (frame(TEXT, b"\xff\xfe"), 1007),
+        (frame(BINARY, b"hello"), 1003),
+        (frame(TEXT, b" " * 65537), 1009),
+        (frame(TEXT, b"hello", masked=False), 1002),
+        (frame(TEXT, b"hello", reserved=4), 1002),
+        (frame(CONTINUATION, b"x"), 1002),
+        (frame(PING) * 3000, 1008),
+    ],
+)
+@pytest.mark.parametrize("secret", [PASSWORD, "wrong"])
+def test_a_frame_that_must_not_be_closes_a_plain_text_socket_too(
+    house: House, data: bytes, code: int, secret: str
+) -> None:
+    path = f"/ws?{urlencode({'userid': 'alice', 'secret': secret})}"
+    with opened(house, path=path) as socket:
+        socket.send(data)
+        assert socket.closing() == code
+
+
+@pytest.mark.parametrize("number", ["-1", "-0", "1.5", "x", "", "2147483649", "9" * 400, "１", "+1", " 1"])
+def test_a_number_that_no_event_has_is_refused_at_the_handshake(house: House, number: str) -> None:
+    query = urlencode({"resume": f"resp_{'0' * 32}", "starting_after": number})
+    answer = exchanged(house, handshake(house, path=f"/v1/responses?{query}"))
+    assert (answer.status, answer.error["param"]) == (400, "starting_after")
+
+
+def test_from_where_on_without_what_is_refused_at_the_handshake(house: House) -> None:
+    answer = exchanged(house, handshake(house, path="/v1/responses?starting_after=3"))
+    assert (answer.status, answer.error["param"]) == (400, "resume")
 
 
 async def test_one_who_says_nothing_is_closed(narrow_house: House) -> None:

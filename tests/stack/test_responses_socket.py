@@ -99,6 +99,25 @@ async def test_bad_json_is_an_error_event_and_three_of_them_close_the_socket(hou
         assert (await closing(socket))[0] == 1008
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"input": "x", "colour": 1},
+        {"input": ""},
+        {"input": "x", "model": "nope"},
+        {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]},
+        {"input": "x", "previous_response_id": "zz"},
+        {"input": "x", "previous_response_id": f"resp_{'0' * 32}"},
+        {"type": "response.steer"},
+    ],
+)
+async def test_a_refusal_says_for_which_stream_it_is(house: House, fields: dict[str, Any]) -> None:
+    async with house.socket(house.alice) as socket:
+        await socket.send(json.dumps({"type": "response.create", "stream_id": "s", **fields}))
+        refused = json.loads(await socket.recv())
+        assert (refused["type"], refused["stream_id"]) == ("error", "s")
+
+
 async def test_a_wrong_field_is_named_and_the_socket_stays(house: House) -> None:
     async with house.socket(house.alice) as socket:
         (refused,) = await ask(socket, "x", colour="red")

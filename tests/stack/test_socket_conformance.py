@@ -78,6 +78,14 @@ async def test_a_continuation_that_fails_forgets_what_it_continued(house: House)
         assert await refused(socket, input="Go on.", **again) == "previous_response_not_found"
 
 
+async def test_a_continuation_that_can_not_be_read_forgets_what_it_continued_too(house: House) -> None:
+    async with house.socket(house.alice) as socket:
+        first = await continued(socket, input="The word is ember.", store=False)
+        again: Wire = {"store": False, "previous_response_id": first["id"]}
+        assert await refused(socket, input="Go on.", colour="red", **again) == "unknown_parameter"
+        assert await refused(socket, input="Go on.", **again) == "previous_response_not_found"
+
+
 async def test_a_warm_up_makes_nothing_and_can_be_continued(house: House) -> None:
     async with house.socket(house.alice) as socket:
         events = await create(socket, input="The word is amber.", store=False, generate=False)

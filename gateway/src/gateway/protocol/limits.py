@@ -4,7 +4,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-Id = Annotated[str, Meta(max_length=80)]
+ID_AT_MOST = 80
+OPAQUE_AT_MOST = 200
+
+Id = Annotated[str, Meta(max_length=ID_AT_MOST)]
 ModelName = Annotated[str, Meta(max_length=200)]
 MetadataKey = Annotated[str, Meta(max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=512)]
@@ -15,4 +18,7 @@ TopP = Annotated[float, Meta(gt=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 RepetitionPenalty = Annotated[float, Meta(gt=0, le=10)]
 OutputTokens = Annotated[int, Meta(ge=1, le=1_000_000)]
-Opaque = Annotated[str, Meta(max_length=200)]
+Opaque = Annotated[str, Meta(max_length=OPAQUE_AT_MOST)]
+
+# Never reached, and larger integers are no JSON that all clients can read.
+EVENTS_AT_MOST = 2**31

@@ -1,6 +1,7 @@
 """Client events and request bodies but for a create."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -9,7 +10,7 @@ from gateway.errors import InvalidRequest
 from gateway.protocol.create import ResponseCreate, decode_create
 from gateway.protocol.input_items import InputItem, input_items
 from gateway.protocol.json_objects import converted, json_object
-from gateway.protocol.limits import Id, Metadata, ModelName, Opaque
+from gateway.protocol.limits import ID_AT_MOST, OPAQUE_AT_MOST, Id, Metadata, ModelName, Opaque
 from gateway.protocol.resources import Generation
 
 # OpenAI's own limit.
@@ -50,21 +51,44 @@ class CompactRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 ClientEvent = ResponseCreate | ResponseCancel
 
 
-def decode_client_event(text: str) -> ClientEvent:
-    """One text frame of a client. Raises InvalidRequest with the field at fault in `param`."""
-    fields = json_object(text.encode("utf-8", "surrogatepass"))
-    kind = fields.pop("type", None)
-    if kind == "response.create":
-        return decode_create(fields, transport="websocket")
-    if kind == "response.cancel":
-        return converted(fields, ResponseCancel)
-    if not isinstance(kind, str):
-        raise InvalidRequest("`type` must be a string that names the event", param="type")
-    raise InvalidRequest(
-        f"unknown event {kind[:100]!r}; expected `response.create` or `response.cancel`",
-        param="type",
-        code="unsupported" if kind == "response.steer" else "unknown_event",
-    )
+@dataclass(frozen=True, slots=True)
+class ClientFrame:
+    """One text frame of a client. Who is to hear what, also where the rest of it means nothing, is known before."""
+
+    fields: dict[str, Any]
+
+    @classmethod
+    def read(cls, text: str) -> "ClientFrame":
+        """Raises NotJson."""
+        return cls(json_object(text.encode("utf-8", "surrogatepass")))
+
+    @property
+    def stream_id(self) -> str | None:
+        return self._text("stream_id", OPAQUE_AT_MOST)
+
+    @property
+    def previous_response_id(self) -> str | None:
+        return self._text("previous_response_id", ID_AT_MOST)
+
+    def event(self) -> ClientEvent:
+        """Raises InvalidRequest with the field at fault in `param`."""
+        fields = dict(self.fields)
+        kind = fields.pop("type", None)
+        if kind == "response.create":
+            return decode_create(fields, transport="websocket")
+        if kind == "response.cancel":
+            return converted(fields, ResponseCancel)
+        if not isinstance(kind, str):
+            raise InvalidRequest("`type` must be a string that names the event", param="type")
+        raise InvalidRequest(
+            f"unknown event {kind[:100]!r}; expected `response.create` or `response.cancel`",
+            param="type",
+            code="unsupported" if kind == "response.steer" else "unknown_event",
+        )
+
+    def _text(self, name: str, at_most: int) -> str | None:
+        text = self.fields.get(name)
+        return text if isinstance(text, str) and len(text) <= at_most else None
 
 
 def decode_create_body(body: bytes) -> ResponseCreate:

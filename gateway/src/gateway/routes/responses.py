@@ -10,6 +10,7 @@ from gateway.identity import User
 from gateway.protocol.create import NEUTRAL, NEUTRAL_OVER_HTTP, ResponseCreate
 from gateway.protocol.events import Event
 from gateway.protocol.items import Item
+from gateway.protocol.limits import EVENTS_AT_MOST
 from gateway.protocol.requests import CompactRequest, decode_compact, decode_create_body, once
 from gateway.protocol.resources import CompactedResponse, Deleted, ItemPage
 from gateway.protocol.resources import Response as Resource
@@ -26,8 +27,7 @@ router = APIRouter(prefix="/v1/responses")
 
 CurrentUser = Annotated[User, Depends(current_user)]
 ResponseId = Annotated[str, Path(max_length=80)]
-# A number of 2^31 events is never reached, and larger integers are no JSON that all clients can read.
-SequenceNumber = Annotated[int | None, Query(ge=0, le=2**31)]
+SequenceNumber = Annotated[int | None, Query(ge=0, le=EVENTS_AT_MOST)]
 
 
 _ITSELF = "/v1/responses/{response_id}"

@@ -1,5 +1,6 @@
 """WebSocket mode of /v1/responses: one answer at a time a socket, further requests wait in a short queue."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,8 @@ from gateway.identity import User
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.events import addressed, frame, socket_error
 from gateway.protocol.items import Item
-from gateway.protocol.requests import ResponseCancel, decode_client_event, once
+from gateway.protocol.limits import EVENTS_AT_MOST
+from gateway.protocol.requests import ClientFrame, ResponseCancel, once
 from gateway.routes.credentials import credential
 from gateway.routes.openapi import refused_with
 from gateway.routes.refusal import refusal
@@ -79,18 +81,31 @@ class Connection:
     async def _receive(self, text: str) -> None:
         self._spoken.set()
         try:
-            event = decode_client_event(text)
-            if isinstance(event, ResponseCancel):
-                user = await self._user()
-                await self._following.cancel(user.id, event.response_id)
-            elif not self._service.put(event):
-                full = TooManyRequests(f"{WAITING_AT_MOST} requests wait on this socket already")
-                await self._refuse(full, event.stream_id)
-        except ParleyError as exc:
+            said = ClientFrame.read(text)
+        except NotJson as exc:
             await self._refuse(exc)
-            self._strikes += isinstance(exc, NotJson)
+            self._strikes += 1
             if self._strikes == _STRIKES:
                 await self._socket.close(POLICY_VIOLATION, "three frames that are not JSON objects")
+            return
+        try:
+            event = said.event()
+        except ParleyError as exc:
+            self._forget(said.previous_response_id)
+            await self._refuse(exc, said.stream_id)
+            return
+        if isinstance(event, ResponseCancel):
+            await self._cancel(event)
+        elif not self._service.put(event):
+            full = TooManyRequests(f"{WAITING_AT_MOST} requests wait on this socket already")
+            await self._refuse(full, event.stream_id)
+
+    async def _cancel(self, cancel: ResponseCancel) -> None:
+        try:
+            user = await self._user()
+            await self._following.cancel(user.id, cancel.response_id)
+        except ParleyError as exc:
+            await self._refuse(exc)
 
     async def _answer(self, request: ResponseCreate | Resume) -> None:
         self._answering = True
@@ -109,7 +124,7 @@ class Connection:
             if answer.running is None:
                 await self._following.check(user.id, answer.response_id)
         except ParleyError as exc:
-            self._forget(create)
+            self._forget(create.previous_response_id)
             await self._refuse(exc, create.stream_id)
             return
         running = answer.running
@@ -133,14 +148,14 @@ class Connection:
 
     def _remember(self, create: ResponseCreate, running: RunningTurn) -> None:
         if isinstance(running.ending, Failed):
-            self._forget(create)
+            self._forget(create.previous_response_id)
         elif not running.request.stored:
             self._remembered = {running.request.response_id: running.said}
 
-    def _forget(self, create: ResponseCreate) -> None:
+    def _forget(self, previous_response_id: str | None) -> None:
         """What could not be gone on from is evicted: the client starts anew instead of failing again."""
-        if create.previous_response_id is not None:
-            self._remembered.pop(create.previous_response_id, None)
+        if previous_response_id is not None:
+            self._remembered.pop(previous_response_id, None)
 
     async def _grow_old(self) -> None:
         await anyio.sleep(self._limits.age_seconds)
@@ -184,9 +199,14 @@ async def upgrade_required() -> None:
 
 def _resume(websocket: WebSocket[State]) -> Resume | None:
     response_id = websocket.query_params.get("resume")
-    starting_after = websocket.query_params.get("starting_after", "-1")
+    starting_after = websocket.query_params.get("starting_after")
+    if response_id is None and starting_after is not None:
+        raise InvalidRequest("`starting_after` says from where on; `resume` says which response", param="resume")
     if response_id is None:
         return None
-    if starting_after != "-1" and not (starting_after.isascii() and starting_after.isdigit()):
+    if starting_after is None:
+        return Resume(response_id, -1)
+    number = int(starting_after) if re.fullmatch(r"[0-9]{1,10}", starting_after) else -1
+    if not 0 <= number <= EVENTS_AT_MOST:
         raise InvalidRequest("expected the number of an event", param="starting_after", code="invalid_value")
-    return Resume(response_id, int(starting_after[:10]))
+    return Resume(response_id, number)
