@@ -10,7 +10,7 @@ export const en = {
   firstHint: 'Nobody has an account here yet. The first one is the administrator’s.',
   register: 'Create account',
   registerTitle: 'Create your account',
-  registerHint: 'It is yours alone: nobody else sees your chats.',
+  registerHint: 'Other users do not see your chats.',
   registering: 'Creating the account…',
   resetTitle: 'Choose a new password',
   resetHint: 'Wherever you are logged in, you will have to log in again.',

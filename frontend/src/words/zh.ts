@@ -12,7 +12,7 @@ export const zh: Words = {
   firstHint: '这里还没有任何账号，第一个账号将是管理员。',
   register: '创建账号',
   registerTitle: '创建你的账号',
-  registerHint: '账号只属于你，其他人看不到你的对话。',
+  registerHint: '其他用户看不到你的对话。',
   registering: '正在创建账号…',
   resetTitle: '设置新密码',
   resetHint: '设置后，所有已登录的设备都需要重新登录。',
