@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -104,6 +105,13 @@ async def test_a_user_is_made_changed_and_deleted(root: Parley) -> None:
     assert (await http.get(path)).json() == changed
     assert (await http.delete(path)).status_code == 204
     assert (await http.get(path)).status_code == (await http.delete(path)).status_code == 404
+
+
+async def test_changes_of_different_limits_at_once_are_all_kept(root: Parley) -> None:
+    alice = await root.user("alice")
+    path, names = f"/auth/admin/users/{alice.id}", ["messages_per_minute", "concurrent_answers", "tokens_per_day"]
+    await asyncio.gather(*(root.http.patch(path, json={"limits": {name: 7}}) for name in names))
+    assert (await root.http.get(path)).json()["limits"] == dict.fromkeys(names, 7)
 
 
 async def test_a_user_made_without_a_password_chooses_one_with_the_link(root: Parley) -> None:

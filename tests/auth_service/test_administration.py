@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -5,9 +6,10 @@ import pytest
 
 from auth_service.accounts import Role, UsageLimits
 from auth_service.administration import Administration, Change
-from auth_service.audit import COMMAND_LINE, Action
+from auth_service.audit import COMMAND_LINE, Action, Actor
 from auth_service.errors import (
     EmailTaken,
+    InvalidLink,
     LastAdministrator,
     NameTaken,
     NotFound,
@@ -17,8 +19,10 @@ from auth_service.errors import (
     UnsuitablePassword,
 )
 from auth_service.hashing import HashingPool
+from auth_service.one_time_links import OneTimeLinks
 from auth_service.revocations import Reason, Revocation
 from auth_service.store.stores import Stores
+from auth_service.tokens import Kind
 from tests.auth_service.fakes import Clock, CountingHasher, Listener
 
 PASSWORD = "correct horse battery"
@@ -119,7 +123,7 @@ async def test_the_last_administrator_who_can_log_in_stays_one(world: World, cha
 
 async def test_a_change_happens_as_a_whole_or_not_at_all(world: World) -> None:
     await world.change("alice", Change(email="alice@example.org"))
-    everything = Change(role=Role.USER, email="alice@example.org", limits=UsageLimits(messages_per_minute=1))
+    everything = Change(role=Role.USER, email="alice@example.org", limits={"messages_per_minute": 1})
     await world.change("alice", Change(role=Role.ADMIN))
     with pytest.raises(EmailTaken):
         await world.change("root", everything)
@@ -130,7 +134,7 @@ async def test_a_change_happens_as_a_whole_or_not_at_all(world: World) -> None:
 async def test_every_change_is_written_down_and_one_that_changes_nothing_is_not(world: World) -> None:
     await world.change("alice", Change(disabled=True))
     await world.change("alice", Change(disabled=True))
-    await world.change("alice", Change(disabled=False, role=Role.ADMIN, limits=UsageLimits(tokens_per_day=9)))
+    await world.change("alice", Change(disabled=False, role=Role.ADMIN, limits={"tokens_per_day": 9}))
     assert (await world.actions())[2:] == [
         Action.USER_DISABLED,
         Action.ROLE_CHANGED,
@@ -167,3 +171,48 @@ async def test_users_come_in_pages_by_name(world: World) -> None:
     second = await world.administration.page(2, first[-1].id)
     assert [user.name for user in [*first, *second]] == ["alice", "bob", "carol", "root"]
     assert await world.administration.page(2, second[-1].id) == []
+
+
+async def test_changes_of_different_limits_at_once_all_happen(world: World) -> None:
+    alice = await world.id_of("alice")
+    names = ["messages_per_minute", "concurrent_answers", "tokens_per_day"]
+    await asyncio.gather(
+        *(world.administration.change(alice, Change(limits={name: 7}), COMMAND_LINE) for name in names)
+    )
+    assert (await world.administration.with_id(alice)).limits == UsageLimits(7, 7, 7)
+
+
+async def test_an_administrator_who_cannot_log_in_is_none_to_leave_the_house_to(world: World) -> None:
+    await world.administration.add_user("invited", None, Role.ADMIN, COMMAND_LINE)
+    root = await world.administration.named("root")
+    with pytest.raises(LastAdministrator):
+        await world.administration.delete(root, COMMAND_LINE)
+    await world.stores.identities.add("https://accounts.example.org", "7", await world.id_of("invited"), 0)
+    await world.administration.delete(root, COMMAND_LINE)
+
+
+async def test_an_administrator_who_cannot_log_in_can_be_deleted(world: World) -> None:
+    invited = await world.administration.add_user("invited", None, Role.ADMIN, COMMAND_LINE)
+    await world.administration.delete(invited, COMMAND_LINE)
+
+
+@pytest.mark.parametrize("fall", [Change(role=Role.USER), Change(disabled=True), None], ids=str)
+async def test_the_links_of_an_administrator_are_worth_what_the_administrator_is(
+    world: World, fall: Change | None
+) -> None:
+    former = await world.administration.add_user("former", PASSWORD, Role.ADMIN, COMMAND_LINE)
+    links = OneTimeLinks(world.stores, Clock())
+    invite, ours = await links.invite(Actor(former.id)), await links.invite(COMMAND_LINE)
+    reset = await links.reset(await world.id_of("alice"), Actor(former.id))
+    await links.check(invite.token, Kind.INVITE)
+    if fall:
+        await world.change("former", fall)
+    else:
+        await world.administration.delete(former, COMMAND_LINE)
+    assert await links.invites() == [ours.link]
+    for link in (invite, reset):
+        with pytest.raises(InvalidLink):
+            await links.check(link.token, link.link.kind)
+        with pytest.raises(InvalidLink):
+            await links.take(link.token, link.link.kind)
+    await links.take(ours.token, Kind.INVITE)

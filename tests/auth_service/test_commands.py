@@ -35,8 +35,8 @@ class Said(Protocol):
 @pytest.fixture
 async def alice(stores: Stores) -> Account:
     """A user beside an administrator."""
-    root = Account(new_id("user"), "root", "", Role.ADMIN, disabled=False, created_at=0)
-    alice = Account(new_id("user"), "alice", "", Role.USER, disabled=False, created_at=0)
+    root = Account(new_id("user"), "root", "hash", Role.ADMIN, disabled=False, created_at=0)
+    alice = Account(new_id("user"), "alice", "hash", Role.USER, disabled=False, created_at=0)
     for account in (root, alice):
         await stores.accounts.add(account)
     return alice
@@ -73,6 +73,21 @@ async def test_a_user_is_disabled_enabled_promoted_and_deleted(said: Said) -> No
     assert (await said("user", "role", "alice", "admin"))[0].startswith("alice\tadmin\t")
     assert await said("user", "delete", "alice") == []
     assert len(await said("user", "list")) == 1
+
+
+async def test_limits_of_a_user_are_set_one_by_one_and_printed(said: Said) -> None:
+    unset = ["messages_per_minute\tdefault", "concurrent_answers\tdefault", "tokens_per_day\tdefault"]
+    assert await said("user", "limits", "alice") == unset
+    await said("user", "limits", "alice", "--messages-per-minute", "10", "--tokens-per-day", "0")
+    changed = await said("user", "limits", "alice", "--messages-per-minute", "default", "--concurrent-answers", "2")
+    assert changed == ["messages_per_minute\tdefault", "concurrent_answers\t2", "tokens_per_day\t0"]
+
+
+@pytest.mark.parametrize("limit", ["-1", "1.5", "many", "9" * 16, ""])
+def test_a_limit_is_a_number_or_the_default(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["user", "limits", "alice", f"--tokens-per-day={limit}"])
+    assert "expected a number of at most 15 digits" in capsys.readouterr().err
 
 
 async def test_links_are_printed_alone(said: Said) -> None:

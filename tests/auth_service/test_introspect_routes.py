@@ -3,7 +3,7 @@ import re
 import pytest
 from sqlalchemy import update
 
-from auth_service.accounts import Account, Role, UsageLimits
+from auth_service.accounts import Account, Role
 from auth_service.administration import Change
 from auth_service.audit import COMMAND_LINE
 from auth_service.store.database import Database
@@ -178,7 +178,7 @@ async def test_the_use_of_a_key_is_noted(parley: Parley, database: Database) -> 
 async def test_limits_of_a_user_are_part_of_every_answer_and_the_deployments_own_are_absent(parley: Parley) -> None:
     alice = await parley.user()
     key = await parley.key()
-    limits = UsageLimits(messages_per_minute=10, tokens_per_day=0)
+    limits = {"messages_per_minute": 10, "tokens_per_day": 0}
     await parley.state["administration"].change(alice.id, Change(limits=limits), COMMAND_LINE)
     assert (await parley.introspect(token=key)).json()["limits"] == {"messages_per_minute": 10, "tokens_per_day": 0}
 

@@ -8,16 +8,16 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 import httpx2
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from auth_service.accounts import Role
-from auth_service.audit import Action
+from auth_service.administration import Change
+from auth_service.audit import COMMAND_LINE, Action
 from auth_service.settings import Settings
 from tests.auth_service import openid
 from tests.auth_service.conftest import PASSWORD, Parley, on_sqlite, running
 from tests.auth_service.fakes import CountingHasher
 from tests.auth_service.openid import PARLEY, log_in_there
-
-pytestmark = on_sqlite
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,46 @@ async def test_the_first_log_in_makes_an_account_and_the_second_finds_it(house: 
     assert await house.me() == me
     assert (await house.parley.actions()).count(Action.OPENID_LINKED) == 1
     assert (await house.parley.login("alice", "")).status_code == 401
+
+
+async def test_the_first_account_is_an_administrators_by_whichever_way_it_comes(
+    configured: Settings, hasher: CountingHasher
+) -> None:
+    async with running(configured.model_copy(update={"openid_create_accounts": True}), hasher) as parley:
+        house = House(parley)
+        assert await house.log_in("alice") == "/"
+        assert (await house.me() or {})["role"] == "admin"
+        await parley.http.post("/auth/logout")
+        assert await house.log_in("bob") == "/"
+        assert (await house.me() or {})["role"] == "user"
+
+
+async def test_every_refused_log_in_is_in_the_audit_log(house: House) -> None:
+    async def last() -> tuple[str | None, Action, str | None, str | None]:
+        [entry] = await house.parley.state["administration"].audit(1, None)
+        return entry.actor, entry.action, entry.subject, entry.address
+
+    await house.log_in("alice")
+    me = await house.me()
+    assert me is not None
+    refused = (None, Action.LOGIN_REFUSED, None, "192.0.2.1")
+    await house.come_back(code="x", state="y")
+    assert await last() == refused
+    state = parse_qs(urlsplit(await house.begin()).query)["state"][0]
+    before = await house.parley.actions()
+    await house.come_back(error="access_denied", state=state)
+    assert await house.parley.actions() == [*before, Action.LOGIN_REFUSED]
+    await house.parley.state["administration"].change(me["id"], Change(disabled=True), COMMAND_LINE)
+    await house.log_in("alice")
+    assert await last() == (None, Action.LOGIN_REFUSED, me["id"], "192.0.2.1")
+
+
+@on_sqlite
+async def test_a_database_that_fails_on_the_way_back_is_said_so_by_the_page(house: House) -> None:
+    back = await log_in_there(await house.begin(), "alice")
+    async with house.parley.state["stores"].database.writing() as connection:
+        await connection.execute(text("ALTER TABLE identities RENAME TO hidden"))
+    assert await house.come_back(**back) == "/#login-error=openid_unavailable"
 
 
 async def test_a_name_that_is_taken_is_not_taken_over(house: House) -> None:

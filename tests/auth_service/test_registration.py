@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from auth_service.audit import Action
 from auth_service.settings import Settings
 from tests.auth_service.conftest import PASSWORD, Parley, running
 from tests.auth_service.fakes import CountingHasher
@@ -67,6 +68,16 @@ async def test_an_invite_makes_one_account(settings: Settings, hasher: CountingH
         answers = await asyncio.gather(*(register(parley, f"user{n}", invite=invite) for n in range(4)))
         assert sorted(status for status, _ in answers) == [200, 400, 400, 400]
         assert code_of(await register(parley, "late", invite=invite)) == (400, "invalid_link")
+
+
+async def test_the_audit_log_tells_whom_an_invite_has_let_in(settings: Settings, hasher: CountingHasher) -> None:
+    async with running(settings.model_copy(update={"registration": "invite"}), hasher) as parley:
+        await register(parley, "root")
+        invite = await invite_of(parley)
+        [listed] = (await parley.http.get("/auth/admin/invites")).json()["data"]
+        _, bob = await register(parley, "bob", invite=invite)
+        used = [one for one in await parley.state["administration"].audit(9, None) if one.subject == listed["id"]]
+        assert [(one.actor, one.action) for one in used[:1]] == [(bob["id"], Action.INVITE_USED)]
 
 
 async def test_an_invite_that_was_revoked_or_never_was_one_costs_no_hashing(

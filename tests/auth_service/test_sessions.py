@@ -4,11 +4,12 @@ import pytest
 from sqlalchemy import update
 
 from auth_service.accounts import Account, Role
+from auth_service.audit import COMMAND_LINE, Action
 from auth_service.sessions import Sessions
 from auth_service.store.database import Database
 from auth_service.store.stores import Stores
 from auth_service.store.tables import accounts
-from auth_service.tokens import Kind, Lifetime, new_token
+from auth_service.tokens import Kind, Lifetime, digest, new_token
 from tests.auth_service.fakes import Clock, Listener
 
 ALICE = Account("user_1", "alice", "hash", Role.USER, disabled=False, created_at=0)
@@ -90,3 +91,33 @@ async def test_sessions_outlive_the_process_that_opened_them(sessions: Sessions,
 async def test_a_stranger_with_a_well_formed_token_is_no_session(sessions: Sessions) -> None:
     await sessions.open(replace(ALICE))
     assert await sessions.of_token(new_token(Kind.SESSION)) is None
+
+
+async def test_a_user_has_fifty_sessions_and_the_one_unused_for_longest_ends_and_is_announced(
+    sessions: Sessions, stores: Stores, clock: Clock, listener: Listener
+) -> None:
+    tokens = []
+    for _ in range(50):
+        tokens.append(await sessions.open(ALICE))
+        clock.now += 30
+    # The first one is in use, so the second one is the one.
+    assert await sessions.of_token(tokens[0])
+    assert listener.heard == []
+    newest = await sessions.open(ALICE, address="192.0.2.1")
+    assert await sessions.of_token(tokens[1]) is None
+    assert all([await sessions.of_token(token) for token in [tokens[0], *tokens[2:], newest]])
+    assert [one.credential for one in listener.heard] == [digest(tokens[1])]
+    assert (await stores.audit.page(1, None, int(clock.now)))[0].action is Action.SESSION_REVOKED
+
+
+async def test_of_sessions_opened_in_one_second_the_new_one_is_not_the_one_that_ends(sessions: Sessions) -> None:
+    for _ in range(60):
+        assert await sessions.of_token(await sessions.open(ALICE))
+    assert len(await sessions.of_account(ALICE.id)) == 50
+
+
+async def test_where_no_other_session_is_none_is_said_to_have_been_revoked(sessions: Sessions, stores: Stores) -> None:
+    await sessions.open(ALICE)
+    [only] = await sessions.of_account(ALICE.id)
+    assert await sessions.revoke_others(ALICE.id, only.id, COMMAND_LINE) == 0
+    assert [entry.action for entry in await stores.audit.page(9, None, only.created_at)] == [Action.LOGGED_IN]

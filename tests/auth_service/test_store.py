@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from auth_service.accounts import Account, Role
-from auth_service.audit import Action, Entry
+from auth_service.audit import COMMAND_LINE, Action, Entry
 from auth_service.errors import NameTaken, StoreUnavailable
 from auth_service.store.accounts import AccountStore
 from auth_service.store.api_keys import ApiKeyStore
@@ -125,7 +125,7 @@ async def test_what_happens_inside_one_transaction_happens_together_or_not_at_al
 
 async def test_a_link_is_taken_by_one_of_many_who_try_at_once(stores: Stores) -> None:
     token = new_token(Kind.INVITE)
-    await stores.links.add(Link("invite_1", Kind.INVITE, None, None, created_at=0, expires_at=10), token)
+    await stores.links.add(Link("invite_1", Kind.INVITE, None, COMMAND_LINE.id, created_at=0, expires_at=10), token)
     taken = await asyncio.gather(*(stores.links.take(token, now=5) for _ in range(8)))
     assert len([link for link in taken if link]) == 1
     assert await stores.links.take(token, now=5) is None
@@ -133,7 +133,7 @@ async def test_a_link_is_taken_by_one_of_many_who_try_at_once(stores: Stores) ->
 
 async def test_a_link_that_has_expired_cannot_be_taken(stores: Stores) -> None:
     token = new_token(Kind.INVITE)
-    await stores.links.add(Link("invite_1", Kind.INVITE, None, None, created_at=0, expires_at=10), token)
+    await stores.links.add(Link("invite_1", Kind.INVITE, None, COMMAND_LINE.id, created_at=0, expires_at=10), token)
     assert await stores.links.take(token, now=10) is None
     assert await stores.links.all(Kind.INVITE, now=10) == []
 

@@ -1,8 +1,8 @@
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
-from auth_service.accounts import Account, Role, UsageLimits, canonical_email, canonical_name
+from auth_service.accounts import Account, Role, canonical_email, canonical_name
 from auth_service.audit import Action, Actor, Entry, entry
 from auth_service.errors import LastAdministrator, NotFound, UnknownAccount
 from auth_service.hashing import HashingPool
@@ -15,12 +15,13 @@ from auth_service.tokens import Session, new_credential, new_id
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """None leaves as it is; the empty e-mail address is none."""
+    """None leaves as it is; the empty e-mail address is none. Of `limits` what is absent stays, and None is the
+    deployment's default."""
 
     role: Role | None = None
     disabled: bool | None = None
     email: str | None = None
-    limits: UsageLimits | None = None
+    limits: Mapping[str, int | None] = field(default_factory=dict)
 
     def applied_to(self, account: Account) -> Account:
         """Raises UnsuitableEmail."""
@@ -29,7 +30,7 @@ class Change:
             role=account.role if self.role is None else self.role,
             disabled=account.disabled if self.disabled is None else self.disabled,
             email=account.email if self.email is None else canonical_email(self.email) if self.email else None,
-            limits=account.limits if self.limits is None else self.limits,
+            limits=replace(account.limits, **self.limits),
         )
 
 
@@ -126,7 +127,7 @@ class Administration:
         return await self._stores.audit.page(limit, before, int(self._clock()))
 
     async def _refuse_to_lose(self, account: Account, *, kept: bool) -> None:
-        if _administrates(account) and not kept and await self._stores.accounts.administrators() == 1:
+        if _administrates(account) and not kept and not await self._stores.accounts.another_administrator(account.id):
             raise LastAdministrator
 
     async def _audit(self, actor: Actor, action: Action, account: Account) -> None:

@@ -18,6 +18,7 @@ class Action(StrEnum):
     KEY_REVOKED = auto()
     INVITE_CREATED = auto()
     INVITE_REVOKED = auto()
+    INVITE_USED = auto()
     RESET_CREATED = auto()
     USER_CREATED = auto()
     USER_DISABLED = auto()

@@ -2,19 +2,16 @@
 
 AuthError
 ├── RequestRefused                 400 invalid_request_error
-│   ├── InvalidJson, InvalidForm
-│   ├── InvalidField
+│   ├── InvalidJson, InvalidForm, InvalidField
 │   ├── BodyTooLarge               413
 │   ├── UnsuitableName, UnsuitablePassword, UnsuitableEmail
 │   ├── InvalidCredentials         401
+│   ├── IntrospectionRefused       401
 │   ├── NotLoggedIn                401
 │   │   └── AccountChanged
-│   ├── IntrospectionRefused       401
-│   ├── ForeignOrigin              403
-│   ├── NotAllowed                 403
+│   ├── ForeignOrigin, NotAllowed  403
 │   ├── RegistrationClosed         403
-│   ├── WrongPassword, InvalidLink
-│   ├── UnsuitableKey
+│   ├── WrongPassword, InvalidLink, UnsuitableKey
 │   ├── LastAdministrator          409
 │   ├── NameTaken, EmailTaken      409
 │   └── OpenidRefused
@@ -112,8 +109,6 @@ class NotLoggedIn(RequestRefused):
 
 
 class AccountChanged(NotLoggedIn):
-    """Between the question who asks and the writing of what was asked for."""
-
     text = "This account was changed, disabled or deleted at this moment: log in again."
 
 
@@ -185,11 +180,11 @@ class UnsuitableKey(RequestRefused):
 
 
 class OpenidRefused(RequestRefused):
-    """`code` tells the page what to say; the reason is for the log alone."""
+    """`code` tells the page what to say; the reason is for the log alone, and the account, if there is one."""
 
-    def __init__(self, code: str, reason: str) -> None:
+    def __init__(self, code: str, reason: str, account_id: str | None = None) -> None:
         super().__init__(reason)
-        self.code = code
+        self.code, self.account_id = code, account_id
 
 
 class NotFound(AuthError):
@@ -224,8 +219,7 @@ class TooManyAttempts(TooManyRequests):
     code = "too_many_attempts"
 
     def __init__(self, retry_after_seconds: int) -> None:
-        wait = f"{retry_after_seconds} s"
-        super().__init__(f"Too many wrong passwords from this address: try again in {wait}.", retry_after_seconds)
+        super().__init__(f"Too many wrong passwords: try again in {retry_after_seconds} s.", retry_after_seconds)
 
 
 class HashingBusy(TooManyRequests):

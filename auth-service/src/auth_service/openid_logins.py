@@ -9,7 +9,7 @@ from typing import Final
 
 from auth_service.accounts import Account, Role, canonical_email, canonical_name
 from auth_service.audit import Action, Actor, entry
-from auth_service.errors import OpenidRefused, UnsuitableEmail, UnsuitableName
+from auth_service.errors import OpenidRefused, StoreUnavailable, UnsuitableEmail, UnsuitableName
 from auth_service.openid_flow import Flow
 from auth_service.openid_provider import Person, Provider
 from auth_service.store.stores import Stores
@@ -42,15 +42,30 @@ class OpenidLogins:
 
     async def finish(self, flow: Flow | None, state: str | None, code: str | None, address: str) -> Account:
         """Whose account it is. Raises OpenidRefused, ProviderUnavailable."""
+        try:
+            return await self._finish(flow, state, code, address)
+        except OpenidRefused as exc:
+            await self._note_refusal(exc, address)
+            raise
+
+    async def _finish(self, flow: Flow | None, state: str | None, code: str | None, address: str) -> Account:
         if flow is None or state is None or not hmac.compare_digest(flow.state.encode(), state.encode()):
             raise OpenidRefused("openid_state", "this browser did not begin this log-in, or too long ago")
         if not code:
             raise OpenidRefused("openid_refused", "the provider sent no code")
         person = await self._provider.person(code, flow)
         account = await self._account_of(person, address)
-        if account is None or account.disabled:
-            raise OpenidRefused("openid_no_account", "nobody here is this person, or the account is disabled")
+        if account is None:
+            raise OpenidRefused("openid_no_account", "nobody here is this person")
+        if account.disabled:
+            raise OpenidRefused("openid_no_account", "the account is disabled", account.id)
         return account
+
+    async def _note_refusal(self, refused: OpenidRefused, address: str) -> None:
+        refusal = entry(Actor(None, address), Action.LOGIN_REFUSED, refused.account_id, int(self._clock()))
+        # A refusal that cannot be noted is one all the same.
+        with suppress(StoreUnavailable):
+            await self._stores.audit.add(refusal)
 
     async def _account_of(self, person: Person, address: str) -> Account | None:
         async with self._stores.database.writing():

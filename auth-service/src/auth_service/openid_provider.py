@@ -4,7 +4,7 @@ https://openid.net/specs/openid-connect-core-1_0.html with the code flow, PKCE a
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -68,8 +68,9 @@ class Provider(Protocol):
 class OpenidProvider:
     """Asked for its metadata when it is first needed: Parley starts without it."""
 
-    def __init__(self, registration: Registration) -> None:
+    def __init__(self, registration: Registration, clock: Callable[[], float] = time.monotonic) -> None:
         self._registration = registration
+        self._clock = clock
         self._metadata: Mapping[str, Any] = {}
         self._metadata_until = 0.0
         self._keys: KeySet | None = None
@@ -123,7 +124,7 @@ class OpenidProvider:
         return dict(claims)
 
     async def _described(self) -> Mapping[str, Any]:
-        if time.monotonic() >= self._metadata_until:
+        if self._clock() >= self._metadata_until:
             issuer = self._registration.issuer
             found = await self._got(issuer.rstrip("/") + "/.well-known/openid-configuration")
             # OpenID Connect Discovery, 4.3: another issuer's description would speak for whoever it likes.
@@ -131,7 +132,9 @@ class OpenidProvider:
                 raise ProviderUnavailable("it describes another issuer")
             if not {"authorization_endpoint", "token_endpoint", "jwks_uri"} <= found.keys():
                 raise ProviderUnavailable("its description is incomplete")
-            self._metadata, self._metadata_until = found, time.monotonic() + _METADATA_SECONDS
+            self._metadata, self._metadata_until = found, self._clock() + _METADATA_SECONDS
+            # A key that the provider has taken back signs nobody in for longer than this.
+            self._keys = None
         return self._metadata
 
     async def _key_set(self) -> KeySet:

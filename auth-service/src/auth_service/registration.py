@@ -78,14 +78,16 @@ class Registration:
         async with self._stores.database.writing():
             # Of two who are first at the same moment one is.
             await self._stores.accounts.alone()
-            mode = await self.mode()
+            mode, used = await self.mode(), None
             if mode is Mode.FIRST:
                 account = replace(account, role=Role.ADMIN)
             elif mode is Mode.INVITE:
-                await self._links.take(invite or "", Kind.INVITE)
+                used = await self._links.take(invite or "", Kind.INVITE)
             elif mode is Mode.CLOSED:
                 raise RegistrationClosed("by themselves")
             await self._stores.accounts.add(account)
             actor = Actor(account.id, address)
             await self._stores.audit.add(entry(actor, Action.REGISTERED, account.id, account.created_at))
+            if used:
+                await self._stores.audit.add(entry(actor, Action.INVITE_USED, used.id, account.created_at))
         return account

@@ -16,6 +16,7 @@ log: Final = logging.getLogger(__name__)
 
 # Each use would otherwise be a write; the idle timeout is exact to this.
 _TOUCH_SECONDS: Final = 30
+_MOST_OF_A_USER: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,9 @@ class Sessions:
         self._clock = clock
 
     async def open(self, account: Account, *, address: str | None = None, device: str = "") -> str:
-        """The token, which exists nowhere else. Raises InvalidCredentials if `account` is outdated."""
+        """The token, which exists nowhere else. Beyond fifty the one that was not used for the longest time ends.
+
+        Raises InvalidCredentials if `account` is outdated."""
         token, now = new_token(Kind.SESSION), int(self._clock())
         session = Session(new_id("sess"), account.id, now, now, now + self._lifetime.absolute_seconds, device)
         async with self._stores.database.writing():
@@ -56,8 +59,19 @@ class Sessions:
                 raise InvalidCredentials
             await self._stores.sessions.add(session, token)
             await self._stores.audit.add(entry(Actor(account.id, address), Action.LOGGED_IN, session.id, now))
+            ended = await self._end_surplus(session, Actor(account.id, address))
+        await self._announce(ended)
         log.info("session opened", extra={"account": account.id, "session": session.id})
         return token
+
+    async def _end_surplus(self, opened: Session, actor: Actor) -> list[Session]:
+        every = await self._stores.sessions.of_account(opened.account_id)
+        others = [session for session in every if session.id != opened.id]
+        surplus = others[_MOST_OF_A_USER - 1 :]
+        for session in surplus:
+            await self._stores.sessions.remove(session.account_id, session.id)
+            await self._stores.audit.add(entry(actor, Action.SESSION_REVOKED, session.id, opened.created_at))
+        return surplus
 
     async def of_token(self, token: str | None) -> Login | None:
         """None for a token that is not one, or whose session ended, or whose account is disabled."""
@@ -112,7 +126,8 @@ class Sessions:
         """How many there were; with None there is no exception."""
         async with self._stores.database.writing():
             removed = await self._stores.sessions.remove_others(account_id, kept_id)
-            await self._stores.audit.add(entry(actor, Action.SESSIONS_REVOKED, account_id, int(self._clock())))
+            if removed:
+                await self._stores.audit.add(entry(actor, Action.SESSIONS_REVOKED, account_id, int(self._clock())))
         await self._announce(removed)
         return len(removed)
 

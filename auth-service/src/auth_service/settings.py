@@ -100,8 +100,17 @@ class Settings(BaseSettings):
         secret = value.get_secret_value()
         if len(secret) < 32:
             raise ValueError(f"expected at least 32 random characters, got {len(secret)}")
-        if len(set(secret)) < 8 or any(word in secret.lower() for word in WELL_KNOWN):
+        if _well_known(secret):
             raise ValueError("expected random characters, got a well-known or repetitive value")
+        return value
+
+    @field_validator("redis_password")
+    @classmethod
+    def _no_default(cls, value: SecretStr) -> SecretStr:
+        secret = value.get_secret_value()
+        # Empty where Redis asks for none; what it is, is made for it, so it need not be easy to type.
+        if secret and (len(secret) < 16 or _well_known(secret)):
+            raise ValueError("expected at least 16 random characters, got a short, well-known or repetitive value")
         return value
 
     @model_validator(mode="after")
@@ -129,6 +138,10 @@ class Settings(BaseSettings):
         if not directory:
             return init_settings, env_settings
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, directory, env_prefix="")
+
+
+def _well_known(secret: str) -> bool:
+    return len(set(secret)) < 8 or any(word in secret.lower() for word in WELL_KNOWN)
 
 
 def load() -> Settings:

@@ -3,13 +3,15 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Final
 
-from auth_service.accounts import Account, Role
+from auth_service.accounts import Account, Role, UsageLimits
 from auth_service.administration import Change
 from auth_service.audit import COMMAND_LINE
 from auth_service.command_line.desk import Desk, Place, desk_at
+from auth_service.command_line.parser import UNSET
 from auth_service.errors import RegistrationClosed, UnsuitablePassword
 
 _DAY_SECONDS: Final = 86400
@@ -41,6 +43,14 @@ def _user_change(change: Callable[[Namespace], Change]) -> "Command":
         return [_line(await desk.administration.change(account.id, change(arguments), COMMAND_LINE))]
 
     return command
+
+
+async def _user_limits(desk: Desk, arguments: Namespace) -> list[str]:
+    account = await desk.administration.named(arguments.name)
+    asked = {field.name: getattr(arguments, field.name) for field in fields(UsageLimits)}
+    given = {name: limit for name, limit in asked.items() if limit is not UNSET}
+    changed = await desk.administration.change(account.id, Change(limits=given), COMMAND_LINE)
+    return [f"{name}\t{'default' if limit is None else limit}" for name, limit in asdict(changed.limits).items()]
 
 
 async def _user_reset(desk: Desk, arguments: Namespace) -> list[str]:
@@ -110,6 +120,7 @@ _COMMANDS: Final[dict[tuple[str, str], Command]] = {
     ("user", "disable"): _user_change(lambda _: Change(disabled=True)),
     ("user", "enable"): _user_change(lambda _: Change(disabled=False)),
     ("user", "role"): _user_change(lambda arguments: Change(role=arguments.role)),
+    ("user", "limits"): _user_limits,
     ("user", "reset"): _user_reset,
     ("user", "delete"): _user_delete,
     ("key", "add"): _key_add,

@@ -1,12 +1,15 @@
 import argparse
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Final
 
-from auth_service.accounts import Role
+from auth_service.accounts import Role, UsageLimits
 from auth_service.one_time_links import INVITE_SECONDS
 from auth_service.tokens import Scope
 
 _MOST_DAYS: Final = 3650
+# None is a limit that can be given: the deployment's default.
+UNSET: Final = object()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +34,7 @@ def _user(parser: argparse.ArgumentParser) -> None:
             "reset": "print a one-time link with which the user chooses a new password",
             "delete": "delete a user and all of the user's conversations",
             "role": "make a user an administrator, or a user again",
+            "limits": "set what a user may use, and print it; what is not given stays",
         },
     )
     for name, action in actions.items():
@@ -39,6 +43,9 @@ def _user(parser: argparse.ArgumentParser) -> None:
     actions["add"].add_argument("--admin", action="store_true", help="make the user an administrator")
     actions["add"].add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     actions["role"].add_argument("role", type=Role, choices=list(Role))
+    for field in fields(UsageLimits):
+        option = f"--{field.name.replace('_', '-')}"
+        actions["limits"].add_argument(option, type=_limit, default=UNSET, metavar="N", help="a number, or default")
 
 
 def _key(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +88,14 @@ def _session(parser: argparse.ArgumentParser) -> None:
     which = actions["revoke"].add_mutually_exclusive_group(required=True)
     which.add_argument("id", nargs="?")
     which.add_argument("--all", action="store_true")
+
+
+def _limit(text: str) -> int | None:
+    if text == "default":
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15):
+        raise argparse.ArgumentTypeError(f"expected a number of at most 15 digits, or default, got {text[:20]!r}")
+    return int(text)
 
 
 def _days(text: str) -> int:

@@ -1,12 +1,11 @@
 """What administrators do. Every route names the dependency that lets it."""
 
-from dataclasses import asdict
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
-from auth_service.accounts import Account, Role, UsageLimits
+from auth_service.accounts import Account, Role
 from auth_service.administration import Change
 from auth_service.errors import RegistrationClosed
 from auth_service.one_time_links import INVITE_SECONDS
@@ -82,10 +81,10 @@ async def user(user_id: UserId, _: Administrator, state: OpenState) -> User:
 
 @router.patch("/users/{id}", dependencies=_CHANGES)
 async def change_user(user_id: UserId, body: ChangedUser, asker: Administrator, state: OpenState) -> User:
-    administration = state["administration"]
-    limits = _changed((await administration.with_id(user_id)).limits, body.limits) if body.limits else None
+    limits = body.limits.model_dump(exclude_unset=True) if body.limits else {}
     email = body.email or "" if "email" in body.model_fields_set else None
-    return User.of(await administration.change(user_id, Change(body.role, body.disabled, email, limits), asker.actor))
+    change = Change(body.role, body.disabled, email, limits)
+    return User.of(await state["administration"].change(user_id, change, asker.actor))
 
 
 @router.delete("/users/{id}", status_code=204, dependencies=_CHANGES)
@@ -136,8 +135,3 @@ async def audit(
 
 async def _reset_link(account: Account, asker: Asker, state: State) -> OneTimeLink:
     return OneTimeLink.of(await state["links"].reset(account.id, asker.actor), state["public_url"])
-
-
-def _changed(before: UsageLimits, change: Limits) -> UsageLimits:
-    given = {name: getattr(change, name) for name in change.model_fields_set}
-    return UsageLimits(**(asdict(before) | given))

@@ -6,7 +6,14 @@ from typing import Final
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from auth_service.errors import AuthError, InvalidCredentials, NotFound, OpenidRefused, ProviderUnavailable
+from auth_service.errors import (
+    AuthError,
+    InvalidCredentials,
+    NotFound,
+    OpenidRefused,
+    ProviderUnavailable,
+    StoreUnavailable,
+)
 from auth_service.openid_flow import Flow
 from auth_service.openid_logins import OpenidLogins
 from auth_service.routes.answers import not_stored
@@ -42,6 +49,9 @@ async def finish(request: Request, address: ClientAddress, state: OpenState) -> 
         response = _failed(OpenidRefused("openid_no_account", "the account was changed at this moment"))
     except (OpenidRefused, ProviderUnavailable) as exc:
         response = _failed(exc)
+    except StoreUnavailable as exc:
+        log.error("database unavailable", extra={"reason": exc.reason})  # noqa: TRY400
+        response = _to(_FAILED + ProviderUnavailable.code)
     # One try for each flow.
     cookie.clear(response)
     return response

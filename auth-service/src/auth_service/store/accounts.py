@@ -7,7 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from auth_service.accounts import Account, Role, UsageLimits
 from auth_service.errors import EmailTaken, NameTaken
 from auth_service.store.database import Database
-from auth_service.store.tables import accounts
+from auth_service.store.tables import accounts, identities
 
 _LIMITS: Final = ("messages_per_minute", "concurrent_answers", "tokens_per_day")
 
@@ -78,11 +78,15 @@ class AccountStore:
         async with self._database.reading() as connection:
             return [_account(row) for row in (await connection.execute(query)).mappings()]
 
-    async def administrators(self) -> int:
-        """Who can log in."""
-        usable = and_(accounts.c.role == Role.ADMIN, accounts.c.disabled.is_(False))
+    async def another_administrator(self, account_id: str) -> bool:
+        """Who can log in: with a password, or because a provider vouches for them."""
+        vouched_for = select(identities.c.account_id)
+        usable = (accounts.c.password_hash != "") | accounts.c.id.in_(vouched_for)
+        another = and_(
+            accounts.c.id != account_id, accounts.c.role == Role.ADMIN, accounts.c.disabled.is_(False), usable
+        )
         async with self._database.reading() as connection:
-            return (await connection.execute(select(func.count()).where(usable))).scalar_one()
+            return (await connection.execute(select(accounts.c.id).where(another).limit(1))).first() is not None
 
     async def replace_hash(self, account: Account, password_hash: str) -> None:
         """Only if the hash is still the one of `account`: a password changed meanwhile stays changed."""
