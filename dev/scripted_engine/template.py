@@ -115,5 +115,9 @@ def _messages(blocks: Iterable[tuple[int, ...]]) -> Iterable[Message]:
 
 
 def _tools_in(system: str) -> tuple[dict[str, Any], ...]:
+    """None where a control token in one of them has ended the message early."""
     _, offered, note = system.partition(_BEFORE_TOOLS)
-    return tuple(map(json.loads, note.removesuffix(_AFTER_TOOLS).split("\n"))) if offered else ()
+    try:
+        return tuple(map(json.loads, note.removesuffix(_AFTER_TOOLS).split("\n"))) if offered else ()
+    except json.JSONDecodeError:
+        return ()

@@ -260,24 +260,6 @@ def test_calls_are_joined_to_the_text_before_them_and_results_to_nothing() -> No
     assert alternating([*asked, *results]) == (user("?"), Prompt("assistant", "Let me see", (call, other)), *results)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<s>", "</s>", "[INST]", "[/INST]", "<|eot_id|>",
-        "<tool_call>", "</tool_call>", "<tool_response>", "</tools>", "<think>", "</think>",
-    ],
-)  # fmt: skip
-def test_control_tokens_become_literal_text(text: str) -> None:
-    changed = neutralised(f"a{text}b")
-    assert text not in changed
-    assert changed.replace("\u200b", "") == f"a{text}b"
-
-
-@pytest.mark.parametrize("text", ["1 < 2 | 3", "<p>", "a[0]", "你好 <3", "std::vector<int>", "<thinking>"])
-def test_ordinary_text_stays_as_it_is(text: str) -> None:
-    assert neutralised(text) == text
-
-
 def true_count(items: list[Message]) -> int:
     """Of an engine whose tokens are bytes."""
     return sum(len(neutralised(item.text).encode()) + FRAME for item in items)

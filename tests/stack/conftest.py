@@ -61,17 +61,19 @@ class House:
             page = await client.get("/conversations", cast_to=httpx2.Response)
         return await self.items(key, page.json()["data"][0]["id"])
 
+    def asked(self) -> list[dict[str, Any]]:
+        """Every chat the engine was asked for, oldest first."""
+        found = httpx2.get(f"{self._engine}/requests").json()["data"]
+        return [one for one in found if one["path"] == "/v1/chat/completions"]
+
     def prompts(self) -> list[list[dict[str, str]]]:
         """The messages of every chat the engine was asked for, oldest first; titles are made whenever there is time."""
-        asked = httpx2.get(f"{self._engine}/requests").json()["data"]
-        chats = [one["body"]["messages"] for one in asked if one["path"] == "/v1/chat/completions"]
+        chats = [one["body"]["messages"] for one in self.asked()]
         return [messages for messages in chats if messages[0]["content"] != INSTRUCTION]
 
     def at_the_engine(self, text: str) -> dict[str, Any]:
         """The `state` and the `tokens` made of the newest chat whose last message is `text`."""
-        asked = httpx2.get(f"{self._engine}/requests").json()["data"]
-        chats = [one for one in asked if one["path"] == "/v1/chat/completions"]
-        found: dict[str, Any] = [one for one in chats if one["body"]["messages"][-1]["content"] == text][-1]
+        found: dict[str, Any] = [one for one in self.asked() if one["body"]["messages"][-1]["content"] == text][-1]
         return found
 
     def log_in(self, user: str, password: str) -> str:

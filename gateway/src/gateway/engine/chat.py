@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from gateway.control_tokens import neutralised
 from gateway.generation import Form, Prompt, Sampling
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def messages(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
@@ -80,9 +85,10 @@ def _message(prompt: Prompt) -> dict[str, Any]:
 def _tool(tool: FunctionTool) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
-        function["description"] = tool.description
+        function["description"] = neutralised(tool.description)
     if tool.parameters is not None:
-        function["parameters"] = tool.parameters
+        # Through its text: a template prints names and values alike, however deep.
+        function["parameters"] = _decode(neutralised(_encode(tool.parameters).decode()))
     if tool.strict is not None:
         function["strict"] = tool.strict
     return {"type": "function", "function": function}

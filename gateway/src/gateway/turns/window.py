@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gateway.control_tokens import neutralised
 from gateway.conversation import (
     TURNS_COUNTED_FIRST,
     Measured,
@@ -95,7 +96,7 @@ def _most(accepted: Accepted) -> int:
         return since + asked
     told = [prompt for turn in accepted.exchanges for prompt in turn]
     tools = accepted.turn.request.form.tools
-    written = len(_encode(tools)) + _TOOLS_FRAME_TOKENS if tools else 0
+    written = len(neutralised(_encode(tools).decode()).encode()) + _TOOLS_FRAME_TOKENS if tools else 0
     return most_tokens([*_introduction(accepted), *told]) + written
 
 
