@@ -105,6 +105,11 @@ def test_what_is_not_http_1_is_400(house: House, data: bytes) -> None:
         ("OPTIONS /v1/conversations/conv_x", "DELETE, GET, POST"),
         ("PATCH /v1/responses/resp_x/cancel", "POST"),
         ("POST /v1/openapi.json", "GET"),
+        # nginx refuses these itself
+        ("TRACE /v1/models", "GET, HEAD, POST, PATCH, DELETE, OPTIONS"),
+        ("TRACE /auth/login", "GET, HEAD, POST, PATCH, DELETE, OPTIONS"),
+        ("TRACE /", "GET, HEAD"),
+        ("POST /", "GET, HEAD"),
     ],
 )
 def test_a_method_that_an_address_does_not_know_is_told_those_it_knows(house: House, line: str, allowed: str) -> None:
