@@ -37,4 +37,5 @@ def acceptable(text: str, *, name: str) -> str:
 
 @cache
 def _common() -> frozenset[str]:
-    return frozenset((resources.files("auth_service") / "common_passwords.txt").read_text("utf-8").split())
+    lines = (resources.files("auth_service") / "common_passwords.txt").read_text("utf-8").splitlines()
+    return frozenset(word for line in lines if not line.startswith("#") for word in line.split(" "))

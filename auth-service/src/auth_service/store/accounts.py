@@ -81,7 +81,7 @@ class AccountStore:
     async def another_administrator(self, account_id: str) -> bool:
         """Who can log in: with a password, or because a provider vouches for them."""
         vouched_for = select(identities.c.account_id)
-        usable = (accounts.c.password_hash != "") | accounts.c.id.in_(vouched_for)
+        usable = (func.length(accounts.c.password_hash) > 0) | accounts.c.id.in_(vouched_for)
         another = and_(
             accounts.c.id != account_id, accounts.c.role == Role.ADMIN, accounts.c.disabled.is_(False), usable
         )
