@@ -59,6 +59,12 @@ def connection(port: int, seconds: float = 2) -> Redis:
     return Redis(port=port, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0))
 
 
+async def kept(redis: Redis) -> list[bytes]:
+    """All keys but the count of what they hold."""
+    keys: Any = await redis.keys()
+    return [key for key in keys if not key.endswith(b":sizes")]
+
+
 @asynccontextmanager
 async def working(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """What runs as long as its process does."""

@@ -23,7 +23,7 @@ from gateway.turns.acceptance import Acceptance
 from gateway.turns.compaction import Compaction
 from gateway.turns.defaults import Defaults
 from gateway.turns.following import Following
-from gateway.turns.production import Patience
+from gateway.turns.patience import Patience
 from gateway.turns.running import Runner, RunningTurn
 from gateway.turns.turns import Turns
 from tests.gateway.builders import SAMPLING, Wire, connection, working

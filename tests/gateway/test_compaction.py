@@ -105,7 +105,9 @@ async def test_what_can_not_be_compacted_is_refused_and_costs_nothing(
 
 
 @pytest.mark.parametrize(
-    "sealed", ["garbage", "\ud800", Seal(b"o" * 32).closed("user_1", "x"), SEAL.closed("user_2", "x")]
+    "sealed",
+    ["garbage", "\ud800", Seal(b"o" * 32).closed("user_1", "x"), SEAL.closed("user_2", "x")],
+    ids=["garbage", "half a character", "by another server", "for another user"],
 )
 async def test_what_this_user_could_not_go_on_from_is_refused_before_it_is_kept(gateway: Replica, sealed: str) -> None:
     mine = InputCompaction(SEAL.closed("user_1", "x"))

@@ -282,3 +282,22 @@ async def test_another_server_gets_only_what_openai_knows(scripted_url: str) -> 
     sent = set(last_request(scripted_url)["body"])
     assert not {"repetition_penalty", "return_token_ids", "cache_salt", "max_tokens"} & sent
     await other.close()
+
+
+async def test_a_prompt_is_counted_as_the_engine_would_render_it_for_that_effort() -> None:
+    counted: list[Wire] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/models"):
+            return httpx2.Response(200, json={"data": [{"id": "parley-demo", "max_model_len": 4096}]})
+        counted.append(json.loads(request.content))
+        return httpx2.Response(200, json={"count": 1, "max_model_len": 4096, "tokens": [1]})
+
+    engine = played(answer)
+    for effort in (None, "high", "none"):
+        assert await engine.prompt_ids((SYSTEM,), Form(reasoning_effort=effort)) == (1,)
+    assert [body.get("chat_template_kwargs") for body in counted] == [
+        None,
+        {"reasoning_effort": "high", "enable_thinking": True},
+        {"reasoning_effort": "none", "enable_thinking": False},
+    ]

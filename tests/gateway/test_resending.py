@@ -157,3 +157,15 @@ async def test_what_was_accepted_is_found_while_the_engine_is_away(gateway: Repl
             await other.turns.start("user_1", ResponseCreate(input="stay"), once=MINE)
         with pytest.raises(Unavailable):
             await other.turns.start("user_1", QUESTION, once="another")
+
+
+async def test_the_same_words_behind_another_response_are_another_question(gateway: Replica) -> None:
+    first = await answered(gateway)
+    for behind in (None, first):
+        once = f"behind {behind}"
+        asked = ResponseCreate(input="more", previous_response_id=behind)
+        told = await gateway.turns.start("user_1", asked, once=once)
+        assert (await gateway.turns.start("user_1", asked, once=once)).response_id == told.response_id
+        elsewhere = ResponseCreate(input="more", previous_response_id=None if behind else first)
+        with pytest.raises(IdempotencyKeyReused):
+            await gateway.turns.start("user_1", elsewhere, once=once)

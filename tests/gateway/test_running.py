@@ -19,6 +19,7 @@ from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
 from gateway.protocol.tools import FunctionTool
 from gateway.turn_log.entries import frame_of
+from gateway.turns.production import ANSWER_BYTES
 from tests.contract import conformance
 from tests.gateway.builders import Wire
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
@@ -317,3 +318,12 @@ async def test_a_conversation_whose_first_answer_failed_has_a_title_too(port: in
         within = await conversation(gateway)
         await afterwards(gateway, input="hello", conversation=within)
         assert gateway.books.considered == [("user_1", within, "hello", "x")]
+
+
+async def test_an_answer_without_an_end_ends_where_it_is_too_long_to_be_kept(port: int) -> None:
+    endless = [Tokens("x" * (ANSWER_BYTES // 4), (number,)) for number in range(8)]
+    async with replica(port, FakeEngine(PromptRead((1,)), *endless, Finished("stop"))) as gateway:
+        response = (await gateway.answered(ResponseCreate(input="go")))[-1]["response"]
+        assert response["incomplete_details"] == {"reason": "max_output_tokens"}
+        assert len(response["output"][0]["content"][0]["text"]) <= ANSWER_BYTES * 5 // 4
+        assert gateway.engine.closed.is_set()

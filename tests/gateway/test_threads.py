@@ -20,6 +20,7 @@ from gateway.protocol.input_items import InputMessage
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Generation
 from gateway.turn import Turn, TurnRequest
+from tests.gateway.builders import kept
 from tests.gateway.said import ABSENT, ALICE, BOB, answer, question, told
 
 KEPT_SECONDS = 1000
@@ -190,13 +191,13 @@ async def test_an_accepted_response_is_found_with_what_was_asked(threads: Thread
 async def test_a_foreign_conversation_is_absent_and_asking_for_one_leaves_nothing(
     threads: Threads, redis: Redis, thread: str
 ) -> None:
-    before = set(await redis.keys())
+    before = set(await kept(redis))
     for absent in (thread, ABSENT):
         with pytest.raises(NotFound):
             await threads.reserve(BOB, absent, 2)
         with pytest.raises(NotFound):
             await accept(threads, turn(1, absent, user=BOB), question(1))
-    assert set(await redis.keys()) == before
+    assert set(await kept(redis)) == before
 
 
 async def test_a_turn_that_ends_later_does_not_bring_a_deleted_conversation_back(
@@ -205,7 +206,7 @@ async def test_a_turn_that_ends_later_does_not_bring_a_deleted_conversation_back
     await accept(threads, turn(1, thread), question(1))
     assert await conversations.delete(ALICE, thread) == ("resp_1",)
     await commit(threads, turn(1, thread), answer(2))
-    assert await redis.keys() == []
+    assert await kept(redis) == []
 
 
 @pytest.mark.parametrize("place", ["a chain", "a conversation"])
@@ -219,10 +220,10 @@ async def test_an_answer_kept_again_does_not_bring_its_deleted_response_back(
     outcome = msgspec.structs.replace(Turn(request).response("completed"), output=(answered,))
     assert await threads.commit(ALICE, request.thread or "", outcome, (answered,), None, owner="g1")
     await responses.delete(ALICE, await responses.get(ALICE, "resp_1"))
-    left = {key: await redis.dump(key) for key in await redis.keys()}
+    left = {key: await redis.dump(key) for key in await kept(redis)}
     # The word that it was kept was lost: it is kept once more.
     assert await threads.commit(ALICE, request.thread or "", outcome, (answered,), None, owner="g1")
-    assert {key: await redis.dump(key) for key in await redis.keys()} == left
+    assert {key: await redis.dump(key) for key in await kept(redis)} == left
 
 
 async def test_a_chain_outside_a_conversation_expires_with_its_response(threads: Threads, redis: Redis) -> None:
@@ -231,7 +232,7 @@ async def test_a_chain_outside_a_conversation_expires_with_its_response(threads:
     await accept(threads, chain, asked, before=[copied])
     await commit(threads, chain, answered)
     assert (await threads.reserve(ALICE, chain.thread or "", 1)).before == [copied, asked, answered]
-    keys = await redis.keys()
+    keys = await kept(redis)
     assert len(keys) == 3
     lives = [await redis.ttl(key) for key in keys]
     assert all(0 < seconds <= KEPT_SECONDS for seconds in lives)
@@ -239,7 +240,7 @@ async def test_a_chain_outside_a_conversation_expires_with_its_response(threads:
 
 async def test_all_keys_of_a_user_share_a_hash_tag(threads: Threads, redis: Redis, thread: str) -> None:
     await accept(threads, turn(1, thread), question(1), once="mine")
-    keys = await redis.keys()
+    keys = await kept(redis)
     assert len(keys) == 6
     assert all(b"{user_a}" in key for key in keys)
 

@@ -9,6 +9,7 @@ from gateway.errors import ParleyError, Unavailable
 from gateway.generation import EngineEvent, Finished, Form, Prompt, Sampling, Thought, Tokens
 from gateway.history.conversations import Conversations
 from gateway.titles import Titles
+from tests.gateway.builders import kept
 from tests.gateway.said import ALICE
 
 QUESTION = "How tall was the lighthouse at Alexandria, and who built it?"
@@ -166,7 +167,7 @@ async def test_a_conversation_that_is_deleted_meanwhile_is_not_brought_back(
     await conversations.delete(ALICE, made.id)
     model.may.set()
     await finished(titles)
-    assert await redis.keys() == []
+    assert await kept(redis) == []
 
 
 @pytest.mark.parametrize(("how", "title"), [("words", WORDS), ("off", None)])

@@ -33,6 +33,7 @@ from gateway.errors import ParleyError
 from gateway.generation import Sampling
 from gateway.history.conversations import Conversations
 from gateway.history.responses import Responses
+from gateway.history.sizes import Sizes
 from gateway.history.threads import Threads
 from gateway.identity import Identity
 from gateway.ownership import Ownership
@@ -56,7 +57,7 @@ from gateway.turns.compaction import Compaction
 from gateway.turns.defaults import Defaults
 from gateway.turns.following import Following
 from gateway.turns.hand_over import HandOver
-from gateway.turns.production import Patience
+from gateway.turns.patience import Patience
 from gateway.turns.running import Runner
 from gateway.turns.takeover import Takeover
 from gateway.turns.turns import Turns
@@ -112,8 +113,9 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
 
     storage = Storage(redis)
     await storage.check()
-    conversations, stored = Conversations(redis), Responses(redis)
-    threads = Threads(redis, kept_seconds=settings.responses_kept_days * 86_400)
+    sizes = Sizes(redis, bytes_at_most=settings.stored_bytes_per_user)
+    conversations, stored = Conversations(redis, sizes), Responses(redis, sizes)
+    threads = Threads(redis, kept_seconds=settings.responses_kept_days * 86_400, sizes=sizes)
     accounting, seal, defaults = Accounting(redis), Seal(server_key), _defaults(settings)
     titles = Titles(engine, conversations, settings.titles)
     stack.push_async_callback(titles.close)

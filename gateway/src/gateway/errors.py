@@ -137,8 +137,8 @@ class UnsupportedMediaType(InvalidRequest):
 class StorageLimit(InvalidRequest):
     code = "storage_limit_reached"
 
-    def __init__(self, what: str, limit: int) -> None:
-        super().__init__(f"no more than {limit} {what} are kept; delete some, or begin a new conversation")
+    def __init__(self, what: str, limit: int, instead: str = "delete some, or begin a new conversation") -> None:
+        super().__init__(f"no more than {limit} {what} are kept; {instead}")
 
 
 class IdempotencyKeyReused(InvalidRequest):

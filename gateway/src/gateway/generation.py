@@ -107,6 +107,11 @@ EngineEvent = PromptRead | Tokens | Thought | Called | Finished | Used
 Piece = Tokens | Thought | Called
 
 
+def size_of(piece: Piece) -> int:
+    """Bytes of what it says."""
+    return len((piece.arguments if isinstance(piece, Called) else piece.text).encode("utf-8", "surrogatepass"))
+
+
 def merged(pieces: Sequence[Piece]) -> list[Piece]:
     """Neighbours of one kind joined: what gathered while the log was busy becomes one event."""
     joined: list[Piece] = []

@@ -69,6 +69,7 @@ class Settings(BaseSettings):
 
     responses_kept_days: int = Field(default=30, ge=1)
     events_kept_seconds: int = Field(default=3600, ge=60)
+    stored_bytes_per_user: int = Field(default=64 * 2**20, ge=2**20)
     titles: Literal["model", "words", "off"] = "model"
 
     sockets_per_user: int = Field(default=64, ge=1)

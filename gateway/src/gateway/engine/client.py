@@ -205,6 +205,9 @@ class Engine:
         body: dict[str, Any] = {"model": await self.model(), "messages": messages(prompts)}
         if offered := tools(wanted):
             body["tools"] = offered
+        if (effort := wanted.reasoning_effort) is not None:
+            # As vLLM itself passes it to the template of a chat.
+            body["chat_template_kwargs"] = {"reasoning_effort": effort, "enable_thinking": effort != "none"}
         return await self._ask("tokenize", body, _decode_count)
 
     async def _ask(self, path: str, body: dict[str, Any], decode: Callable[[bytes], T]) -> T:

@@ -6,8 +6,9 @@
     parley:{USER}:conversation:ID:items sorted set: item (JSON) by position
     …:conversation:ID:responses         set: the ids of its responses, to be deleted with it
     parley:{USER}:thread:ID[:items]     the same of a chain of responses outside a conversation; it expires
-    parley:{USER}:response:ID           hash: response and input (JSON), thread, last (position), owner,
-                                        cancel; it expires
+    parley:{USER}:response:ID           hash: response, request and input (JSON), thread, last (position), owner,
+                                        segment (of the log), cancel; it expires
+    parley:{USER}:sizes                 hash: bytes by key (gateway.history.sizes)
     parley:{USER}:once:DIGEST           string: the response that a client's own id was used for; it expires
     parley:{USER}:response:ID:log       stream: the events of the answer (gateway.turn_log)
 

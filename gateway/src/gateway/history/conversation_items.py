@@ -9,7 +9,8 @@ from gateway.errors import NotFound
 from gateway.history.cursors import Order
 from gateway.history.keys import index_key, items_key, now_ms, thread_key
 from gateway.history.limits import refuse_more_items
-from gateway.history.reading import read
+from gateway.history.reading import checked_key, read
+from gateway.history.sizes import Sizes, grow
 from gateway.history.transaction import transact
 from gateway.protocol.ids import position_in
 from gateway.protocol.input_items import InputItem
@@ -22,20 +23,25 @@ class ConversationItems:
     """Every method raises Unavailable when Redis does not answer, and NotFound for what is somebody else's as for what
     is not there."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, sizes: Sizes) -> None:
         self._redis = redis
+        self._sizes = sizes
 
     async def create(self, user_id: str, conversation_id: str, items: Sequence[InputItem]) -> Page[Item]:
         """Adds them at the end, side by side also when a turn begins at the same moment. Raises StorageLimit."""
+        checked_key(user_id, conversation_id)
+        await self._sizes.check(user_id)
         async with translated():
-            kept = await self._redis.zcard(items_key(user_id, conversation_id))
-        refuse_more_items(kept, len(items))
+            there = await self._redis.zcard(items_key(user_id, conversation_id))
+        refuse_more_items(there, len(items))
 
         def write(pipe: Any, found: list[Any]) -> tuple[Item, ...]:
             last = int(found[0] or 0)
             made = tuple(item.at(position) for position, item in enumerate(items, start=last + 1))
             pipe.hset(thread_key(user_id, conversation_id), "position", str(last + len(items)))
-            pipe.zadd(items_key(user_id, conversation_id), members(made))
+            kept = members(made)
+            pipe.zadd(items_key(user_id, conversation_id), kept)
+            grow(pipe, user_id, items_key(user_id, conversation_id), kept)
             pipe.zadd(index_key(user_id), {conversation_id: now_ms()})
             return made
 

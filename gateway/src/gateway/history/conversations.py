@@ -18,6 +18,7 @@ from gateway.history.keys import (
     thread_key,
 )
 from gateway.history.reading import active_responses, checked_key, decode_metadata, no_conversation, read
+from gateway.history.sizes import Sizes, grow
 from gateway.history.transaction import transact
 from gateway.protocol.ids import new_conversation_id
 from gateway.protocol.input_items import InputItem
@@ -36,10 +37,11 @@ class Conversations:
     """Every method raises Unavailable when Redis does not answer. NotFound is for a conversation that is somebody
     else's as for one that is not there."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, sizes: Sizes | None = None) -> None:
         self._redis = redis
+        self._sizes = sizes or Sizes(redis)
         self.index = ConversationIndex(redis)
-        self.items = ConversationItems(redis)
+        self.items = ConversationItems(redis, self._sizes)
 
     async def create(
         self,
@@ -52,13 +54,16 @@ class Conversations:
         async with translated():
             if await self._redis.zcard(index_key(user_id)) >= CONVERSATIONS_KEPT:
                 raise StorageLimit("conversations", CONVERSATIONS_KEPT)
+        await self._sizes.check(user_id)
         now, new = now_ms(), new_conversation_id()
         first = [item.at(position) for position, item in enumerate(items, start=1)]
+        kept = members(first)
         fields = _fields(metadata, generation) | {"created_at": str(now // 1000), "position": str(len(first))}
         async with translated(), self._redis.pipeline(transaction=True) as pipe:
             pipe.hset(thread_key(user_id, new), mapping=fields)
             if first:
-                pipe.zadd(items_key(user_id, new), members(first))
+                pipe.zadd(items_key(user_id, new), kept)
+                grow(pipe, user_id, items_key(user_id, new), kept)
             pipe.zadd(index_key(user_id), {new: now})
             await pipe.execute()
         return Conversation(new, now // 1000, dict(metadata), generation=generation, last_active_at=now // 1000)
@@ -125,7 +130,10 @@ class Conversations:
         if b"created_at" not in fields:
             raise no_conversation()
         running = active_responses(fields)
-        await self._forget(user_id, sorted({one.decode() for one in made} - set(running)))
+        ended = sorted({one.decode() for one in made} - set(running))
+        await self._forget(user_id, ended)
+        gone = (items_key(user_id, conversation_id), *(response_key(user_id, one) for one in ended))
+        await self._sizes.forget(user_id, gone)
         return running
 
     async def _forget(self, user_id: str, response_ids: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from redis.exceptions import WatchError
 
 from gateway.errors import NotFound
 from gateway.history.keys import is_conversation, items_key, log_keys, now_ms, response_key
+from gateway.history.sizes import Sizes
 from gateway.protocol.ids import is_response_id, position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import TERMINAL, Response, decode_response
@@ -54,8 +55,9 @@ class Interrupted:
 class Responses:
     """Every method raises Unavailable when Redis does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, sizes: Sizes | None = None) -> None:
         self._redis = redis
+        self._sizes = sizes or Sizes(redis)
 
     async def get(self, user_id: str, response_id: str) -> Stored:
         """Raises NotFound, for a foreign id as for an absent one."""
@@ -121,6 +123,7 @@ class Responses:
                 self._forget(pipe, user_id, stored.thread, (*stored.input, *stored.response.output))
             pipe.delete(*log_keys(user_id, stored.response.id, stored.segment), key)
             await pipe.execute()
+        await self._sizes.forget(user_id, [key])
 
     def _forget(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:
         for item in items:

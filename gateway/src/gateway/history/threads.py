@@ -24,6 +24,7 @@ from gateway.history.keys import (
     thread_key,
 )
 from gateway.history.limits import refuse_more_items
+from gateway.history.sizes import Sizes, grow
 from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import Item, decode_item, encode_item
@@ -81,8 +82,11 @@ class Record:
 class Threads:
     """Every method raises Unavailable when Redis does not answer."""
 
-    def __init__(self, redis: Redis, *, kept_seconds: int, recent_items: int = RECENT_ITEMS) -> None:
+    def __init__(
+        self, redis: Redis, *, kept_seconds: int, recent_items: int = RECENT_ITEMS, sizes: Sizes | None = None
+    ) -> None:
         self._redis = redis
+        self._sizes = sizes or Sizes(redis)
         self._kept_seconds = kept_seconds
         self._recent_items = recent_items
 
@@ -123,6 +127,10 @@ class Threads:
     async def read(self, user_id: str, thread_id: str, last: int, *, since: int = 0) -> list[Item]:
         """All items from the position `since` up to the position `last`."""
         return await older_items.all_between(self._redis, user_id, thread_id, since, last)
+
+    async def check_room(self, user_id: str) -> None:
+        """Raises StorageLimit where nothing more of this user's is kept."""
+        await self._sizes.check(user_id)
 
     async def earlier(self, user_id: str, client_id: str) -> str | None:
         """The response that was accepted under a client's own id."""
@@ -172,17 +180,12 @@ class Threads:
         pipe.hset(key, active_field(request.response_id), str(last))
         if record.once is not None:
             pipe.set(once_key(user_id, record.once), request.response_id, ex=_ONCE_SECONDS)
-        fields = {
-            "response": encoded(record.response),
-            "request": encoded(request),
-            "input": encoded(record.asked),
-            "thread": thread_id,
-            "last": last,
-            "owner": record.owner,
-        }
+        told = {"response": record.response, "request": request, "input": record.asked}
+        large = {name: encoded(value) for name, value in told.items()}
         if is_conversation(thread_id):
             pipe.sadd(responses_key(user_id, thread_id), request.response_id)
-        pipe.hset(kept, mapping=fields)
+        pipe.hset(kept, mapping={**large, "thread": thread_id, "last": last, "owner": record.owner})
+        grow(pipe, user_id, kept, large.values())
         pipe.expire(kept, self._kept_seconds)
         pipe.hexists(key, "created_at")
 
@@ -221,6 +224,7 @@ class Threads:
         if measured is not None:
             pipe.hset(key, "measured", encoded(measured).decode())
         pipe.hset(record, "response", encoded(response).decode())
+        grow(pipe, user_id, record, [encoded(response.output)])
         pipe.expire(record, self._kept_seconds)
 
     async def _owner(self, pipe: Any, record: str) -> str | None:
@@ -233,7 +237,9 @@ class Threads:
     def _add(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:
         key = items_key(user_id, thread_id)
         if items:
-            pipe.zadd(key, {encode_item(item): position_in(item.id) or 0 for item in items}, nx=True)
+            members = {encode_item(item): position_in(item.id) or 0 for item in items}
+            pipe.zadd(key, members, nx=True)
+            grow(pipe, user_id, key, members)
         if is_conversation(thread_id):
             pipe.zadd(index_key(user_id), {thread_id: now_ms()})
         else:

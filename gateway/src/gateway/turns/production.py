@@ -6,17 +6,17 @@ serves, else as soon as a probe finds one. What an earlier gateway has told goes
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from gateway.conversation import Window
 from gateway.errors import AnswerInterrupted, ContextLengthExceeded, EngineFailed, ParleyError, Unavailable
-from gateway.generation import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used
+from gateway.generation import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used, size_of
 from gateway.protocol.resources import Usage
 from gateway.turn_log.log import TurnLog
 from gateway.turns.acceptance import Accepted
+from gateway.turns.patience import Patience, Waiting
 from gateway.turns.ports import ModelServer
 from gateway.turns.window import use_of, window
 
@@ -24,19 +24,11 @@ logger = logging.getLogger(__name__)
 
 # A warm-up reads the prompt into the engine's prefix cache; an engine has to be asked for one token at least.
 _WARM_UP_TOKENS = 1
-_PROBE_SECONDS = (0.1, 0.2, 0.5, 1.0)
 # The longest character has four bytes, and a token one at least.
 _CHARACTER_TOKENS = 4
 _TORN = "\ufffd"
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """`engine_seconds`: how long an answer waits for an engine that is away. `token_seconds`: how long for one token of
-    an engine that has begun to answer."""
-
-    engine_seconds: float = 120.0
-    token_seconds: float = 30.0
+# What an engine whose context is not known may say: several times the longest answer of those that are.
+ANSWER_BYTES = 2**21
 
 
 @dataclass(slots=True)
@@ -70,7 +62,7 @@ class Production:
         self._log = log
         self._produced = produced
         self._patience = patience
-        self._attempts = 0
+        self._attempts = self._said_bytes = 0
         self.window: Window | None = None
 
     async def run(self) -> str:
@@ -78,7 +70,7 @@ class Production:
         at its end, and AnswerInterrupted for what can not be gone on with."""
         if self._produced.reason is not None:
             return self._produced.reason
-        waiting = _Waiting(self._patience.engine_seconds)
+        waiting = Waiting(self._patience.engine_seconds)
         while True:
             told = len(self._produced.token_ids)
             try:
@@ -157,6 +149,9 @@ class Production:
                                 produced.token_ids += event.token_ids
                                 if self._request.generate:
                                     self._log.append(event)
+                                    self._said_bytes += size_of(event)
+                                if self._said_bytes > ANSWER_BYTES:
+                                    return "length"
                             case PromptRead():
                                 produced.prompt_ids = event.token_ids
                                 self._log.prompt_tokens = len(event.token_ids)
@@ -214,7 +209,7 @@ class Production:
                     self._log.drop(dropped)
                 return
 
-    async def _engine_back(self, waiting: "_Waiting") -> None:
+    async def _engine_back(self, waiting: Waiting) -> None:
         """Raises Unavailable when it stays away for longer than this deployment waits."""
         while True:
             await asyncio.sleep(waiting.seconds)
@@ -225,28 +220,3 @@ class Production:
                     raise Unavailable("vllm") from None
             else:
                 return
-
-
-class _Waiting:
-    """Since the last token, across all attempts: an engine that is there, and refuses, is waited for no longer than one
-    that is away."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._until: float | None = None
-        self._fruitless = 0
-
-    @property
-    def seconds(self) -> float:
-        return _PROBE_SECONDS[min(self._fruitless, len(_PROBE_SECONDS) - 1)]
-
-    def pause(self, *, progressed: bool) -> float | None:
-        """Seconds before the next attempt, 0 at once; None: it has been long enough."""
-        now = time.monotonic()
-        if progressed or self._until is None:
-            self._until, self._fruitless = now + self._seconds, 0
-            return 0.0
-        if now > self._until:
-            return None
-        self._fruitless += 1
-        return self.seconds if self._fruitless > 1 else 0.0

@@ -13,8 +13,9 @@ from gateway.protocol.items import Item, Message, text_of
 from gateway.turn import Completed, CutShort, Ending, Failed, TurnRequest
 from gateway.turn_log.log import TurnLog
 from gateway.turns.acceptance import Accepted
+from gateway.turns.patience import Patience
 from gateway.turns.ports import Accounting, ModelServer, Threads, Titles
-from gateway.turns.production import Patience, Produced, Production
+from gateway.turns.production import Produced, Production
 from gateway.turns.window import measurement
 
 logger = logging.getLogger(__name__)

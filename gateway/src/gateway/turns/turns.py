@@ -6,23 +6,22 @@ Each runs in a task of its own: nobody has to be listening for it to finish, and
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
-import msgspec
 
-from gateway.errors import IdempotencyKeyReused, Leaving, NotFound, ParleyError, Unavailable
-from gateway.history.responses import Stored
+from gateway.errors import Leaving, NotFound, ParleyError, Unavailable
 from gateway.history.threads import Record
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
-from gateway.protocol.items import Item
 from gateway.turn import Begun, Ending
 from gateway.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance, Accepted, Remembered
+from gateway.turns.listing import Listing
 from gateway.turns.ports import Ownership, Responses, Threads
+from gateway.turns.repeated import refuse_another_message
 from gateway.turns.running import Runner, RunningTurn
 
 logger = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ class Turns:
         self._acceptance = acceptance
         self._threads = threads
         self._responses = responses
-        self._ownership = ownership
+        self._listing = Listing(ownership)
         self._runner = runner
         self._writer = writer
         self._gateway_id = gateway_id
@@ -99,13 +98,13 @@ class Turns:
             self._later(self._find_out(accepted))
             raise
         except NotFound:
-            await self._unlist(user_id, response_id)
+            await self._listing.remove(user_id, response_id)
             raise
         if kept != response_id:
-            await self._unlist(user_id, response_id)
+            await self._listing.remove(user_id, response_id)
             return await self._again(user_id, create, kept)
         if time.monotonic() - began > self.listed_seconds:
-            await self._list_again(user_id, response_id)
+            await self._listing.add_again(user_id, response_id)
         return Answer(response_id, self._begin(accepted))
 
     async def _again(self, user_id: str, create: ResponseCreate, earlier: str) -> Answer:
@@ -115,14 +114,14 @@ class Turns:
         except NotFound:
             pass  # deleted since: whoever follows it hears that
         else:
-            _refuse_another_message(create, first)
+            refuse_another_message(create, first)
         return Answer(earlier, self.running(user_id, earlier))
 
     async def _prepare(
         self, user_id: str, create: ResponseCreate, remembered: Remembered, response_id: str
     ) -> Accepted:
         """Listed as ours before it is accepted, at the same time as what it goes on from is read."""
-        listing = asyncio.ensure_future(self._ownership.add(user_id, response_id))
+        listing = asyncio.gather(self._listing.add(user_id, response_id), self._threads.check_room(user_id))
         try:
             accepted = await self._acceptance.prepare(user_id, create, remembered, response_id=response_id)
             await listing
@@ -130,7 +129,7 @@ class Turns:
                 raise Leaving
         except ParleyError:
             await asyncio.gather(listing, return_exceptions=True)
-            await self._unlist(user_id, response_id)
+            await self._listing.remove(user_id, response_id)
             raise
         return accepted
 
@@ -195,7 +194,7 @@ class Turns:
             except Unavailable:
                 continue
             except NotFound:
-                await self._unlist(request.user_id, request.response_id)
+                await self._listing.remove(request.user_id, request.response_id)
             else:
                 self._begin(accepted)
             return
@@ -222,22 +221,7 @@ class Turns:
             if ours:
                 del self._running[request.response_id]
         if ours and request.stored and not running.released:
-            await self._unlist(request.user_id, request.response_id)
-
-    async def _list_again(self, user_id: str, response_id: str) -> None:
-        """Whoever was frozen while it accepted may have been taken for dead, and its list for one of turns that never
-        were."""
-        try:
-            await self._ownership.add(user_id, response_id)
-        except Unavailable:
-            logger.warning("a turn may not be listed", extra={"response": response_id})
-
-    async def _unlist(self, user_id: str, response_id: str) -> None:
-        try:
-            await self._ownership.remove(user_id, response_id)
-        except Unavailable:
-            # Whoever comes to take it over finds that it has ended, or never was.
-            logger.info("a turn is still listed", extra={"response": response_id})
+            await self._listing.remove(request.user_id, request.response_id)
 
     def _later(self, work: Coroutine[Any, Any, None], *, name: str | None = None) -> None:
         task = asyncio.create_task(work, name=name)
@@ -256,15 +240,3 @@ def _let_go(running: RunningTurn) -> None:
         running.release()
     else:
         running.stop()
-
-
-def _refuse_another_message(create: ResponseCreate, first: Stored) -> None:
-    conversation = first.response.conversation and first.response.conversation.id
-    asked = [item.at(0) for item in create.items]
-    if conversation != create.conversation_id or _words(first.input) != _words(asked):
-        raise IdempotencyKeyReused
-
-
-def _words(items: Sequence[Item]) -> list[Item]:
-    """What was said, whenever that was."""
-    return [msgspec.structs.replace(item, id="") for item in items]
