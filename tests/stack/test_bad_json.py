@@ -225,6 +225,30 @@ async def test_a_field_of_the_engines_own_never_gets_there(house: House, socket:
             assert (answer.status_code, error["code"], error["param"]) == (400, "unknown_parameter", name)
 
 
+@pytest.mark.parametrize(
+    ("path", "code", "param"),
+    [
+        ("/conversations?limt=3", "unknown_parameter", "limt"),
+        ("/conversations/conv_x?limit=3", "unknown_parameter", "limit"),
+        ("/conversations/conv_x/items?include=x", "unsupported_parameter", "include"),
+        ("/responses/resp_x?include[]=reasoning.encrypted_content", "unsupported_parameter", "include"),
+        ("/responses/resp_x?include%5B%5D=x", "unsupported_parameter", "include"),
+        ("/responses/resp_x?stream=true&include_obfuscation=true", "unsupported_parameter", "include_obfuscation"),
+        ("/responses/resp_x/input_items?colour", "unknown_parameter", "colour"),
+        ("/models?" + "x" * 1000, "unknown_parameter", "x" * 100),
+        ("/usage?days=3&day=3", "unknown_parameter", "day"),
+    ],
+)
+async def test_what_an_address_does_not_know_of_its_query_is_named(
+    house: House, path: str, code: str, param: str
+) -> None:
+    async with api(house, house.alice) as client:
+        answer = await client.get(path)
+        assert answer.status_code == 400
+        assert (answer.json()["error"]["code"], answer.json()["error"]["param"]) == (code, param)
+        assert (await client.get(path, headers={"Authorization": "Bearer pk_x"})).status_code == 401
+
+
 @pytest.mark.parametrize("text", NO_IDS, ids=lambda text: repr(text)[:20])
 async def test_what_is_no_id_is_refused_like_one_that_is_absent_or_as_no_text(
     socket: ClientConnection, text: object

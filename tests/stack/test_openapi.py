@@ -16,6 +16,7 @@ def test_the_document_needs_no_credential_and_names_every_route(house: House) ->
     assert document["openapi"].startswith("3.1")
     operations = {(method, path) for path, operations in document["paths"].items() for method in operations}
     assert {("post", "/v1/responses"), ("post", "/v1/chat/completions"), ("get", "/v1/usage")} < operations
+    assert "422" in document["paths"]["/v1/responses"]["post"]["responses"]
     assert not [path for path in document["paths"] if not path.startswith("/v1/")]
 
 

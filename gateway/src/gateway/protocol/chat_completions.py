@@ -20,6 +20,7 @@ from gateway.protocol.limits import (
 )
 from gateway.protocol.tools import (
     AllowedTools,
+    Effort,
     FunctionChoice,
     FunctionName,
     FunctionTool,
@@ -106,7 +107,7 @@ class ChatCompletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     tool_choice: Literal["none", "auto", "required"] | NamedTool | AllowedChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: PlainText | JsonObject | NamedSchema | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    reasoning_effort: Effort | None = None
     metadata: Metadata | None = None
     prompt_cache_key: Opaque | None = None
     safety_identifier: Opaque | None = None

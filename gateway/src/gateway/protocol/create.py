@@ -35,11 +35,13 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "context_management": (None, []),
     "include": (None, []),
     "max_tool_calls": (None,),
+    "moderation": (None,),
     "prompt": (None,),
+    "prompt_cache_options": (None,),
+    "prompt_cache_retention": (None, "in_memory"),
     "service_tier": (None, "auto", "default"),
     "stream_options": (None, {}, {"include_obfuscation": False}),
     "top_logprobs": (None, 0),
-    "user": (None,),
 }
 # Of those below, the ones that mean something on a WebSocket only.
 NEUTRAL_OVER_HTTP: dict[str, tuple[Any, ...]] = {"generate": (None, True), "stream_id": (None,)}
@@ -48,7 +50,7 @@ NEUTRAL_OVER_HTTP: dict[str, tuple[Any, ...]] = {"generate": (None, True), "stre
 class ResponseCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """OpenAI's fields that Parley honours; `repetition_penalty` is an addition.
 
-    `stream` and `background` belong to HTTP, `generate` and `stream_id` to WebSocket.
+    `stream` and `background` belong to HTTP, `generate` and `stream_id` to WebSocket. `user` changes nothing here.
     """
 
     input: str | tuple[InputItem, ...] | None = None
@@ -75,6 +77,7 @@ class ResponseCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     metadata: Metadata | None = None
     safety_identifier: Opaque | None = None
     prompt_cache_key: Opaque | None = None
+    user: Opaque | None = None
     stream_id: Opaque | None = None
 
     @property

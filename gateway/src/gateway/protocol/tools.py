@@ -54,8 +54,11 @@ class TextConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verbosity: Literal["medium"] | msgspec.UnsetType | None = msgspec.UNSET
 
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+
+
 class ReasoningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    effort: Literal["none", "low", "medium", "high", "xhigh"] | None = None
+    effort: Effort | None = None
     summary: None = None
 
 

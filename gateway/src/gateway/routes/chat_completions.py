@@ -9,12 +9,13 @@ from gateway.errors import ModelNotFound
 from gateway.identity import User
 from gateway.protocol.chat_completions import NEUTRAL, ChatCompletion, decode_chat_completion
 from gateway.protocol.resources import Generation
+from gateway.routes import queries, rules
 from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
 from gateway.routes.openapi import Body, described
 from gateway.routes.relayed import Relayed
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(queries.only_known)])
 
 _NO_CONVERSATION = Generation()
 _EXAMPLE = {"messages": [{"role": "user", "content": "你好"}]}
@@ -28,6 +29,7 @@ _EXAMPLE = {"messages": [{"role": "user", "content": "你好"}]}
         body=Body(
             ChatCompletion,
             neutral=NEUTRAL,
+            rules=rules.CHAT,
             examples={"whole": _EXAMPLE, "streamed": _EXAMPLE | {"stream": True}},
         ),
         streams=(dict,),

@@ -21,12 +21,13 @@ from gateway.protocol.requests import (
     decode_items_create,
 )
 from gateway.protocol.resources import Conversation, ConversationPage, Deleted, Generation, ItemPage
+from gateway.routes import queries
 from gateway.routes.answers import answer
 from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
 from gateway.routes.openapi import Body, described, linked
 
-router = APIRouter(prefix="/v1/conversations")
+router = APIRouter(prefix="/v1/conversations", dependencies=[Depends(queries.only_known)])
 
 CurrentUser = Annotated[User, Depends(current_user)]
 ConversationId = Annotated[str, Path(max_length=80)]

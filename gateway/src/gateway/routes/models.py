@@ -8,11 +8,12 @@ from msgspec import UNSET
 from gateway.errors import ModelNotFound
 from gateway.identity import User
 from gateway.protocol.models import Model, Models
+from gateway.routes import queries
 from gateway.routes.answers import answer
 from gateway.routes.credentials import current_user
 from gateway.routes.openapi import described
 
-router = APIRouter(prefix="/v1/models")
+router = APIRouter(prefix="/v1/models", dependencies=[Depends(queries.only_known)])
 
 CurrentUser = Annotated[User, Depends(current_user)]
 

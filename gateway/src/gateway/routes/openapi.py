@@ -39,17 +39,20 @@ _CREDENTIALS = {
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """`neutral`: fields with the only values they may have."""
+    """`neutral`: fields with the only values they may have; `rules` between fields (gateway.routes.rules)."""
 
     kind: type
     required: bool = True
     neutral: Mapping[str, Sequence[object]] = field(default_factory=dict)
+    rules: Sequence[Schema] = ()
     examples: Mapping[str, object] = field(default_factory=dict)
 
     def described(self) -> Schema:
         schema, schemas = _schemas(self.kind)
         neutral = {name: {"enum": list(values)} for name, values in self.neutral.items()}
         schemas[self.kind.__name__]["properties"] |= neutral
+        if self.rules:
+            schemas[self.kind.__name__]["allOf"] = list(self.rules)
         content = _as_json(schema)
         content["application/json"]["examples"] = {name: {"value": value} for name, value in self.examples.items()}
         return {"x-requests": schemas, "requestBody": {"required": self.required, "content": content}}
@@ -110,7 +113,8 @@ def document(routes: Sequence[BaseRoute]) -> Schema:
     answers, requests = _complete(_schemas(ErrorAnswer)[1]), dict[str, Schema]()
     for operation in (one for path in whole["paths"].values() for one in path.values()):
         # The web framework's own error for a wrong parameter: ours is a 400 as for a wrong field.
-        operation["responses"].pop("422", None)
+        if operation["responses"].get("422", {}).get("description") == "Validation Error":
+            del operation["responses"]["422"]
         answers |= operation.pop("x-answers", {})
         requests |= operation.pop("x-requests", {})
     # A client may leave out what an answer never does, so of a type that is both the request's schema counts.

@@ -14,6 +14,7 @@ from gateway.protocol.limits import EVENTS_AT_MOST
 from gateway.protocol.requests import CompactRequest, decode_compact, decode_create_body, once
 from gateway.protocol.resources import CompactedResponse, Deleted, ItemPage
 from gateway.protocol.resources import Response as Resource
+from gateway.routes import queries, rules
 from gateway.routes.answers import answer
 from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
@@ -23,7 +24,7 @@ from gateway.turn import Failed
 from gateway.turns.running import RunningTurn
 from gateway.turns.turns import Answer
 
-router = APIRouter(prefix="/v1/responses")
+router = APIRouter(prefix="/v1/responses", dependencies=[Depends(queries.only_known)])
 
 CurrentUser = Annotated[User, Depends(current_user)]
 ResponseId = Annotated[str, Path(max_length=80)]
@@ -42,6 +43,7 @@ _CREATED = {"response_id": "$response.body#/id"}
         body=Body(
             ResponseCreate,
             neutral=NEUTRAL | NEUTRAL_OVER_HTTP,
+            rules=rules.RESPONSE,
             examples={"whole": {"input": "你好"}, "streamed": {"input": "你好", "stream": True}},
         ),
         streams=Event.__subclasses__(),
@@ -129,7 +131,7 @@ async def input_items(
 @router.post(
     "/compact",
     summary="Say a conversation in short",
-    **described(CompactedResponse, body=Body(CompactRequest), refuses=(404, 500)),
+    **described(CompactedResponse, body=Body(CompactRequest, rules=rules.COMPACTION), refuses=(404, 500)),
 )
 async def compact(request: Request, user: CurrentUser) -> Response:
     return answer(await request.state.compaction.compact(user.id, decode_compact(await json_body(request))))

@@ -6,11 +6,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from gateway.identity import User
 from gateway.protocol.usage import KEPT_DAYS, UsageOfDays
+from gateway.routes import queries
 from gateway.routes.answers import answer
 from gateway.routes.credentials import current_user
 from gateway.routes.openapi import described
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(queries.only_known)])
 
 
 @router.get("/v1/usage", summary="What one has used, by day", **described(UsageOfDays, refuses=(400,)))
