@@ -208,3 +208,11 @@ async def test_a_compaction_is_what_a_new_chain_begins_with(alice: AsyncOpenAI, 
     answer = await alice.responses.create(model=MODEL, input=[*compacted.output, question])  # type: ignore[list-item]
     assert answer.output_text == "sorrel"
     assert "The word is sorrel." in json.dumps(told(house))
+
+
+async def test_the_tokens_of_a_prompt_are_counted_as_its_answer_counts_them(alice: AsyncOpenAI) -> None:
+    asked: dict[str, Any] = {"model": MODEL, "input": "How is it there? [[text=fine]]", "tools": [WEATHER]}
+    counted = await alice.responses.input_tokens.count(**asked)
+    answer = await alice.responses.create(**asked)
+    assert answer.usage is not None
+    assert (counted.object, counted.input_tokens) == ("response.input_tokens", answer.usage.input_tokens)

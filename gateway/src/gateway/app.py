@@ -54,6 +54,7 @@ from gateway.turn_log.segments import Segments
 from gateway.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance
 from gateway.turns.compaction import Compaction
+from gateway.turns.counting import Counting
 from gateway.turns.defaults import Defaults
 from gateway.turns.following import Following
 from gateway.turns.hand_over import HandOver
@@ -153,6 +154,7 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
         turns=turns,
         following=Following(turns, stored, reader),
         compaction=Compaction(engine, threads, stored, accounting, seal),
+        counting=Counting(engine, acceptance),
         presence=presence,
         revocations=revocations,
         places=Places(settings.sockets_per_user),

@@ -1,9 +1,8 @@
 """`response.create` and the body of `POST /v1/responses`: what a client asks for."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
-from msgspec import Meta
 
 from gateway.errors import InvalidRequest, NotFound, PreviousResponseNotFound, UnsupportedParameter
 from gateway.protocol.ids import is_conversation_id, is_response_id
@@ -22,10 +21,10 @@ from gateway.protocol.limits import (
 )
 from gateway.protocol.resources import ConversationReference, Truncation
 from gateway.protocol.tools import (
-    FunctionTool,
     ReasoningConfig,
     TextConfig,
     ToolChoice,
+    Tools,
     only_functions,
     refuse_what_is_not_offered,
 )
@@ -66,7 +65,7 @@ class ResponseCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     max_output_tokens: OutputTokens | None = None
     truncation: Truncation | None = None
     text: TextConfig | None = None
-    tools: Annotated[tuple[FunctionTool, ...], Meta(max_length=128)] | None = None
+    tools: Tools | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     reasoning: ReasoningConfig | None = None

@@ -9,9 +9,10 @@ from msgspec import Meta
 from gateway.errors import InvalidRequest
 from gateway.protocol.create import ResponseCreate, decode_create
 from gateway.protocol.input_items import InputItem, input_items
-from gateway.protocol.json_objects import converted, json_object
+from gateway.protocol.json_objects import converted, json_object, without_neutral
 from gateway.protocol.limits import ID_AT_MOST, OPAQUE_AT_MOST, Id, Metadata, ModelName, Opaque
-from gateway.protocol.resources import Generation
+from gateway.protocol.resources import ConversationReference, Generation, Truncation
+from gateway.protocol.tools import ReasoningConfig, TextConfig, ToolChoice, Tools
 
 # OpenAI's own limit.
 ITEMS_AT_ONCE = 20
@@ -47,6 +48,25 @@ class CompactRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     instructions: str | None = None
     prompt_cache_key: Opaque | None = None
 
+
+class CountRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What of a `response.create` is part of its prompt."""
+
+    input: str | tuple[InputItem, ...] | None = None
+    model: ModelName | None = None
+    conversation: Id | ConversationReference | None = None
+    previous_response_id: Id | None = None
+    instructions: str | None = None
+    truncation: Truncation | None = None
+    text: TextConfig | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning: ReasoningConfig | None = None
+
+
+# OpenAI's own, beside those.
+COUNT_NEUTRAL: dict[str, tuple[Any, ...]] = {"personality": (None,)}
 
 ClientEvent = ResponseCreate | ResponseCancel
 
@@ -111,6 +131,15 @@ def decode_items_create(body: bytes) -> ItemsCreate:
     if isinstance(fields.get("items"), list):
         fields["items"] = input_items(fields["items"], "items")
     return converted(fields, ItemsCreate)
+
+
+def decode_count(body: bytes) -> ResponseCreate:
+    """A create that only the prompt is wanted of."""
+    fields = without_neutral(json_object(body or b"{}"), COUNT_NEUTRAL)
+    unknown = fields.keys() - set(CountRequest.__struct_fields__)
+    if unknown:
+        converted({name: fields[name] for name in unknown}, CountRequest)
+    return decode_create(fields | {"generate": False}, transport="websocket")
 
 
 def decode_compact(body: bytes) -> CompactRequest:

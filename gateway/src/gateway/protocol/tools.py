@@ -19,6 +19,9 @@ class FunctionTool(msgspec.Struct, frozen=True, tag_field="type", tag="function"
     strict: bool | None = None
 
 
+Tools = Annotated[tuple[FunctionTool, ...], Meta(max_length=128)]
+
+
 class FunctionChoice(msgspec.Struct, frozen=True, tag_field="type", tag="function", forbid_unknown_fields=True):
     name: FunctionName
 

@@ -11,8 +11,16 @@ from gateway.protocol.create import NEUTRAL, NEUTRAL_OVER_HTTP, ResponseCreate
 from gateway.protocol.events import Event
 from gateway.protocol.items import Item
 from gateway.protocol.limits import EVENTS_AT_MOST
-from gateway.protocol.requests import CompactRequest, decode_compact, decode_create_body, once
-from gateway.protocol.resources import CompactedResponse, Deleted, ItemPage
+from gateway.protocol.requests import (
+    COUNT_NEUTRAL,
+    CompactRequest,
+    CountRequest,
+    decode_compact,
+    decode_count,
+    decode_create_body,
+    once,
+)
+from gateway.protocol.resources import CompactedResponse, Deleted, InputTokens, ItemPage
 from gateway.protocol.resources import Response as Resource
 from gateway.routes import queries, rules
 from gateway.routes.answers import answer
@@ -135,6 +143,21 @@ async def input_items(
 )
 async def compact(request: Request, user: CurrentUser) -> Response:
     return answer(await request.state.compaction.compact(user.id, decode_compact(await json_body(request))))
+
+
+@router.post(
+    "/input_tokens",
+    summary="Count the tokens of a prompt",
+    **described(
+        InputTokens,
+        body=Body(
+            CountRequest, required=False, neutral=COUNT_NEUTRAL, rules=rules.COUNT, examples={"text": {"input": "你好"}}
+        ),
+        refuses=(404, 500),
+    ),
+)
+async def input_tokens(request: Request, user: CurrentUser) -> Response:
+    return answer(await request.state.counting.count(user.id, decode_count(await json_body(request))))
 
 
 async def _resource(request: Request, user: User, started: Answer) -> Resource:

@@ -33,6 +33,7 @@ RESPONSE: Sequence[Schema] = (
     not_both(given("background", {"const": True}), given("store", {"const": False})),
     NEEDS_TOOLS,
 )
+COUNT: Sequence[Schema] = (not_both(given("conversation"), given("previous_response_id")), NEEDS_TOOLS)
 COMPACTION: Sequence[Schema] = (one_of(text_or_items("input"), given("previous_response_id")),)
 CHAT: Sequence[Schema] = (
     one_of({"properties": {"stream_options": {"type": "null"}}}, given("stream", {"const": True})),

@@ -13,6 +13,7 @@ from gateway.revocations import Revocations
 from gateway.routes.places import Places
 from gateway.storage import Storage
 from gateway.turns.compaction import Compaction
+from gateway.turns.counting import Counting
 from gateway.turns.defaults import Defaults
 from gateway.turns.following import Following
 from gateway.turns.turns import Turns
@@ -35,6 +36,7 @@ class State(TypedDict):
     turns: Turns
     following: Following
     compaction: Compaction
+    counting: Counting
     presence: Presence
     revocations: Revocations
     places: Places

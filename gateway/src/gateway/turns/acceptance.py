@@ -69,6 +69,11 @@ class Accepted:
         return None if system is None else Prompt("system", system)
 
     @property
+    def introduction(self) -> tuple[Prompt, ...]:
+        """What is sent in any case."""
+        return (self.system, *self.head) if self.system else self.head
+
+    @property
     def affinity(self) -> str:
         """What it has in common with the answers whose beginning an engine may still hold."""
         return self.turn.request.thread or self.turn.request.user_id

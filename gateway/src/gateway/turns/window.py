@@ -15,7 +15,6 @@ from gateway.conversation import (
     prompts,
     proven,
 )
-from gateway.generation import Prompt
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Usage, WindowUse
@@ -41,11 +40,11 @@ async def window(engine: ModelServer, accepted: Accepted, *, count_again: bool =
     most = None if count_again or limit is None or accepted.older else _most(accepted)
     if limit is not None and most is not None and most + (request.sampling.max_output_tokens or limit) <= limit:
         told = [prompt for turn in accepted.exchanges for prompt in turn]
-        return Window(alternating([*_introduction(accepted), *told]), None, limit)
+        return Window(alternating([*accepted.introduction, *told]), None, limit)
     counted_first = TURNS_COUNTED_FIRST
     while True:
         chosen = await fit(
-            _introduction(accepted),
+            accepted.introduction,
             accepted.exchanges,
             count=lambda told: engine.count(told, request.form, affinity=accepted.affinity),
             room_wanted=ROOM_FOR_AN_ANSWER_TOKENS,
@@ -68,10 +67,6 @@ async def _read_what_fitted(accepted: Accepted) -> None:
     fitted = accepted.older if accepted.older == counted_then else measured.items - len(accepted.items)
     if fitted > 0:
         await accepted.read_further(fitted)
-
-
-def _introduction(accepted: Accepted) -> list[Prompt]:
-    return [*([accepted.system] if accepted.system else []), *accepted.head]
 
 
 def use_of(accepted: Accepted, chosen: Window) -> WindowUse:
@@ -97,7 +92,7 @@ def _most(accepted: Accepted) -> int:
     told = [prompt for turn in accepted.exchanges for prompt in turn]
     tools = accepted.turn.request.form.tools
     written = len(neutralised(_encode(tools).decode()).encode()) + _TOOLS_FRAME_TOKENS if tools else 0
-    return most_tokens([*_introduction(accepted), *told]) + written
+    return most_tokens([*accepted.introduction, *told]) + written
 
 
 def _bound(items: Sequence[Item]) -> int:

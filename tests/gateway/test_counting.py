@@ -1,0 +1,73 @@
+"""How long a prompt would be: what an answer to it then costs."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.errors import EngineRefused, InvalidRequest, ModelNotFound, ParleyError
+from gateway.history.conversations import Conversations
+from gateway.history.threads import RECENT_ITEMS
+from gateway.protocol.input_items import InputMessage
+from gateway.protocol.requests import decode_count, decode_create_body
+from gateway.protocol.resources import InputTokens
+from gateway.turns.counting import Counting
+from tests.gateway.replica import FakeEngine, Replica, replica
+
+
+@pytest.fixture
+async def gateway(port: int) -> AsyncIterator[Replica]:
+    async with replica(port) as found:
+        yield found
+
+
+async def counted(gateway: Replica, **asked: Any) -> InputTokens:
+    create = decode_count(json.dumps(asked).encode())
+    return await Counting(gateway.engine, gateway.acceptance).count("user_1", create)
+
+
+@pytest.mark.parametrize("asked", [{"input": "hello"}, {"input": "hello", "instructions": "be brief"}, {"input": []}])
+async def test_a_prompt_costs_what_was_counted(gateway: Replica, asked: dict[str, Any]) -> None:
+    said = await counted(gateway, **asked)
+    assert (said.object, gateway.engine.asked) == ("response.input_tokens", [])
+    create = decode_create_body(json.dumps(asked | {"input": asked["input"] or "."}).encode())
+    usage = (await gateway.answered(create))[-1]["response"]["usage"]
+    assert usage["input_tokens"] == said.input_tokens + (not asked["input"])
+
+
+async def test_all_of_a_conversation_is_counted_and_nothing_is_added_to_it(gateway: Replica) -> None:
+    gateway.engine.size = 500
+    items = [InputMessage("user", "x"), InputMessage("assistant", "y")] * RECENT_ITEMS
+    within = (await Conversations(gateway.redis).create("user_1", {}, items=items)).id
+    for _ in range(2):
+        assert await counted(gateway, conversation=within, input="hello") == InputTokens(
+            len("be kind") + len(items) + len("hello")
+        )
+
+
+async def test_an_engine_that_can_not_count_says_so(port: int) -> None:
+    class Silent(FakeEngine):
+        async def count(self, *_: object, **__: object) -> None:
+            return None
+
+    async with replica(port, Silent()) as gateway:
+        with pytest.raises(EngineRefused):
+            await counted(gateway, input="hello")
+
+
+@pytest.mark.parametrize(
+    ("asked", "error"),
+    [
+        ({"model": "gpt-9"}, ModelNotFound),
+        ({"temperature": 1}, InvalidRequest),
+        ({"stream": True}, InvalidRequest),
+        ({"personality": "friendly"}, InvalidRequest),
+        ({"conversation": "conv_x", "previous_response_id": "resp_x"}, InvalidRequest),
+    ],
+)
+async def test_what_is_no_part_of_a_prompt_is_refused(
+    gateway: Replica, asked: dict[str, Any], error: type[ParleyError]
+) -> None:
+    with pytest.raises(error):
+        await counted(gateway, input="hello", **asked)
