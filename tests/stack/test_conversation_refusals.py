@@ -57,6 +57,12 @@ async def test_a_list_that_is_asked_for_wrongly_names_the_parameter(
         ("/{id}/items", {"items": [ADDED] * 21}, "items"),
         ("/{id}/items", {}, "items"),
         ("/{id}/items", {"items": [{"role": "user", "content": [{"type": "input_image"}]}]}, "items[0].content[0]"),
+        ("", {"items": [{"type": "compaction", "encrypted_content": "garbage"}]}, "items[0].encrypted_content"),
+        (
+            "/{id}/items",
+            {"items": [ADDED, {"type": "compaction", "encrypted_content": "x"}]},
+            "items[1].encrypted_content",
+        ),
     ],
 )
 async def test_a_body_that_is_wrong_names_the_field_and_changes_nothing(
