@@ -10,13 +10,12 @@ from redis.exceptions import WatchError
 
 from gateway.conversation import Measured
 from gateway.errors import NotFound
-from gateway.history import older_items
+from gateway.history import leftovers, older_items
 from gateway.history.keys import (
     active_field,
     index_key,
     is_conversation,
     items_key,
-    log_keys,
     now_ms,
     once_key,
     response_key,
@@ -158,7 +157,7 @@ class Threads:
                 except WatchError:
                     continue  # the same was asked through another gateway at this moment
         if not there:
-            await self._undo(request.user_id, record.thread_id, request.response_id)
+            await leftovers.delete(self._redis, request.user_id, record.thread_id, request.response_id)
             raise NotFound("conversation", param="conversation")
         return request.response_id
 
@@ -215,7 +214,7 @@ class Threads:
                 except WatchError:
                     continue  # somebody wished it stopped, or has just taken it
         if not there:
-            await self._undo(user_id, thread_id, response.id)
+            await leftovers.delete(self._redis, user_id, thread_id, response.id)
         return True
 
     def _commit(self, pipe: Any, user_id: str, thread_id: str, response: Response, measured: Measured | None) -> None:
@@ -245,11 +244,3 @@ class Threads:
         else:
             pipe.expire(key, self._kept_seconds)
             pipe.expire(thread_key(user_id, thread_id), self._kept_seconds)
-
-    async def _undo(self, user_id: str, thread_id: str, response_id: str) -> None:
-        async with translated(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(thread_key(user_id, thread_id), items_key(user_id, thread_id))
-            pipe.delete(responses_key(user_id, thread_id))
-            pipe.delete(response_key(user_id, response_id), *log_keys(user_id, response_id))
-            pipe.zrem(index_key(user_id), thread_id)
-            await pipe.execute()
