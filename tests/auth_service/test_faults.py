@@ -19,8 +19,8 @@ from tests.auth_service.processes import command, serving
 Environment = dict[str, str]
 
 
-async def login(http: httpx2.AsyncClient, password: str = PASSWORD, address: str = "192.0.2.1") -> httpx2.Response:
-    headers, body = {"X-Forwarded-For": address}, {"username": "alice", "password": password}
+async def login(http: httpx2.AsyncClient, name: str = "alice", address: str = "192.0.2.1") -> httpx2.Response:
+    headers, body = {"X-Forwarded-For": address}, {"username": name, "password": PASSWORD}
     return await http.post("/auth/login", json=body, headers=headers)
 
 
@@ -33,10 +33,11 @@ async def is_active(http: httpx2.AsyncClient, token: str) -> bool:
 async def test_a_storm_of_log_ins_is_bounded_locks_nobody_out_and_leaves_the_chats_of_others_alone(
     environment: Environment,
 ) -> None:
-    await command(environment, "user", "add", "alice", stdin=PASSWORD)
+    for name in ["alice", "bob"]:
+        await command(environment, "user", "add", name, stdin=PASSWORD)
     async with serving(environment) as server, server.http() as http:
         http.timeout = httpx2.Timeout(120)
-        token = (await login(http)).cookies["parley_session"]
+        token = (await login(http, name="bob")).cookies["parley_session"]
         http.cookies.clear()
         storm = [asyncio.create_task(login(http, address=f"198.51.100.{number}")) for number in range(200)]
         checks = 0

@@ -19,8 +19,8 @@ from auth_service.tokens import (
 
 def test_tokens_hold_256_bits_and_never_repeat() -> None:
     tokens = {new_token(kind) for kind in Kind for _ in range(100)}
-    assert len(tokens) == 500
-    assert all(re.fullmatch(r"(ps|pk|ek|pi|pr)_[A-Za-z0-9_-]{43}", token) for token in tokens)
+    assert len(tokens) == 600
+    assert all(re.fullmatch(r"(ps|pk|ek|pi|pr|pb)_[A-Za-z0-9_-]{43}", token) for token in tokens)
 
 
 @pytest.mark.parametrize("kind", Kind)
