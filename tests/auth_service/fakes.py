@@ -52,7 +52,7 @@ class LateHasher(CountingHasher):
         self._late.release()
         task = asyncio.create_task(request)
         try:
-            await asyncio.to_thread(self._begun.wait, 60)
+            assert await asyncio.to_thread(self._begun.wait, 60), "the request has hashed nothing"
             yield task
         finally:
             self._go_on.set()
@@ -60,7 +60,7 @@ class LateHasher(CountingHasher):
     def _later(self, result: T) -> T:
         if self._late.acquire(blocking=False):
             self._begun.set()
-            self._go_on.wait()
+            assert self._go_on.wait(60), "what was to happen meanwhile waits for this"
         return result
 
 
