@@ -25,7 +25,8 @@ Directives: in the last user message, between double brackets, names and values 
                        inside:gap   between two events
                        by:close     TCP FIN (default) | by:reset  TCP RST | by:end  a proper end of the
                                     HTTP body, but without a finish reason and without [DONE]
-    error=after:N    vLLM's error event after N tokens, then [DONE] (HTTP 500 when not streaming)
+    error=after:N    vLLM's error event after N tokens, then [DONE] (HTTP 500 when not streaming);
+                     whoever goes on with that answer gets the same at once
     status=CODE      this HTTP status with vLLM's error body instead of an answer
 
     Calls and reasoning are part of the text that is generated (`<think>..</think>`, `<tool_call>..</tool_call>`);

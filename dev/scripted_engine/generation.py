@@ -57,7 +57,7 @@ def plan(prompt_ids: Sequence[int], posted: Script, demand: Demand = NO_DEMAND) 
     """Raises BadDirective, BadGrammar."""
     conversation = read(prompt_ids)
     said = _said(conversation)
-    in_band = said.script.without_faults() if conversation.begun else said.script
+    in_band = said.script.continued() if conversation.begun else said.script
     script = posted.overridden_by(in_band)
     answer = _answer(script, said.rest, conversation, demand)
     return Plan(tuple(prompt_ids), _left(answer, conversation), script)

@@ -55,8 +55,10 @@ class Script:
             return replace(self, **{**dict.fromkeys(_WORDS), **said})
         return replace(self, **said)
 
-    def without_faults(self) -> "Script":
-        return replace(self, hold=None, stall=None, cut=None, error=None, status=None, refuse=None)
+    def continued(self) -> "Script":
+        """Of an answer that has begun: it had its faults. Only what the engine breaks over it breaks over again."""
+        error = None if self.error is None else Failure(0)
+        return replace(self, hold=None, stall=None, cut=None, error=error, status=None, refuse=None)
 
     @property
     def faults(self) -> tuple[Stall | Cut | Failure, ...]:

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.conversation import Count, Measured
-from gateway.errors import ContextLengthExceeded, EngineFailed, Unavailable
+from gateway.errors import ContextLengthExceeded, EngineBroke, EngineFailed, Unavailable
 from gateway.generation import Called, EngineEvent, Finished, Prompt, PromptRead, Thought, Tokens
 from gateway.history.conversations import Conversations
 from gateway.history.keys import response_key
@@ -19,6 +19,7 @@ from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
 from gateway.protocol.tools import FunctionTool
 from gateway.turn_log.entries import frame_of
+from gateway.turns.patience import Patience
 from gateway.turns.production import ANSWER_BYTES
 from tests.contract import conformance
 from tests.gateway.builders import Wire
@@ -165,6 +166,22 @@ async def test_a_failure_ends_the_turn_by_name_with_what_was_shown_kept(port: in
         assert (await gateway.answered(ResponseCreate(input="again", conversation=within)))[-1]["type"] == (
             "response.completed"
         )
+
+
+async def test_an_engine_that_breaks_as_it_ends_is_asked_again_when_it_is_back(port: int) -> None:
+    breaks = [EngineBroke("500"), EngineBroke("500"), Unavailable("vllm")]
+    async with replica(port, FakeEngine(*cut(spoken("a lighthouse"), 3), faults=breaks)) as gateway:
+        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
+        assert whole["output"][0]["content"][0]["text"] == "a lighthouse"
+
+
+async def test_what_an_engine_breaks_over_again_and_again_is_not_asked_for_ever(port: int) -> None:
+    breaks = [EngineBroke("the model server answered 500")] * 50
+    async with replica(port, FakeEngine(Finished("stop"), faults=breaks), patience=Patience(600, 5)) as gateway:
+        *_, error, failed = await gateway.answered(ResponseCreate(input="go"))
+        assert failed["response"]["error"]["code"] == EngineBroke.code
+        assert "500" in error["error"]["message"]
+        assert len(gateway.engine.asked) == 6
 
 
 async def test_a_bug_before_the_first_word_ends_one_turn_and_no_other(port: int) -> None:

@@ -1,5 +1,6 @@
 """What the stock OpenAI Python SDK makes of our errors."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -108,6 +109,7 @@ def test_a_stream_that_fails_raises_what_was_wrong_behind_what_was_said(client: 
 async def test_an_answer_that_fails_in_the_background_tells_it_when_asked(alice: AsyncOpenAI) -> None:
     answer = await alice.responses.create(model=MODEL, input="[[tokens=60 error=after:5]]", background=True)
     while answer.status == "in_progress":
+        await asyncio.sleep(0.1)
         answer = await alice.responses.retrieve(answer.id)
     assert (answer.status, answer.error and answer.error.code) == ("failed", "model_error")
     assert answer.output_text != ""

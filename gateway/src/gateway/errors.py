@@ -21,6 +21,7 @@ ParleyError
 │   └── EventsExpired
 ├── TooManyRequests (429)
 ├── EngineFailed (500)
+│   ├── EngineBroke
 │   └── AnswerInterrupted
 ├── InternalError (500)
 └── Unavailable (503)
@@ -233,6 +234,10 @@ class EngineFailed(ParleyError):
     status = 500
     type = "model_error"
     code = "model_error"
+
+
+class EngineBroke(EngineFailed):
+    """It failed inside. A model server that is about to end says the same, so it may be worth asking again."""
 
 
 class AnswerInterrupted(EngineFailed):

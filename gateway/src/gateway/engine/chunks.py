@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import EngineFailed, EngineRefused, Unavailable
+from gateway.errors import EngineBroke, EngineRefused, Unavailable
 from gateway.generation import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used
 from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage
 
@@ -84,13 +84,13 @@ async def server_sent(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def engine_events(data: bytes) -> list[EngineEvent]:
-    """Raises EngineRefused, EngineFailed or Unavailable when the chunk says so, msgspec.DecodeError when it is no
+    """Raises EngineRefused, EngineBroke or Unavailable when the chunk says so, msgspec.DecodeError when it is no
     chunk."""
     chunk = _decode(data)
     if chunk.error is not None:
         if chunk.error.code == 400:  # a stream has its status before the engine has read the schema it is asked for
             raise EngineRefused(chunk.error.message)
-        raise EngineFailed("the model server failed in the middle of an answer")
+        raise EngineBroke("the model server failed in the middle of an answer")
     events: list[EngineEvent] = []
     if chunk.prompt_token_ids is not None:
         events.append(PromptRead(chunk.prompt_token_ids))

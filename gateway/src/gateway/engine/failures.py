@@ -4,7 +4,7 @@ import httpx2
 import msgspec
 import openai
 
-from gateway.errors import ContextLengthExceeded, EngineFailed, EngineRefused, ParleyError, Unavailable
+from gateway.errors import ContextLengthExceeded, EngineBroke, EngineFailed, EngineRefused, ParleyError, Unavailable
 
 # A body that breaks off while it is read surfaces as the transport's own error, not as the SDK's.
 FAILURES = (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, msgspec.DecodeError)
@@ -21,4 +21,5 @@ def translated(exc: Exception) -> ParleyError:
         return Unavailable("vllm")
     if exc.status_code == 400:
         return ContextLengthExceeded() if "context length" in exc.message else EngineRefused(exc.message)
-    return EngineFailed(f"the model server answered {exc.status_code}")
+    broke = EngineBroke if exc.status_code >= 500 else EngineFailed
+    return broke(f"the model server answered {exc.status_code}")

@@ -4,6 +4,9 @@ import time
 from dataclasses import dataclass
 
 _PROBE_SECONDS = (0.1, 0.2, 0.5, 1.0)
+# Over some seconds: a server that is about to end has done so by then, and what makes a healthy one fail is not tried
+# on and on.
+_BREAKS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +25,19 @@ class Waiting:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._until: float | None = None
-        self._fruitless = 0
+        self._fruitless = self._broke = 0
 
     @property
     def seconds(self) -> float:
         return _PROBE_SECONDS[min(self._fruitless, len(_PROBE_SECONDS) - 1)]
 
-    def pause(self, *, progressed: bool) -> float | None:
-        """Seconds before the next attempt, 0 at once; None: it has been long enough."""
+    def pause(self, *, progressed: bool, broke: bool = False) -> float | None:
+        """Seconds before the next attempt, 0 at once; None: it has been long enough, or often enough for an engine that
+        `broke` over it."""
         now = time.monotonic()
+        self._broke = (0 if progressed else self._broke) + broke
+        if self._broke > _BREAKS:
+            return None
         if progressed or self._until is None:
             self._until, self._fruitless = now + self._seconds, 0
             return 0.0

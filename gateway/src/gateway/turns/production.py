@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from gateway.conversation import Window
-from gateway.errors import AnswerInterrupted, ContextLengthExceeded, EngineFailed, ParleyError, Unavailable
+from gateway.errors import AnswerInterrupted, ContextLengthExceeded, EngineBroke, EngineFailed, ParleyError, Unavailable
 from gateway.generation import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used, size_of
 from gateway.protocol.resources import Usage
 from gateway.turn_log.log import TurnLog
@@ -75,11 +75,13 @@ class Production:
             told = len(self._produced.token_ids)
             try:
                 return await self._attempt()
-            except Unavailable:
+            except (Unavailable, EngineBroke) as exc:
                 logger.warning("an answer waits for the engine", extra={"response": self._request.response_id})
                 await self._log.flushed()
                 self._refuse_what_can_not_go_on()
-                pause = waiting.pause(progressed=len(self._produced.token_ids) > told)
+                pause = waiting.pause(
+                    progressed=len(self._produced.token_ids) > told, broke=isinstance(exc, EngineBroke)
+                )
                 if pause is None:
                     raise
                 if pause or not self._engine.spare:
