@@ -216,7 +216,7 @@ def _identity_client(settings: Settings) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
         base_url=settings.auth_url,
         headers={"Authorization": f"Bearer {credential}"},
-        timeout=httpx2.Timeout(2.0, pool=10.0),
+        timeout=httpx2.Timeout(2.0),
         # A proxy that the environment names would read every credential.
         trust_env=False,
     )

@@ -14,6 +14,7 @@ from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
 from gateway.routes.openapi import Body, described
 from gateway.routes.relayed import Relayed
+from gateway.routes.until_revoked import LAST_CHUNK, UntilRevoked
 
 router = APIRouter(dependencies=[Depends(queries.only_known)])
 
@@ -50,4 +51,4 @@ async def create(request: Request, user: Annotated[User, Depends(current_user)])
         if cost is not None:
             await accounting.add(user.id, cost)
 
-    return Relayed(relay, stream=asked.stream is True, when_over=account)
+    return UntilRevoked(user, Relayed(relay, stream=asked.stream is True, when_over=account), LAST_CHUNK)

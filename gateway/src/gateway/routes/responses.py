@@ -28,6 +28,7 @@ from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
 from gateway.routes.openapi import Body, described, linked
 from gateway.routes.server_sent import streamed
+from gateway.routes.until_revoked import UntilRevoked
 from gateway.turn import Failed
 from gateway.turns.running import RunningTurn
 from gateway.turns.turns import Answer
@@ -71,7 +72,7 @@ async def create(
         if running is None:
             await following.check(user.id, started.response_id)
         frames = following.follow(user.id, started.response_id, running=running)
-        return streamed(frames, when_left=lambda: _stop_what_nobody_can_fetch(running))
+        return UntilRevoked(user, streamed(frames, when_left=lambda: _stop_what_nobody_can_fetch(running)))
     if wanted.background:
         return answer(await _resource(request, user, started))
     outcome = await _outcome(request, user, started)
@@ -96,7 +97,8 @@ async def retrieve(
     if not stream:
         return answer((await following.get(user.id, response_id)).response)
     await following.check(user.id, response_id)  # what can not be followed is a 404, not an empty stream
-    return streamed(following.follow(user.id, response_id, -1 if starting_after is None else starting_after))
+    frames = following.follow(user.id, response_id, -1 if starting_after is None else starting_after)
+    return UntilRevoked(user, streamed(frames))
 
 
 @router.post("/{response_id}/cancel", summary="Stop a response", **described(Resource, refuses=(400, 403, 404)))
