@@ -189,7 +189,7 @@ async def replica(
 
         def obey(wish: dict[str, str]) -> None:
             if "cancel" in wish:
-                turns.stop(wish["cancel"])
+                turns.stop(wish["cancel"], int(wish["wished_ms"]))
 
         async with working(writer.run()), working(reader.run(obey)):
             try:

@@ -13,7 +13,7 @@ from gateway.errors import ContextLengthExceeded, EngineBroke, EngineFailed, Una
 from gateway.generation import Called, EngineEvent, Finished, Prompt, PromptRead, Thought, Tokens
 from gateway.history.conversations import Conversations
 from gateway.history.keys import response_key
-from gateway.history.threads import Threads
+from gateway.history.threads import Kept, Threads
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
@@ -225,7 +225,7 @@ class Forgetful(Threads):
         measured: Measured | None,
         *,
         owner: str,
-    ) -> bool:
+    ) -> Kept:
         if self.failures:
             self.failures -= 1
             raise self.fault
@@ -251,7 +251,7 @@ async def test_a_turn_ends_although_its_answer_can_not_be_kept(port: int) -> Non
 class Overtaken(Threads):
     """Another gateway takes the turn while this one keeps its answer."""
 
-    async def commit(self, user_id: str, thread_id: str, response: Response, *rest: Any, owner: str) -> bool:
+    async def commit(self, user_id: str, thread_id: str, response: Response, *rest: Any, owner: str) -> Kept:
         await self._redis.hset(response_key(user_id, response.id), "owner", "g2")
         return await super().commit(user_id, thread_id, response, *rest, owner=owner)
 

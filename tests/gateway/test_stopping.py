@@ -1,6 +1,8 @@
 """Stop while a turn changes hands: whoever has it in the end lets the engine go."""
 
 import asyncio
+import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, cast
@@ -9,9 +11,11 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import NotFound, Unavailable
+from gateway.history.conversations import Conversations
 from gateway.history.responses import Interrupted, Responses, Stored
 from gateway.ownership import Ownership
 from gateway.protocol.create import ResponseCreate
+from gateway.protocol.ids import new_response_id
 from gateway.turn_log.segments import Segments
 from gateway.turn_log.writer import Writer
 from gateway.turns.following import Following
@@ -156,3 +160,42 @@ async def test_a_foreign_stop_leaves_no_trace(owner: Replica, redis: Redis) -> N
     with pytest.raises(NotFound):
         await owner.following.cancel("user_2", response_id)
     assert await redis.keys("parley:{user_2}:*") == []
+
+
+async def test_a_stop_from_elsewhere_counts_from_when_it_was_wished(owner: Replica, redis: Redis) -> None:
+    response_id = await abandoned(owner)
+    wished_ms = int(time.time() * 1000) - 60_000
+    await owner.reader.tell("g1", {"cancel": response_id, "wished_ms": str(wished_ms)})
+    response = await ended(owner, response_id)
+    assert response["incomplete_details"]["stopped_in_ms"] >= 60_000
+
+
+async def test_a_stop_of_what_is_deleted_at_that_moment_leaves_nothing_of_it(owner: Replica, redis: Redis) -> None:
+    with pytest.raises(NotFound):
+        await Responses(redis).wish_cancelled("user_1", new_response_id())
+    assert [key for key in await redis.keys() if b"response" in key] == []
+
+
+async def test_who_follows_an_answer_whose_conversation_is_deleted_sees_its_end_everywhere(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    conversations = Conversations(redis)
+    within = (await conversations.create("user_1", {})).id
+    owner.engine.hold = asyncio.Event()
+    running = await owner.begun(ResponseCreate(input="go", conversation=within))
+    response_id = running.request.response_id
+    while len(running.log.frames) < 5:
+        await asyncio.sleep(0.005)
+    following = [asyncio.create_task(frames_of(one, response_id)) for one in (owner, taker)]
+    (active,) = await conversations.delete("user_1", within)
+    owner.turns.stop(active)
+    here, there = await asyncio.gather(*following)
+    assert here == there
+    assert here[-1]["type"] == "response.incomplete"
+    await owner.turns.finish(5)
+    left = [key for key in await redis.keys() if response_id.encode() in key]
+    assert [await redis.ttl(key) <= 10 for key in left] == [True]
+
+
+async def frames_of(gateway: Replica, response_id: str) -> list[Wire]:
+    return [json.loads(text) async for text in gateway.following.follow("user_1", response_id)]

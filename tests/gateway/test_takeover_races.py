@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from gateway.errors import Leaving
 from gateway.generation import Finished, PromptRead, Tokens
-from gateway.history.threads import Record, Threads
+from gateway.history.threads import Kept, Record, Threads
 from gateway.ownership import Ownership
 from gateway.protocol.create import ResponseCreate
 from gateway.turn_log.segments import Segments
@@ -199,9 +199,9 @@ async def test_behind_the_id_that_ends_a_text_nothing_is_asked_for(port: int, ta
     never = Frozen()
 
     class Forgetting(Threads):
-        async def commit(self, *args: object, **more: object) -> bool:
+        async def commit(self, *args: object, **more: object) -> Kept:
             await never.here()
-            return False
+            return "lost"
 
     async with replica(port, Joining(), threads=Forgetting) as first:
         running = await first.begun(ASKED)

@@ -55,7 +55,9 @@ async def accept(threads: Threads, request: TurnRequest, *asked: Item, **more: A
 
 async def commit(threads: Threads, request: TurnRequest, *answered: Item, measured: Measured | None = None) -> None:
     outcome = Turn(request).response("completed")
-    assert await threads.commit(request.user_id, request.thread or "", outcome, answered, measured, owner="g1")
+    assert (
+        await threads.commit(request.user_id, request.thread or "", outcome, answered, measured, owner="g1") != "lost"
+    )
 
 
 async def test_what_was_asked_and_answered_comes_back_in_order(threads: Threads, thread: str) -> None:
@@ -218,11 +220,11 @@ async def test_an_answer_kept_again_does_not_bring_its_deleted_response_back(
     await accept(threads, request, question(1))
     answered = answer(2)
     outcome = msgspec.structs.replace(Turn(request).response("completed"), output=(answered,))
-    assert await threads.commit(ALICE, request.thread or "", outcome, (answered,), None, owner="g1")
+    assert await threads.commit(ALICE, request.thread or "", outcome, (answered,), None, owner="g1") == "kept"
     await responses.delete(ALICE, await responses.get(ALICE, "resp_1"))
     left = {key: await redis.dump(key) for key in await kept(redis)}
     # The word that it was kept was lost: it is kept once more.
-    assert await threads.commit(ALICE, request.thread or "", outcome, (answered,), None, owner="g1")
+    assert await threads.commit(ALICE, request.thread or "", outcome, (answered,), None, owner="g1") == "gone"
     assert {key: await redis.dump(key) for key in await kept(redis)} == left
 
 

@@ -267,7 +267,7 @@ def _withdrawn(identity: Identity, erasure: Erasure, revocation: Revocation) -> 
 def _obey(turns: Turns, ownership: Ownership, wish: dict[str, str]) -> None:
     """What another gateway, or this one, wants of this one."""
     if "cancel" in wish:
-        turns.stop(wish["cancel"])
+        turns.stop(wish["cancel"], int(wish["wished_ms"]))
     if "released" in wish:
         ownership.released(wish["released"])
 

@@ -140,7 +140,10 @@ class Conversations:
         """A running one is forgotten at its end: by then there is nothing to keep it in."""
         async with translated(), self._redis.pipeline(transaction=False) as pipe:
             for response_id in response_ids:
-                pipe.delete(response_key(user_id, response_id), *log_keys(user_id, response_id))
+                pipe.hget(response_key(user_id, response_id), "segment")
+            segments = await pipe.execute() if response_ids else []
+            for response_id, segment in zip(response_ids, segments, strict=True):
+                pipe.delete(response_key(user_id, response_id), *log_keys(user_id, response_id, int(segment or 0)))
             await pipe.execute()
 
 

@@ -1,8 +1,9 @@
-"""What a turn has added to a conversation that was deleted at that moment."""
+"""What a turn has added to a conversation that was deleted at that moment. Its events expire by themselves, behind
+their end."""
 
 from redis.asyncio import Redis
 
-from gateway.history.keys import index_key, items_key, log_keys, response_key, responses_key, thread_key
+from gateway.history.keys import index_key, items_key, response_key, responses_key, thread_key
 from gateway.redis_errors import translated
 
 
@@ -10,6 +11,6 @@ async def delete(redis: Redis, user_id: str, thread_id: str, response_id: str) -
     async with translated(), redis.pipeline(transaction=True) as pipe:
         pipe.delete(thread_key(user_id, thread_id), items_key(user_id, thread_id))
         pipe.delete(responses_key(user_id, thread_id))
-        pipe.delete(response_key(user_id, response_id), *log_keys(user_id, response_id))
+        pipe.delete(response_key(user_id, response_id))
         pipe.zrem(index_key(user_id), thread_id)
         await pipe.execute()

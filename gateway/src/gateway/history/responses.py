@@ -52,6 +52,14 @@ class Interrupted:
     cancelled_ms_ago: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """That a turn ends: who has to hear it, and when it was first wished, in Unix milliseconds."""
+
+    owner: str
+    wished_ms: int
+
+
 class Responses:
     """Every method raises Unavailable when Redis does not answer."""
 
@@ -102,17 +110,20 @@ class Responses:
                     continue
                 return True
 
-    async def wish_cancelled(self, user_id: str, response_id: str) -> str:
-        """Durable: whoever owns the turn, now or later, finds it. Returns who does now.
+    async def wish_cancelled(self, user_id: str, response_id: str) -> Wish:
+        """Durable: whoever owns the turn, now or later, finds it. Raises NotFound.
 
         In one step: a gateway that takes the turn over names itself and then looks for wishes.
         """
         key = response_key(user_id, response_id)
         async with translated(), self._redis.pipeline(transaction=True) as pipe:
             pipe.hsetnx(key, "cancel", str(now_ms()))
-            pipe.hget(key, "owner")
-            _, owner = await pipe.execute()
-        return str((owner or b"").decode())
+            pipe.hmget(key, ("owner", "cancel"))
+            _, (owner, wished) = await pipe.execute()
+            if owner is None:  # deleted at this moment
+                await self._redis.delete(key)
+                raise NotFound("response", param="response_id")
+        return Wish(owner.decode(), int(wished))
 
     async def delete(self, user_id: str, stored: Stored) -> None:
         """With its items, unless they belong to a conversation: there they are deleted one by one."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from redis.asyncio import Redis
@@ -35,6 +35,8 @@ from gateway.turn import TurnRequest
 _ONCE_SECONDS = 86_400
 # All of most conversations. What is older is read where the model's context has room for it.
 RECENT_ITEMS = 400
+
+Kept = Literal["kept", "gone", "lost"]
 
 _NO_GENERATION = Generation()
 
@@ -197,14 +199,14 @@ class Threads:
         measured: Measured | None,
         *,
         owner: str,
-    ) -> bool:
-        """Keeps the answer, unless its conversation or the response itself was deleted. False when `owner` has lost the
-        turn: what another gateway says is what counts, in history too."""
+    ) -> Kept:
+        """Keeps the answer; "gone": its conversation, or the response itself, was deleted. "lost": `owner` has lost the
+        turn, and what another gateway says is what counts, in history too."""
         record = response_key(user_id, response.id)
         async with translated(), self._redis.pipeline(transaction=True) as pipe:
             while True:
                 if (owned_by := await self._owner(pipe, record)) != owner:
-                    return owned_by is None
+                    return "gone" if owned_by is None else "lost"
                 self._commit(pipe, user_id, thread_id, response, measured)
                 self._add(pipe, user_id, thread_id, answer)
                 pipe.hexists(thread_key(user_id, thread_id), "created_at")
@@ -215,7 +217,7 @@ class Threads:
                     continue  # somebody wished it stopped, or has just taken it
         if not there:
             await leftovers.delete(self._redis, user_id, thread_id, response.id)
-        return True
+        return "kept" if there else "gone"
 
     def _commit(self, pipe: Any, user_id: str, thread_id: str, response: Response, measured: Measured | None) -> None:
         key, record = thread_key(user_id, thread_id), response_key(user_id, response.id)

@@ -25,6 +25,8 @@ class TurnLog:
         self.lost = False
         # Whether the segment that grows has an entry already.
         self.begun = False
+        # Nobody keeps the answer: its events go as soon as its followers have had them.
+        self.forgotten = False
         self.when_lost: Callable[[], None] | None = None
         # Kept with the next delta: who takes the turn over only to end it asks the engine nothing.
         self.prompt_tokens = 0

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 _PAUSE_SECONDS = 0.1
 # Of a turn whose gateway died and that nobody took over.
 _ABANDONED_SECONDS = 86_400
+# Of one that was deleted: for whoever follows it elsewhere, and has not read its end yet.
+_FORGOTTEN_SECONDS = 10
 
 Batch = list[tuple[TurnLog, Sequence[Entry]]]
 _Answer = Literal["there", "lost", "wait"]
@@ -94,7 +96,7 @@ class Writer:
         if not log.begun:
             pipe.expire(key, _ABANDONED_SECONDS)
         for key in log.keys if last else ():
-            pipe.expire(key, self._kept_seconds)
+            pipe.expire(key, _FORGOTTEN_SECONDS if log.forgotten else self._kept_seconds)
         pipe.execute_command("EXEC")
         return len(pipe)
 

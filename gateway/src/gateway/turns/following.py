@@ -6,7 +6,7 @@ from typing import Protocol
 import anyio
 
 from gateway.errors import EventsExpired, Leaving, ParleyError, Unavailable
-from gateway.history.responses import Stored
+from gateway.history.responses import Stored, Wish
 from gateway.protocol.events import frame as wire
 from gateway.protocol.events import socket_error
 from gateway.protocol.resources import Response
@@ -22,7 +22,7 @@ _TELL_AGAIN_SECONDS = 0.5
 
 class StoredResponses(Protocol):
     async def get(self, user_id: str, response_id: str) -> Stored: ...
-    async def wish_cancelled(self, user_id: str, response_id: str) -> str: ...
+    async def wish_cancelled(self, user_id: str, response_id: str) -> Wish: ...
     async def delete(self, user_id: str, stored: Stored) -> None: ...
 
 
@@ -110,8 +110,8 @@ class Following:
         """Also of a turn that runs here: it may have been taken over, or this gateway may die before it has ended."""
         try:
             if not (await self._responses.get(user_id, response_id)).ended:
-                owner = await self._responses.wish_cancelled(user_id, response_id)
-                await self._reader.tell(owner, {"cancel": response_id})
+                wish = await self._responses.wish_cancelled(user_id, response_id)
+                await self._reader.tell(wish.owner, {"cancel": response_id, "wished_ms": str(wish.wished_ms)})
         except Unavailable:
             if not stopped_here:
                 raise

@@ -6,7 +6,7 @@ from typing import Protocol
 from gateway.conversation import Count, Measured
 from gateway.generation import EngineEvent, Form, Prompt, Sampling
 from gateway.history.responses import Stored
-from gateway.history.threads import Record, Reserved
+from gateway.history.threads import Kept, Record, Reserved
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
 
@@ -48,7 +48,7 @@ class Threads(Protocol):
         measured: Measured | None,
         *,
         owner: str,
-    ) -> bool: ...
+    ) -> Kept: ...
 
 
 class Recollection(Protocol):

@@ -47,10 +47,10 @@ class RunningTurn:
         outcome = self.accepted.turn.outcome
         return (*self.accepted.items, *(outcome.output if outcome else ()))
 
-    def stop(self) -> None:
-        """Idempotent; closes the stream from the engine, keeps what it has said."""
+    def stop(self, seconds_ago: float = 0.0) -> None:
+        """Idempotent; closes the stream from the engine, keeps what it has said. `seconds_ago`: when it was wished."""
         if self.stop_wished_at is None:
-            self.stop_wished_at = time.monotonic()
+            self.stop_wished_at = time.monotonic() - seconds_ago
         self.scope.cancel()
 
     def release(self) -> None:
@@ -140,8 +140,9 @@ class Runner:
                 logger.exception("an answer could not be kept", extra={"response": request.response_id})
                 await asyncio.sleep(_COMMIT_PAUSE_SECONDS)
             else:
-                if not kept:
+                if kept == "lost":
                     running.log.lose()
+                running.log.forgotten = kept == "gone"
                 return
 
     async def _afterwards(self, running: RunningTurn) -> None:

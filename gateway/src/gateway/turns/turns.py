@@ -148,11 +148,12 @@ class Turns:
     def stored(self) -> list[RunningTurn]:
         return [running for running in self._running.values() if running.request.stored]
 
-    def stop(self, response_id: str) -> None:
-        """Without a word where it does not run here, or any more."""
+    def stop(self, response_id: str, wished_ms: int | None = None) -> None:
+        """Without a word where it does not run here, or any more. `wished_ms`: since when somebody wants it, in Unix
+        milliseconds; None: now."""
         running = self._running.get(response_id)
         if running is not None:
-            running.stop()
+            running.stop(0.0 if wished_ms is None else max(0.0, time.time() - wished_ms / 1000))
 
     def close(self) -> None:
         """No new ones from here on."""
