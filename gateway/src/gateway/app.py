@@ -9,25 +9,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from types import FrameType
-from typing import Any
 
-import httpx2
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.maint_notifications import MaintNotificationsConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute
 
+from gateway import clients
 from gateway.accounting import Accounting
-from gateway.engine.addresses import Addresses
-from gateway.engine.connection import connected
 from gateway.engine.engines import Engines
-from gateway.engine.roster import Roster
 from gateway.erasure import Erasure
 from gateway.errors import ParleyError
 from gateway.generation import Sampling
@@ -98,16 +88,16 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     """What is left first ends first: turns, while all they need is still there; then what they wrote through."""
     gateway_id = secrets.token_hex(8)
     server_key = settings.server_key.get_secret_value().encode()
-    redis = _redis(settings, connections=256)
+    redis = clients.redis(settings, connections=256)
     stack.push_async_callback(redis.aclose)
-    blocking = _redis(settings, connections=1, patience_seconds=BLOCK_SECONDS + 2)
+    blocking = clients.redis(settings, connections=1, patience_seconds=BLOCK_SECONDS + 2)
     stack.push_async_callback(blocking.aclose)
     # A lease must not wait behind a thousand events.
-    leasing = _redis(settings, connections=4)
+    leasing = clients.redis(settings, connections=4)
     stack.push_async_callback(leasing.aclose)
-    identity_client = await stack.enter_async_context(_identity_client(settings))
+    identity_client = await stack.enter_async_context(clients.identity(settings))
     identity = Identity(identity_client)
-    roster = _roster(settings, server_key)
+    roster = clients.roster(settings, server_key)
     stack.push_async_callback(roster.close)
     await stack.enter_async_context(_running(roster.watch()))
     engine = Engines(roster, silence_seconds=settings.engine_token_seconds / 2)
@@ -160,65 +150,6 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
         places=Places(settings.sockets_per_user),
         socket_limits=SocketLimits(settings.socket_age_seconds, settings.socket_first_event_seconds),
         allowed_origins=settings.allowed_origins,
-    )
-
-
-def _redis(settings: Settings, *, connections: int, patience_seconds: float = 2.0) -> Redis:
-    """No retry of its own: a command that timed out may have been done, and doing it twice doubles a message.
-
-    The pool waits for a free connection; the client's own would refuse the 101st command. Maintenance notifications
-    (a feature of Redis' cloud) keep it from noticing connections that a restart has closed.
-    """
-    pool = BlockingConnectionPool.from_url(
-        settings.redis_url,
-        username=settings.redis_user,
-        password=settings.redis_password.get_secret_value() or None,
-        max_connections=connections,
-        timeout=10,
-        socket_timeout=patience_seconds,
-        socket_connect_timeout=2.0,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=10,
-        maint_notifications_config=MaintNotificationsConfig(enabled=False),
-    )
-    pool.connection_class = _honest(pool.connection_class)
-    return Redis.from_pool(pool)
-
-
-def _honest(kind: type[AbstractConnection]) -> type[AbstractConnection]:
-    """uvloop says RuntimeError for a connection that the other side has closed, and redis-py lets it through."""
-
-    class Honest(kind):  # type: ignore[misc, valid-type]
-        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-            try:
-                await super().send_packed_command(command, check_health)
-            except RuntimeError as exc:
-                raise RedisConnectionError(str(exc)) from exc
-
-    return Honest
-
-
-def _roster(settings: Settings, server_key: bytes) -> Roster:
-    connect = partial(
-        connected,
-        api_key=settings.engine_api_key.get_secret_value(),
-        dialect=settings.engine_dialect,
-        server_key=server_key,
-        model=settings.model,
-        connections=settings.engine_connections,
-        read_timeout_seconds=settings.engine_read_timeout_seconds,
-    )
-    return Roster(Addresses(settings.engine_url), connect)
-
-
-def _identity_client(settings: Settings) -> httpx2.AsyncClient:
-    credential = settings.introspection_credential.get_secret_value()
-    return httpx2.AsyncClient(
-        base_url=settings.auth_url,
-        headers={"Authorization": f"Bearer {credential}"},
-        timeout=httpx2.Timeout(2.0),
-        # A proxy that the environment names would read every credential.
-        trust_env=False,
     )
 
 
