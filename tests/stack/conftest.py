@@ -94,6 +94,11 @@ class House:
         return self.stack.engine_url.removesuffix("/v1")
 
 
+def come_from(url: str, address: str) -> httpx2.AsyncClient:
+    """A client of another address: what it guesses or floods with is nobody else's."""
+    return httpx2.AsyncClient(base_url=url, transport=httpx2.AsyncHTTPTransport(local_address=address), timeout=60)
+
+
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with Stack(Plan(tmp_path_factory.mktemp("stack"), engine="scripted", gateways=2)) as stack:

@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from tests.stack.conftest import PASSWORD, House, ask
+from tests.stack.conftest import PASSWORD, House, ask, come_from
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ async def test_what_is_between_the_services_is_not_to_be_reached(
     ids=lambda value: ascii(value)[:40],
 )
 async def test_a_bad_log_in_gets_its_answer_and_the_next_good_one_works(url: str, body: object, status: int) -> None:
-    async with httpx2.AsyncClient(base_url=url, timeout=60) as http:
+    async with come_from(url, "127.0.2.1") as http:
         content, headers = json.dumps(body), {"Content-Type": "application/json"}
         assert (await http.post("/auth/login", content=content, headers=headers)).status_code == status
         http.cookies.clear()

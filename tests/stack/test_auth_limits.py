@@ -7,7 +7,7 @@ import zlib
 import httpx2
 import pytest
 
-from tests.stack.conftest import PASSWORD, House, ask, text_of, until_the_end
+from tests.stack.conftest import PASSWORD, House, ask, come_from, text_of, until_the_end
 
 
 @pytest.fixture
@@ -63,10 +63,6 @@ async def test_a_flood_of_anything_else_is_bounded_too(url: str) -> None:
         answers = await asyncio.gather(*(http.get("/auth/options") for _ in range(1000)))
     assert {answer.status_code for answer in answers} == {200, 429}
     assert {one.json()["error"]["code"] for one in answers if one.status_code == 429} == {"rate_limit_exceeded"}
-
-
-def come_from(url: str, address: str) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=url, transport=httpx2.AsyncHTTPTransport(local_address=address), timeout=60)
 
 
 async def test_a_storm_of_log_ins_is_bounded_and_an_answer_that_streams_meanwhile_is_whole(
