@@ -257,3 +257,21 @@ async def test_a_deleted_answer_leaves_no_segment_of_its_log(owner: Replica, tak
         await taker.following.delete("user_1", response_id)
         await taker.turns.finish(5)
     assert [key for key in await redis.keys() if response_id.encode() in key] == []
+
+
+async def test_a_turn_that_is_deleted_while_it_is_taken_over_is_nobodys(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
+    response_id = await abandoned(owner)
+
+    class Deleting(Segments):
+        async def seal(self, *told: object) -> bool:
+            sealed = await super().seal(*told)  # type: ignore[arg-type]
+            await owner.responses.delete("user_1", await owner.responses.get("user_1", response_id))
+            return sealed
+
+    async with taking(taker, redis, Deleting) as takeover:
+        await takeover.of("g1")
+    assert taker.turns.running("user_1", response_id) is None
+    assert [await listed(redis, name) for name in ("g1", "g2")] == [0, 0]
+    assert [key for key in await redis.keys() if response_id.encode() in key] == []

@@ -98,7 +98,12 @@ class Takeover:
 
     async def _one(self, gateway_id: str, user_id: str, response_id: str) -> None:
         async with self._places:
-            if await self._take(gateway_id, user_id, response_id):
+            try:
+                taken = await self._take(gateway_id, user_id, response_id)
+            except NotFound:  # deleted meanwhile
+                await self._ownership.remove(user_id, response_id)
+                taken = True
+            if taken:
                 await self._ownership.remove(user_id, response_id, of=gateway_id)
 
     async def _take(self, gateway_id: str, user_id: str, response_id: str) -> bool:

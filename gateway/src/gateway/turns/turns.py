@@ -121,7 +121,7 @@ class Turns:
         self, user_id: str, create: ResponseCreate, remembered: Remembered, response_id: str
     ) -> Accepted:
         """Listed as ours before it is accepted, at the same time as what it goes on from is read."""
-        listing = asyncio.gather(self._listing.add(user_id, response_id), self._threads.check_room(user_id))
+        listing = asyncio.ensure_future(self._listed(user_id, response_id))
         try:
             accepted = await self._acceptance.prepare(user_id, create, remembered, response_id=response_id)
             await listing
@@ -132,6 +132,13 @@ class Turns:
             await self._listing.remove(user_id, response_id)
             raise
         return accepted
+
+    async def _listed(self, user_id: str, response_id: str) -> None:
+        """If there is room for it. Nothing of this goes on behind its end."""
+        asked = self._listing.add(user_id, response_id), self._threads.check_room(user_id)
+        for outcome in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     def adopt(self, running: RunningTurn, ending: Ending | None) -> None:
         """Goes on with a turn that another gateway has begun, or has had meanwhile."""
