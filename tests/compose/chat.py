@@ -56,7 +56,9 @@ class Chat:
 
     def say(self, text: str) -> list[dict[str, Any]]:
         """A message in a new conversation: the events of its answer, up to the last one."""
-        conversation = self.ask("/v1/conversations", {}).json()["id"]
+        made = self.ask("/v1/conversations", {})
+        assert made.status == 200, made.body
+        conversation = made.json()["id"]
         address = f"{self.url.replace('http', 'ws', 1)}/v1/responses"
         events: list[dict[str, Any]] = []
         with connect(address, origin=self.url, additional_headers={"Cookie": self.cookie}) as socket:  # type: ignore[arg-type]
