@@ -180,6 +180,7 @@ def test_the_secret_of_the_plain_text_protocol_is_in_no_log(stack: Project, chat
         visit()
     finally:
         stack.compose("up", "--detach", "--wait", "gateway")
+    until(lambda: chat.ask("/v1/conversations").status == 200, 30)  # nginx has learned its new address
     logged = stack.logs()
     assert '"path":"/ws"' in logged
     assert '"upstream_status":"502"' in logged or '"upstream_status":"504"' in logged
