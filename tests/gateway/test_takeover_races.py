@@ -18,7 +18,9 @@ from gateway.turn_log.segments import Segments
 from gateway.turns.hand_over import HandOver
 from tests.gateway.builders import Wire
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
-from tests.gateway.test_takeover import TEXT, abandoned, listed, taking
+from tests.gateway.test_takeover import TEXT, abandoned, listed, owner, taker, taking
+
+__all__ = ["owner", "taker"]
 
 ASKED = ResponseCreate(input="go")
 
@@ -33,18 +35,6 @@ class Frozen:
     async def here(self) -> None:
         self.reached.set()
         await self.go.wait()
-
-
-@pytest.fixture
-async def owner(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken(TEXT))) as found:
-        yield found
-
-
-@pytest.fixture
-async def taker(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken(TEXT)), name="g2") as found:
-        yield found
 
 
 def said(events: list[Wire]) -> str:
