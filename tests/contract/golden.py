@@ -16,7 +16,7 @@ from gateway.errors import (
     TooManyRequests,
     Unavailable,
 )
-from gateway.generation import Called, Form, Sampling, Thought, Tokens
+from gateway.inference import Called, Form, Sampling, Thought, Tokens
 from gateway.protocol.events import frame, socket_error
 from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage, WindowUse
 from gateway.protocol.tools import FunctionTool

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.generation import Called, Form, Piece, Sampling, Thought, Tokens
+from gateway.inference import Called, Form, Piece, Sampling, Thought, Tokens
 from gateway.protocol.events import Event, frame
 from gateway.turn import Turn, TurnRequest
 

@@ -10,9 +10,9 @@ from typing import Literal
 from redis.asyncio import Redis
 
 from gateway.conversation import Count
-from gateway.generation import Called, EngineEvent, Finished, Form, Prompt, PromptRead, Sampling, Thought, Tokens, Used
 from gateway.history.responses import Responses
 from gateway.history.threads import Threads
+from gateway.inference import Called, EngineEvent, Finished, Form, Prompt, PromptRead, Sampling, Thought, Tokens, Used
 from gateway.ownership import Ownership
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Usage

@@ -13,7 +13,7 @@ from gateway.engine.client import Engine
 from gateway.engine.engines import Engines
 from gateway.engine.ranking import ranked
 from gateway.engine.roster import Roster
-from gateway.generation import EngineEvent, Form, Prompt, Tokens
+from gateway.inference import EngineEvent, Form, Prompt, Tokens
 from tests.gateway.builders import SAMPLING, working
 
 PLAIN = Form()

@@ -9,10 +9,10 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, ParleyError, PreviousResponseNotFound
-from gateway.generation import Prompt, PromptCall
 from gateway.history.conversations import Conversations
 from gateway.history.limits import ITEMS_KEPT
 from gateway.history.threads import Threads
+from gateway.inference import Prompt, PromptCall
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_response_id, position_in
 from gateway.protocol.input_items import (

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.engine.chat import form, messages, request, tools
-from gateway.generation import Form, Prompt, PromptCall
+from gateway.inference import Form, Prompt, PromptCall
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema
 from tests.gateway.builders import SAMPLING
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.engine import completion
 from gateway.errors import ParleyError
-from gateway.generation import Sampling
+from gateway.inference import Sampling
 from gateway.protocol.chat_completions import ChatCompletion, decode_chat_completion
 
 SAMPLING = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_output_tokens=500)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.engine.chunks import engine_events, server_sent
 from gateway.errors import EngineFailed, EngineRefused, Unavailable
-from gateway.generation import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used
+from gateway.inference import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used
 from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, ModelNotFound, PreviousResponseNotFound
-from gateway.generation import Finished
 from gateway.history.threads import RECENT_ITEMS
+from gateway.inference import Finished
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
 from gateway.protocol.input_items import InputCompaction, InputMessage, input_items

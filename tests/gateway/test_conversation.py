@@ -19,7 +19,7 @@ from gateway.conversation import (
     proven,
 )
 from gateway.errors import ContextLengthExceeded
-from gateway.generation import Prompt, PromptCall
+from gateway.inference import Prompt, PromptCall
 from gateway.protocol.ids import new_item_id
 from gateway.protocol.items import (
     Compaction,

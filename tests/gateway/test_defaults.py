@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from gateway.generation import Form, Sampling
+from gateway.inference import Form, Sampling
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Generation
 from gateway.protocol.tools import FunctionTool, JsonObject, ReasoningConfig, TextConfig

@@ -15,7 +15,7 @@ from openai import DefaultAioHttpClient
 from gateway.conversation import Count
 from gateway.engine.client import Engine
 from gateway.errors import ContextLengthExceeded, EngineFailed, EngineRefused, ParleyError, Unavailable
-from gateway.generation import (
+from gateway.inference import (
     Called,
     EngineEvent,
     Finished,

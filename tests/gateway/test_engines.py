@@ -15,7 +15,7 @@ from dev.process import Process, all_ready
 from dev.stack import ROOT
 from gateway.engine.client import Engine
 from gateway.errors import EngineFailed, EngineRefused, Unavailable
-from gateway.generation import EngineEvent, Prompt, PromptRead, Tokens
+from gateway.inference import EngineEvent, Prompt, PromptRead, Tokens
 from tests.gateway.builders import SAMPLING
 from tests.gateway.several import PLAIN, House, stream, watched, whole
 

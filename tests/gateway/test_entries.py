@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import EngineFailed
-from gateway.generation import Called, Thought, Tokens
+from gateway.inference import Called, Thought, Tokens
 from gateway.protocol.events import ArgumentsDelta, Delta, OutputTextDelta, ReasoningDelta, frame
 from gateway.protocol.resources import WindowUse
 from gateway.turn import Begun, Completed, CutShort, Failed

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from openai.types.responses import Response
 
 from gateway.errors import InvalidRequest, ParleyError, UnsupportedContent
-from gateway.generation import Called, Thought, Tokens
+from gateway.inference import Called, Thought, Tokens
 from gateway.protocol.ids import position_in
 from gateway.protocol.input_items import InputItem, input_items
 from gateway.protocol.items import (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from gateway.errors import EngineFailed, InternalError, Unavailable
-from gateway.generation import Called, Piece, Thought, Tokens
+from gateway.inference import Called, Piece, Thought, Tokens
 from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.events import OutputTextDelta
 from gateway.protocol.items import FunctionCall, OutputItem

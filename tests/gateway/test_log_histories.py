@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from dev.process import Process
-from gateway.generation import Tokens
+from gateway.inference import Tokens
 from gateway.protocol.events import decode_event
 from gateway.protocol.ids import new_response_id
 from gateway.turn import Begun, Completed

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from gateway.errors import EngineFailed
-from gateway.generation import Called, Piece, Thought, Tokens
+from gateway.inference import Called, Piece, Thought, Tokens
 from gateway.output import ITEMS_AT_MOST, Output
 from gateway.protocol import events as e
 from gateway.protocol.ids import position_in

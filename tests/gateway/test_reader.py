@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from dev.process import Process
 from gateway.errors import Unavailable
-from gateway.generation import Called, Piece, Tokens
+from gateway.inference import Called, Piece, Tokens
 from gateway.protocol.ids import new_response_id
 from gateway.protocol.resources import WindowUse
 from gateway.turn import Begun, Completed

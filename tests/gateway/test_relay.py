@@ -19,7 +19,7 @@ from gateway.engine.event_stream import data_of, whole_events
 from gateway.engine.relay import Relay
 from gateway.engine.roster import Roster
 from gateway.errors import ContextLengthExceeded, EngineFailed, EngineRefused, ParleyError, Unavailable
-from gateway.generation import Form, Prompt, Sampling
+from gateway.inference import Form, Prompt, Sampling
 from gateway.protocol.chat_completions import decode_chat_completion
 from gateway.protocol.resources import Usage
 from gateway.routes.relayed import Relayed

@@ -9,7 +9,7 @@ from gateway.engine.addresses import Addresses
 from gateway.engine.engines import Engines
 from gateway.engine.roster import Roster
 from gateway.errors import Unavailable
-from gateway.generation import Prompt
+from gateway.inference import Prompt
 from tests.gateway.builders import working
 from tests.gateway.several import PLAIN, Played, stream, watched, whole
 

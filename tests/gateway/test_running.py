@@ -10,10 +10,10 @@ from redis.asyncio import Redis
 
 from gateway.conversation import Count, Measured
 from gateway.errors import ContextLengthExceeded, EngineBroke, EngineFailed, Unavailable
-from gateway.generation import Called, EngineEvent, Finished, Prompt, PromptRead, Thought, Tokens
 from gateway.history.conversations import Conversations
 from gateway.history.keys import response_key
 from gateway.history.threads import Kept, Threads
+from gateway.inference import Called, EngineEvent, Finished, Prompt, PromptRead, Thought, Tokens
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage

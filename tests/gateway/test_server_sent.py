@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from starlette.types import Message
 
 from gateway.errors import EngineFailed
-from gateway.generation import Tokens
+from gateway.inference import Tokens
 from gateway.protocol.events import frame
 from gateway.protocol.resources import WindowUse
 from gateway.routes.server_sent import server_sent, streamed

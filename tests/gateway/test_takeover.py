@@ -9,9 +9,9 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import AnswerInterrupted, InvalidRequest, Unavailable
-from gateway.generation import PromptRead, Thought
 from gateway.history.conversations import Conversations
 from gateway.history.responses import Responses
+from gateway.inference import PromptRead, Thought
 from gateway.ownership import Ownership
 from gateway.protocol.create import ResponseCreate
 from gateway.turn_log.segments import Segments

@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import Leaving
-from gateway.generation import Finished, PromptRead, Tokens
 from gateway.history.threads import Kept, Record, Threads
+from gateway.inference import Finished, PromptRead, Tokens
 from gateway.ownership import Ownership
 from gateway.protocol.create import ResponseCreate
 from gateway.turn_log.segments import Segments

@@ -9,11 +9,11 @@ from redis.backoff import NoBackoff
 
 from gateway.conversation import Measured
 from gateway.errors import NotFound, StorageLimit, Unavailable
-from gateway.generation import Form, Sampling
 from gateway.history.conversations import Conversations
 from gateway.history.limits import ITEMS_KEPT
 from gateway.history.responses import Responses
 from gateway.history.threads import Record, Threads
+from gateway.inference import Form, Sampling
 from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.ids import new_thread_id
 from gateway.protocol.input_items import InputMessage

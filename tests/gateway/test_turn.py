@@ -10,7 +10,7 @@ from openai.types.responses import ResponseStreamEvent, ResponseUsage
 from pydantic import TypeAdapter
 
 from gateway.errors import EngineFailed, NotFound
-from gateway.generation import Called, Form, Piece, Thought, Tokens
+from gateway.inference import Called, Form, Piece, Thought, Tokens
 from gateway.protocol.events import Event, addressed, decode_event, frame
 from gateway.protocol.resources import Usage, WindowUse
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema, ReasoningConfig

@@ -12,7 +12,7 @@ from redis.asyncio.client import Pipeline
 
 from dev.process import Process
 from gateway.errors import EngineFailed
-from gateway.generation import Called, Tokens
+from gateway.inference import Called, Tokens
 from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.resources import WindowUse
 from gateway.turn import Begun, Completed

@@ -20,12 +20,12 @@ from gateway.accounting import Accounting
 from gateway.engine.engines import Engines
 from gateway.erasure import Erasure
 from gateway.errors import ParleyError
-from gateway.generation import Sampling
 from gateway.history.conversations import Conversations
 from gateway.history.responses import Responses
 from gateway.history.sizes import Sizes
 from gateway.history.threads import Threads
 from gateway.identity import Identity
+from gateway.inference import Sampling
 from gateway.ownership import Ownership
 from gateway.presence import Presence
 from gateway.revocations import Revocation, Revocations

@@ -6,7 +6,7 @@ from itertools import takewhile
 
 from gateway.control_tokens import neutralised
 from gateway.errors import ContextLengthExceeded
-from gateway.generation import Prompt, PromptCall, PromptRole
+from gateway.inference import Prompt, PromptCall, PromptRole
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import Compaction, FunctionCall, FunctionCallOutput, Item, Message, MessageRole, Reasoning
 

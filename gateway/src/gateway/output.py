@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.errors import EngineFailed
-from gateway.generation import Called, Piece, Thought, Tokens
+from gateway.inference import Called, Piece, Thought, Tokens
 from gateway.protocol import events as e
 from gateway.protocol.ids import ItemPrefix, item_id_in, new_call_id
 from gateway.protocol.items import (

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from gateway.generation import Prompt
+from gateway.inference import Prompt
 
 LONGEST = 60
 LONGEST_WORDS = 40

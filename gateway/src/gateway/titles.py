@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Literal, Protocol
 
 from gateway.errors import NotFound, ParleyError
-from gateway.generation import EngineEvent, Finished, Form, Prompt, Sampling, Tokens
+from gateway.inference import EngineEvent, Finished, Form, Prompt, Sampling, Tokens
 from gateway.title import cleaned, first_words, prompts
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from gateway.errors import ParleyError
-from gateway.generation import Called, Form, Piece, Sampling, Thought, Tokens
+from gateway.inference import Called, Form, Piece, Sampling, Thought, Tokens
 from gateway.output import Output
 from gateway.protocol import events as e
 from gateway.protocol.items import ItemStatus

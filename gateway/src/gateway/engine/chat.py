@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from gateway.control_tokens import neutralised
-from gateway.generation import Form, Prompt, Sampling
+from gateway.inference import Form, Prompt, Sampling
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema
 
 _encode = msgspec.json.Encoder().encode

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import EngineBroke, EngineRefused, Unavailable
-from gateway.generation import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used
+from gateway.inference import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used
 from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage
 
 

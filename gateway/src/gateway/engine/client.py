@@ -14,7 +14,7 @@ from gateway.engine.chat import messages, request, sampled, tools
 from gateway.engine.chunks import engine_events, server_sent
 from gateway.engine.failures import FAILURES, translated
 from gateway.errors import ContextLengthExceeded, ParleyError, Unavailable
-from gateway.generation import EngineEvent, Form, Prompt, Sampling
+from gateway.inference import EngineEvent, Form, Prompt, Sampling
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.engine import chat
-from gateway.generation import Form, Prompt, PromptCall, Sampling
+from gateway.inference import Form, Prompt, PromptCall, Sampling
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.chat_messages import (
     AssistantMessage,

@@ -16,7 +16,7 @@ from gateway.conversation import Count
 from gateway.engine.client import Engine, Served
 from gateway.engine.roster import Member, Roster
 from gateway.errors import EngineFailed, ParleyError, Unavailable
-from gateway.generation import EngineEvent, Form, Prompt, Sampling
+from gateway.inference import EngineEvent, Form, Prompt, Sampling
 
 T = TypeVar("T")
 

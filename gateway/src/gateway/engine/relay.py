@@ -14,7 +14,7 @@ from gateway.engine.engines import Engines
 from gateway.engine.event_stream import data_of, whole_events
 from gateway.engine.failures import FAILURES, translated
 from gateway.errors import ContextLengthExceeded, EngineRefused, ParleyError, Unavailable
-from gateway.generation import EngineEvent, Piece, Sampling, Used
+from gateway.inference import EngineEvent, Piece, Sampling, Used
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.resources import Usage
 

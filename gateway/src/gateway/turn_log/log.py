@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gateway.errors import InternalError, ParleyError
-from gateway.generation import Called, Piece, Thought, Tokens, merged
+from gateway.inference import Called, Piece, Thought, Tokens, merged
 from gateway.protocol.events import Delta, Event
 from gateway.turn import Ending, Failed, Step, Turn
 from gateway.turn_log.entries import Entry

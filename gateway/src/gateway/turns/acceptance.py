@@ -11,9 +11,9 @@ import msgspec
 
 from gateway.conversation import Exchange, Measured, Told, joined, prompts
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, PreviousResponseNotFound
-from gateway.generation import Prompt
 from gateway.history.limits import refuse_more_items
 from gateway.history.threads import RECENT_ITEMS, Reserved
+from gateway.inference import Prompt
 from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_thread_id, position_in

@@ -15,7 +15,7 @@ from gateway.errors import (
     NotFound,
     PreviousResponseNotFound,
 )
-from gateway.generation import Finished, Form, Prompt, Sampling, Tokens, Used
+from gateway.inference import Finished, Form, Prompt, Sampling, Tokens, Used
 from gateway.protocol.ids import is_response_id, new_item_id
 from gateway.protocol.input_items import InputCompaction, InputItem, InputMessage
 from gateway.protocol.items import Compaction as CompactionItem

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gateway.generation import Form, Sampling
+from gateway.inference import Form, Sampling
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Generation

@@ -4,9 +4,9 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from gateway.conversation import Count, Measured
-from gateway.generation import EngineEvent, Form, Prompt, Sampling
 from gateway.history.responses import Stored
 from gateway.history.threads import Kept, Record, Reserved
+from gateway.inference import EngineEvent, Form, Prompt, Sampling
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from gateway.conversation import Window
 from gateway.errors import AnswerInterrupted, ContextLengthExceeded, EngineBroke, EngineFailed, ParleyError, Unavailable
-from gateway.generation import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used, size_of
+from gateway.inference import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used, size_of
 from gateway.protocol.resources import Usage
 from gateway.turn_log.log import TurnLog
 from gateway.turns.acceptance import Accepted

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.generation import Called, Piece, Thought, Tokens, merged
+from gateway.inference import Called, Piece, Thought, Tokens, merged
 from tests.gateway.builders import PIECES
 
 
