@@ -29,7 +29,7 @@ from dev.demo_model.corpus import (
 )
 from dev.demo_model.template import CHAT_TEMPLATE, call, response, tools_note
 from dev.demo_model.tools import KINDS, function, known_tool, least_arguments, unknown_tool
-from gateway import title
+from gateway.context import title
 
 # As Qwen2-7B-Instruct's tokenizer_config.json has it.
 QWEN2_TEMPLATE = (

@@ -9,7 +9,8 @@ from typing import Literal
 
 from redis.asyncio import Redis
 
-from gateway.conversation import Count
+from gateway.context.defaults import Defaults
+from gateway.context.prompt import Count
 from gateway.history.responses import Responses
 from gateway.history.threads import Threads
 from gateway.inference import Called, EngineEvent, Finished, Form, Prompt, PromptRead, Sampling, Thought, Tokens, Used
@@ -21,7 +22,6 @@ from gateway.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance
 from gateway.turns.compaction import Compaction
-from gateway.turns.defaults import Defaults
 from gateway.turns.following import Following
 from gateway.turns.patience import Patience
 from gateway.turns.running import Runner, RunningTurn

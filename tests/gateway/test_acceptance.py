@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from gateway.context.defaults import Defaults
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, ParleyError, PreviousResponseNotFound
 from gateway.history.conversations import Conversations
 from gateway.history.limits import ITEMS_KEPT
@@ -25,7 +26,6 @@ from gateway.protocol.input_items import (
 from gateway.protocol.resources import Generation
 from gateway.seal import Seal
 from gateway.turns.acceptance import Acceptance, Accepted, Remembered
-from gateway.turns.defaults import Defaults
 from tests.gateway.builders import SAMPLING
 from tests.gateway.replica import DEFAULTS, SEAL, FakeEngine, Replica, replica, spoken
 

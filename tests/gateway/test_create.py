@@ -3,12 +3,12 @@ from typing import Any, Literal
 import pytest
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
+from gateway.context.defaults import form_of
 from gateway.errors import InvalidRequest, NotFound, ParleyError, PreviousResponseNotFound, UnsupportedParameter
 from gateway.protocol.create import NEUTRAL, ResponseCreate, decode_create
 from gateway.protocol.ids import new_response_id
 from gateway.protocol.input_items import InputMessage
 from gateway.protocol.tools import AllowedTools, FunctionChoice, JsonObject, JsonSchema, PlainText
-from gateway.turns.defaults import form_of
 
 CONVERSATION = "conv_0123456789abcdef0123456789abcdef"
 RESPONSE = new_response_id()

@@ -12,7 +12,7 @@ import openai
 import pytest
 from openai import DefaultAioHttpClient
 
-from gateway.conversation import Count
+from gateway.context.prompt import Count
 from gateway.engine.client import Engine
 from gateway.errors import ContextLengthExceeded, EngineFailed, EngineRefused, ParleyError, Unavailable
 from gateway.inference import (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.conversation import Count, Measured
+from gateway.context.prompt import Count, Measured
 from gateway.errors import ContextLengthExceeded, EngineBroke, EngineFailed, Unavailable
 from gateway.history.conversations import Conversations
 from gateway.history.keys import response_key

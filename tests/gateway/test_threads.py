@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.conversation import Measured
+from gateway.context.prompt import Measured
 from gateway.errors import NotFound, StorageLimit, Unavailable
 from gateway.history.conversations import Conversations
 from gateway.history.limits import ITEMS_KEPT

@@ -12,7 +12,7 @@ from openai import AsyncOpenAI
 from websockets.asyncio.client import ClientConnection, connect
 
 from dev.stack import Plan, Stack
-from gateway.title import INSTRUCTION
+from gateway.context.title import INSTRUCTION
 
 ORIGIN_SECRET = "x" * 26
 PASSWORD = "correct horse battery"

@@ -17,6 +17,7 @@ from starlette.routing import WebSocketRoute
 
 from gateway import clients
 from gateway.accounting import Accounting
+from gateway.context.defaults import Defaults
 from gateway.engine.engines import Engines
 from gateway.erasure import Erasure
 from gateway.errors import ParleyError
@@ -45,7 +46,6 @@ from gateway.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance
 from gateway.turns.compaction import Compaction
 from gateway.turns.counting import Counting
-from gateway.turns.defaults import Defaults
 from gateway.turns.following import Following
 from gateway.turns.hand_over import HandOver
 from gateway.turns.patience import Patience

@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator, Set
 from contextlib import aclosing
 from typing import Literal, Protocol
 
+from gateway.context.title import cleaned, first_words, prompts
 from gateway.errors import NotFound, ParleyError
 from gateway.inference import EngineEvent, Finished, Form, Prompt, Sampling, Tokens
-from gateway.title import cleaned, first_words, prompts
 
 logger = logging.getLogger(__name__)
 

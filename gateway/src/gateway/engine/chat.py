@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.control_tokens import neutralised
+from gateway.context.control_tokens import neutralised
 from gateway.inference import Form, Prompt, Sampling
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import openai
 
-from gateway.conversation import Count
+from gateway.context.prompt import Count
 from gateway.engine.chat import messages, request, sampled, tools
 from gateway.engine.chunks import engine_events, server_sent
 from gateway.engine.failures import FAILURES, translated

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.conversation import Count
+from gateway.context.prompt import Count
 from gateway.engine.client import Engine, Served
 from gateway.engine.roster import Member, Roster
 from gateway.errors import EngineFailed, ParleyError, Unavailable

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import msgspec
 
-from gateway.conversation import Count
+from gateway.context.prompt import Count
 from gateway.engine import completion
 from gateway.engine.chunks import EngineUsage, engine_events, usage
 from gateway.engine.engines import Engines

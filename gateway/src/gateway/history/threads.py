@@ -8,7 +8,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
-from gateway.conversation import Measured
+from gateway.context.prompt import Measured
 from gateway.errors import NotFound
 from gateway.history import leftovers, older_items
 from gateway.history.keys import (

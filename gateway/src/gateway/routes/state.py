@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from gateway.accounting import Accounting
+from gateway.context.defaults import Defaults
 from gateway.engine.engines import Engines
 from gateway.history.conversations import Conversations
 from gateway.history.responses import Responses
@@ -14,7 +15,6 @@ from gateway.routes.places import Places
 from gateway.storage import Storage
 from gateway.turns.compaction import Compaction
 from gateway.turns.counting import Counting
-from gateway.turns.defaults import Defaults
 from gateway.turns.following import Following
 from gateway.turns.turns import Turns
 

@@ -9,7 +9,9 @@ from itertools import takewhile
 
 import msgspec
 
-from gateway.conversation import Exchange, Measured, Told, joined, prompts
+from gateway.context.defaults import Defaults, form_of
+from gateway.context.prompt import Exchange, Measured, Told, joined, prompts
+from gateway.context.tool_calls import called, refuse_answers_to_no_call, without_orphans
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, PreviousResponseNotFound
 from gateway.history.limits import refuse_more_items
 from gateway.history.threads import RECENT_ITEMS, Reserved
@@ -20,8 +22,6 @@ from gateway.protocol.ids import new_thread_id, position_in
 from gateway.protocol.items import FunctionCallOutput, Item, Message, introduces
 from gateway.seal import Seal
 from gateway.turn import Turn, TurnRequest
-from gateway.turns.calls import called, refuse_answers_to_no_call, without_orphans
-from gateway.turns.defaults import Defaults, form_of
 from gateway.turns.ports import ModelServer, Recollection, Responses
 
 _encode = msgspec.json.Encoder().encode

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from gateway.conversation import fit, joined, prompts
+from gateway.context.prompt import fit, joined, prompts
 from gateway.errors import (
     ContextLengthExceeded,
     EngineFailed,

@@ -1,6 +1,6 @@
 """How long a prompt would be, by the engine's own count, without asking for an answer to it."""
 
-from gateway.conversation import alternating
+from gateway.context.prompt import alternating
 from gateway.errors import EngineRefused
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import InputTokens

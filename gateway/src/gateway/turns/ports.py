@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from gateway.conversation import Count, Measured
+from gateway.context.prompt import Count, Measured
 from gateway.history.responses import Stored
 from gateway.history.threads import Kept, Record, Reserved
 from gateway.inference import EngineEvent, Form, Prompt, Sampling

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from gateway.conversation import Window
+from gateway.context.prompt import Window
 from gateway.errors import AnswerInterrupted, ContextLengthExceeded, EngineBroke, EngineFailed, ParleyError, Unavailable
 from gateway.inference import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used, size_of
 from gateway.protocol.resources import Usage

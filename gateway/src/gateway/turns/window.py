@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.control_tokens import neutralised
-from gateway.conversation import (
+from gateway.context.control_tokens import neutralised
+from gateway.context.prompt import (
     TURNS_COUNTED_FIRST,
     Measured,
     Window,

@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 
+from gateway.context.defaults import Defaults, form_of
 from gateway.inference import Form, Sampling
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Generation
 from gateway.protocol.tools import FunctionTool, JsonObject, ReasoningConfig, TextConfig
-from gateway.turns.defaults import Defaults, form_of
 
 DEPLOYMENT = Defaults("be kind", Sampling(0.45, 0.9, 1.2, 10240))
 CONVERSATION = Generation(temperature=1.0, top_p=0.8, repetition_penalty=1.1, max_output_tokens=100)

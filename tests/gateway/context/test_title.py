@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.title import LONGEST, LONGEST_WORDS, cleaned, first_words, prompts
+from gateway.context.title import LONGEST, LONGEST_WORDS, cleaned, first_words, prompts
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from gateway.control_tokens import neutralised
+from gateway.context.control_tokens import neutralised
 from gateway.errors import ContextLengthExceeded
 from gateway.inference import Prompt, PromptCall, PromptRole
 from gateway.protocol.ids import position_in

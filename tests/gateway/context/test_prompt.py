@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.control_tokens import neutralised
-from gateway.conversation import (
+from gateway.context.control_tokens import neutralised
+from gateway.context.prompt import (
     TURNS_COUNTED_FIRST,
     Count,
     Exchange,
