@@ -20,7 +20,7 @@ from gateway.inference import Called, Form, Sampling, Thought, Tokens
 from gateway.protocol.events import frame, socket_error
 from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage, WindowUse
 from gateway.protocol.tools import FunctionTool
-from gateway.turn import Begun, Completed, CutShort, Failed, Step, Turn, TurnRequest
+from gateway.turn.state_machine import Begun, Completed, CutShort, Failed, Step, Turn, TurnRequest
 
 FOLDER: Final = Path(__file__).parent / "golden"
 

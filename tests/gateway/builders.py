@@ -13,7 +13,9 @@ from redis.backoff import NoBackoff
 
 from gateway.inference import Called, Form, Piece, Sampling, Thought, Tokens
 from gateway.protocol.events import Event, frame
-from gateway.turn import Turn, TurnRequest
+from gateway.turn.log import TurnLog
+from gateway.turn.state_machine import Turn, TurnRequest
+from gateway.turn_log.keys import segment_keys
 
 Wire = dict[str, Any]
 
@@ -48,6 +50,11 @@ def answers(draw: st.DrawFn) -> list[Piece]:
 def turn(**more: Any) -> Turn:
     known: Wire = {"response_id": "resp_1", "user_id": "user_1", "model": "parley-demo", "thread": "thread_1"}
     return Turn(TurnRequest(sampling=SAMPLING, created_at=1_700_000_000, **({"form": Form()} | known | more)))
+
+
+def keys_of(log: TurnLog) -> list[str]:
+    """Of all its segments; the last is the one that grows."""
+    return segment_keys(log.turn.request.user_id, log.turn.request.response_id, log.segment)
 
 
 def wires(events: Iterable[Event]) -> list[Wire]:

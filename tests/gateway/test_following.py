@@ -13,6 +13,7 @@ from gateway.history.conversations import Conversations
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
 from tests.contract import conformance
+from tests.gateway.builders import keys_of
 from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
 
 
@@ -150,7 +151,7 @@ async def test_an_answer_whose_events_have_expired_can_be_retrieved_and_not_foll
     await owner.turns.finish(5)
     response_id = running.request.response_id
     await other.following.check("user_1", response_id)
-    await redis.delete(*running.log.keys)
+    await redis.delete(*keys_of(running.log))
     with pytest.raises(EventsExpired):
         await other.following.check("user_1", response_id)
     assert (await other.following.get("user_1", response_id)).ended

@@ -20,7 +20,7 @@ from gateway.protocol.items import (
 )
 from gateway.protocol.json_objects import converted
 from gateway.protocol.requests import ItemsCreate
-from gateway.turn import Begun, Completed
+from gateway.turn.state_machine import Begun, Completed
 from tests.gateway.builders import turn, wires
 
 TEXT = {"type": "input_text", "text": "hi"}

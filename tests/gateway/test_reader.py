@@ -15,9 +15,9 @@ from gateway.errors import Unavailable
 from gateway.inference import Called, Piece, Tokens
 from gateway.protocol.ids import new_response_id
 from gateway.protocol.resources import WindowUse
-from gateway.turn import Begun, Completed
-from gateway.turn_log.entries import frame_of
-from gateway.turn_log.log import TurnLog
+from gateway.turn.log import TurnLog
+from gateway.turn.log_entry import frame_of
+from gateway.turn.state_machine import Begun, Completed
 from gateway.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.turn_log.segments import Segments
 from gateway.turn_log.writer import Writer
@@ -41,7 +41,7 @@ class Owner:
     async def move(self) -> None:
         """Taken over between two events: another seals the log and goes on behind it."""
         await self.log.flushed()
-        await self.segments.seal(USER, self.response_id, len(self.log.keys) - 1, "g9")
+        await self.segments.seal(USER, self.response_id, self.log.segment, "g9")
         told = await self.segments.read(USER, self.response_id)
         frames = [frame_of(*entry) for entry in told.entries]
         self.log = self.writer.open(self.log.turn, segment=told.segment, told=frames)
@@ -216,7 +216,7 @@ async def test_following_goes_on_in_the_next_segment_when_a_turn_is_taken_over(p
         frames = await owner.frames()
         assert await follower == await followed(reader, owner) == frames
     assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
-    assert len(owner.log.keys) == 4
+    assert owner.log.segment == 3
 
 
 async def test_following_goes_on_after_redis_was_killed(durable_redis: Process) -> None:

@@ -18,11 +18,11 @@ from gateway.protocol.create import ResponseCreate
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
 from gateway.protocol.tools import FunctionTool
-from gateway.turn_log.entries import frame_of
+from gateway.turn.log_entry import frame_of
 from gateway.turns.patience import Patience
 from gateway.turns.production import ANSWER_BYTES
 from tests.contract import conformance
-from tests.gateway.builders import Wire
+from tests.gateway.builders import Wire, keys_of
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
 
 CALLING = (PromptRead(PROMPT_IDS), Thought("hm", (1,)), Called(0, "", "add", (2,)), Called(0, "{}", None, (3,)))
@@ -76,7 +76,7 @@ async def test_what_another_replica_would_read_is_what_was_told_here(redis: Redi
     async with replica(port, FakeEngine(*spoken("the same"))) as gateway:
         running = await gateway.begun(ResponseCreate(input="hello"))
         frames = [text async for text in running.log.frames.follow()]
-        kept: Any = await redis.xrange(running.log.keys[0])
+        kept: Any = await redis.xrange(keys_of(running.log)[0])
         assert [frame_of(*entry) for entry in kept] == frames
 
 

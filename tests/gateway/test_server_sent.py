@@ -9,7 +9,7 @@ from gateway.inference import Tokens
 from gateway.protocol.events import frame
 from gateway.protocol.resources import WindowUse
 from gateway.routes.server_sent import server_sent, streamed
-from gateway.turn import Begun, Failed
+from gateway.turn.state_machine import Begun, Failed
 from tests.gateway.builders import turn
 
 

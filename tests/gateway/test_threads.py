@@ -14,12 +14,12 @@ from gateway.history.limits import ITEMS_KEPT
 from gateway.history.responses import Responses
 from gateway.history.threads import Record, Threads
 from gateway.inference import Form, Sampling
-from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.ids import new_thread_id
 from gateway.protocol.input_items import InputMessage
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Generation
-from gateway.turn import Turn, TurnRequest
+from gateway.turn.output import ITEMS_AT_MOST
+from gateway.turn.state_machine import Turn, TurnRequest
 from tests.gateway.builders import kept
 from tests.gateway.said import ABSENT, ALICE, BOB, answer, question, told
 

@@ -13,15 +13,15 @@ from redis.asyncio.client import Pipeline
 from dev.process import Process
 from gateway.errors import EngineFailed
 from gateway.inference import Called, Tokens
-from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.resources import WindowUse
-from gateway.turn import Begun, Completed
-from gateway.turn_log.entries import frame_of, token_ids
-from gateway.turn_log.frames import Frames
-from gateway.turn_log.log import TurnLog
+from gateway.turn.event_buffer import Frames
+from gateway.turn.log import TurnLog
+from gateway.turn.log_entry import frame_of, token_ids
+from gateway.turn.output import ITEMS_AT_MOST
+from gateway.turn.state_machine import Begun, Completed
 from gateway.turn_log.segments import Segments
 from gateway.turn_log.writer import Writer
-from tests.gateway.builders import connection, turn, working
+from tests.gateway.builders import connection, keys_of, turn, working
 
 COMPLETED = Completed(None, 1)
 KEPT_SECONDS = 60
@@ -109,7 +109,7 @@ async def until_there_are(frames: Frames, count: int) -> None:
 
 
 async def kept(redis: Redis, log: TurnLog) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    entries: Any = await redis.xrange(log.keys[-1])
+    entries: Any = await redis.xrange(keys_of(log)[-1])
     return list(entries)
 
 
@@ -184,10 +184,10 @@ async def test_the_events_of_an_answer_are_kept_for_a_while(redis: Redis, port: 
     async with writing(port) as writer:
         log = begin(writer)
         await until_there_are(log.frames, 2)
-        assert await redis.ttl(log.keys[-1]) > KEPT_SECONDS
+        assert await redis.ttl(keys_of(log)[-1]) > KEPT_SECONDS
         end(log)
         await log.frames.end()
-        assert 0 < await redis.ttl(log.keys[-1]) <= KEPT_SECONDS
+        assert 0 < await redis.ttl(keys_of(log)[-1]) <= KEPT_SECONDS
 
 
 async def test_an_answer_that_is_to_be_kept_nowhere_is_shown_and_not_kept(redis: Redis, port: int) -> None:
@@ -213,7 +213,7 @@ async def test_an_append_whose_answer_was_lost_adds_nothing_twice(
     assert proxy.struck
     assert [frame_of(*entry) for entry in await kept(redis, log)] == frames
     assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
-    assert 0 < await redis.ttl(log.keys[-1]) <= KEPT_SECONDS
+    assert 0 < await redis.ttl(keys_of(log)[-1]) <= KEPT_SECONDS
 
 
 async def test_an_entry_that_was_refused_in_the_middle_is_not_lost(redis: Redis, port: int) -> None:
@@ -298,7 +298,7 @@ async def test_an_append_that_was_swallowed_before_a_seal_is_told_by_the_next_ow
     async with proxy.listening() as behind, writing(behind, patience_seconds=0.3) as writer:
         log = begin(writer)
         say(log, "kept")
-        while not await redis.exists(log.keys[-1]):
+        while not await redis.exists(keys_of(log)[-1]):
             await asyncio.sleep(0.005)
         assert await Segments(redis).seal("user_1", "resp_1", 0, "g2")
         assert await shown(log.frames) == []
@@ -319,6 +319,6 @@ async def test_a_log_that_was_taken_over_goes_on_in_its_next_segment(redis: Redi
         say(log, "b")
         end(log)
         assert (await shown(log.frames))[: len(frames)] == frames
-        assert all([0 < await redis.ttl(key) <= KEPT_SECONDS for key in log.keys])
-    assert log.keys == [first.keys[0], first.keys[0] + ":1"]
+        assert all([0 < await redis.ttl(key) <= KEPT_SECONDS for key in keys_of(log)])
+    assert keys_of(log) == [keys_of(first)[0], keys_of(first)[0] + ":1"]
     assert (await kept(redis, log))[0][0] == b"%d-0" % (len(frames) + 1)

@@ -15,7 +15,7 @@ from gateway.protocol.ids import is_response_id, position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import TERMINAL, Response, decode_response
 from gateway.redis_errors import translated
-from gateway.turn import TurnRequest
+from gateway.turn.state_machine import TurnRequest
 
 _decode_request = msgspec.json.Decoder(TurnRequest).decode
 _decode_items = msgspec.json.Decoder(tuple[Item, ...]).decode

@@ -24,12 +24,12 @@ from gateway.history.keys import (
 )
 from gateway.history.limits import refuse_more_items
 from gateway.history.sizes import Sizes, grow
-from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import Item, decode_item, encode_item
 from gateway.protocol.resources import Generation, Response, encoded
 from gateway.redis_errors import translated
-from gateway.turn import TurnRequest
+from gateway.turn.output import ITEMS_AT_MOST
+from gateway.turn.state_machine import TurnRequest
 
 # A client that has not asked again within a day has its answer.
 _ONCE_SECONDS = 86_400

@@ -29,7 +29,7 @@ from gateway.routes.credentials import current_user
 from gateway.routes.openapi import Body, described, linked
 from gateway.routes.server_sent import streamed
 from gateway.routes.until_revoked import UntilRevoked
-from gateway.turn import Failed
+from gateway.turn.state_machine import Failed
 from gateway.turns.running import RunningTurn
 from gateway.turns.turns import Answer
 

@@ -27,7 +27,7 @@ from gateway.routes.openapi import refused_with
 from gateway.routes.refusal import refusal
 from gateway.routes.socket import IDLE, POLICY_VIOLATION, RESTART, WAITING_AT_MOST, Service, Socket
 from gateway.routes.state import State
-from gateway.turn import Failed
+from gateway.turn.state_machine import Failed
 from gateway.turns.running import RunningTurn
 
 _STRIKES = 3

@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 
 from gateway.errors import Unavailable
 from gateway.redis_errors import translated
-from gateway.turn_log.entries import Fields, frame_of, is_last, sealed_by
-from gateway.turn_log.frames import Frames
+from gateway.turn.event_buffer import Frames
+from gateway.turn.log_entry import Fields, frame_of, is_last, sealed_by
 from gateway.turn_log.keys import control_key, segment_key
 
 logger = logging.getLogger(__name__)

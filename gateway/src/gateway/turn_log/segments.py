@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from gateway.redis_errors import translated
-from gateway.turn_log.entries import SEAL_ID, Fields, is_exhausted, sealed_by
+from gateway.turn.log_entry import SEAL_ID, Fields, is_exhausted, sealed_by
 from gateway.turn_log.keys import segment_key
 
 _ABANDONED_SECONDS = 86_400
@@ -46,10 +46,10 @@ class Segments:
                 return Told(entries, segment, owner)
             segment, owner = segment + 1, seal
 
-    async def is_lost(self, key: str, *, begun: bool) -> bool:
+    async def is_lost(self, user_id: str, response_id: str, segment: int, *, begun: bool) -> bool:
         """Whether another gateway has taken over what this segment is the last of, or it is gone with its response."""
         async with translated():
-            newest: Any = await self._redis.xrevrange(key, count=1)
+            newest: Any = await self._redis.xrevrange(segment_key(user_id, response_id, segment), count=1)
         return sealed_by(newest[0][1]) is not None if newest else begun
 
     async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool:

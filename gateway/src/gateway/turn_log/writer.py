@@ -13,9 +13,10 @@ from typing import Any, Literal
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from gateway.turn import Turn
-from gateway.turn_log.entries import Entry, is_exhausted
-from gateway.turn_log.log import TurnLog
+from gateway.turn.log import TurnLog
+from gateway.turn.log_entry import Entry, is_exhausted
+from gateway.turn.state_machine import Turn
+from gateway.turn_log.keys import segment_key, segment_keys
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Writer:
             self._woken.clear()
             logs, self._dirty = self._dirty, {}
             taken = [(log, log.take()) for log in logs]
-            await self._keep([(log, entries) for log, entries in taken if log.keys and entries])
+            await self._keep([(log, entries) for log, entries in taken if log.turn.request.stored and entries])
             for log, entries in taken:
                 log.deliver(entries)
 
@@ -86,7 +87,8 @@ class Writer:
         A segment that has begun and is not there any more was deleted, or has expired with its seal: it is not made
         anew.
         """
-        key, last = log.keys[-1], entries[-1].is_last
+        request, last = log.turn.request, entries[-1].is_last
+        key = segment_key(request.user_id, request.response_id, log.segment)
         if len(entries) == 1 and log.begun and not last:
             pipe.xadd(key, entries[0].fields(), id=entries[0].id, nomkstream=True)
             return len(pipe)
@@ -95,8 +97,8 @@ class Writer:
             pipe.xadd(key, entry.fields(), id=entry.id, nomkstream=log.begun)
         if not log.begun:
             pipe.expire(key, _ABANDONED_SECONDS)
-        for key in log.keys if last else ():
-            pipe.expire(key, _FORGOTTEN_SECONDS if log.forgotten else self._kept_seconds)
+        for every in segment_keys(request.user_id, request.response_id, log.segment) if last else ():
+            pipe.expire(every, _FORGOTTEN_SECONDS if log.forgotten else self._kept_seconds)
         pipe.execute_command("EXEC")
         return len(pipe)
 

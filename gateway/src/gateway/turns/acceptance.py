@@ -16,12 +16,12 @@ from gateway.errors import InvalidRequest, ModelNotFound, NotFound, PreviousResp
 from gateway.history.limits import refuse_more_items
 from gateway.history.threads import RECENT_ITEMS, Reserved
 from gateway.inference import Prompt
-from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_thread_id, position_in
 from gateway.protocol.items import FunctionCallOutput, Item, Message, introduces
 from gateway.seal import Seal
-from gateway.turn import Turn, TurnRequest
+from gateway.turn.output import ITEMS_AT_MOST
+from gateway.turn.state_machine import Turn, TurnRequest
 from gateway.turns.ports import ModelServer, Recollection, Responses
 
 _encode = msgspec.json.Encoder().encode

@@ -14,7 +14,7 @@ from gateway.context.prompt import Window
 from gateway.errors import AnswerInterrupted, ContextLengthExceeded, EngineBroke, EngineFailed, ParleyError, Unavailable
 from gateway.inference import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used, size_of
 from gateway.protocol.resources import Usage
-from gateway.turn_log.log import TurnLog
+from gateway.turn.log import TurnLog
 from gateway.turns.acceptance import Accepted
 from gateway.turns.patience import Patience, Waiting
 from gateway.turns.ports import ModelServer

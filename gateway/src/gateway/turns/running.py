@@ -10,8 +10,8 @@ import anyio
 
 from gateway.errors import InternalError, ParleyError, Unavailable
 from gateway.protocol.items import Item, Message, text_of
-from gateway.turn import Completed, CutShort, Ending, Failed, TurnRequest
-from gateway.turn_log.log import TurnLog
+from gateway.turn.log import TurnLog
+from gateway.turn.state_machine import Completed, CutShort, Ending, Failed, TurnRequest
 from gateway.turns.acceptance import Accepted
 from gateway.turns.patience import Patience
 from gateway.turns.ports import Accounting, ModelServer, Threads, Titles

@@ -12,8 +12,8 @@ from gateway.history.threads import Reserved
 from gateway.protocol.events import decode_event
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
-from gateway.turn import Begun, Completed, CutShort, Ending, Failed, Turn, TurnRequest
-from gateway.turn_log.entries import finish_reason, frame_of, is_last, prompt_tokens, token_ids
+from gateway.turn.log_entry import finish_reason, frame_of, is_last, prompt_tokens, token_ids
+from gateway.turn.state_machine import Begun, Completed, CutShort, Ending, Failed, Turn, TurnRequest
 from gateway.turn_log.segments import Told
 from gateway.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance, Accepted, Context
@@ -37,7 +37,7 @@ class Ownership(Protocol):
 class Segments(Protocol):
     async def read(self, user_id: str, response_id: str) -> Told: ...
     async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool: ...
-    async def is_lost(self, key: str, *, begun: bool) -> bool: ...
+    async def is_lost(self, user_id: str, response_id: str, segment: int, *, begun: bool) -> bool: ...
 
 
 class Responses(Protocol):
@@ -93,7 +93,8 @@ class Takeover:
     async def lose_what_others_took(self) -> None:
         """Of our own, while our lease had lapsed: a turn that says nothing would not notice. Raises Unavailable."""
         for running in self._turns.stored:
-            if await self._segments.is_lost(running.log.keys[-1], begun=running.log.begun):
+            request, log = running.request, running.log
+            if await self._segments.is_lost(request.user_id, request.response_id, log.segment, begun=log.begun):
                 running.log.lose()
 
     async def _one(self, gateway_id: str, user_id: str, response_id: str) -> None:

@@ -8,7 +8,6 @@ import msgspec
 
 from gateway.errors import ParleyError
 from gateway.inference import Called, Form, Piece, Sampling, Thought, Tokens
-from gateway.output import Output
 from gateway.protocol import events as e
 from gateway.protocol.items import ItemStatus
 from gateway.protocol.resources import (
@@ -22,6 +21,7 @@ from gateway.protocol.resources import (
     WindowUse,
 )
 from gateway.protocol.tools import JsonSchema, ReasoningConfig, TextConfig, TextFormat
+from gateway.turn.output import Output
 
 
 @dataclass(frozen=True, slots=True)

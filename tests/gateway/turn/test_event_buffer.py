@@ -3,7 +3,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.turn_log.frames import Frames
+from gateway.turn.event_buffer import Frames
 
 
 async def followed(frames: Frames, starting_after: int = -1) -> list[str]:

@@ -8,10 +8,9 @@ from dataclasses import replace
 from gateway.errors import InternalError, ParleyError
 from gateway.inference import Called, Piece, Thought, Tokens, merged
 from gateway.protocol.events import Delta, Event
-from gateway.turn import Ending, Failed, Step, Turn
-from gateway.turn_log.entries import Entry
-from gateway.turn_log.frames import Frames
-from gateway.turn_log.keys import segment_key
+from gateway.turn.event_buffer import Frames
+from gateway.turn.log_entry import Entry
+from gateway.turn.state_machine import Ending, Failed, Step, Turn
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +31,8 @@ class TurnLog:
         self.prompt_tokens = 0
         # With the last delta, if it is known by then: who takes the turn over has nothing more to ask for.
         self.finish_reason = ""
-        request = turn.request
-        numbers = range(segment + 1) if request.stored else ()
-        # Of all segments, the one that grows last; none for what is kept nowhere.
-        self.keys = [segment_key(request.user_id, request.response_id, number) for number in numbers]
+        # The last of its segments, the only one that grows.
+        self.segment = segment
         self._wake = wake
         self._pieces: list[Piece] = []
         self._entries: list[Entry] = []

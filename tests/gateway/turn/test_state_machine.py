@@ -14,7 +14,7 @@ from gateway.inference import Called, Form, Piece, Thought, Tokens
 from gateway.protocol.events import Event, addressed, decode_event, frame
 from gateway.protocol.resources import Usage, WindowUse
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema, ReasoningConfig
-from gateway.turn import Begun, Completed, CutShort, Ending, Failed, Turn
+from gateway.turn.state_machine import Begun, Completed, CutShort, Ending, Failed, Turn
 from tests.contract import conformance
 from tests.gateway.builders import Wire, answers, turn, wires
 

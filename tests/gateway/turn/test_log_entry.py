@@ -8,8 +8,8 @@ from gateway.errors import EngineFailed
 from gateway.inference import Called, Thought, Tokens
 from gateway.protocol.events import ArgumentsDelta, Delta, OutputTextDelta, ReasoningDelta, frame
 from gateway.protocol.resources import WindowUse
-from gateway.turn import Begun, Completed, CutShort, Failed
-from gateway.turn_log.entries import Entry, frame_of, is_last, prompt_tokens, sealed_by, token_ids
+from gateway.turn.log_entry import Entry, frame_of, is_last, prompt_tokens, sealed_by, token_ids
+from gateway.turn.state_machine import Begun, Completed, CutShort, Failed
 from tests.gateway.builders import turn
 
 STEPS = (Begun(), WindowUse(0, 5, 4096), Thought("hm"), Tokens('"你"\n'), Called(0, "{}", "add"))

@@ -10,15 +10,15 @@ from redis.asyncio import Redis
 
 from gateway.errors import EngineFailed, InternalError, Unavailable
 from gateway.inference import Called, Piece, Thought, Tokens
-from gateway.output import ITEMS_AT_MOST
 from gateway.protocol.events import OutputTextDelta
 from gateway.protocol.items import FunctionCall, OutputItem
 from gateway.protocol.resources import WindowUse
-from gateway.turn import Begun, Completed, Failed
-from gateway.turn_log.entries import Entry, token_ids
-from gateway.turn_log.log import TurnLog
+from gateway.turn.log import TurnLog
+from gateway.turn.log_entry import Entry, token_ids
+from gateway.turn.output import ITEMS_AT_MOST
+from gateway.turn.state_machine import Begun, Completed, Failed
 from gateway.turn_log.writer import Writer
-from tests.gateway.builders import answers, turn, working
+from tests.gateway.builders import answers, keys_of, turn, working
 
 COMPLETED = Completed(None, 1)
 
@@ -133,7 +133,7 @@ async def test_flushed_is_when_all_that_can_be_shown_is_kept(port: int) -> None:
         log.append(Tokens("", (2,)))
         async with working(writer.run()):
             await log.flushed()
-        assert len(log.frames) == await redis.xlen(log.keys[-1]) == 4
+        assert len(log.frames) == await redis.xlen(keys_of(log)[-1]) == 4
 
 
 async def test_flushed_raises_what_a_piece_could_not_be_made_into(port: int) -> None:

@@ -6,10 +6,10 @@ from hypothesis import given
 
 from gateway.errors import EngineFailed
 from gateway.inference import Called, Piece, Thought, Tokens
-from gateway.output import ITEMS_AT_MOST, Output
 from gateway.protocol import events as e
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import FunctionCall, ItemStatus, Message, OutputItem, Reasoning
+from gateway.turn.output import ITEMS_AT_MOST, Output
 from tests.gateway.builders import answers
 
 POSITION = 7
