@@ -4,8 +4,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from gateway.store.turn_log.keys import segment_key
 from gateway.turn.log_entry import SEAL_ID, is_last, sealed_by
-from gateway.turn_log.keys import segment_key
 from tests.chaos.oracle import Segment
 
 

@@ -13,9 +13,9 @@ from redis.backoff import NoBackoff
 
 from gateway.inference import Called, Form, Piece, Sampling, Thought, Tokens
 from gateway.protocol.events import Event, frame
+from gateway.store.turn_log.keys import segment_keys
 from gateway.turn.log import TurnLog
 from gateway.turn.state_machine import Turn, TurnRequest
-from gateway.turn_log.keys import segment_keys
 
 Wire = dict[str, Any]
 

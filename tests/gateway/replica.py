@@ -11,15 +11,15 @@ from redis.asyncio import Redis
 
 from gateway.context.defaults import Defaults
 from gateway.context.prompt import Count
-from gateway.history.responses import Responses
-from gateway.history.threads import Threads
 from gateway.inference import Called, EngineEvent, Finished, Form, Prompt, PromptRead, Sampling, Thought, Tokens, Used
-from gateway.ownership import Ownership
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Usage
 from gateway.seal import Seal
-from gateway.turn_log.reader import BLOCK_SECONDS, Reader
-from gateway.turn_log.writer import Writer
+from gateway.store.history.responses import Responses
+from gateway.store.history.threads import Threads
+from gateway.store.leases import Ownership
+from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
+from gateway.store.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance
 from gateway.turns.compaction import Compaction
 from gateway.turns.following import Following

@@ -10,9 +10,6 @@ from redis.asyncio import Redis
 
 from gateway.context.defaults import Defaults
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, ParleyError, PreviousResponseNotFound
-from gateway.history.conversations import Conversations
-from gateway.history.limits import ITEMS_KEPT
-from gateway.history.threads import Threads
 from gateway.inference import Prompt, PromptCall
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_response_id, position_in
@@ -25,6 +22,9 @@ from gateway.protocol.input_items import (
 )
 from gateway.protocol.resources import Generation
 from gateway.seal import Seal
+from gateway.store.history.conversations import Conversations
+from gateway.store.history.limits import ITEMS_KEPT
+from gateway.store.history.threads import Threads
 from gateway.turns.acceptance import Acceptance, Accepted, Remembered
 from tests.gateway.builders import SAMPLING
 from tests.gateway.replica import DEFAULTS, SEAL, FakeEngine, Replica, replica, spoken

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from gateway.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, ModelNotFound, PreviousResponseNotFound
-from gateway.history.threads import RECENT_ITEMS
 from gateway.inference import Finished
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
@@ -15,6 +14,7 @@ from gateway.protocol.json_objects import converted
 from gateway.protocol.requests import CompactRequest, ItemsCreate
 from gateway.protocol.resources import CompactedResponse, encoded
 from gateway.seal import Seal
+from gateway.store.history.threads import RECENT_ITEMS
 from tests.contract import conformance
 from tests.gateway.replica import SEAL, FakeEngine, Replica, replica, spoken
 

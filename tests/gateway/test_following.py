@@ -9,9 +9,9 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import EventsExpired, NotFound
-from gateway.history.conversations import Conversations
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
+from gateway.store.history.conversations import Conversations
 from tests.contract import conformance
 from tests.gateway.builders import keys_of
 from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken

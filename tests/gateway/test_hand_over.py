@@ -7,8 +7,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import Unavailable
-from gateway.ownership import Ownership
 from gateway.protocol.create import ResponseCreate
+from gateway.store.leases import Ownership
 from gateway.turns.hand_over import HandOver
 from tests.contract import conformance
 from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken

@@ -15,11 +15,11 @@ from dev.process import Process
 from gateway.inference import Tokens
 from gateway.protocol.events import decode_event
 from gateway.protocol.ids import new_response_id
+from gateway.store.turn_log.fencing import Segments
+from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
+from gateway.store.turn_log.writer import Writer
 from gateway.turn.log_entry import frame_of
 from gateway.turn.state_machine import Begun, Completed
-from gateway.turn_log.reader import BLOCK_SECONDS, Reader
-from gateway.turn_log.segments import Segments
-from gateway.turn_log.writer import Writer
 from tests.gateway.builders import connection, turn, working
 
 T = TypeVar("T")

@@ -10,14 +10,14 @@ from redis.asyncio import Redis
 
 from gateway.context.prompt import Count, Measured
 from gateway.errors import ContextLengthExceeded, EngineBroke, EngineFailed, Unavailable
-from gateway.history.conversations import Conversations
-from gateway.history.keys import response_key
-from gateway.history.threads import Kept, Threads
 from gateway.inference import Called, EngineEvent, Finished, Prompt, PromptRead, Thought, Tokens
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
 from gateway.protocol.tools import FunctionTool
+from gateway.store.history.conversations import Conversations
+from gateway.store.history.keys import response_key
+from gateway.store.history.threads import Kept, Threads
 from gateway.turn.log_entry import frame_of
 from gateway.turns.patience import Patience
 from gateway.turns.production import ANSWER_BYTES

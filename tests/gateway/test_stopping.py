@@ -11,13 +11,13 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import NotFound, Unavailable
-from gateway.history.conversations import Conversations
-from gateway.history.responses import Interrupted, Responses, Stored
-from gateway.ownership import Ownership
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
-from gateway.turn_log.segments import Segments
-from gateway.turn_log.writer import Writer
+from gateway.store.history.conversations import Conversations
+from gateway.store.history.responses import Interrupted, Responses, Stored
+from gateway.store.leases import Ownership
+from gateway.store.turn_log.fencing import Segments
+from gateway.store.turn_log.writer import Writer
 from gateway.turns.following import Following
 from gateway.turns.takeover import Takeover
 from tests.contract import conformance

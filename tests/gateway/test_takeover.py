@@ -9,13 +9,13 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import AnswerInterrupted, InvalidRequest, Unavailable
-from gateway.history.conversations import Conversations
-from gateway.history.responses import Responses
 from gateway.inference import PromptRead, Thought
-from gateway.ownership import Ownership
 from gateway.protocol.create import ResponseCreate
-from gateway.turn_log.segments import Segments
-from gateway.turn_log.writer import Writer
+from gateway.store.history.conversations import Conversations
+from gateway.store.history.responses import Responses
+from gateway.store.leases import Ownership
+from gateway.store.turn_log.fencing import Segments
+from gateway.store.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance, Accepted
 from gateway.turns.takeover import Takeover
 from tests.contract import conformance

@@ -10,11 +10,11 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import Leaving
-from gateway.history.threads import Kept, Record, Threads
 from gateway.inference import Finished, PromptRead, Tokens
-from gateway.ownership import Ownership
 from gateway.protocol.create import ResponseCreate
-from gateway.turn_log.segments import Segments
+from gateway.store.history.threads import Kept, Record, Threads
+from gateway.store.leases import Ownership
+from gateway.store.turn_log.fencing import Segments
 from gateway.turns.hand_over import HandOver
 from tests.gateway.builders import Wire
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken

@@ -6,8 +6,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import ParleyError, Unavailable
-from gateway.history.conversations import Conversations
 from gateway.inference import EngineEvent, Finished, Form, Prompt, Sampling, Thought, Tokens
+from gateway.store.history.conversations import Conversations
 from gateway.titles import Titles
 from tests.gateway.builders import kept
 from tests.gateway.said import ALICE

@@ -9,11 +9,11 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import IdempotencyKeyReused, ModelNotFound, NotFound, ParleyError, Unavailable
-from gateway.history.conversations import Conversations
-from gateway.history.threads import Record, Threads
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_response_id
 from gateway.protocol.items import text_of
+from gateway.store.history.conversations import Conversations
+from gateway.store.history.threads import Record, Threads
 from tests.contract import conformance
 from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from gateway.history.conversations import Conversations
-from gateway.history.threads import RECENT_ITEMS, Reserved, Threads
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.input_items import InputMessage
 from gateway.protocol.tools import FunctionTool
+from gateway.store.history.conversations import Conversations
+from gateway.store.history.threads import RECENT_ITEMS, Reserved, Threads
 from gateway.turns.window import ROOM_FOR_AN_ANSWER_TOKENS
 from tests.gateway.builders import Wire
 from tests.gateway.replica import FakeEngine, Replica, replica, spoken

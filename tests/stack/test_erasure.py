@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
-from gateway.erasure import Erasure
+from gateway.store.erasure import Erasure
 from tests.stack.conftest import PASSWORD, House, ask
 
 GONE, STAYS = "user_" + "1" * 32, "user_" + "2" * 32

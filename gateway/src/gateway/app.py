@@ -16,19 +16,11 @@ from starlette.exceptions import HTTPException
 from starlette.routing import WebSocketRoute
 
 from gateway import clients
-from gateway.accounting import Accounting
 from gateway.context.defaults import Defaults
 from gateway.engine.engines import Engines
-from gateway.erasure import Erasure
 from gateway.errors import ParleyError
-from gateway.history.conversations import Conversations
-from gateway.history.responses import Responses
-from gateway.history.sizes import Sizes
-from gateway.history.threads import Threads
 from gateway.identity import Identity
 from gateway.inference import Sampling
-from gateway.ownership import Ownership
-from gateway.presence import Presence
 from gateway.revocations import Revocation, Revocations
 from gateway.routes import chat_completions, conversations, health, models, openapi, responses, usage
 from gateway.routes.places import Places
@@ -38,11 +30,19 @@ from gateway.routes.responses_socket import handshake_described, responses_socke
 from gateway.routes.state import SocketLimits, State
 from gateway.seal import Seal
 from gateway.settings import Settings
-from gateway.storage import Storage
+from gateway.store.erasure import Erasure
+from gateway.store.health import Storage
+from gateway.store.history.conversations import Conversations
+from gateway.store.history.responses import Responses
+from gateway.store.history.sizes import Sizes
+from gateway.store.history.threads import Threads
+from gateway.store.leases import Ownership
+from gateway.store.presence import Presence
+from gateway.store.turn_log.fencing import Segments
+from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
+from gateway.store.turn_log.writer import Writer
+from gateway.store.usage import Accounting
 from gateway.titles import Titles
-from gateway.turn_log.reader import BLOCK_SECONDS, Reader
-from gateway.turn_log.segments import Segments
-from gateway.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance
 from gateway.turns.compaction import Compaction
 from gateway.turns.counting import Counting

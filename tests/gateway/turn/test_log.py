@@ -13,11 +13,11 @@ from gateway.inference import Called, Piece, Thought, Tokens
 from gateway.protocol.events import OutputTextDelta
 from gateway.protocol.items import FunctionCall, OutputItem
 from gateway.protocol.resources import WindowUse
+from gateway.store.turn_log.writer import Writer
 from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import Entry, token_ids
 from gateway.turn.output import ITEMS_AT_MOST
 from gateway.turn.state_machine import Begun, Completed, Failed
-from gateway.turn_log.writer import Writer
 from tests.gateway.builders import answers, keys_of, turn, working
 
 COMPLETED = Completed(None, 1)

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.background import BackgroundTask
 
 from gateway.errors import NotFound, Unavailable
-from gateway.history.cursors import Order
 from gateway.identity import User
 from gateway.protocol.items import Item
 from gateway.protocol.requests import (
@@ -26,6 +25,7 @@ from gateway.routes.answers import answer
 from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
 from gateway.routes.openapi import Body, described, linked
+from gateway.store.history.cursors import Order
 
 router = APIRouter(prefix="/v1/conversations", dependencies=[Depends(queries.only_known)])
 

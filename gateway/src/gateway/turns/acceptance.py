@@ -13,13 +13,13 @@ from gateway.context.defaults import Defaults, form_of
 from gateway.context.prompt import Exchange, Measured, Told, joined, prompts
 from gateway.context.tool_calls import called, refuse_answers_to_no_call, without_orphans
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, PreviousResponseNotFound
-from gateway.history.limits import refuse_more_items
-from gateway.history.threads import RECENT_ITEMS, Reserved
 from gateway.inference import Prompt
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_thread_id, position_in
 from gateway.protocol.items import FunctionCallOutput, Item, Message, introduces
 from gateway.seal import Seal
+from gateway.store.history.limits import refuse_more_items
+from gateway.store.history.threads import RECENT_ITEMS, Reserved
 from gateway.turn.output import ITEMS_AT_MOST
 from gateway.turn.state_machine import Turn, TurnRequest
 from gateway.turns.ports import ModelServer, Recollection, Responses

@@ -6,11 +6,11 @@ from typing import Protocol
 import anyio
 
 from gateway.errors import EventsExpired, Leaving, ParleyError, Unavailable
-from gateway.history.responses import Stored, Wish
 from gateway.protocol.events import frame as wire
 from gateway.protocol.events import socket_error
 from gateway.protocol.resources import Response
-from gateway.turn_log.reader import Reader
+from gateway.store.history.responses import Stored, Wish
+from gateway.store.turn_log.reader import Reader
 from gateway.turns.running import RunningTurn
 from gateway.turns.turns import Turns
 

@@ -4,11 +4,11 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from gateway.context.prompt import Count, Measured
-from gateway.history.responses import Stored
-from gateway.history.threads import Kept, Record, Reserved
 from gateway.inference import EngineEvent, Form, Prompt, Sampling
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
+from gateway.store.history.responses import Stored
+from gateway.store.history.threads import Kept, Record, Reserved
 
 
 class ModelServer(Protocol):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.errors import IdempotencyKeyReused
-from gateway.history.responses import Stored
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.items import Item
+from gateway.store.history.responses import Stored
 
 
 def refuse_another_message(create: ResponseCreate, first: Stored) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 import anyio
 
 from gateway.errors import Leaving, NotFound, ParleyError, Unavailable
-from gateway.history.threads import Record
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
+from gateway.store.history.threads import Record
+from gateway.store.turn_log.writer import Writer
 from gateway.turn.state_machine import Begun, Ending
-from gateway.turn_log.writer import Writer
 from gateway.turns.acceptance import Acceptance, Accepted, Remembered
 from gateway.turns.listing import Listing
 from gateway.turns.ports import Ownership, Responses, Threads

@@ -1,0 +1,1 @@
+"""All of Redis: history, turn logs, leases, usage, presence, erasure, health."""

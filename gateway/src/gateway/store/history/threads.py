@@ -1,0 +1,248 @@
+"""What a turn reads before it starts and leaves behind: the items of a conversation, or of a chain of responses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import WatchError
+
+from gateway.context.prompt import Measured
+from gateway.errors import NotFound
+from gateway.protocol.ids import position_in
+from gateway.protocol.items import Item, decode_item, encode_item
+from gateway.protocol.resources import Generation, Response, encoded
+from gateway.store.errors import translated
+from gateway.store.history import leftovers, older_items
+from gateway.store.history.keys import (
+    active_field,
+    index_key,
+    is_conversation,
+    items_key,
+    now_ms,
+    once_key,
+    response_key,
+    responses_key,
+    thread_key,
+)
+from gateway.store.history.limits import refuse_more_items
+from gateway.store.history.sizes import Sizes, grow
+from gateway.turn.output import ITEMS_AT_MOST
+from gateway.turn.state_machine import TurnRequest
+
+# A client that has not asked again within a day has its answer.
+_ONCE_SECONDS = 86_400
+# All of most conversations. What is older is read where the model's context has room for it.
+RECENT_ITEMS = 400
+
+Kept = Literal["kept", "gone", "lost"]
+
+_NO_GENERATION = Generation()
+
+_decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
+_decode_generation = msgspec.json.Decoder(Generation).decode
+_decode_measured = msgspec.json.Decoder(Measured).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Items in order, oldest first, and the first of the new positions. `older` items stand before these; what the
+    model was told before all of them is the `head` then."""
+
+    before: list[Item]
+    position: int
+    measured: Measured | None = None
+    generation: Generation = _NO_GENERATION
+    titled: bool = True
+    older: int = 0
+    head: tuple[Item, ...] = ()
+
+    @property
+    def first(self) -> int:
+        """What is older has lower positions."""
+        return (position_in(self.before[0].id) or 0) if self.before else self.position
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A turn that is to be accepted. `before`: what a new chain begins with; `once`: the client's own id for it."""
+
+    request: TurnRequest
+    response: Response
+    asked: Sequence[Item]
+    owner: str
+    before: Sequence[Item] = ()
+    once: str | None = None
+
+    @property
+    def thread_id(self) -> str:
+        return self.request.thread or ""
+
+
+class Threads:
+    """Every method raises Unavailable when Redis does not answer."""
+
+    def __init__(
+        self, redis: Redis, *, kept_seconds: int, recent_items: int = RECENT_ITEMS, sizes: Sizes | None = None
+    ) -> None:
+        self._redis = redis
+        self._sizes = sizes or Sizes(redis)
+        self._kept_seconds = kept_seconds
+        self._recent_items = recent_items
+
+    async def reserve(self, user_id: str, thread_id: str, count: int) -> Reserved:
+        """The newest items and `count` new positions, in two round trips at most. Raises NotFound or StorageLimit."""
+        key = thread_key(user_id, thread_id)
+        async with translated(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(key, ["created_at", "metadata", "generation", "measured"])
+            pipe.zrange(items_key(user_id, thread_id), -self._recent_items, -1)
+            pipe.zcard(items_key(user_id, thread_id))
+            pipe.hincrby(key, "position", count)
+            (created_at, metadata, generation, measured), items, total, last = await pipe.execute()
+            if created_at is None:
+                await self._redis.delete(key)
+                raise NotFound("conversation", param="conversation")
+        refuse_more_items(total, 1 + max(0, count - ITEMS_AT_MOST))
+        said = Reserved(
+            [decode_item(item) for item in items],
+            last - count + 1,
+            _decode_measured(measured) if measured else None,
+            _decode_generation(generation or b"{}"),
+            bool(_decode_metadata(metadata or b"{}").get("title")),
+            max(0, total - len(items)),
+        )
+        return await self.with_head(user_id, thread_id, said)
+
+    async def with_head(self, user_id: str, thread_id: str, said: Reserved) -> Reserved:
+        """The same, and what the model was told before the older items. Once for each `said`."""
+        head = await older_items.head(self._redis, user_id, thread_id, below=said.first) if said.older else []
+        return replace(said, head=tuple(head), older=max(0, said.older - len(head)))
+
+    async def further(self, user_id: str, thread_id: str, said: Reserved, count: int) -> Reserved:
+        """The same, and `count` more of the older items."""
+        more = await older_items.just_below(self._redis, user_id, thread_id, count, above=said.head, below=said.first)
+        older = max(0, said.older - len(more)) if len(more) == count else 0
+        return replace(said, before=[*more, *said.before], older=older)
+
+    async def read(self, user_id: str, thread_id: str, last: int, *, since: int = 0) -> list[Item]:
+        """All items from the position `since` up to the position `last`."""
+        return await older_items.all_between(self._redis, user_id, thread_id, since, last)
+
+    async def check_room(self, user_id: str) -> None:
+        """Raises StorageLimit where nothing more of this user's is kept."""
+        await self._sizes.check(user_id)
+
+    async def earlier(self, user_id: str, client_id: str) -> str | None:
+        """The response that was accepted under a client's own id."""
+        async with translated():
+            found: Any = await self._redis.get(once_key(user_id, client_id))
+        return None if found is None else str(found.decode())
+
+    async def accept(self, record: Record) -> str:
+        """Keeps what was asked and that an answer to it runs, all or nothing; doing it again changes nothing.
+
+        Returns the id of the response: an earlier one's where `once` was used before. Raises NotFound for a
+        conversation that has just been deleted.
+        """
+        request = record.request
+        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+            while True:
+                if record.once is not None:
+                    earlier = await self._earlier(pipe, request.user_id, record.once)
+                    if earlier is not None:
+                        return earlier
+                self._accept(pipe, record)
+                try:
+                    there = (await pipe.execute())[-1]
+                    break
+                except WatchError:
+                    continue  # the same was asked through another gateway at this moment
+        if not there:
+            await leftovers.delete(self._redis, request.user_id, record.thread_id, request.response_id)
+            raise NotFound("conversation", param="conversation")
+        return request.response_id
+
+    async def _earlier(self, pipe: Any, user_id: str, client_id: str) -> str | None:
+        key = once_key(user_id, client_id)
+        await pipe.watch(key)
+        found = await pipe.get(key)
+        pipe.multi()
+        return None if found is None else str(found.decode())
+
+    def _accept(self, pipe: Any, record: Record) -> None:
+        request, thread_id = record.request, record.thread_id
+        user_id, last = request.user_id, request.position + ITEMS_AT_MOST - 1
+        key, kept = thread_key(user_id, thread_id), response_key(user_id, request.response_id)
+        if not is_conversation(thread_id):
+            pipe.hsetnx(key, "created_at", str(request.created_at))
+            pipe.hsetnx(key, "position", str(last))
+        self._add(pipe, user_id, thread_id, [*record.before, *record.asked])
+        pipe.hset(key, active_field(request.response_id), str(last))
+        if record.once is not None:
+            pipe.set(once_key(user_id, record.once), request.response_id, ex=_ONCE_SECONDS)
+        told = {"response": record.response, "request": request, "input": record.asked}
+        large = {name: encoded(value) for name, value in told.items()}
+        if is_conversation(thread_id):
+            pipe.sadd(responses_key(user_id, thread_id), request.response_id)
+        pipe.hset(kept, mapping={**large, "thread": thread_id, "last": last, "owner": record.owner})
+        grow(pipe, user_id, kept, large.values())
+        pipe.expire(kept, self._kept_seconds)
+        pipe.hexists(key, "created_at")
+
+    async def commit(
+        self,
+        user_id: str,
+        thread_id: str,
+        response: Response,
+        answer: Sequence[Item],
+        measured: Measured | None,
+        *,
+        owner: str,
+    ) -> Kept:
+        """Keeps the answer; "gone": its conversation, or the response itself, was deleted. "lost": `owner` has lost the
+        turn, and what another gateway says is what counts, in history too."""
+        record = response_key(user_id, response.id)
+        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+            while True:
+                if (owned_by := await self._owner(pipe, record)) != owner:
+                    return "gone" if owned_by is None else "lost"
+                self._commit(pipe, user_id, thread_id, response, measured)
+                self._add(pipe, user_id, thread_id, answer)
+                pipe.hexists(thread_key(user_id, thread_id), "created_at")
+                try:
+                    there = (await pipe.execute())[-1]
+                    break
+                except WatchError:
+                    continue  # somebody wished it stopped, or has just taken it
+        if not there:
+            await leftovers.delete(self._redis, user_id, thread_id, response.id)
+        return "kept" if there else "gone"
+
+    def _commit(self, pipe: Any, user_id: str, thread_id: str, response: Response, measured: Measured | None) -> None:
+        key, record = thread_key(user_id, thread_id), response_key(user_id, response.id)
+        pipe.hdel(key, active_field(response.id))
+        if measured is not None:
+            pipe.hset(key, "measured", encoded(measured).decode())
+        pipe.hset(record, "response", encoded(response).decode())
+        grow(pipe, user_id, record, [encoded(response.output)])
+        pipe.expire(record, self._kept_seconds)
+
+    async def _owner(self, pipe: Any, record: str) -> str | None:
+        """None without a record: an accepted response has one until it is deleted."""
+        await pipe.watch(record)
+        found = await pipe.hget(record, "owner")
+        pipe.multi()
+        return None if found is None else str(found.decode())
+
+    def _add(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:
+        key = items_key(user_id, thread_id)
+        if items:
+            members = {encode_item(item): position_in(item.id) or 0 for item in items}
+            pipe.zadd(key, members, nx=True)
+            grow(pipe, user_id, key, members)
+        if is_conversation(thread_id):
+            pipe.zadd(index_key(user_id), {thread_id: now_ms()})
+        else:
+            pipe.expire(key, self._kept_seconds)
+            pipe.expire(thread_key(user_id, thread_id), self._kept_seconds)

@@ -1,0 +1,68 @@
+"""A log as whoever takes its turn over finds it, and the seal that makes the turn theirs.
+
+Redis refuses every entry after the last id a stream can have. So the first to add that id owns the turn: the earlier
+owner, if it was only paused, can not add anything any more, and a second taker's seal is refused.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from gateway.store.errors import translated
+from gateway.store.turn_log.keys import segment_key
+from gateway.turn.log_entry import SEAL_ID, Fields, is_exhausted, sealed_by
+
+_ABANDONED_SECONDS = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """The events so far, oldest first. `segment` is the one that grows, `owner` who sealed the one before it, None for
+    a turn that was never taken over."""
+
+    entries: Sequence[tuple[bytes, Fields]]
+    segment: int
+    owner: str | None
+
+
+class Segments:
+    """Every method raises Unavailable when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def read(self, user_id: str, response_id: str) -> Told:
+        entries: list[tuple[bytes, Fields]] = []
+        segment, owner = 0, None
+        while True:
+            async with translated():
+                found: Any = await self._redis.xrange(segment_key(user_id, response_id, segment))
+            seal = sealed_by(found[-1][1]) if found else None
+            entries += found if seal is None else found[:-1]
+            if seal is None:
+                return Told(entries, segment, owner)
+            segment, owner = segment + 1, seal
+
+    async def is_lost(self, user_id: str, response_id: str, segment: int, *, begun: bool) -> bool:
+        """Whether another gateway has taken over what this segment is the last of, or it is gone with its response."""
+        async with translated():
+            newest: Any = await self._redis.xrevrange(segment_key(user_id, response_id, segment), count=1)
+        return sealed_by(newest[0][1]) is not None if newest else begun
+
+    async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool:
+        """False when somebody else was faster."""
+        key = segment_key(user_id, response_id, segment)
+        async with translated():
+            try:
+                async with self._redis.pipeline(transaction=True) as pipe:
+                    pipe.xadd(key, {"seal": gateway_id}, id=SEAL_ID)
+                    pipe.expire(key, _ABANDONED_SECONDS)
+                    await pipe.execute()
+            except ResponseError as exc:
+                if not is_exhausted(exc):
+                    raise
+                return False
+        return True

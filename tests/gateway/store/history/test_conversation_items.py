@@ -1,0 +1,133 @@
+import pytest
+from redis.asyncio import Redis
+
+from gateway.errors import NotFound, StorageLimit
+from gateway.protocol.ids import new_item_id, position_in
+from gateway.protocol.items import Item
+from gateway.store.history.conversations import Conversations
+from gateway.store.history.cursors import Order
+from gateway.store.history.limits import ITEMS_KEPT
+from gateway.store.history.threads import Threads
+from tests.gateway.said import ALICE, told
+
+
+@pytest.fixture
+def conversations(redis: Redis) -> Conversations:
+    return Conversations(redis)
+
+
+async def everything(conversations: Conversations, conversation_id: str) -> list[Item]:
+    page = await conversations.items.page(ALICE, conversation_id, limit=100, after=None, order="asc")
+    return list(page.data)
+
+
+async def test_added_items_come_back_as_a_list_and_stand_at_the_end(conversations: Conversations) -> None:
+    made = await conversations.create(ALICE, {}, items=told("one"))
+    added = await conversations.items.create(ALICE, made.id, told("two", "three"))
+    assert (added.object, added.first_id, added.last_id) == ("list", added.data[0].id, added.data[1].id)
+    assert added.has_more is False
+    assert (await everything(conversations, made.id))[1:] == list(added.data)
+
+
+async def test_adding_an_item_is_activity(conversations: Conversations, redis: Redis) -> None:
+    made = await conversations.create(ALICE, {})
+    await redis.zadd("parley:{user_a}:conversations", {made.id: 5000})
+    await conversations.items.create(ALICE, made.id, told("one"))
+    active_at = (await conversations.conversation(ALICE, made.id)).last_active_at
+    assert active_at is not None
+    assert active_at >= made.created_at
+
+
+async def test_an_item_that_is_added_never_takes_the_place_of_an_answer_to_come(
+    conversations: Conversations, redis: Redis
+) -> None:
+    made = await conversations.create(ALICE, {})
+    threads = Threads(redis, kept_seconds=1000)
+    reserved = await threads.reserve(ALICE, made.id, 2)
+    added = await conversations.items.create(ALICE, made.id, told("later"))
+    assert position_in(added.data[0].id) == reserved.position + 2
+
+
+async def test_no_more_items_are_added_than_are_kept(conversations: Conversations, redis: Redis) -> None:
+    made = await conversations.create(ALICE, {})
+    items_key = f"parley:{{user_a}}:conversation:{made.id}:items"
+    await redis.zadd(items_key, {str(position): position for position in range(ITEMS_KEPT - 1)})
+    with pytest.raises(StorageLimit):
+        await conversations.items.create(ALICE, made.id, told("one", "two"))
+    assert await redis.zcard(items_key) == ITEMS_KEPT - 1
+    await conversations.items.create(ALICE, made.id, told("one"))
+
+
+async def test_an_item_is_retrieved_and_deleted_by_its_id(conversations: Conversations) -> None:
+    made = await conversations.create(ALICE, {"title": "t"}, items=told("one", "two"))
+    one, two = await everything(conversations, made.id)
+    assert await conversations.items.item(ALICE, made.id, two.id) == two
+    assert await conversations.items.delete(ALICE, made.id, two.id) == made
+    assert await everything(conversations, made.id) == [one]
+
+
+async def test_an_item_that_is_not_there_is_not_found(conversations: Conversations) -> None:
+    made = await conversations.create(ALICE, {}, items=told("one"))
+    one = (await everything(conversations, made.id))[0]
+    elsewhere = await conversations.create(ALICE, {}, items=told("two"))
+    foreign = (await everything(conversations, elsewhere.id))[0]
+    for item_id in (foreign.id, new_item_id("msg", 7), new_item_id("fc", 1), "msg_1", one.id.upper(), ""):
+        for request in (
+            conversations.items.item(ALICE, made.id, item_id),
+            conversations.items.delete(ALICE, made.id, item_id),
+        ):
+            with pytest.raises(NotFound) as caught:
+                await request
+            assert (caught.value.message, caught.value.param) == ("no such item", "item_id")
+    assert await everything(conversations, made.id) == [one]
+
+
+async def test_an_item_is_deleted_once(conversations: Conversations) -> None:
+    made = await conversations.create(ALICE, {}, items=told("one"))
+    one = (await everything(conversations, made.id))[0]
+    await conversations.items.delete(ALICE, made.id, one.id)
+    with pytest.raises(NotFound):
+        await conversations.items.delete(ALICE, made.id, one.id)
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_items_are_paged_without_gap_or_double_while_more_arrive(
+    conversations: Conversations, order: Order
+) -> None:
+    made = await conversations.create(ALICE, {}, items=told(*"1234567"))
+    before = await everything(conversations, made.id)
+    seen: list[Item] = []
+    after, more = None, True
+    while more:
+        page = await conversations.items.page(ALICE, made.id, limit=3, after=after, order=order)
+        seen += page.data
+        after, more = page.last_id, page.has_more
+        if order == "desc":
+            await conversations.items.create(ALICE, made.id, told("new"))
+    assert seen == (before if order == "asc" else before[::-1])
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_a_page_goes_on_behind_an_item_that_was_deleted_meanwhile(
+    conversations: Conversations, order: Order
+) -> None:
+    made = await conversations.create(ALICE, {}, items=told(*"12345"))
+    first = await conversations.items.page(ALICE, made.id, limit=3, after=None, order=order)
+    assert first.last_id is not None
+    await conversations.items.delete(ALICE, made.id, first.last_id)
+    rest = await conversations.items.page(ALICE, made.id, limit=3, after=first.last_id, order=order)
+    positions = [position_in(item.id) for item in rest.data]
+    assert (positions, rest.has_more) == ([4, 5] if order == "asc" else [2, 1], False)
+
+
+async def test_an_empty_conversation_has_an_empty_page(conversations: Conversations) -> None:
+    made = await conversations.create(ALICE, {})
+    page = await conversations.items.page(ALICE, made.id, limit=3, after=None, order="asc")
+    assert (page.data, page.first_id, page.last_id, page.has_more) == ((), None, None, False)
+
+
+async def test_an_after_of_a_strange_shape_is_not_found(conversations: Conversations) -> None:
+    made = await conversations.create(ALICE, {}, items=told("one"))
+    with pytest.raises(NotFound) as caught:
+        await conversations.items.page(ALICE, made.id, limit=3, after="(1", order="asc")
+    assert caught.value.param == "after"

@@ -1,0 +1,125 @@
+"""What one user may keep: counted where it is added, measured anew only at the limit."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from gateway.errors import StorageLimit
+from gateway.protocol.create import ResponseCreate
+from gateway.protocol.input_items import InputMessage
+from gateway.store.history.conversations import Conversations
+from gateway.store.history.responses import Responses
+from gateway.store.history.sizes import Sizes
+from gateway.store.history.threads import Threads
+from tests.gateway.replica import FakeEngine, Replica, replica, spoken
+
+USER = "user_1"
+LIMIT = 200_000
+LONG = InputMessage("user", "x" * 50_000)
+
+
+@pytest.fixture
+def sizes(redis: Redis) -> Sizes:
+    return Sizes(redis, bytes_at_most=LIMIT)
+
+
+@pytest.fixture
+def conversations(redis: Redis, sizes: Sizes) -> Conversations:
+    return Conversations(redis, sizes)
+
+
+@pytest.fixture
+async def gateway(port: int, sizes: Sizes) -> AsyncIterator[Replica]:
+    class Bounded(Threads):
+        def __init__(self, redis: Redis, *, kept_seconds: int) -> None:
+            super().__init__(redis, kept_seconds=kept_seconds, sizes=sizes)
+
+    async with replica(port, FakeEngine(*spoken("fine")), threads=Bounded) as found:
+        yield found
+
+
+async def counted(redis: Redis) -> int:
+    return int(await redis.hget(f"parley:{{{USER}}}:sizes", "*") or 0)
+
+
+async def filled(conversations: Conversations) -> list[str]:
+    """The conversations that fit."""
+    made: list[str] = []
+    while True:
+        try:
+            made.append((await conversations.create(USER, {}, items=[LONG])).id)
+        except StorageLimit:
+            return made
+
+
+async def test_whoever_keeps_too_much_is_told_how_much_is_kept_and_others_have_room(
+    conversations: Conversations,
+) -> None:
+    made = await filled(conversations)
+    assert len(made) == LIMIT // 50_000
+    with pytest.raises(StorageLimit, match="delete some of them"):
+        await conversations.items.create(USER, made[0], [LONG])
+    await conversations.create("user_2", {}, items=[LONG])
+
+
+async def test_a_question_is_refused_before_the_engine_is_asked(gateway: Replica, conversations: Conversations) -> None:
+    made = await filled(conversations)
+    for asked in (ResponseCreate(input="go"), ResponseCreate(input="go", conversation=made[0])):
+        with pytest.raises(StorageLimit):
+            await gateway.turns.start(USER, asked)
+    assert gateway.engine.asked == []
+    assert await gateway.redis.keys("*:response:*") == []
+
+
+async def test_what_is_not_stored_needs_no_room(gateway: Replica, conversations: Conversations) -> None:
+    await filled(conversations)
+    assert (await gateway.answered(ResponseCreate(input="go", store=False)))[-1]["type"] == "response.completed"
+
+
+async def test_a_deleted_conversation_makes_room_at_once(conversations: Conversations) -> None:
+    made = await filled(conversations)
+    await conversations.delete(USER, made[0])
+    await conversations.create(USER, {}, items=[LONG])
+
+
+async def test_a_turn_counts_with_all_that_is_kept_of_it_until_it_is_deleted(gateway: Replica, redis: Redis) -> None:
+    await gateway.answered(ResponseCreate(input="x" * 5000))
+    await gateway.turns.finish(5)
+    once = await counted(redis)
+    assert once > 5000
+    response_id = (await gateway.answered(ResponseCreate(input="x" * 5000)))[-1]["response"]["id"]
+    await gateway.turns.finish(5)
+    twice = await counted(redis)
+    assert twice > once + 5000
+    await Responses(redis).delete(USER, await Responses(redis).get(USER, response_id))
+    assert once < await counted(redis) < twice
+
+
+async def test_what_has_expired_makes_room_when_it_is_needed(conversations: Conversations, redis: Redis) -> None:
+    for made in await filled(conversations):
+        await redis.delete(f"parley:{{{USER}}}:conversation:{made}:items")  # as time does with a chain
+    later = Conversations(redis, Sizes(redis, bytes_at_most=LIMIT))
+    await later.create(USER, {}, items=[LONG])
+    assert await counted(redis) < 2 * 50_100
+
+
+async def test_at_the_limit_it_is_not_measured_at_every_question(
+    conversations: Conversations, redis: Redis, sizes: Sizes
+) -> None:
+    made = await filled(conversations)
+    await redis.delete(f"parley:{{{USER}}}:conversation:{made[0]}:items")
+    with pytest.raises(StorageLimit):
+        await sizes.check(USER)
+
+
+async def test_deleting_twice_at_once_frees_what_was_there_once(
+    conversations: Conversations, redis: Redis, sizes: Sizes
+) -> None:
+    made = await filled(conversations)
+    key = f"parley:{{{USER}}}:conversation:{made[0]}:items"
+    before, size = await counted(redis), int(await redis.hget(f"parley:{{{USER}}}:sizes", key) or 0)
+    await asyncio.gather(sizes.forget(USER, [key]), sizes.forget(USER, [key]))
+    assert size > 50_000
+    assert await counted(redis) == before - size

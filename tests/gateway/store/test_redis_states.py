@@ -1,0 +1,193 @@
+"""Redis when it is there and can not do what it is asked: full, a replica, loading. Nothing is lost, and it is said."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import BusyLoadingError, RedisError
+
+from dev.process import Process
+from gateway.errors import StorageFull, Unavailable
+from gateway.protocol.create import ResponseCreate
+from gateway.store.health import Storage
+from gateway.store.history.conversations import Conversations
+from gateway.store.leases import Ownership
+from gateway.store.turn_log.fencing import Segments
+from tests.contract import conformance
+from tests.gateway.builders import connection
+from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
+from tests.gateway.test_takeover import TEXT, abandoned, listed, taking, whole
+
+ASKED = ResponseCreate(input="go")
+
+
+@pytest.fixture
+def port(durable_redis: Process) -> int:
+    """A Redis of its own, which may be brought into any state."""
+    port = durable_redis.command.port
+    assert port is not None
+    return port
+
+
+@pytest.fixture
+async def redis(port: int) -> AsyncIterator[Redis]:
+    async with connection(port) as client:
+        yield client
+
+
+@pytest.fixture
+async def gateway(port: int) -> AsyncIterator[Replica]:
+    async with replica(port, FakeEngine(*spoken(TEXT))) as found:
+        yield found
+
+
+@asynccontextmanager
+async def full(redis: Redis) -> AsyncIterator[None]:
+    await redis.config_set("maxmemory", "1")
+    try:
+        yield
+    finally:
+        await redis.config_set("maxmemory", "0")
+
+
+@asynccontextmanager
+async def read_only(redis: Redis) -> AsyncIterator[None]:
+    """A replica whose primary is away, as behind a failover."""
+    await redis.replicaof("127.0.0.1", "1")
+    try:
+        yield
+    finally:
+        await redis.replicaof("no", "one")
+
+
+REFUSING = pytest.mark.parametrize("state", [full, read_only])
+
+
+@REFUSING
+@pytest.mark.parametrize("place", ["a conversation", "nowhere"])
+async def test_a_question_is_refused_with_the_reason(gateway: Replica, redis: Redis, state: Any, place: str) -> None:
+    within = (await Conversations(redis).create("user_1", {})).id
+    asked = ResponseCreate(input="go", conversation=within) if place == "a conversation" else ASKED
+    async with state(redis):
+        with pytest.raises(StorageFull):
+            await gateway.turns.start("user_1", asked)
+    assert (await gateway.answered(asked))[-1]["type"] == "response.completed"
+
+
+@REFUSING
+async def test_what_is_there_can_be_read(gateway: Replica, redis: Redis, state: Any) -> None:
+    conversations = Conversations(redis)
+    within = (await conversations.create("user_1", {"title": "kept"})).id
+    response_id = (await gateway.answered(ResponseCreate(input="go", conversation=within)))[-1]["response"]["id"]
+    await gateway.turns.finish(5)
+    async with state(redis):
+        assert (await conversations.conversation("user_1", within)).metadata == {"title": "kept"}
+        page = await conversations.items.page("user_1", within, limit=9, after=None, order="asc")
+        assert len(page.data) == 2
+        listing = await conversations.index.page("user_1", limit=9, after=None, order="desc")
+        assert [one.id for one in listing.data] == [within]
+        assert (await gateway.following.get("user_1", response_id)).response.status == "completed"
+        assert [text async for text in gateway.following.follow("user_1", response_id)][-1:]
+
+
+async def test_who_has_no_room_any_more_can_delete(gateway: Replica, redis: Redis) -> None:
+    conversations = Conversations(redis)
+    within = (await conversations.create("user_1", {})).id
+    response_id = (await gateway.answered(ASKED))[-1]["response"]["id"]
+    await gateway.turns.finish(5)
+    async with full(redis):
+        await conversations.delete("user_1", within)
+        await gateway.following.delete("user_1", response_id)
+    assert [key for key in await redis.keys() if within.encode() in key or response_id.encode() in key] == []
+
+
+@REFUSING
+async def test_an_answer_waits_for_room_and_goes_on_without_a_hole(gateway: Replica, redis: Redis, state: Any) -> None:
+    response_id = await abandoned(gateway)
+    running = gateway.turns.running("user_1", response_id)
+    assert running is not None
+    assert gateway.engine.hold is not None
+    async with state(redis):
+        shown = len(running.log.frames)
+        gateway.engine.hold.set()
+        await gateway.engine.closed.wait()  # it has said everything
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await running.log.flushed()
+        assert len(running.log.frames) == shown, "nobody sees what is not kept"
+    assert conformance.story(await followed(running))["output"][0]["content"][0]["text"] == TEXT
+
+
+async def test_a_gateway_is_not_taken_for_dead_because_redis_is_full(redis: Redis) -> None:
+    lease = Ownership(redis, "g1")
+    assert await lease.renew()
+    async with full(redis):
+        assert not await lease.renew()
+    assert await lease.is_alive("g1")
+
+
+@REFUSING
+async def test_a_turn_that_can_not_be_taken_over_for_now_is_taken_over_later(
+    gateway: Replica, redis: Redis, port: int, state: Any
+) -> None:
+    response_id = await abandoned(gateway)
+    async with replica(port, FakeEngine(*spoken(TEXT)), name="g2") as taker, taking(taker, redis) as takeover:
+        async with state(redis):
+            with pytest.raises(StorageFull):
+                await Segments(redis).seal("user_1", response_id, 0, "g2")
+            await takeover.of("g1")
+            assert await redis.scard("parley:gateway:g1:turns") == 1
+            assert taker.turns.running("user_1", response_id) is None
+        await takeover.of("g1")
+        assert (await whole(taker, response_id))["output"][0]["content"][0]["text"] == TEXT
+    assert await listed(redis, "g1") == 0
+
+
+@contextmanager
+def loading(process: Process) -> Iterator[None]:
+    """Killed, and started again with so slow a disk that it reads for a second."""
+    process.kill()
+    slow = ["--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024"]
+    usual, process.command = process.command, replace(process.command, arguments=[*process.command.arguments, *slow])
+    process.start()
+    try:
+        yield
+    finally:
+        process.command = usual
+
+
+async def test_a_redis_that_is_loading_is_waited_for(gateway: Replica, redis: Redis, durable_redis: Process) -> None:
+    response_id = await abandoned(gateway)
+    running = gateway.turns.running("user_1", response_id)
+    assert running is not None
+    async with redis.pipeline(transaction=False) as pipe:
+        for number in range(200):
+            pipe.set(f"much:{number}", "x" * 2000)
+        await pipe.execute()
+    await redis.bgrewriteaof()
+    while (await redis.info("persistence"))["aof_rewrite_in_progress"]:
+        await asyncio.sleep(0.01)
+    with loading(durable_redis):
+        await said_to_load(redis)
+        with pytest.raises(Unavailable):
+            await Storage(redis).ping()
+        assert gateway.engine.hold is not None
+        gateway.engine.hold.set()
+        assert conformance.story(await followed(running))["output"][0]["content"][0]["text"] == TEXT
+
+
+async def said_to_load(redis: Redis) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await redis.ping()
+            except BusyLoadingError:
+                return
+            except RedisError:
+                await asyncio.sleep(0.005)  # not listening yet
+                continue
+            pytest.fail("it had loaded before anybody could see it")

@@ -1,0 +1,242 @@
+"""Following what another replica writes, through a real Redis."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from redis.asyncio import Redis
+
+from dev.process import Process
+from gateway.errors import Unavailable
+from gateway.inference import Called, Piece, Tokens
+from gateway.protocol.ids import new_response_id
+from gateway.protocol.resources import WindowUse
+from gateway.store.turn_log.fencing import Segments
+from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
+from gateway.store.turn_log.writer import Writer
+from gateway.turn.log import TurnLog
+from gateway.turn.log_entry import frame_of
+from gateway.turn.state_machine import Begun, Completed
+from tests.gateway.builders import answers, connection, turn, working
+
+USER = "user_1"
+Wish = dict[str, str]
+
+
+class Owner:
+    """The replica that runs the turn."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.writer = Writer(redis, kept_seconds=60)
+        self.segments = Segments(redis)
+        self.response_id = new_response_id()
+        self.log: TurnLog = self.writer.open(turn(response_id=self.response_id))
+        self.log.append(Begun())
+        self.log.append(WindowUse(0, 5, 4096))
+
+    async def move(self) -> None:
+        """Taken over between two events: another seals the log and goes on behind it."""
+        await self.log.flushed()
+        await self.segments.seal(USER, self.response_id, self.log.segment, "g9")
+        told = await self.segments.read(USER, self.response_id)
+        frames = [frame_of(*entry) for entry in told.entries]
+        self.log = self.writer.open(self.log.turn, segment=told.segment, told=frames)
+
+    def end(self) -> None:
+        self.log.add(self.log.finish(Completed(None, 1)))
+
+    async def frames(self) -> list[str]:
+        return [text async for text in self.log.frames.follow()]
+
+
+@asynccontextmanager
+async def owning(port: int) -> AsyncIterator[Owner]:
+    async with connection(port) as redis:
+        owner = Owner(redis)
+        async with working(owner.writer.run()):
+            yield owner
+
+
+@asynccontextmanager
+async def reading(port: int, obey: Callable[[Wish], None] = lambda _: None, name: str = "g2") -> AsyncIterator[Reader]:
+    async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
+        reader = Reader(redis, blocking, name)
+        async with working(reader.run(obey)):
+            yield reader
+
+
+async def followed(reader: Reader, owner: Owner, starting_after: int = -1) -> list[str]:
+    async with reader.frames(USER, owner.response_id) as frames:
+        return [text async for text in frames.follow(starting_after)]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(answers(), st.integers(0, 30), st.integers(-1, 40))
+async def test_whoever_joins_at_any_time_from_any_number_sees_the_owners_frames(
+    port: int, pieces: Sequence[Piece], join_at: int, starting_after: int
+) -> None:
+    async with owning(port) as owner, reading(port) as reader:
+        follower = asyncio.create_task(followed(reader, owner, starting_after))
+        for number, piece in enumerate(pieces):
+            owner.log.append(piece)
+            if number == join_at:
+                await asyncio.sleep(0)
+                later = asyncio.create_task(followed(reader, owner, starting_after))
+                break
+        else:
+            later = follower
+        for piece in pieces[join_at + 1 :]:
+            owner.log.append(piece)
+            await asyncio.sleep(0)
+        owner.end()
+        frames = await owner.frames()
+        expected = frames[starting_after + 1 :]
+        assert await follower == await later == await followed(reader, owner, starting_after) == expected
+
+
+async def test_what_is_said_arrives_while_it_is_said(port: int) -> None:
+    async with owning(port) as owner, reading(port) as reader, reader.frames(USER, owner.response_id) as frames:
+        following = frames.follow(starting_after=3)
+        for letter in "live":
+            owner.log.append(Tokens(letter))
+            assert json.loads(await anext(following))["delta"] == letter
+
+
+async def test_two_followers_of_one_answer_and_one_of_another_see_theirs(port: int) -> None:
+    async with owning(port) as one, owning(port) as other, reading(port) as reader:
+        followers = [asyncio.create_task(followed(reader, owner)) for owner in (one, one, other)]
+        one.log.append(Tokens("one"))
+        other.log.append(Called(0, "{}", "other"))
+        one.end()
+        other.end()
+        assert await asyncio.gather(*followers) == [await one.frames(), await one.frames(), await other.frames()]
+
+
+async def test_one_who_comes_when_another_leaves_misses_nothing(port: int) -> None:
+    async with owning(port) as owner, reading(port) as reader:
+        async with reader.frames(USER, owner.response_id) as frames:
+            await until(lambda: len(frames) == 2)
+        follower = asyncio.create_task(followed(reader, owner))
+        owner.end()
+        assert await follower == await owner.frames()
+
+
+async def test_an_answer_of_many_events_comes_whole(port: int) -> None:
+    async with owning(port) as owner, reading(port) as reader:
+        for number in range(600):
+            owner.log.append(Called(number % 100, "{}", "f") if number < 100 else Tokens(f"{number} "))
+            await until(lambda number=number: len(owner.log.frames) > number)  # type: ignore[misc]
+        owner.end()
+        assert await followed(reader, owner) == await owner.frames()
+
+
+async def test_the_log_of_another_user_is_not_there(port: int) -> None:
+    async with owning(port) as owner, reading(port) as reader:
+        await until(lambda: len(owner.log.frames) == 2)
+        assert await reader.exists(USER, owner.response_id)
+        assert not await reader.exists("user_2", owner.response_id)
+        assert not await reader.exists(USER, new_response_id())
+
+
+async def test_a_wish_reaches_the_gateway_it_is_for(port: int) -> None:
+    mine, others = list[Wish](), list[Wish]()
+    async with reading(port, mine.append, "g1") as reader, reading(port, others.append, "g3") as third:
+        await third.tell("g1", {"cancel": "resp_1"})
+        await reader.tell("g1", {"released": "g3", "x": "你"})
+        await until(lambda: len(mine) == 2)
+    assert (mine, others) == ([{"cancel": "resp_1"}, {"released": "g3", "x": "你"}], [])
+
+
+async def test_a_wish_is_heard_also_by_a_gateway_that_did_not_listen_just_then(port: int) -> None:
+    heard: list[Wish] = []
+    async with reading(port) as other:
+        await other.tell("g1", {"cancel": "resp_1"})
+    async with reading(port, heard.append, "g1"):
+        await until(lambda: heard == [{"cancel": "resp_1"}])
+
+
+async def test_a_wish_that_fails_ends_neither_the_following_nor_the_next_wish(port: int) -> None:
+    heard: list[Wish] = []
+
+    def obey(wish: Wish) -> None:
+        if wish.get("cancel") == "resp_bug":
+            raise ZeroDivisionError
+        heard.append(wish)
+
+    async with owning(port) as owner, reading(port, obey) as reader:
+        await reader.tell("g2", {"cancel": "resp_bug"})
+        owner.end()
+        assert await followed(reader, owner) == await owner.frames()
+        await reader.tell("g2", {"cancel": "resp_1"})
+        await until(lambda: {"cancel": "resp_1"} in heard)
+
+
+async def test_a_wish_that_fails_takes_no_other_with_it(port: int) -> None:
+    heard: list[Wish] = []
+
+    def obey(wish: Wish) -> None:
+        if wish.get("cancel") == "resp_bug":
+            raise ZeroDivisionError
+        heard.append(wish)
+
+    async with reading(port) as other:
+        for response_id in ("resp_bug", "resp_1"):
+            await other.tell("g1", {"cancel": response_id})
+    async with reading(port, obey, "g1") as reader:
+        await reader.tell("g1", {"last": "1"})
+        await until(lambda: {"last": "1"} in heard)
+    assert {"cancel": "resp_1"} in heard
+
+
+async def test_what_is_wished_for_does_not_pile_up(redis: Redis, port: int) -> None:
+    async with reading(port) as reader:
+        for _ in range(1500):
+            await reader.tell("absent", {"wake": "1"})
+    assert await redis.xlen("parley:gateway:absent:control") < 1200
+    assert await redis.ttl("parley:gateway:absent:control") > 0
+
+
+async def test_following_goes_on_in_the_next_segment_when_a_turn_is_taken_over(port: int) -> None:
+    async with owning(port) as owner, reading(port) as reader:
+        follower = asyncio.create_task(followed(reader, owner))
+        for text in ("first", "second", "third"):
+            owner.log.append(Tokens(text))
+            await owner.move()
+        owner.log.append(Tokens("fourth"))
+        owner.end()
+        frames = await owner.frames()
+        assert await follower == await followed(reader, owner) == frames
+    assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
+    assert owner.log.segment == 3
+
+
+async def test_following_goes_on_after_redis_was_killed(durable_redis: Process) -> None:
+    port = durable_redis.command.port
+    async with owning(port) as owner, reading(port) as reader:
+        follower = asyncio.create_task(followed(reader, owner))
+        await until(lambda: len(owner.log.frames) == 2)
+        await asyncio.to_thread(durable_redis.restart)
+        owner.log.append(Tokens("still here"))
+        owner.end()
+        assert await follower == await owner.frames()
+
+
+async def test_without_redis_nothing_can_be_followed_and_that_is_said(durable_redis: Process) -> None:
+    async with reading(durable_redis.command.port) as reader:
+        durable_redis.kill()
+        for asked in (
+            reader.exists(USER, "resp_1"),
+            reader.tell("g1", {"cancel": "resp_1"}),
+        ):
+            with pytest.raises(Unavailable) as caught:
+                await asked
+            assert caught.value.dependency == "redis"

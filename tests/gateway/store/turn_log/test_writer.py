@@ -1,0 +1,324 @@
+"""What is kept of a turn, by a real Redis and through faults on the way to it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+
+from dev.process import Process
+from gateway.errors import EngineFailed
+from gateway.inference import Called, Tokens
+from gateway.protocol.resources import WindowUse
+from gateway.store.turn_log.fencing import Segments
+from gateway.store.turn_log.writer import Writer
+from gateway.turn.event_buffer import Frames
+from gateway.turn.log import TurnLog
+from gateway.turn.log_entry import frame_of, token_ids
+from gateway.turn.output import ITEMS_AT_MOST
+from gateway.turn.state_machine import Begun, Completed
+from tests.gateway.builders import connection, keys_of, turn, working
+
+COMPLETED = Completed(None, 1)
+KEPT_SECONDS = 60
+
+
+class Proxy:
+    """In front of Redis, with one fault on the way of the first events.
+
+    "close" swallows the answer and closes, "silence" only swallows it, "refuse" spoils the first command of many.
+    """
+
+    def __init__(self, redis_port: int, fault: Literal["close", "silence", "refuse"]) -> None:
+        self.fault = fault
+        self.struck = False
+        self._redis_port = redis_port
+        self._swallowing: set[asyncio.StreamWriter] = set()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[int]:
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        async with server:
+            yield server.sockets[0].getsockname()[1]
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answers, requests = await asyncio.open_connection("127.0.0.1", self._redis_port)
+        back = asyncio.create_task(self._answers(answers, writer))
+        try:
+            while data := await reader.read(1 << 20):
+                requests.write(self._struck(data, writer))
+        except ConnectionError:
+            pass
+        back.cancel()
+        for one in (requests, writer):
+            one.close()
+
+    def _struck(self, data: bytes, writer: asyncio.StreamWriter) -> bytes:
+        if self.struck or b"XADD" not in data:
+            return data
+        self.struck = True
+        if self.fault == "refuse":
+            return data.replace(b"XADD", b"XODD", 1)
+        self._swallowing.add(writer)
+        return data
+
+    async def _answers(self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await answers.read(1 << 20):
+            if writer not in self._swallowing:
+                writer.write(data)
+            elif self.fault == "close":
+                writer.close()
+
+
+@asynccontextmanager
+async def writing(port: int, *, patience_seconds: float = 2) -> AsyncIterator[Writer]:
+    async with connection(port, patience_seconds) as redis:
+        writer = Writer(redis, kept_seconds=KEPT_SECONDS)
+        async with working(writer.run()):
+            yield writer
+
+
+def begin(writer: Writer, number: int = 1) -> TurnLog:
+    log = writer.open(turn(user_id=f"user_{number}"))
+    log.append(Begun())
+    log.append(WindowUse(0, 5, 4096))
+    return log
+
+
+def say(log: TurnLog, text: str) -> None:
+    """Each letter a token of its own."""
+    for letter in text:
+        log.append(Tokens(letter, (ord(letter),)))
+
+
+def end(log: TurnLog) -> None:
+    log.add(log.finish(COMPLETED))
+
+
+async def shown(frames: Frames) -> list[str]:
+    return [text async for text in frames.follow()]
+
+
+async def until_there_are(frames: Frames, count: int) -> None:
+    while len(frames) < count:
+        await asyncio.sleep(0.005)
+
+
+async def kept(redis: Redis, log: TurnLog) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    entries: Any = await redis.xrange(keys_of(log)[-1])
+    return list(entries)
+
+
+async def test_redis_has_every_frame_under_its_number(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        log = begin(writer)
+        say(log, "你好")
+        end(log)
+        frames = await shown(log.frames)
+    entries = await kept(redis, log)
+    assert [entry_id for entry_id, _ in entries] == [b"%d-0" % (number + 1) for number in range(len(frames))]
+    assert [frame_of(*entry) for entry in entries] == frames
+    assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
+
+
+async def test_an_event_is_in_redis_before_anybody_sees_it(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        log = begin(writer)
+        followed, letters = log.frames.follow(), iter("abcdef")
+        async for text in followed:
+            (newest, _) = (await kept(redis, log))[-1]
+            assert int(newest.partition(b"-")[0]) > json.loads(text)["sequence_number"]
+            if (letter := next(letters, None)) is not None:
+                say(log, letter)
+            elif not log.turn.outcome:
+                end(log)
+
+
+async def test_a_lone_reader_sees_every_token_at_once(port: int) -> None:
+    async with writing(port) as writer:
+        log = begin(writer)
+        for number, letter in enumerate("abc"):
+            say(log, letter)
+            await until_there_are(log.frames, 5 + number)
+        end(log)
+        assert [json.loads(text).get("delta") for text in await shown(log.frames)][4:7] == ["a", "b", "c"]
+
+
+async def test_what_comes_while_redis_is_busy_is_one_event(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        log = begin(writer)
+        say(log, "abc")
+        end(log)
+        await log.frames.end()
+    deltas = [fields for _, fields in await kept(redis, log) if b"d" in fields]
+    assert [(fields[b"d"], token_ids([fields])) for fields in deltas] == [(b"abc", [97, 98, 99])]
+
+
+class CountingRedis(Redis):
+    pipelines = 0
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        self.pipelines += 1
+        return super().pipeline(transaction, shard_hint)
+
+
+async def test_the_events_of_many_turns_go_in_one_round_trip(redis: Redis, port: int) -> None:
+    async with CountingRedis(port=port) as counting:
+        writer = Writer(counting, kept_seconds=KEPT_SECONDS)
+        logs = [begin(writer, number) for number in range(50)]
+        for log in logs:
+            say(log, "hello")
+            end(log)
+        task = asyncio.create_task(writer.run())
+        frames = [await shown(log.frames) for log in logs]
+        task.cancel()
+    assert counting.pipelines == 1
+    assert [[frame_of(*entry) for entry in await kept(redis, log)] for log in logs] == frames
+
+
+async def test_the_events_of_an_answer_are_kept_for_a_while(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        log = begin(writer)
+        await until_there_are(log.frames, 2)
+        assert await redis.ttl(keys_of(log)[-1]) > KEPT_SECONDS
+        end(log)
+        await log.frames.end()
+        assert 0 < await redis.ttl(keys_of(log)[-1]) <= KEPT_SECONDS
+
+
+async def test_an_answer_that_is_to_be_kept_nowhere_is_shown_and_not_kept(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        log = writer.open(turn(thread=None))
+        log.append(Begun())
+        say(log, "secret")
+        end(log)
+        assert "secret" in (await shown(log.frames))[-1]
+    assert await redis.keys() == []
+
+
+@pytest.mark.parametrize("fault", ["close", "silence"])
+async def test_an_append_whose_answer_was_lost_adds_nothing_twice(
+    redis: Redis, port: int, fault: Literal["close", "silence"]
+) -> None:
+    proxy = Proxy(port, fault)
+    async with proxy.listening() as behind, writing(behind, patience_seconds=0.3) as writer:
+        log = begin(writer)
+        say(log, "abc")
+        end(log)
+        frames = await shown(log.frames)
+    assert proxy.struck
+    assert [frame_of(*entry) for entry in await kept(redis, log)] == frames
+    assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
+    assert 0 < await redis.ttl(keys_of(log)[-1]) <= KEPT_SECONDS
+
+
+async def test_an_entry_that_was_refused_in_the_middle_is_not_lost(redis: Redis, port: int) -> None:
+    async with Proxy(port, "refuse").listening() as behind, writing(behind) as writer:
+        log = begin(writer)
+        end(log)
+        frames = await shown(log.frames)
+    assert [frame_of(*entry) for entry in await kept(redis, log)] == frames
+
+
+async def test_events_wait_for_a_redis_that_was_killed_and_come_once_and_in_order(
+    durable_redis: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = durable_redis.command.port
+    async with writing(port) as writer:
+        log = begin(writer)
+        say(log, "be")
+        await until_there_are(log.frames, 5)
+        durable_redis.kill()
+        say(log, "fo")
+        while "events wait" not in caplog.text:
+            await asyncio.sleep(0.01)
+        say(log, "re")
+        end(log)
+        assert len(log.frames) == 5
+        await asyncio.to_thread(durable_redis.restart)
+        frames = await shown(log.frames)
+        async with Redis(port=port) as redis:
+            assert [frame_of(*entry) for entry in await kept(redis, log)] == frames
+    assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
+    assert json.loads(frames[-1])["response"]["output"][0]["content"][0]["text"] == "before"
+
+
+async def test_nothing_comes_twice_after_a_redis_that_was_frozen(
+    durable_redis: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = durable_redis.command.port
+    async with writing(port, patience_seconds=0.2) as writer:
+        log = begin(writer)
+        await until_there_are(log.frames, 2)
+        durable_redis.pause()
+        say(log, "late")
+        end(log)
+        while caplog.text.count("events wait") < 2:  # it has tried more than once
+            await asyncio.sleep(0.01)
+        assert len(log.frames) == 2
+        durable_redis.resume()
+        frames = await shown(log.frames)
+        async with Redis(port=port) as redis:
+            assert [frame_of(*entry) for entry in await kept(redis, log)] == frames
+
+
+async def test_one_turns_fault_stops_no_other(port: int) -> None:
+    async with writing(port) as writer:
+        broken, whole = begin(writer, 1), begin(writer, 2)
+        for index in range(ITEMS_AT_MOST + 1):
+            broken.append(Called(index, "{}", "f"))
+        say(whole, "fine")
+        end(whole)
+        assert "fine" in (await shown(whole.frames))[-1]
+        with pytest.raises(EngineFailed):
+            broken.append(Tokens("more"))
+
+
+async def test_what_another_has_sealed_grows_no_more_and_is_lost(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        mine, other = begin(writer, 1), begin(writer, 2)
+        await mine.flushed()
+        assert await Segments(redis).seal("user_1", "resp_1", 0, "g2")
+        say(mine, "late")
+        end(mine)
+        say(other, "fine")
+        end(other)
+        assert len(await shown(mine.frames)) == 2
+        assert "fine" in (await shown(other.frames))[-1]
+    assert (mine.lost, mine.frames.complete) == (True, False)
+    assert [fields.get(b"seal") for _, fields in await kept(redis, mine)] == [None, None, b"g2"]
+
+
+async def test_an_append_that_was_swallowed_before_a_seal_is_told_by_the_next_owner(redis: Redis, port: int) -> None:
+    proxy = Proxy(port, "silence")
+    async with proxy.listening() as behind, writing(behind, patience_seconds=0.3) as writer:
+        log = begin(writer)
+        say(log, "kept")
+        while not await redis.exists(keys_of(log)[-1]):
+            await asyncio.sleep(0.005)
+        assert await Segments(redis).seal("user_1", "resp_1", 0, "g2")
+        assert await shown(log.frames) == []
+        told = await Segments(redis).read("user_1", "resp_1")
+    assert log.lost
+    assert "kept" in "".join(frame_of(*entry) for entry in told.entries)
+
+
+async def test_a_log_that_was_taken_over_goes_on_in_its_next_segment(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        first = begin(writer)
+        say(first, "a")
+        await first.flushed()
+        await Segments(redis).seal("user_1", "resp_1", 0, "g2")
+        told = await Segments(redis).read("user_1", "resp_1")
+        frames = [frame_of(*entry) for entry in told.entries]
+        log = writer.open(first.turn, segment=told.segment, told=frames)
+        say(log, "b")
+        end(log)
+        assert (await shown(log.frames))[: len(frames)] == frames
+        assert all([0 < await redis.ttl(key) <= KEPT_SECONDS for key in keys_of(log)])
+    assert keys_of(log) == [keys_of(first)[0], keys_of(first)[0] + ":1"]
+    assert (await kept(redis, log))[0][0] == b"%d-0" % (len(frames) + 1)
