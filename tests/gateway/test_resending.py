@@ -10,7 +10,7 @@ from fastapi import Request
 from starlette.websockets import WebSocket
 
 from gateway.errors import EventsExpired, IdempotencyKeyReused, NotFound, ParleyError, Unavailable
-from gateway.identity import User
+from gateway.identity.introspection import User
 from gateway.protocol.create import ResponseCreate
 from gateway.routes.places import Places
 from gateway.routes.responses import create

@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.identity import Credential, Identity, User
+from gateway.identity.introspection import Credential, Identity, User
 from tests.stack.conftest import PASSWORD, House, ask
 
 NEW_PASSWORD = "another horse battery"

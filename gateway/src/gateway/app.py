@@ -19,9 +19,9 @@ from gateway import clients
 from gateway.context.defaults import Defaults
 from gateway.engine.engines import Engines
 from gateway.errors import ParleyError
-from gateway.identity import Identity
+from gateway.identity.introspection import Identity
+from gateway.identity.revocations import Revocation, Revocations
 from gateway.inference import Sampling
-from gateway.revocations import Revocation, Revocations
 from gateway.routes import chat_completions, conversations, health, models, openapi, responses, usage
 from gateway.routes.places import Places
 from gateway.routes.plain_text import plain_text

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from gateway.engine.relay import Relay
 from gateway.errors import ModelNotFound
-from gateway.identity import User
+from gateway.identity.introspection import User
 from gateway.protocol.chat_completions import NEUTRAL, ChatCompletion, decode_chat_completion
 from gateway.protocol.resources import Generation
 from gateway.routes import queries, rules

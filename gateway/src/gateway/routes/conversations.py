@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.background import BackgroundTask
 
 from gateway.errors import NotFound, Unavailable
-from gateway.identity import User
+from gateway.identity.introspection import User
 from gateway.protocol.items import Item
 from gateway.protocol.requests import (
     ConversationCreate,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection, Request
 
 from gateway.errors import OriginRefused, Unauthenticated
-from gateway.identity import Credential, User
+from gateway.identity.introspection import Credential, User
 
 # With TLS the cookie carries the prefix that ties it to this host (RFC 6265bis, 4.1.3.2): one without it may have been
 # set by any page of a neighbouring host, and its session be somebody else's.

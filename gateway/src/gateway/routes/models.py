@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from msgspec import UNSET
 
 from gateway.errors import ModelNotFound
-from gateway.identity import User
+from gateway.identity.introspection import User
 from gateway.protocol.models import Model, Models
 from gateway.routes import queries
 from gateway.routes.answers import answer

@@ -11,7 +11,7 @@ import msgspec
 from starlette.websockets import WebSocket
 
 from gateway.errors import ParleyError, Unauthenticated
-from gateway.identity import Credential, User
+from gateway.identity.introspection import Credential, User
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Conversation
 from gateway.routes.socket import POLICY_VIOLATION, WAITING_AT_MOST, Gone, Service, Socket

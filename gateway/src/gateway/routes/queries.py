@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway.errors import InvalidRequest, UnsupportedParameter
-from gateway.identity import User
+from gateway.identity.introspection import User
 from gateway.routes.credentials import current_user
 
 # OpenAI's own that ask for what Parley does not have, as its SDKs write them.

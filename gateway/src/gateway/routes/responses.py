@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from gateway.errors import NotFound
-from gateway.identity import User
+from gateway.identity.introspection import User
 from gateway.protocol.create import NEUTRAL, NEUTRAL_OVER_HTTP, ResponseCreate
 from gateway.protocol.events import Event
 from gateway.protocol.items import Item

@@ -16,7 +16,7 @@ from gateway.errors import (
     Unauthenticated,
     UpgradeRequired,
 )
-from gateway.identity import User
+from gateway.identity.introspection import User
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.events import addressed, frame, socket_error
 from gateway.protocol.items import Item

@@ -5,8 +5,8 @@ from typing import TypedDict
 
 from gateway.context.defaults import Defaults
 from gateway.engine.engines import Engines
-from gateway.identity import Identity
-from gateway.revocations import Revocations
+from gateway.identity.introspection import Identity
+from gateway.identity.revocations import Revocations
 from gateway.routes.places import Places
 from gateway.store.health import Storage
 from gateway.store.history.conversations import Conversations

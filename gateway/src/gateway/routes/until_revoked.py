@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.errors import Unauthenticated
-from gateway.identity import User
+from gateway.identity.introspection import User
 from gateway.protocol.events import frame, socket_error
 from gateway.routes.refusal import refusal
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from gateway.identity import User
+from gateway.identity.introspection import User
 from gateway.protocol.usage import KEPT_DAYS, UsageOfDays
 from gateway.routes import queries
 from gateway.routes.answers import answer

@@ -17,7 +17,7 @@ from gateway.engine.client import Engine
 from gateway.errors import EngineFailed, EngineRefused, Unavailable
 from gateway.inference import EngineEvent, Prompt, PromptRead, Tokens
 from tests.gateway.builders import SAMPLING
-from tests.gateway.several import PLAIN, House, stream, watched, whole
+from tests.gateway.engine.several import PLAIN, House, stream, watched, whole
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.errors import Unauthenticated
-from gateway.identity import User
-from gateway.revocations import Close
+from gateway.identity.introspection import User
+from gateway.identity.revocations import Close
 from gateway.routes.server_sent import streamed
 from gateway.routes.until_revoked import UntilRevoked
 

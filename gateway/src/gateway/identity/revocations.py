@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.errors import ParleyError, Unauthenticated
-from gateway.identity import User
+from gateway.identity.introspection import User
 
 logger = logging.getLogger(__name__)
 

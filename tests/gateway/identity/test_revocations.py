@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import Unauthenticated, Unavailable
-from gateway.identity import CACHED_SECONDS, User
-from gateway.revocations import ASK_AGAIN_SECONDS, ASK_SOON_SECONDS, Revocation, Revocations
+from gateway.identity.introspection import CACHED_SECONDS, User
+from gateway.identity.revocations import ASK_AGAIN_SECONDS, ASK_SOON_SECONDS, Revocation, Revocations
 from tests.chaos.proxy import Proxy
 
 ALICE = User("user_1", "alice", "a" * 64)

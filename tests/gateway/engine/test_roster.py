@@ -11,7 +11,7 @@ from gateway.engine.roster import Roster
 from gateway.errors import Unavailable
 from gateway.inference import Prompt
 from tests.gateway.builders import working
-from tests.gateway.several import PLAIN, Played, stream, watched, whole
+from tests.gateway.engine.several import PLAIN, Played, stream, watched, whole
 
 
 async def test_an_answer_turns_away_from_an_engine_that_freezes_before_its_first_word() -> None:

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from gateway.errors import TooManyRequests, Unauthenticated, Unavailable
-from gateway.identity import Credential, Identity, User
+from gateway.identity.introspection import Credential, Identity, User
 
 ACTIVE = {"active": True, "sub": "user_1", "username": "alice", "scope": "chat"}
 

@@ -4,7 +4,7 @@ import pytest
 from starlette.requests import HTTPConnection
 
 from gateway.errors import Unauthenticated
-from gateway.identity import Credential
+from gateway.identity.introspection import Credential
 from gateway.routes.credentials import credential
 
 PLAIN, OVER_TLS = "parley_session=ps_plain", "__Host-parley_session=ps_prefixed"

@@ -1,0 +1,1 @@
+"""Who a credential belongs to, and until when: the auth-service's introspection and its revocations."""
