@@ -14,18 +14,18 @@ from gateway.context.prompt import Count
 from gateway.inference import Called, EngineEvent, Finished, Form, Prompt, PromptRead, Sampling, Thought, Tokens, Used
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Usage
-from gateway.seal import Seal
+from gateway.runtime.compaction import Compaction
+from gateway.runtime.following import Following
+from gateway.runtime.preparation import Acceptance
+from gateway.runtime.registry import Turns
+from gateway.runtime.retry_policy import Patience
+from gateway.runtime.running import Runner, RunningTurn
+from gateway.runtime.user_encryption import Seal
 from gateway.store.history.responses import Responses
 from gateway.store.history.threads import Threads
 from gateway.store.leases import Ownership
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
-from gateway.turns.acceptance import Acceptance
-from gateway.turns.compaction import Compaction
-from gateway.turns.following import Following
-from gateway.turns.patience import Patience
-from gateway.turns.running import Runner, RunningTurn
-from gateway.turns.turns import Turns
 from tests.gateway.builders import SAMPLING, Wire, connection, working
 
 DEFAULTS = Defaults("be kind", SAMPLING)

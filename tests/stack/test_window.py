@@ -12,7 +12,7 @@ from openai import AsyncOpenAI, BadRequestError
 
 from dev.engines import CONTEXT_TOKENS
 from dev.stack import Plan, Stack
-from gateway.turns.window import ROOM_FOR_AN_ANSWER_TOKENS
+from gateway.runtime.context_window import ROOM_FOR_AN_ANSWER_TOKENS
 from tests.stack.cable import Cable
 from tests.stack.conftest import PASSWORD
 from tests.stack.recording import Recording

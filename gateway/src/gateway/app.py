@@ -28,7 +28,17 @@ from gateway.routes.plain_text import plain_text
 from gateway.routes.refusal import refused
 from gateway.routes.responses_socket import handshake_described, responses_socket, upgrade_required
 from gateway.routes.state import SocketLimits, State
-from gateway.seal import Seal
+from gateway.runtime.compaction import Compaction
+from gateway.runtime.counting import Counting
+from gateway.runtime.drain import HandOver
+from gateway.runtime.following import Following
+from gateway.runtime.preparation import Acceptance
+from gateway.runtime.registry import Turns
+from gateway.runtime.retry_policy import Patience
+from gateway.runtime.running import Runner
+from gateway.runtime.takeover import Takeover
+from gateway.runtime.titles import Titles
+from gateway.runtime.user_encryption import Seal
 from gateway.settings import Settings
 from gateway.store.erasure import Erasure
 from gateway.store.health import Storage
@@ -42,16 +52,6 @@ from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
 from gateway.store.usage import Accounting
-from gateway.titles import Titles
-from gateway.turns.acceptance import Acceptance
-from gateway.turns.compaction import Compaction
-from gateway.turns.counting import Counting
-from gateway.turns.following import Following
-from gateway.turns.hand_over import HandOver
-from gateway.turns.patience import Patience
-from gateway.turns.running import Runner
-from gateway.turns.takeover import Takeover
-from gateway.turns.turns import Turns
 
 logger = logging.getLogger(__name__)
 

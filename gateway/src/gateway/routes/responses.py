@@ -29,9 +29,9 @@ from gateway.routes.credentials import current_user
 from gateway.routes.openapi import Body, described, linked
 from gateway.routes.server_sent import streamed
 from gateway.routes.until_revoked import UntilRevoked
+from gateway.runtime.registry import Answer
+from gateway.runtime.running import RunningTurn
 from gateway.turn.state_machine import Failed
-from gateway.turns.running import RunningTurn
-from gateway.turns.turns import Answer
 
 router = APIRouter(prefix="/v1/responses", dependencies=[Depends(queries.only_known)])
 

@@ -27,8 +27,8 @@ from gateway.routes.openapi import refused_with
 from gateway.routes.refusal import refusal
 from gateway.routes.socket import IDLE, POLICY_VIOLATION, RESTART, WAITING_AT_MOST, Service, Socket
 from gateway.routes.state import State
+from gateway.runtime.running import RunningTurn
 from gateway.turn.state_machine import Failed
-from gateway.turns.running import RunningTurn
 
 _STRIKES = 3
 _SUBPROTOCOL = "openai-responses"

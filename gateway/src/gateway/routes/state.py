@@ -8,15 +8,15 @@ from gateway.engine.engines import Engines
 from gateway.identity.introspection import Identity
 from gateway.identity.revocations import Revocations
 from gateway.routes.places import Places
+from gateway.runtime.compaction import Compaction
+from gateway.runtime.counting import Counting
+from gateway.runtime.following import Following
+from gateway.runtime.registry import Turns
 from gateway.store.health import Storage
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.responses import Responses
 from gateway.store.presence import Presence
 from gateway.store.usage import Accounting
-from gateway.turns.compaction import Compaction
-from gateway.turns.counting import Counting
-from gateway.turns.following import Following
-from gateway.turns.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)

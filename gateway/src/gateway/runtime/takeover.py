@@ -10,16 +10,16 @@ from gateway.errors import InternalError, NotFound, ParleyError, Unavailable
 from gateway.protocol.events import decode_event
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
+from gateway.runtime.generation_loop import Produced
+from gateway.runtime.preparation import Acceptance, Accepted, Context
+from gateway.runtime.registry import Turns
+from gateway.runtime.running import RunningTurn
 from gateway.store.history.responses import Interrupted
 from gateway.store.history.threads import Reserved
 from gateway.store.turn_log.fencing import Told
 from gateway.store.turn_log.writer import Writer
 from gateway.turn.log_entry import finish_reason, frame_of, is_last, prompt_tokens, token_ids
 from gateway.turn.state_machine import Begun, Completed, CutShort, Ending, Failed, Turn, TurnRequest
-from gateway.turns.acceptance import Acceptance, Accepted, Context
-from gateway.turns.production import Produced
-from gateway.turns.running import RunningTurn
-from gateway.turns.turns import Turns
 
 logger = logging.getLogger(__name__)
 

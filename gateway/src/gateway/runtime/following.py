@@ -9,10 +9,10 @@ from gateway.errors import EventsExpired, Leaving, ParleyError, Unavailable
 from gateway.protocol.events import frame as wire
 from gateway.protocol.events import socket_error
 from gateway.protocol.resources import Response
+from gateway.runtime.registry import Turns
+from gateway.runtime.running import RunningTurn
 from gateway.store.history.responses import Stored, Wish
 from gateway.store.turn_log.reader import Reader
-from gateway.turns.running import RunningTurn
-from gateway.turns.turns import Turns
 
 # The engine lets go within milliseconds; a gateway that dies meanwhile is taken over from within seconds.
 _STOP_SECONDS = 10.0

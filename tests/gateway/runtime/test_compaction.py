@@ -13,7 +13,7 @@ from gateway.protocol.items import Compaction, Message
 from gateway.protocol.json_objects import converted
 from gateway.protocol.requests import CompactRequest, ItemsCreate
 from gateway.protocol.resources import CompactedResponse, encoded
-from gateway.seal import Seal
+from gateway.runtime.user_encryption import Seal
 from gateway.store.history.threads import RECENT_ITEMS
 from tests.contract import conformance
 from tests.gateway.replica import SEAL, FakeEngine, Replica, replica, spoken

@@ -13,13 +13,13 @@ from redis.asyncio import Redis
 from gateway.errors import NotFound, Unavailable
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
+from gateway.runtime.following import Following
+from gateway.runtime.takeover import Takeover
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.responses import Interrupted, Responses, Stored
 from gateway.store.leases import Ownership
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.writer import Writer
-from gateway.turns.following import Following
-from gateway.turns.takeover import Takeover
 from tests.contract import conformance
 from tests.gateway.builders import Wire, working
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken

@@ -10,13 +10,13 @@ import anyio
 
 from gateway.errors import InternalError, ParleyError, Unavailable
 from gateway.protocol.items import Item, Message, text_of
+from gateway.runtime.context_window import measurement
+from gateway.runtime.generation_loop import Produced, Production
+from gateway.runtime.ports import Accounting, ModelServer, Threads, Titles
+from gateway.runtime.preparation import Accepted
+from gateway.runtime.retry_policy import Patience
 from gateway.turn.log import TurnLog
 from gateway.turn.state_machine import Completed, CutShort, Ending, Failed, TurnRequest
-from gateway.turns.acceptance import Accepted
-from gateway.turns.patience import Patience
-from gateway.turns.ports import Accounting, ModelServer, Threads, Titles
-from gateway.turns.production import Produced, Production
-from gateway.turns.window import measurement
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 
 from gateway.errors import ParleyError, Unavailable
 from gateway.inference import EngineEvent, Finished, Form, Prompt, Sampling, Thought, Tokens
+from gateway.runtime.titles import Titles
 from gateway.store.history.conversations import Conversations
-from gateway.titles import Titles
 from tests.gateway.builders import kept
 from tests.gateway.said import ALICE
 

@@ -8,8 +8,8 @@ from redis.asyncio import Redis
 
 from gateway.errors import Unavailable
 from gateway.protocol.create import ResponseCreate
+from gateway.runtime.drain import HandOver
 from gateway.store.leases import Ownership
-from gateway.turns.hand_over import HandOver
 from tests.contract import conformance
 from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
 

@@ -21,11 +21,11 @@ from gateway.protocol.input_items import (
     InputMessage,
 )
 from gateway.protocol.resources import Generation
-from gateway.seal import Seal
+from gateway.runtime.preparation import Acceptance, Accepted, Remembered
+from gateway.runtime.user_encryption import Seal
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.limits import ITEMS_KEPT
 from gateway.store.history.threads import Threads
-from gateway.turns.acceptance import Acceptance, Accepted, Remembered
 from tests.gateway.builders import SAMPLING
 from tests.gateway.replica import DEFAULTS, SEAL, FakeEngine, Replica, replica, spoken
 

@@ -8,9 +8,9 @@ import pytest
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.input_items import InputMessage
 from gateway.protocol.tools import FunctionTool
+from gateway.runtime.context_window import ROOM_FOR_AN_ANSWER_TOKENS
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.threads import RECENT_ITEMS, Reserved, Threads
-from gateway.turns.window import ROOM_FOR_AN_ANSWER_TOKENS
 from tests.gateway.builders import Wire
 from tests.gateway.replica import FakeEngine, Replica, replica, spoken
 

@@ -22,8 +22,8 @@ from gateway.protocol.items import Compaction as CompactionItem
 from gateway.protocol.items import Item, Message
 from gateway.protocol.requests import CompactRequest
 from gateway.protocol.resources import CompactedResponse, Usage
-from gateway.seal import Seal
-from gateway.turns.ports import Accounting, ModelServer, Recollection, Responses
+from gateway.runtime.ports import Accounting, ModelServer, Recollection, Responses
+from gateway.runtime.user_encryption import Seal
 
 _WANTED = (
     "Summarise this conversation so that it can go on without its text: what was asked and answered, names, numbers, "

@@ -18,8 +18,8 @@ from gateway.context.prompt import (
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Usage, WindowUse
-from gateway.turns.acceptance import Accepted
-from gateway.turns.ports import ModelServer
+from gateway.runtime.ports import ModelServer
+from gateway.runtime.preparation import Accepted
 
 # An answer shorter than this is not worth starting: older turns make room for it.
 ROOM_FOR_AN_ANSWER_TOKENS = 256

@@ -3,7 +3,7 @@
 import logging
 
 from gateway.errors import Unavailable
-from gateway.turns.ports import Ownership
+from gateway.runtime.ports import Ownership
 
 logger = logging.getLogger(__name__)
 

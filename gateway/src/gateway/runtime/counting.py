@@ -4,8 +4,8 @@ from gateway.context.prompt import alternating
 from gateway.errors import EngineRefused
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import InputTokens
-from gateway.turns.acceptance import Acceptance
-from gateway.turns.ports import ModelServer
+from gateway.runtime.ports import ModelServer
+from gateway.runtime.preparation import Acceptance
 
 
 class Counting:

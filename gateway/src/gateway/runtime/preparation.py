@@ -17,12 +17,12 @@ from gateway.inference import Prompt
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_thread_id, position_in
 from gateway.protocol.items import FunctionCallOutput, Item, Message, introduces
-from gateway.seal import Seal
+from gateway.runtime.ports import ModelServer, Recollection, Responses
+from gateway.runtime.user_encryption import Seal
 from gateway.store.history.limits import refuse_more_items
 from gateway.store.history.threads import RECENT_ITEMS, Reserved
 from gateway.turn.output import ITEMS_AT_MOST
 from gateway.turn.state_machine import Turn, TurnRequest
-from gateway.turns.ports import ModelServer, Recollection, Responses
 
 _encode = msgspec.json.Encoder().encode
 

@@ -12,13 +12,13 @@ from redis.asyncio import Redis
 from gateway.errors import Leaving
 from gateway.inference import Finished, PromptRead, Tokens
 from gateway.protocol.create import ResponseCreate
+from gateway.runtime.drain import HandOver
 from gateway.store.history.threads import Kept, Record, Threads
 from gateway.store.leases import Ownership
 from gateway.store.turn_log.fencing import Segments
-from gateway.turns.hand_over import HandOver
 from tests.gateway.builders import Wire
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
-from tests.gateway.test_takeover import TEXT, abandoned, listed, owner, taker, taking
+from tests.gateway.runtime.test_takeover import TEXT, abandoned, listed, owner, taker, taking
 
 __all__ = ["owner", "taker"]
 

@@ -11,13 +11,13 @@ from redis.asyncio import Redis
 from gateway.errors import AnswerInterrupted, InvalidRequest, Unavailable
 from gateway.inference import PromptRead, Thought
 from gateway.protocol.create import ResponseCreate
+from gateway.runtime.preparation import Acceptance, Accepted
+from gateway.runtime.takeover import Takeover
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.responses import Responses
 from gateway.store.leases import Ownership
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.writer import Writer
-from gateway.turns.acceptance import Acceptance, Accepted
-from gateway.turns.takeover import Takeover
 from tests.contract import conformance
 from tests.gateway.builders import Wire, working
 from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.seal import Seal
+from gateway.runtime.user_encryption import Seal
 
 SEAL = Seal(b"k" * 32)
 SEALED = SEAL.closed("user_1", "你好")

@@ -15,12 +15,12 @@ from gateway.protocol.create import ResponseCreate
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
 from gateway.protocol.tools import FunctionTool
+from gateway.runtime.generation_loop import ANSWER_BYTES
+from gateway.runtime.retry_policy import Patience
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.keys import response_key
 from gateway.store.history.threads import Kept, Threads
 from gateway.turn.log_entry import frame_of
-from gateway.turns.patience import Patience
-from gateway.turns.production import ANSWER_BYTES
 from tests.contract import conformance
 from tests.gateway.builders import Wire, keys_of
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken

@@ -5,7 +5,7 @@ import logging
 from typing import Protocol
 
 from gateway.errors import Unavailable
-from gateway.turns.turns import Turns
+from gateway.runtime.registry import Turns
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from gateway.errors import EngineRefused, InvalidRequest, ModelNotFound, ParleyE
 from gateway.protocol.input_items import InputMessage
 from gateway.protocol.requests import decode_count, decode_create_body
 from gateway.protocol.resources import InputTokens
+from gateway.runtime.counting import Counting
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.threads import RECENT_ITEMS
-from gateway.turns.counting import Counting
 from tests.gateway.replica import FakeEngine, Replica, replica
 
 

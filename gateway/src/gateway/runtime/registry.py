@@ -15,14 +15,14 @@ import anyio
 from gateway.errors import Leaving, NotFound, ParleyError, Unavailable
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
+from gateway.runtime.idempotency import refuse_another_message
+from gateway.runtime.listing import Listing
+from gateway.runtime.ports import Ownership, Responses, Threads
+from gateway.runtime.preparation import Acceptance, Accepted, Remembered
+from gateway.runtime.running import Runner, RunningTurn
 from gateway.store.history.threads import Record
 from gateway.store.turn_log.writer import Writer
 from gateway.turn.state_machine import Begun, Ending
-from gateway.turns.acceptance import Acceptance, Accepted, Remembered
-from gateway.turns.listing import Listing
-from gateway.turns.ports import Ownership, Responses, Threads
-from gateway.turns.repeated import refuse_another_message
-from gateway.turns.running import Runner, RunningTurn
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from gateway.context.prompt import Window
 from gateway.errors import AnswerInterrupted, ContextLengthExceeded, EngineBroke, EngineFailed, ParleyError, Unavailable
 from gateway.inference import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used, size_of
 from gateway.protocol.resources import Usage
+from gateway.runtime.context_window import use_of, window
+from gateway.runtime.ports import ModelServer
+from gateway.runtime.preparation import Accepted
+from gateway.runtime.retry_policy import Patience, Waiting
 from gateway.turn.log import TurnLog
-from gateway.turns.acceptance import Accepted
-from gateway.turns.patience import Patience, Waiting
-from gateway.turns.ports import ModelServer
-from gateway.turns.window import use_of, window
 
 logger = logging.getLogger(__name__)
 
