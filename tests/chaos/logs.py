@@ -5,7 +5,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.store.turn_log.keys import segment_key
-from gateway.turn.log_entry import SEAL_ID, is_last, sealed_by
+from gateway.turn.log_entry import FENCE_ID, fenced_by, is_last
 from tests.chaos.oracle import Segment
 
 
@@ -26,9 +26,9 @@ async def segments(redis: Redis, user_id: str, response_id: str) -> list[Segment
 
 
 def _segment(entries: list[tuple[bytes, dict[bytes, bytes]]]) -> Segment:
-    seals = [place for place, (_, fields) in enumerate(entries) if sealed_by(fields) is not None]
+    seals = [place for place, (_, fields) in enumerate(entries) if fenced_by(fields) is not None]
     events = entries[: seals[0]] if seals else entries
-    assert not seals or entries[seals[0]][0].decode() == SEAL_ID
+    assert not seals or entries[seals[0]][0].decode() == FENCE_ID
     return Segment(
         ids=tuple(entry_id.decode() for entry_id, _ in events),
         sealed=bool(seals),

@@ -16,11 +16,11 @@ from gateway.errors import (
     TooManyRequests,
     Unavailable,
 )
-from gateway.inference import Called, Form, Sampling, Thought, Tokens
+from gateway.inference import OutputOptions, ReasoningTextDelta, Sampling, TextDelta, ToolCallDelta
 from gateway.protocol.events import frame, socket_error
 from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage, WindowUse
 from gateway.protocol.tools import FunctionTool
-from gateway.turn.state_machine import Begun, Completed, CutShort, Failed, Step, Turn, TurnRequest
+from gateway.turn.state_machine import Completed, Created, Failed, Incomplete, Step, Turn, TurnRequest
 
 FOLDER: Final = Path(__file__).parent / "golden"
 
@@ -37,7 +37,7 @@ _WEATHER: Final = FunctionTool(
 _RANDOM: Final = re.compile(r"(?<=_)(?:(?P<position>[0-9a-f]{8})(?P<item>[0-9a-f]{24})|(?P<call>[0-9a-f]{24}))(?=\")")
 
 
-def _turn(*, form: Form | None = None, generate: bool = True, max_output_tokens: int | None = None) -> Turn:
+def _turn(*, form: OutputOptions | None = None, generate: bool = True, max_output_tokens: int | None = None) -> Turn:
     sampling = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_output_tokens=10_240)
     return Turn(
         TurnRequest(
@@ -45,7 +45,7 @@ def _turn(*, form: Form | None = None, generate: bool = True, max_output_tokens:
             user_id="user_1",
             model="parley-demo",
             sampling=sampling,
-            form=form or Form(),
+            form=form or OutputOptions(),
             created_at=_STARTED,
             position=2,
             thread="conv_" + "1".zfill(32),
@@ -69,7 +69,7 @@ def _usage(output: int, *, input_tokens: int = 27, reasoning: int = 0) -> Usage:
 
 
 def _told(turn: Turn, *steps: Step, window: WindowUse | None = None) -> Iterator[str]:
-    for step in (Begun(), window or WindowUse(0, 27, _CONTEXT), *steps):
+    for step in (Created(), window or WindowUse(0, 27, _CONTEXT), *steps):
         for event in turn.step(step):
             yield frame(event)
 
@@ -79,16 +79,18 @@ def _refused(error: ParleyError) -> list[str]:
 
 
 def _text() -> Iterator[str]:
-    return _told(_turn(), Tokens("你好"), Tokens("！很高兴"), Tokens("见到你。"), Completed(_usage(8), _ENDED))
+    return _told(_turn(), TextDelta("你好"), TextDelta("！很高兴"), TextDelta("见到你。"), Completed(_usage(8), _ENDED))
 
 
 def _length() -> Iterator[str]:
     turn = _turn(max_output_tokens=3)
-    return _told(turn, Tokens("One, two"), Tokens(", three"), CutShort("max_output_tokens", _usage(3)))
+    return _told(turn, TextDelta("One, two"), TextDelta(", three"), Incomplete("max_output_tokens", _usage(3)))
 
 
 def _stopped() -> Iterator[str]:
-    return _told(_turn(), Tokens("Once upon"), Tokens(" a time"), CutShort("cancelled", _usage(4), stopped_in_ms=12))
+    return _told(
+        _turn(), TextDelta("Once upon"), TextDelta(" a time"), Incomplete("cancelled", _usage(4), stopped_in_ms=12)
+    )
 
 
 def _failed_at_once() -> Iterator[str]:
@@ -96,18 +98,18 @@ def _failed_at_once() -> Iterator[str]:
 
 
 def _failed_in_the_middle() -> Iterator[str]:
-    return _told(_turn(), Tokens("The answer is"), Failed(EngineFailed("the stream ended without a finish reason")))
+    return _told(_turn(), TextDelta("The answer is"), Failed(EngineFailed("the stream ended without a finish reason")))
 
 
 def _function_call() -> Iterator[str]:
-    turn = _turn(form=Form(tools=(_WEATHER,)))
-    pieces = [Called(0, "", "get_weather"), Called(0, '{"city":'), Called(0, ' "北京"}')]
-    return _told(turn, Tokens("Let me look."), *pieces, Completed(_usage(21), _ENDED))
+    turn = _turn(form=OutputOptions(tools=(_WEATHER,)))
+    pieces = [ToolCallDelta(0, "", "get_weather"), ToolCallDelta(0, '{"city":'), ToolCallDelta(0, ' "北京"}')]
+    return _told(turn, TextDelta("Let me look."), *pieces, Completed(_usage(21), _ENDED))
 
 
 def _reasoning() -> Iterator[str]:
-    thoughts = [Thought("The user greets me."), Thought(" I greet back.")]
-    return _told(_turn(), *thoughts, Tokens("\n\nHel"), Tokens("lo!"), Completed(_usage(12, reasoning=9), _ENDED))
+    thoughts = [ReasoningTextDelta("The user greets me."), ReasoningTextDelta(" I greet back.")]
+    return _told(_turn(), *thoughts, TextDelta("\n\nHel"), TextDelta("lo!"), Completed(_usage(12, reasoning=9), _ENDED))
 
 
 def _warm_up() -> Iterator[str]:
@@ -116,7 +118,9 @@ def _warm_up() -> Iterator[str]:
 
 def _left_out() -> Iterator[str]:
     usage = _usage(3, input_tokens=3790)
-    return _told(_turn(), Tokens("Yes, "), Tokens("still."), Completed(usage, _ENDED), window=WindowUse(6, 3790, 4096))
+    return _told(
+        _turn(), TextDelta("Yes, "), TextDelta("still."), Completed(usage, _ENDED), window=WindowUse(6, 3790, 4096)
+    )
 
 
 STORIES: Final[dict[str, Callable[[], Iterable[str]]]] = {

@@ -12,7 +12,7 @@ from tests.contract.conformance import Wire
 from tests.contract.golden import FOLDER, STORIES, story, written
 
 REFUSALS = {"refused", "resumed-too-late", "connection-limit"}
-FAILURES = {"failed-at-once", "failed-in-the-middle"}
+TRANSPORT_ERRORS = {"failed-at-once", "failed-in-the-middle"}
 ANSWERS = STORIES.keys() - REFUSALS
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 
@@ -44,12 +44,12 @@ def test_every_file_is_a_story() -> None:
     assert sorted(file.name for file in FOLDER.iterdir()) == sorted(f"{name}.jsonl" for name in STORIES)
 
 
-@pytest.mark.parametrize("name", sorted(ANSWERS - FAILURES))
+@pytest.mark.parametrize("name", sorted(ANSWERS - TRANSPORT_ERRORS))
 def test_a_story_is_one_that_open_responses_allows(name: str) -> None:
     assert conformance.story(events(name))["status"] in {"completed", "incomplete"}
 
 
-@pytest.mark.parametrize("name", sorted(FAILURES))
+@pytest.mark.parametrize("name", sorted(TRANSPORT_ERRORS))
 def test_a_failure_is_made_of_events_that_open_responses_knows(name: str) -> None:
     told = events(name)
     for one in told:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.inference import Called, Form, Piece, Sampling, Thought, Tokens
+from gateway.inference import OutputDelta, OutputOptions, ReasoningTextDelta, Sampling, TextDelta, ToolCallDelta
 from gateway.protocol.events import Event, frame
 from gateway.store.turn_log.keys import segment_keys
 from gateway.turn.log import TurnLog
@@ -24,32 +24,34 @@ SAMPLING = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_out
 _TEXTS = st.text("ab \n你👋", max_size=4)
 _IDS = st.lists(st.integers(0, 2**32 - 1), max_size=3).map(tuple)
 PIECES = st.one_of(
-    st.builds(Tokens, _TEXTS, _IDS),
-    st.builds(Thought, _TEXTS, _IDS),
-    st.builds(Called, st.integers(0, 3), _TEXTS, st.none() | st.just("f"), _IDS),
+    st.builds(TextDelta, _TEXTS, _IDS),
+    st.builds(ReasoningTextDelta, _TEXTS, _IDS),
+    st.builds(ToolCallDelta, st.integers(0, 3), _TEXTS, st.none() | st.just("f"), _IDS),
 )
 """Also what no engine says."""
 
-_MORE = st.lists(st.tuples(st.sampled_from([Called, Tokens]), _TEXTS, _IDS), max_size=4)
+_MORE = st.lists(st.tuples(st.sampled_from([ToolCallDelta, TextDelta]), _TEXTS, _IDS), max_size=4)
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> list[Piece]:
+def answers(draw: st.DrawFn) -> list[OutputDelta]:
     """Text, reasoning and calls in any order; of a call there may be more, with blanks between."""
-    pieces: list[Piece] = []
+    pieces: list[OutputDelta] = []
     for index in range(draw(st.integers(0, 6))):
-        speaking = st.builds(Tokens, _TEXTS, _IDS), st.builds(Thought, _TEXTS, _IDS)
+        speaking = st.builds(TextDelta, _TEXTS, _IDS), st.builds(ReasoningTextDelta, _TEXTS, _IDS)
         pieces += draw(st.lists(draw(st.sampled_from(speaking)), max_size=3))
         if draw(st.booleans()):
-            pieces.append(Called(index, draw(_TEXTS), "f", draw(_IDS)))
+            pieces.append(ToolCallDelta(index, draw(_TEXTS), "f", draw(_IDS)))
             for kind, text, ids in draw(_MORE):
-                pieces.append(Called(index, text, None, ids) if kind is Called else Tokens(" " * len(text), ids))
+                pieces.append(
+                    ToolCallDelta(index, text, None, ids) if kind is ToolCallDelta else TextDelta(" " * len(text), ids)
+                )
     return pieces
 
 
 def turn(**more: Any) -> Turn:
     known: Wire = {"response_id": "resp_1", "user_id": "user_1", "model": "parley-demo", "thread": "thread_1"}
-    return Turn(TurnRequest(sampling=SAMPLING, created_at=1_700_000_000, **({"form": Form()} | known | more)))
+    return Turn(TurnRequest(sampling=SAMPLING, created_at=1_700_000_000, **({"form": OutputOptions()} | known | more)))
 
 
 def keys_of(log: TurnLog) -> list[str]:

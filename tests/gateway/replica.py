@@ -10,34 +10,45 @@ from typing import Literal
 from redis.asyncio import Redis
 
 from gateway.context.defaults import Defaults
-from gateway.context.prompt import Count
-from gateway.inference import Called, EngineEvent, Finished, Form, Prompt, PromptRead, Sampling, Thought, Tokens, Used
+from gateway.context.prompt import TokenCount
+from gateway.inference import (
+    EngineEvent,
+    Finished,
+    OutputOptions,
+    PromptMessage,
+    PromptTokens,
+    ReasoningTextDelta,
+    Sampling,
+    TextDelta,
+    ToolCallDelta,
+    UsageReport,
+)
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Usage
 from gateway.runtime.compaction import Compaction
-from gateway.runtime.following import Following
-from gateway.runtime.preparation import Acceptance
-from gateway.runtime.registry import Turns
-from gateway.runtime.retry_policy import Patience
-from gateway.runtime.running import Runner, RunningTurn
-from gateway.runtime.user_encryption import Seal
-from gateway.store.history.responses import Responses
-from gateway.store.history.threads import Threads
-from gateway.store.leases import Ownership
+from gateway.runtime.following import ResponseFollower
+from gateway.runtime.preparation import TurnPreparation
+from gateway.runtime.registry import TurnRegistry
+from gateway.runtime.retry_policy import RetryPolicy
+from gateway.runtime.running import RunningTurn, TurnRunner
+from gateway.runtime.user_encryption import UserEncryption
+from gateway.store.history.responses import ResponseStore
+from gateway.store.history.threads import TurnStore
+from gateway.store.leases import Leases
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
 from tests.gateway.builders import SAMPLING, Wire, connection, working
 
 DEFAULTS = Defaults("be kind", SAMPLING)
-PATIENCE = Patience(engine_seconds=0.5, token_seconds=5)
+PATIENCE = RetryPolicy(engine_seconds=0.5, token_seconds=5)
 PROMPT_IDS = (1, 2, 3)
-SEAL = Seal(b"k" * 32)
+SEAL = UserEncryption(b"k" * 32)
 
 
 def spoken(text: str, reason: Literal["stop", "length"] = "stop") -> tuple[EngineEvent, ...]:
     """Letter by letter, each a token."""
-    letters = [Tokens(letter, (ord(letter),)) for letter in text]
-    return PromptRead(PROMPT_IDS), *letters, Finished(reason), Used(_usage(0, len(text)))
+    letters = [TextDelta(letter, (ord(letter),)) for letter in text]
+    return PromptTokens(PROMPT_IDS), *letters, Finished(reason), UsageReport(_usage(0, len(text)))
 
 
 class FakeEngine:
@@ -53,7 +64,7 @@ class FakeEngine:
         self.hold: asyncio.Event | None = None
         self.closed = asyncio.Event()
         self.counted = 0
-        self.asked: list[tuple[tuple[Prompt, ...], Sampling, Form]] = []
+        self.asked: list[tuple[tuple[PromptMessage, ...], Sampling, OutputOptions]] = []
         self.resumed: list[tuple[int, ...]] = []
         self.spare = False
 
@@ -63,11 +74,15 @@ class FakeEngine:
     async def limit(self) -> int | None:
         return self.size
 
-    async def count(self, prompts: tuple[Prompt, ...], wanted: Form, *, affinity: str) -> Count | None:
+    async def count(
+        self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions, *, affinity: str
+    ) -> TokenCount | None:
         self.counted += 1
-        return Count(_tokens(prompts), self.size)
+        return TokenCount(_tokens(prompts), self.size)
 
-    async def prompt_ids(self, prompts: tuple[Prompt, ...], wanted: Form, *, affinity: str) -> tuple[int, ...]:
+    async def prompt_ids(
+        self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions, *, affinity: str
+    ) -> tuple[int, ...]:
         return PROMPT_IDS
 
     async def text_of(self, token_ids: Sequence[int], *, affinity: str) -> str:
@@ -78,9 +93,9 @@ class FakeEngine:
 
     def stream(
         self,
-        prompts: tuple[Prompt, ...],
+        prompts: tuple[PromptMessage, ...],
         sampling: Sampling,
-        wanted: Form,
+        wanted: OutputOptions,
         *,
         user_id: str,
         request_id: str,
@@ -102,13 +117,13 @@ class FakeEngine:
         try:
             await asyncio.sleep(0)  # a network in between
             for event in self.events:
-                if isinstance(event, Tokens | Thought | Called) and left:
+                if isinstance(event, TextDelta | ReasoningTextDelta | ToolCallDelta) and left:
                     left -= len(event.token_ids)
                     continue
                 if fault is not None and isinstance(event, Finished):
                     raise fault
-                yield Used(_usage(read, event.usage.output_tokens)) if isinstance(event, Used) else event
-                if self.hold is not None and isinstance(event, Tokens | Thought | Called):
+                yield UsageReport(_usage(read, event.usage.output_tokens)) if isinstance(event, UsageReport) else event
+                if self.hold is not None and isinstance(event, TextDelta | ReasoningTextDelta | ToolCallDelta):
                     await self.hold.wait()
         finally:
             self.closed.set()
@@ -119,7 +134,7 @@ class FakeEngine:
         return [prompt.text for prompt in self.asked[-1][0]]
 
 
-def _tokens(prompts: tuple[Prompt, ...]) -> int:
+def _tokens(prompts: tuple[PromptMessage, ...]) -> int:
     return sum(len(prompt.text.encode()) for prompt in prompts)
 
 
@@ -128,7 +143,7 @@ def _usage(read: int, said: int) -> Usage:
 
 
 @dataclass
-class Books:
+class UsageAndTitles:
     """What is done after a turn, for accounting and for titles."""
 
     used: list[tuple[str, Usage]] = field(default_factory=list)
@@ -145,13 +160,13 @@ class Books:
 class Replica:
     redis: Redis
     engine: FakeEngine
-    books: Books
-    threads: Threads
-    responses: Responses
-    acceptance: Acceptance
+    books: UsageAndTitles
+    threads: TurnStore
+    responses: ResponseStore
+    acceptance: TurnPreparation
     reader: Reader
-    turns: Turns
-    following: Following
+    turns: TurnRegistry
+    following: ResponseFollower
     compaction: Compaction
 
     async def begun(self, create: ResponseCreate, user_id: str = "user_1") -> RunningTurn:
@@ -172,19 +187,19 @@ async def replica(
     port: int,
     engine: FakeEngine | None = None,
     *,
-    threads: type[Threads] = Threads,
+    threads: type[TurnStore] = TurnStore,
     name: str = "g1",
     defaults: Defaults = DEFAULTS,
-    patience: Patience = PATIENCE,
+    patience: RetryPolicy = PATIENCE,
 ) -> AsyncIterator[Replica]:
     async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
-        engine, books = engine or FakeEngine(), Books()
-        kept, responses = threads(redis, kept_seconds=60), Responses(redis)
-        acceptance = Acceptance(engine, kept, responses, defaults=defaults, seal=SEAL)
-        writer, reader = Writer(redis, kept_seconds=60), Reader(redis, blocking, name)
-        runner, ownership = Runner(engine, kept, books, books, patience, gateway_id=name), Ownership(redis, name)
-        turns = Turns(acceptance, kept, responses, ownership, runner, writer, gateway_id=name)
-        following = Following(turns, responses, reader)
+        engine, books = engine or FakeEngine(), UsageAndTitles()
+        kept, responses = threads(redis, retention_seconds=60), ResponseStore(redis)
+        acceptance = TurnPreparation(engine, kept, responses, defaults=defaults, seal=SEAL)
+        writer, reader = Writer(redis, retention_seconds=60), Reader(redis, blocking, name)
+        runner, ownership = TurnRunner(engine, kept, books, books, patience, gateway_id=name), Leases(redis, name)
+        turns = TurnRegistry(acceptance, kept, responses, ownership, runner, writer, gateway_id=name)
+        following = ResponseFollower(turns, responses, reader)
         compaction = Compaction(engine, kept, responses, books, SEAL)
 
         def obey(wish: dict[str, str]) -> None:

@@ -17,41 +17,41 @@ from starlette.routing import WebSocketRoute
 
 from gateway import clients
 from gateway.context.defaults import Defaults
-from gateway.engine.engines import Engines
+from gateway.engine.engines import EngineBalancer
 from gateway.errors import ParleyError
 from gateway.identity.introspection import Identity
 from gateway.identity.revocations import Revocation, Revocations
 from gateway.inference import Sampling
 from gateway.routes import chat_completions, conversations, health, models, openapi, responses, usage
-from gateway.routes.places import Places
+from gateway.routes.places import ConnectionLimit
 from gateway.routes.plain_text import plain_text
 from gateway.routes.refusal import refused
 from gateway.routes.responses_socket import handshake_described, responses_socket, upgrade_required
 from gateway.routes.state import SocketLimits, State
 from gateway.runtime.compaction import Compaction
-from gateway.runtime.counting import Counting
-from gateway.runtime.drain import HandOver
-from gateway.runtime.following import Following
-from gateway.runtime.preparation import Acceptance
-from gateway.runtime.registry import Turns
-from gateway.runtime.retry_policy import Patience
-from gateway.runtime.running import Runner
+from gateway.runtime.counting import TokenCounter
+from gateway.runtime.drain import Drain
+from gateway.runtime.following import ResponseFollower
+from gateway.runtime.preparation import TurnPreparation
+from gateway.runtime.registry import TurnRegistry
+from gateway.runtime.retry_policy import RetryPolicy
+from gateway.runtime.running import TurnRunner
 from gateway.runtime.takeover import Takeover
 from gateway.runtime.titles import Titles
-from gateway.runtime.user_encryption import Seal
+from gateway.runtime.user_encryption import UserEncryption
 from gateway.settings import Settings
 from gateway.store.erasure import Erasure
-from gateway.store.health import Storage
+from gateway.store.health import StorageHealth
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.responses import Responses
-from gateway.store.history.sizes import Sizes
-from gateway.store.history.threads import Threads
-from gateway.store.leases import Ownership
+from gateway.store.history.responses import ResponseStore
+from gateway.store.history.sizes import StorageQuota
+from gateway.store.history.threads import TurnStore
+from gateway.store.leases import Leases
 from gateway.store.presence import Presence
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
-from gateway.store.usage import Accounting
+from gateway.store.usage import UsageStore
 
 logger = logging.getLogger(__name__)
 
@@ -100,30 +100,30 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     roster = clients.roster(settings, server_key)
     stack.push_async_callback(roster.close)
     await stack.enter_async_context(_running(roster.watch()))
-    engine = Engines(roster, silence_seconds=settings.engine_token_seconds / 2)
+    engine = EngineBalancer(roster, silence_seconds=settings.engine_token_seconds / 2)
 
-    storage = Storage(redis)
+    storage = StorageHealth(redis)
     await storage.check()
-    sizes = Sizes(redis, bytes_at_most=settings.stored_bytes_per_user)
-    conversations, stored = Conversations(redis, sizes), Responses(redis, sizes)
-    threads = Threads(redis, kept_seconds=settings.responses_kept_days * 86_400, sizes=sizes)
-    accounting, seal, defaults = Accounting(redis), Seal(server_key), _defaults(settings)
+    sizes = StorageQuota(redis, bytes_at_most=settings.stored_bytes_per_user)
+    conversations, stored = Conversations(redis, sizes), ResponseStore(redis, sizes)
+    threads = TurnStore(redis, retention_seconds=settings.responses_kept_days * 86_400, sizes=sizes)
+    accounting, seal, defaults = UsageStore(redis), UserEncryption(server_key), _defaults(settings)
     titles = Titles(engine, conversations, settings.titles)
     stack.push_async_callback(titles.close)
-    writer = Writer(redis, kept_seconds=settings.events_kept_seconds)
+    writer = Writer(redis, retention_seconds=settings.events_kept_seconds)
     await stack.enter_async_context(_running(writer.run()))
     reader = Reader(redis, blocking, gateway_id)
-    acceptance = Acceptance(engine, threads, stored, defaults=defaults, seal=seal)
-    ownership = Ownership(leasing, gateway_id)
-    patience = Patience(settings.engine_patience_seconds, settings.engine_token_seconds)
-    runner = Runner(engine, threads, accounting, titles, patience, gateway_id=gateway_id)
-    turns = Turns(acceptance, threads, stored, ownership, runner, writer, gateway_id=gateway_id)
+    acceptance = TurnPreparation(engine, threads, stored, defaults=defaults, seal=seal)
+    ownership = Leases(leasing, gateway_id)
+    patience = RetryPolicy(settings.engine_patience_seconds, settings.engine_token_seconds)
+    runner = TurnRunner(engine, threads, accounting, titles, patience, gateway_id=gateway_id)
+    turns = TurnRegistry(acceptance, threads, stored, ownership, runner, writer, gateway_id=gateway_id)
     segments = Segments(redis)
     takeover = Takeover(ownership, segments, stored, acceptance, turns, writer, gateway_id=gateway_id)
     await stack.enter_async_context(_running(reader.run(partial(_obey, turns, ownership))))
     await stack.enter_async_context(_running(ownership.hold(takeover.lose_what_others_took)))
     await stack.enter_async_context(_running(ownership.watch(takeover.of)))
-    hand_over = HandOver(turns, ownership, reader, gateway_id, seconds=settings.drain_seconds)
+    hand_over = Drain(turns, ownership, reader, gateway_id, seconds=settings.drain_seconds)
     stack.push_async_callback(hand_over.done)
     stack.enter_context(_told_to_stop(hand_over.begin))
     presence = Presence(redis, announce=settings.announce_leavers)
@@ -142,12 +142,12 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
         accounting=accounting,
         defaults=defaults,
         turns=turns,
-        following=Following(turns, stored, reader),
+        following=ResponseFollower(turns, stored, reader),
         compaction=Compaction(engine, threads, stored, accounting, seal),
-        counting=Counting(engine, acceptance),
+        counting=TokenCounter(engine, acceptance),
         presence=presence,
         revocations=revocations,
-        places=Places(settings.sockets_per_user),
+        places=ConnectionLimit(settings.sockets_per_user),
         socket_limits=SocketLimits(settings.socket_age_seconds, settings.socket_first_event_seconds),
         allowed_origins=settings.allowed_origins,
     )
@@ -195,7 +195,7 @@ def _withdrawn(identity: Identity, erasure: Erasure, revocation: Revocation) -> 
         erasure.look()
 
 
-def _obey(turns: Turns, ownership: Ownership, wish: dict[str, str]) -> None:
+def _obey(turns: TurnRegistry, ownership: Leases, wish: dict[str, str]) -> None:
     """What another gateway, or this one, wants of this one."""
     if "cancel" in wish:
         turns.stop(wish["cancel"], int(wish["wished_ms"]))

@@ -13,7 +13,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.engine.addresses import Addresses
 from gateway.engine.connection import connected
-from gateway.engine.roster import Roster
+from gateway.engine.roster import EnginePool
 from gateway.settings import Settings
 
 
@@ -42,17 +42,17 @@ def redis(settings: Settings, *, connections: int, patience_seconds: float = 2.0
 def _honest(kind: type[AbstractConnection]) -> type[AbstractConnection]:
     """uvloop says RuntimeError for a connection that the other side has closed, and redis-py lets it through."""
 
-    class Honest(kind):  # type: ignore[misc, valid-type]
+    class TranslatingConnection(kind):  # type: ignore[misc, valid-type]
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
             try:
                 await super().send_packed_command(command, check_health)
             except RuntimeError as exc:
                 raise RedisConnectionError(str(exc)) from exc
 
-    return Honest
+    return TranslatingConnection
 
 
-def roster(settings: Settings, server_key: bytes) -> Roster:
+def roster(settings: Settings, server_key: bytes) -> EnginePool:
     connect = partial(
         connected,
         api_key=settings.engine_api_key.get_secret_value(),
@@ -62,7 +62,7 @@ def roster(settings: Settings, server_key: bytes) -> Roster:
         connections=settings.engine_connections,
         read_timeout_seconds=settings.engine_read_timeout_seconds,
     )
-    return Roster(Addresses(settings.engine_url), connect)
+    return EnginePool(Addresses(settings.engine_url), connect)
 
 
 def identity(settings: Settings) -> httpx2.AsyncClient:

@@ -5,7 +5,7 @@ ParleyError
 │   ├── UnsupportedParameter
 │   ├── UnsupportedContent
 │   ├── PreviousResponseNotFound
-│   ├── NotJson
+│   ├── InvalidJson
 │   ├── ContextLengthExceeded
 │   ├── EngineRefused
 │   ├── StorageLimit
@@ -21,13 +21,13 @@ ParleyError
 │   └── EventsExpired
 ├── TooManyRequests (429)
 ├── EngineFailed (500)
-│   ├── EngineBroke
+│   ├── EngineCrashed
 │   └── AnswerInterrupted
 ├── InternalError (500)
 └── Unavailable (503)
     ├── Leaving (502)
     ├── StorageFull
-    └── StorageForgets
+    └── UnsafeEvictionPolicy
 """
 
 from collections.abc import Sequence
@@ -87,7 +87,7 @@ class PreviousResponseNotFound(InvalidRequest):
         super().__init__("no such response to go on from", param="previous_response_id")
 
 
-class NotJson(InvalidRequest):
+class InvalidJson(InvalidRequest):
     code = "invalid_json"
 
     def __init__(self, problem: str) -> None:
@@ -236,7 +236,7 @@ class EngineFailed(ParleyError):
     code = "model_error"
 
 
-class EngineBroke(EngineFailed):
+class EngineCrashed(EngineFailed):
     """It failed inside. A model server that is about to end says the same, so it may be worth asking again."""
 
 
@@ -269,7 +269,7 @@ class Unavailable(ParleyError):
         self.dependency = dependency
 
 
-class Leaving(Unavailable):
+class ShuttingDown(Unavailable):
     """This gateway, not what it needs: another may do it, so nginx asks one, which it does for no other refusal."""
 
     status = 502
@@ -291,7 +291,7 @@ class StorageFull(Unavailable):
         self.message = "nothing can be kept at the moment: the storage is full or read-only; what is there can be read"
 
 
-class StorageForgets(Unavailable):
+class UnsafeEvictionPolicy(Unavailable):
     def __init__(self, policy: str) -> None:
         super().__init__("redis")
         self.message = (

@@ -13,7 +13,7 @@ PromptRole = Literal["system", "user", "assistant", "tool"]
 
 
 @dataclass(frozen=True, slots=True)
-class PromptCall:
+class PromptToolCall:
     """A function the model has called, as it is told of it again."""
 
     call_id: str
@@ -22,12 +22,12 @@ class PromptCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class PromptMessage:
     """One message as the engine gets it; a `tool` message answers the call `call_id`."""
 
     role: PromptRole
     text: str
-    calls: tuple[PromptCall, ...] = ()
+    calls: tuple[PromptToolCall, ...] = ()
     call_id: str | None = None
 
 
@@ -45,7 +45,7 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class OutputOptions:
     """What is asked of the answer's form."""
 
     tools: tuple[FunctionTool, ...] = ()
@@ -61,14 +61,14 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
-class PromptRead:
+class PromptTokens:
     """The engine has read the prompt: its token ids, from which an answer can be continued."""
 
     token_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class TextDelta:
     """What one chunk brought. `text` is empty while a character's bytes are incomplete."""
 
     text: str
@@ -76,7 +76,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Thought:
+class ReasoningTextDelta:
     """Reasoning in front of the answer, from engines that tell the two apart."""
 
     text: str
@@ -84,7 +84,7 @@ class Thought:
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class ToolCallDelta:
     """A piece of the call number `index`; the first one names the function."""
 
     index: int
@@ -99,32 +99,32 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class UsageReport:
     usage: Usage
 
 
-EngineEvent = PromptRead | Tokens | Thought | Called | Finished | Used
-Piece = Tokens | Thought | Called
+EngineEvent = PromptTokens | TextDelta | ReasoningTextDelta | ToolCallDelta | Finished | UsageReport
+OutputDelta = TextDelta | ReasoningTextDelta | ToolCallDelta
 
 
-def size_of(piece: Piece) -> int:
+def size_of(piece: OutputDelta) -> int:
     """Bytes of what it says."""
-    return len((piece.arguments if isinstance(piece, Called) else piece.text).encode("utf-8", "surrogatepass"))
+    return len((piece.arguments if isinstance(piece, ToolCallDelta) else piece.text).encode("utf-8", "surrogatepass"))
 
 
-def merged(pieces: Sequence[Piece]) -> list[Piece]:
+def merged(pieces: Sequence[OutputDelta]) -> list[OutputDelta]:
     """Neighbours of one kind joined: what gathered while the log was busy becomes one event."""
-    joined: list[Piece] = []
+    joined: list[OutputDelta] = []
     for piece in pieces:
         last = joined[-1] if joined else None
         match last, piece:
-            case Tokens(), Tokens():
-                joined[-1] = Tokens(last.text + piece.text, last.token_ids + piece.token_ids)
-            case Thought(), Thought():
-                joined[-1] = Thought(last.text + piece.text, last.token_ids + piece.token_ids)
-            case Called(), Called(name=None) if last.index == piece.index:
+            case TextDelta(), TextDelta():
+                joined[-1] = TextDelta(last.text + piece.text, last.token_ids + piece.token_ids)
+            case ReasoningTextDelta(), ReasoningTextDelta():
+                joined[-1] = ReasoningTextDelta(last.text + piece.text, last.token_ids + piece.token_ids)
+            case ToolCallDelta(), ToolCallDelta(name=None) if last.index == piece.index:
                 arguments, ids = last.arguments + piece.arguments, last.token_ids + piece.token_ids
-                joined[-1] = Called(last.index, arguments, last.name, ids)
+                joined[-1] = ToolCallDelta(last.index, arguments, last.name, ids)
             case _:
                 joined.append(piece)
     return joined

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.context.control_tokens import neutralised
+from gateway.context.control_tokens import neutralise
 
 CONTROL = [
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "<|user|>", "<|turn>",
@@ -19,7 +19,7 @@ CONTROL = [
 
 @pytest.mark.parametrize("text", CONTROL)
 def test_control_tokens_become_literal_text(text: str) -> None:
-    changed = neutralised(f"a{text}b")
+    changed = neutralise(f"a{text}b")
     assert text not in changed
     assert changed.replace("\u200b", "") == f"a{text}b"
 
@@ -33,11 +33,11 @@ def test_control_tokens_become_literal_text(text: str) -> None:
     ],
 )  # fmt: skip
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
-    assert neutralised(text) == text
+    assert neutralise(text) == text
 
 
 @given(st.lists(st.sampled_from([*CONTROL, "<", "[", "|", ">", "a", "/", "\u200b", "]"]), max_size=12).map("".join))
 def test_no_control_token_comes_of_what_was_neutralised(text: str) -> None:
-    changed = neutralised(text)
+    changed = neutralise(text)
     assert not [token for token in CONTROL if token in changed]
     assert changed.replace("\u200b", "") == text.replace("\u200b", "")

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from gateway.context.defaults import Defaults, form_of
-from gateway.inference import Form, Sampling
+from gateway.context.defaults import Defaults, output_options
+from gateway.inference import OutputOptions, Sampling
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Generation
 from gateway.protocol.tools import FunctionTool, JsonObject, ReasoningConfig, TextConfig
@@ -46,7 +46,7 @@ def test_where_nobody_bounds_the_answer_the_engine_does() -> None:
 
 
 def test_a_plain_request_wants_a_plain_answer() -> None:
-    assert form_of(ResponseCreate(input="hi")) == Form()
+    assert output_options(ResponseCreate(input="hi")) == OutputOptions()
 
 
 def test_what_is_asked_of_the_form_is_taken_over() -> None:
@@ -58,4 +58,4 @@ def test_what_is_asked_of_the_form_is_taken_over() -> None:
         text=TextConfig(JsonObject()),
         reasoning=ReasoningConfig("low"),
     )
-    assert form_of(create) == Form(tools, "required", False, JsonObject(), "low")
+    assert output_options(create) == OutputOptions(tools, "required", False, JsonObject(), "low")

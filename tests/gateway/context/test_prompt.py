@@ -2,24 +2,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.context.control_tokens import neutralised
+from gateway.context.control_tokens import neutralise
 from gateway.context.prompt import (
-    TURNS_COUNTED_FIRST,
-    Count,
+    EXCHANGES_COUNTED_FIRST,
+    ContextWindow,
     Exchange,
-    Measured,
-    Told,
-    Window,
+    PromptHistory,
+    TokenCount,
+    TokenCountCheckpoint,
     alternating,
     exchanges,
     fit,
     joined,
-    most_tokens,
+    max_token_bound,
     prompts,
-    proven,
+    reuse_token_count,
 )
 from gateway.errors import ContextLengthExceeded
-from gateway.inference import Prompt, PromptCall
+from gateway.inference import PromptMessage, PromptToolCall
 from gateway.protocol.ids import new_item_id
 from gateway.protocol.items import (
     Compaction,
@@ -33,18 +33,18 @@ from gateway.protocol.items import (
     ReasoningText,
 )
 
-SYSTEM = Prompt("system", "s" * 10)
+SYSTEM = PromptMessage("system", "s" * 10)
 ROOM = 20
-# A chat template's own words around a message; most_tokens reckons with more.
+# A chat template's own words around a message; max_token_bound reckons with more.
 FRAME = 9
 
 
-def user(text: str) -> Prompt:
-    return Prompt("user", text)
+def user(text: str) -> PromptMessage:
+    return PromptMessage("user", text)
 
 
-def assistant(text: str) -> Prompt:
-    return Prompt("assistant", text)
+def assistant(text: str) -> PromptMessage:
+    return PromptMessage("assistant", text)
 
 
 def exchange(question: int, answer: int) -> Exchange:
@@ -55,7 +55,7 @@ def message(text: str, role: MessageRole = "user", position: int = 1) -> Message
     return Message(new_item_id("msg", position), role, "completed", (InputText(text),))
 
 
-def told(*items: Item) -> list[Prompt]:
+def told(*items: Item) -> list[PromptMessage]:
     return prompts(items, lambda sealed: f"unsealed {sealed.encrypted_content}")
 
 
@@ -66,12 +66,12 @@ class Letters:
         self.limit = limit
         self.asked = 0
 
-    async def __call__(self, prompts: tuple[Prompt, ...]) -> Count:
+    async def __call__(self, prompts: tuple[PromptMessage, ...]) -> TokenCount:
         self.asked += 1
-        return Count(sum(len(prompt.text) for prompt in prompts), self.limit)
+        return TokenCount(sum(len(prompt.text) for prompt in prompts), self.limit)
 
 
-async def window(turns: list[Exchange], limit: int) -> tuple[Window, Letters]:
+async def window(turns: list[Exchange], limit: int) -> tuple[ContextWindow, Letters]:
     count = Letters(limit)
     return await fit([SYSTEM], turns, count=count, room_wanted=ROOM), count
 
@@ -111,7 +111,7 @@ async def test_where_nothing_may_be_left_out_a_long_conversation_is_refused() ->
 
 
 async def test_an_engine_that_cannot_count_gets_everything() -> None:
-    async def unknown(_: tuple[Prompt, ...]) -> None:
+    async def unknown(_: tuple[PromptMessage, ...]) -> None:
         return None
 
     found = await fit([SYSTEM], [exchange(5, 5)], count=unknown, room_wanted=ROOM)
@@ -169,18 +169,22 @@ def test_items_become_what_a_chat_template_knows() -> None:
         message("", "assistant"),
         Compaction("cmp_1", "x"),
     ) == [
-        Prompt("system", "be brief"),
+        PromptMessage("system", "be brief"),
         user("1+1?"),
-        Prompt("assistant", "", (PromptCall("call_1", "add", '{"a":1}'),)),
-        Prompt("tool", "2", call_id="call_1"),
+        PromptMessage("assistant", "", (PromptToolCall("call_1", "add", '{"a":1}'),)),
+        PromptMessage("tool", "2", call_id="call_1"),
         assistant("2"),
-        Prompt("system", "unsealed x"),
+        PromptMessage("system", "unsealed x"),
     ]
 
 
 def test_a_turn_is_a_question_with_all_that_answers_it() -> None:
     one, two = exchange(1, 1), exchange(2, 2)
-    called = (user("1+1?"), Prompt("assistant", "", (PromptCall("c", "add", "{}"),)), Prompt("tool", "2", call_id="c"))
+    called = (
+        user("1+1?"),
+        PromptMessage("assistant", "", (PromptToolCall("c", "add", "{}"),)),
+        PromptMessage("tool", "2", call_id="c"),
+    )
     unanswered = user("again")
     assert exchanges([*one, unanswered, *called, assistant("2"), *two]) == [
         one,
@@ -191,13 +195,17 @@ def test_a_turn_is_a_question_with_all_that_answers_it() -> None:
 
 
 def test_what_introduces_a_conversation_belongs_to_no_turn_and_what_is_told_later_to_its_own() -> None:
-    prompt, summary, later = (Prompt("system", text) for text in ("be brief", "a summary", "from now on in English"))
+    prompt, summary, later = (
+        PromptMessage("system", text) for text in ("be brief", "a summary", "from now on in English")
+    )
     one, two, now = exchange(1, 1), exchange(2, 2), user("now")
-    assert joined([prompt, summary, *one, later, *two], [now]) == Told((prompt, summary), (one, (later, *two), (now,)))
+    assert joined([prompt, summary, *one, later, *two], [now]) == PromptHistory(
+        (prompt, summary), (one, (later, *two), (now,))
+    )
 
 
 async def test_what_introduces_a_conversation_is_sent_and_counted_however_long_it_gets() -> None:
-    first = Prompt("system", "f" * 10)
+    first = PromptMessage("system", "f" * 10)
     conversation = joined([first, *exchange(20, 20) * 5], [user("u" * 10)])
     found = await fit(conversation.head, conversation.turns, count=Letters(100), room_wanted=ROOM)
     assert found.prompts == (first, *exchange(20, 20), user("u" * 10))
@@ -205,7 +213,7 @@ async def test_what_introduces_a_conversation_is_sent_and_counted_however_long_i
 
 
 async def test_an_introduction_that_leaves_no_room_is_refused_with_both_numbers() -> None:
-    conversation = joined([Prompt("system", "f" * 95), *exchange(1, 1)], [user("uuuuu")])
+    conversation = joined([PromptMessage("system", "f" * 95), *exchange(1, 1)], [user("uuuuu")])
     with pytest.raises(ContextLengthExceeded) as caught:
         await fit(conversation.head, conversation.turns, count=Letters(100), room_wanted=ROOM)
     assert (caught.value.tokens, caught.value.limit) == (100, 100)
@@ -215,12 +223,12 @@ async def test_an_introduction_that_leaves_no_room_is_refused_with_both_numbers(
 async def test_of_a_long_conversation_hardly_more_is_counted_than_what_fits(many: int, first: int, limit: int) -> None:
     turns, counted = [exchange(5, 5)] * many, []
 
-    async def count(told: tuple[Prompt, ...]) -> Count:
+    async def count(told: tuple[PromptMessage, ...]) -> TokenCount:
         counted.append(len(told))
-        return Count(sum(len(prompt.text) for prompt in told), limit)
+        return TokenCount(sum(len(prompt.text) for prompt in told), limit)
 
     found = await fit([], turns, count=count, room_wanted=ROOM, counted_first=first)
-    whole = await fit([], turns, count=Letters(limit), room_wanted=ROOM, counted_first=TURNS_COUNTED_FIRST)
+    whole = await fit([], turns, count=Letters(limit), room_wanted=ROOM, counted_first=EXCHANGES_COUNTED_FIRST)
     assert found == whole
     assert max(counted) <= 2 * max(first, 2 * len(found.prompts))
     assert len(counted) <= 2 * many.bit_length() + 2
@@ -228,7 +236,7 @@ async def test_of_a_long_conversation_hardly_more_is_counted_than_what_fits(many
 
 @given(st.lists(st.sampled_from(["user", "assistant", "system", "tool"]), max_size=30))
 def test_no_message_is_lost_or_moved_when_turns_are_told_apart(roles: list[str]) -> None:
-    before = [Prompt(role, str(number)) for number, role in enumerate(roles)]  # type: ignore[arg-type]
+    before = [PromptMessage(role, str(number)) for number, role in enumerate(roles)]  # type: ignore[arg-type]
     assert [prompt for turn in exchanges(before) for prompt in turn] == before
     conversation = joined(before, [user("now")])
     sent = [*conversation.head, *(prompt for turn in conversation.turns for prompt in turn)]
@@ -237,15 +245,15 @@ def test_no_message_is_lost_or_moved_when_turns_are_told_apart(roles: list[str])
 
 
 def test_what_is_asked_now_is_a_turn_of_its_own() -> None:
-    asked = [Prompt("system", "be brief"), user("one"), user("two")]
-    assert joined(exchange(1, 1), asked) == Told((), (exchange(1, 1), tuple(asked)))
+    asked = [PromptMessage("system", "be brief"), user("one"), user("two")]
+    assert joined(exchange(1, 1), asked) == PromptHistory((), (exchange(1, 1), tuple(asked)))
 
 
 def test_the_result_of_a_function_belongs_to_the_turn_that_called_it() -> None:
-    called = (user("1+1?"), Prompt("assistant", "", (PromptCall("c", "add", "{}"),)))
-    result = Prompt("tool", "2", call_id="c")
-    assert joined([*exchange(1, 1), *called], [result]) == Told((), (exchange(1, 1), (*called, result)))
-    assert joined([], [result]) == Told((), ((result,),))
+    called = (user("1+1?"), PromptMessage("assistant", "", (PromptToolCall("c", "add", "{}"),)))
+    result = PromptMessage("tool", "2", call_id="c")
+    assert joined([*exchange(1, 1), *called], [result]) == PromptHistory((), (exchange(1, 1), (*called, result)))
+    assert joined([], [result]) == PromptHistory((), ((result,),))
 
 
 def test_what_is_sent_alternates_although_a_question_was_never_answered() -> None:
@@ -254,23 +262,32 @@ def test_what_is_sent_alternates_although_a_question_was_never_answered() -> Non
 
 
 def test_calls_are_joined_to_the_text_before_them_and_results_to_nothing() -> None:
-    call, other = PromptCall("c", "add", "{}"), PromptCall("d", "sub", "{}")
-    results = Prompt("tool", "2", call_id="c"), Prompt("tool", "0", call_id="d")
-    asked = [user("?"), assistant("Let me see"), Prompt("assistant", "", (call,)), Prompt("assistant", "", (other,))]
-    assert alternating([*asked, *results]) == (user("?"), Prompt("assistant", "Let me see", (call, other)), *results)
+    call, other = PromptToolCall("c", "add", "{}"), PromptToolCall("d", "sub", "{}")
+    results = PromptMessage("tool", "2", call_id="c"), PromptMessage("tool", "0", call_id="d")
+    asked = [
+        user("?"),
+        assistant("Let me see"),
+        PromptMessage("assistant", "", (call,)),
+        PromptMessage("assistant", "", (other,)),
+    ]
+    assert alternating([*asked, *results]) == (
+        user("?"),
+        PromptMessage("assistant", "Let me see", (call, other)),
+        *results,
+    )
 
 
 def true_count(items: list[Message]) -> int:
     """Of an engine whose tokens are bytes."""
-    return sum(len(neutralised(item.text).encode()) + FRAME for item in items)
+    return sum(len(neutralise(item.text).encode()) + FRAME for item in items)
 
 
 def bound(items: object) -> int:
-    return most_tokens(told(*items))  # type: ignore[misc]
+    return max_token_bound(told(*items))  # type: ignore[misc]
 
 
-def measured(items: list[Message]) -> Measured:
-    return Measured(true_count(items), 4096, len(items), len(items), "shape")
+def measured(items: list[Message]) -> TokenCountCheckpoint:
+    return TokenCountCheckpoint(true_count(items), 4096, len(items), len(items), "shape")
 
 
 TEXTS = st.lists(st.text("ab你👋<|s>", min_size=1, max_size=9), max_size=12)
@@ -279,7 +296,7 @@ TEXTS = st.lists(st.text("ab你👋<|s>", min_size=1, max_size=9), max_size=12)
 @given(TEXTS, TEXTS)
 def test_what_is_proven_is_never_below_the_true_count(counted: list[str], since: list[str]) -> None:
     items = [message(text, position=number) for number, text in enumerate(counted + since, 1)]
-    most = proven(measured(items[: len(counted)]), "shape", items, bound)
+    most = reuse_token_count(measured(items[: len(counted)]), "shape", items, bound)
     assert most is not None
     assert true_count(items) <= most <= true_count(items) + 32 * len(since)
 
@@ -288,25 +305,27 @@ def test_what_is_proven_is_never_below_the_true_count(counted: list[str], since:
 def test_no_tokenizer_makes_more_of_a_conversation_than_is_reckoned_with(texts: list[str]) -> None:
     items = [message(text) for text in texts]
     sent = alternating(told(*items))
-    assert sum(len(neutralised(prompt.text).encode()) + FRAME for prompt in sent) <= bound(items)
+    assert sum(len(neutralise(prompt.text).encode()) + FRAME for prompt in sent) <= bound(items)
 
 
 @given(TEXTS.filter(len), st.data())
 def test_nothing_is_proven_where_an_item_has_gone_or_came_in_between(texts: list[str], data: st.DataObject) -> None:
     items = [message(text, position=2 * number) for number, text in enumerate(texts, 1)]
-    known = Measured(true_count(items), 4096, len(items), 2 * len(items), "shape")
+    known = TokenCountCheckpoint(true_count(items), 4096, len(items), 2 * len(items), "shape")
     place = data.draw(st.integers(0, len(items) - 1))
     late = message("late", position=2 * place + 1)
-    assert proven(known, "shape", items[:place] + items[place + 1 :], bound) is None
-    assert proven(known, "shape", [*items[:place], late, *items[place:]], bound) is None
+    assert reuse_token_count(known, "shape", items[:place] + items[place + 1 :], bound) is None
+    assert reuse_token_count(known, "shape", [*items[:place], late, *items[place:]], bound) is None
 
 
 def test_nothing_is_proven_for_another_shape_or_without_a_count() -> None:
     items = [message("a")]
-    assert proven(None, "shape", items, bound) is None
-    assert proven(measured(items), "other", items, bound) is None
+    assert reuse_token_count(None, "shape", items, bound) is None
+    assert reuse_token_count(measured(items), "other", items, bound) is None
 
 
 def test_a_call_is_reckoned_with_its_name_and_arguments() -> None:
-    plain = most_tokens([assistant("")])
-    assert most_tokens([Prompt("assistant", "", (PromptCall("c", "add", "你"),))]) > plain + len("add") + 3
+    plain = max_token_bound([assistant("")])
+    assert (
+        max_token_bound([PromptMessage("assistant", "", (PromptToolCall("c", "add", "你"),))]) > plain + len("add") + 3
+    )

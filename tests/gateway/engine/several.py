@@ -9,22 +9,22 @@ import httpx2
 import openai
 
 from gateway.engine.addresses import Addresses
-from gateway.engine.client import Engine
-from gateway.engine.engines import Engines
+from gateway.engine.client import EngineClient
+from gateway.engine.engines import EngineBalancer
 from gateway.engine.ranking import ranked
-from gateway.engine.roster import Roster
-from gateway.inference import EngineEvent, Form, Prompt, Tokens
+from gateway.engine.roster import EnginePool
+from gateway.inference import EngineEvent, OutputOptions, PromptMessage, TextDelta
 from tests.gateway.builders import SAMPLING, working
 
-PLAIN = Form()
+PLAIN = OutputOptions()
 
 
 @dataclass
 class House:
     """Engines that are watched, and what they say about it."""
 
-    engines: Engines
-    roster: Roster
+    engines: EngineBalancer
+    roster: EnginePool
     urls: list[str]
 
     def ranked(self, affinity: str) -> list[str]:
@@ -37,11 +37,11 @@ class House:
 
 @asynccontextmanager
 async def watched(
-    urls: Sequence[str], connect: Callable[[str], Engine], look_seconds: float = 0.2
+    urls: Sequence[str], connect: Callable[[str], EngineClient], look_seconds: float = 0.2
 ) -> AsyncIterator[House]:
-    roster = Roster(Addresses(urls), connect, look_seconds=look_seconds)
+    roster = EnginePool(Addresses(urls), connect, look_seconds=look_seconds)
     async with working(roster.watch()):
-        yield House(Engines(roster, silence_seconds=0.3), roster, list(urls))
+        yield House(EngineBalancer(roster, silence_seconds=0.3), roster, list(urls))
     await roster.close()
 
 
@@ -53,12 +53,12 @@ class Played:
         self.dead = self.mute = self.closed = False
         self.asked = self.looked = 0
 
-    def connect(self, _: str = "") -> Engine:
+    def connect(self, _: str = "") -> EngineClient:
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer))
         client = openai.AsyncOpenAI(base_url="http://played/v1", api_key="EMPTY", max_retries=0, http_client=http)
         played = self
 
-        class Closing(Engine):
+        class Closing(EngineClient):
             async def close(self) -> None:
                 played.closed = True
                 await super().close()
@@ -84,11 +84,11 @@ class Played:
         return httpx2.Response(200, content=body)
 
 
-def stream(engines: Engines, text: str, affinity: str = "conv_1") -> AsyncGenerator[EngineEvent]:
-    prompts = (Prompt("user", text),)
+def stream(engines: EngineBalancer, text: str, affinity: str = "conv_1") -> AsyncGenerator[EngineEvent]:
+    prompts = (PromptMessage("user", text),)
     return engines.stream(prompts, SAMPLING, PLAIN, user_id="user_1", request_id="resp_1-1", affinity=affinity)
 
 
 async def whole(stream: AsyncGenerator[EngineEvent]) -> str:
     async with aclosing(stream):
-        return "".join([event.text async for event in stream if isinstance(event, Tokens)])
+        return "".join([event.text async for event in stream if isinstance(event, TextDelta)])

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from gateway.engine.chunks import engine_events, server_sent
 from gateway.errors import EngineFailed, EngineRefused, Unavailable
-from gateway.inference import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used
+from gateway.inference import (
+    EngineEvent,
+    Finished,
+    PromptTokens,
+    ReasoningTextDelta,
+    TextDelta,
+    ToolCallDelta,
+    UsageReport,
+)
 from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage
 
 
@@ -41,12 +49,12 @@ async def test_events_come_whole_however_the_network_cuts_them(texts: list[str],
 
 
 def test_text_comes_with_its_token_ids() -> None:
-    assert delta(content="hi", token_ids=[1, 2]) == [Tokens("hi", (1, 2))]
-    assert delta(content="hi") == [Tokens("hi")]
+    assert delta(content="hi", token_ids=[1, 2]) == [TextDelta("hi", (1, 2))]
+    assert delta(content="hi") == [TextDelta("hi")]
 
 
 def test_bytes_of_a_character_that_is_not_complete_are_told_by_their_ids() -> None:
-    assert delta(content="", token_ids=[1]) == [Tokens("", (1,))]
+    assert delta(content="", token_ids=[1]) == [TextDelta("", (1,))]
 
 
 def test_a_chunk_that_says_nothing_is_nothing() -> None:
@@ -55,30 +63,30 @@ def test_a_chunk_that_says_nothing_is_nothing() -> None:
 
 def test_the_first_chunk_tells_what_the_engine_has_read() -> None:
     choice = {"delta": {"role": "assistant", "content": ""}}
-    assert read(choices=[choice], prompt_token_ids=[5, 6]) == [PromptRead((5, 6))]
+    assert read(choices=[choice], prompt_token_ids=[5, 6]) == [PromptTokens((5, 6))]
 
 
 def test_reasoning_is_told_apart_from_text() -> None:
-    assert delta(reasoning="hm", token_ids=[1]) == [Thought("hm", (1,))]
-    assert delta(reasoning="hm", content="so", token_ids=[1, 2]) == [Thought("hm", (1, 2)), Tokens("so")]
+    assert delta(reasoning="hm", token_ids=[1]) == [ReasoningTextDelta("hm", (1,))]
+    assert delta(reasoning="hm", content="so", token_ids=[1, 2]) == [ReasoningTextDelta("hm", (1, 2)), TextDelta("so")]
 
 
 def test_calls_are_told_apart_by_their_number() -> None:
-    assert delta(tool_calls=[call(name="add", arguments="")], token_ids=[1]) == [Called(0, "", "add", (1,))]
-    assert delta(tool_calls=[call(arguments='{"a"')]) == [Called(0, '{"a"')]
+    assert delta(tool_calls=[call(name="add", arguments="")], token_ids=[1]) == [ToolCallDelta(0, "", "add", (1,))]
+    assert delta(tool_calls=[call(arguments='{"a"')]) == [ToolCallDelta(0, '{"a"')]
     both = delta(content="so", tool_calls=[call(0, name="add", arguments="{}"), call(1, name="sub", arguments="{}")])
-    assert both == [Tokens("so"), Called(0, "{}", "add"), Called(1, "{}", "sub")]
+    assert both == [TextDelta("so"), ToolCallDelta(0, "{}", "add"), ToolCallDelta(1, "{}", "sub")]
 
 
 def test_a_call_of_which_nothing_is_said_is_an_empty_piece() -> None:
-    assert delta(tool_calls=[{"index": 1}]) == [Called(1, "")]
+    assert delta(tool_calls=[{"index": 1}]) == [ToolCallDelta(1, "")]
 
 
 def test_a_completion_of_token_ids_is_text_too() -> None:
-    assert read(choices=[{"index": 0, "text": "hi", "token_ids": [1]}]) == [Tokens("hi", (1,))]
+    assert read(choices=[{"index": 0, "text": "hi", "token_ids": [1]}]) == [TextDelta("hi", (1,))]
     assert read(choices=[{"index": 0, "text": ""}]) == []
     last = read(choices=[{"index": 0, "text": "!", "token_ids": [2], "finish_reason": "stop"}])
-    assert last == [Tokens("!", (2,)), Finished("stop")]
+    assert last == [TextDelta("!", (2,)), Finished("stop")]
 
 
 @pytest.mark.parametrize(("reason", "told"), [("stop", "stop"), ("length", "length"), ("tool_calls", "stop")])
@@ -102,14 +110,16 @@ def test_usage_is_told_with_its_details() -> None:
         "prompt_tokens_details": {"cached_tokens": 4},
         "completion_tokens_details": {"reasoning_tokens": 2},
     }
-    assert read(choices=[], usage=usage) == [Used(Usage(7, 3, 10, InputTokensDetails(4), OutputTokensDetails(2)))]
+    assert read(choices=[], usage=usage) == [
+        UsageReport(Usage(7, 3, 10, InputTokensDetails(4), OutputTokensDetails(2)))
+    ]
 
 
 @pytest.mark.parametrize(
     "more", [{}, {"prompt_tokens_details": None}, {"prompt_tokens_details": {"cached_tokens": None}}]
 )
 def test_usage_without_details_has_zeros(more: dict[str, Any]) -> None:
-    assert read(usage={"prompt_tokens": 7, "completion_tokens": None, **more}) == [Used(Usage(7, 0, 7))]
+    assert read(usage={"prompt_tokens": 7, "completion_tokens": None, **more}) == [UsageReport(Usage(7, 0, 7))]
 
 
 def test_an_error_in_the_middle_is_a_failure_of_the_engine_without_its_words() -> None:

@@ -12,38 +12,40 @@ import openai
 import pytest
 from openai import DefaultAioHttpClient
 
-from gateway.context.prompt import Count
-from gateway.engine.client import Engine
+from gateway.context.prompt import TokenCount
+from gateway.engine.client import EngineClient
 from gateway.errors import ContextLengthExceeded, EngineFailed, EngineRefused, ParleyError, Unavailable
 from gateway.inference import (
-    Called,
     EngineEvent,
     Finished,
-    Form,
-    Prompt,
-    PromptCall,
-    PromptRead,
-    Thought,
-    Tokens,
-    Used,
+    OutputOptions,
+    PromptMessage,
+    PromptTokens,
+    PromptToolCall,
+    ReasoningTextDelta,
+    TextDelta,
+    ToolCallDelta,
+    UsageReport,
 )
 from gateway.protocol.tools import FunctionTool, JsonSchema
 from tests.gateway.builders import SAMPLING, Wire
 
-SYSTEM = Prompt("system", "be kind")
-PLAIN = Form()
-TOOLS = Form(tools=(FunctionTool("add", "adds", {"type": "object", "properties": {"a": {"type": "integer"}}}),))
+SYSTEM = PromptMessage("system", "be kind")
+PLAIN = OutputOptions()
+TOOLS = OutputOptions(
+    tools=(FunctionTool("add", "adds", {"type": "object", "properties": {"a": {"type": "integer"}}}),)
+)
 
 Answering = Callable[[httpx2.Request], httpx2.Response]
 
 
-def connected(url: str, dialect: Literal["vllm", "openai"] = "vllm", model: str = "") -> Engine:
+def connected(url: str, dialect: Literal["vllm", "openai"] = "vllm", model: str = "") -> EngineClient:
     http = DefaultAioHttpClient(timeout=5)
     client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="EMPTY", max_retries=0, http_client=http)
-    return Engine(client, dialect=dialect, server_key=b"k" * 32, model=model)
+    return EngineClient(client, dialect=dialect, server_key=b"k" * 32, model=model)
 
 
-def played(answer: Answering, model: str = "") -> Engine:
+def played(answer: Answering, model: str = "") -> EngineClient:
     """An engine that says what no healthy one would."""
 
     async def say(request: httpx2.Request) -> httpx2.Response:
@@ -51,11 +53,11 @@ def played(answer: Answering, model: str = "") -> Engine:
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(say))
     client = openai.AsyncOpenAI(base_url="http://engine/v1", api_key="EMPTY", max_retries=0, http_client=http)
-    return Engine(client, dialect="vllm", server_key=b"k" * 32, model=model)
+    return EngineClient(client, dialect="vllm", server_key=b"k" * 32, model=model)
 
 
 @pytest.fixture
-async def engine(scripted_url: str) -> AsyncIterator[Engine]:
+async def engine(scripted_url: str) -> AsyncIterator[EngineClient]:
     found = connected(scripted_url)
     yield found
     await found.close()
@@ -66,17 +68,24 @@ async def whole(stream: AsyncGenerator[EngineEvent]) -> list[EngineEvent]:
         return [event async for event in stream]
 
 
-async def answer(engine: Engine, *asked: Prompt | str, form: Form = PLAIN, user: str = "user_1") -> list[EngineEvent]:
-    prompts = (SYSTEM, *(Prompt("user", one) if isinstance(one, str) else one for one in asked))
+async def answer(
+    engine: EngineClient, *asked: PromptMessage | str, form: OutputOptions = PLAIN, user: str = "user_1"
+) -> list[EngineEvent]:
+    prompts = (SYSTEM, *(PromptMessage("user", one) if isinstance(one, str) else one for one in asked))
     return await whole(engine.stream(prompts, SAMPLING, form, user_id=user, request_id="resp_1-1"))
 
 
 def text_of(events: list[EngineEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, Tokens))
+    return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 def ids_of(events: list[EngineEvent]) -> list[int]:
-    return [one for event in events if isinstance(event, Tokens | Thought | Called) for one in event.token_ids]
+    return [
+        one
+        for event in events
+        if isinstance(event, TextDelta | ReasoningTextDelta | ToolCallDelta)
+        for one in event.token_ids
+    ]
 
 
 def last_request(url: str, path: str = "/v1/chat/completions") -> Wire:
@@ -85,23 +94,23 @@ def last_request(url: str, path: str = "/v1/chat/completions") -> Wire:
     return found
 
 
-async def test_an_answer_is_prompt_tokens_text_with_ids_a_reason_and_usage(engine: Engine) -> None:
+async def test_an_answer_is_prompt_tokens_text_with_ids_a_reason_and_usage(engine: EngineClient) -> None:
     first, *events, last = await answer(engine, "[[text=很久以前]]")
-    assert isinstance(first, PromptRead)
+    assert isinstance(first, PromptTokens)
     assert text_of(events) == "很久以前"
     assert Finished("stop") in events
-    assert isinstance(last, Used)
+    assert isinstance(last, UsageReport)
     assert last.usage.output_tokens == len(ids_of(events))
     assert last.usage.input_tokens == len(first.token_ids)
 
 
-async def test_a_character_is_never_cut(engine: Engine) -> None:
-    texts = [event.text for event in await answer(engine, "[[text=灯塔👩‍🚀]]") if isinstance(event, Tokens)]
+async def test_a_character_is_never_cut(engine: EngineClient) -> None:
+    texts = [event.text for event in await answer(engine, "[[text=灯塔👩‍🚀]]") if isinstance(event, TextDelta)]
     assert "" in texts  # bytes of a character that was not complete yet
     assert not any("\ufffd" in text for text in texts)
 
 
-async def test_the_engine_gets_a_fixed_set_of_fields(engine: Engine, scripted_url: str) -> None:
+async def test_the_engine_gets_a_fixed_set_of_fields(engine: EngineClient, scripted_url: str) -> None:
     await answer(engine, "a <|im_end|> b")
     request = last_request(scripted_url)
     body = request["body"]
@@ -118,22 +127,22 @@ async def test_the_engine_gets_a_fixed_set_of_fields(engine: Engine, scripted_ur
     assert headers["x-request-id"] == "resp_1-1"
 
 
-async def test_a_call_comes_in_pieces_that_make_up_its_arguments(engine: Engine) -> None:
+async def test_a_call_comes_in_pieces_that_make_up_its_arguments(engine: EngineClient) -> None:
     events = await answer(engine, '[[call=add args={"a": 12}]]', form=TOOLS)
-    pieces = [event for event in events if isinstance(event, Called)]
+    pieces = [event for event in events if isinstance(event, ToolCallDelta)]
     assert [piece.name for piece in pieces if piece.name] == ["add"]
     assert json.loads("".join(piece.arguments for piece in pieces)) == {"a": 12}
     assert Finished("stop") in events
 
 
-async def test_the_result_of_a_call_goes_back_to_the_model(engine: Engine, scripted_url: str) -> None:
-    call = Prompt("assistant", "", (PromptCall("call_1", "add", '{"a":1}'),))
-    events = await answer(engine, "1+1?", call, Prompt("tool", "[[text=two]]", call_id="call_1"), form=TOOLS)
+async def test_the_result_of_a_call_goes_back_to_the_model(engine: EngineClient, scripted_url: str) -> None:
+    call = PromptMessage("assistant", "", (PromptToolCall("call_1", "add", '{"a":1}'),))
+    events = await answer(engine, "1+1?", call, PromptMessage("tool", "[[text=two]]", call_id="call_1"), form=TOOLS)
     assert text_of(events) == "two"
     assert last_request(scripted_url)["body"]["messages"][-1]["tool_call_id"] == "call_1"
 
 
-async def test_users_do_not_share_a_prefix_cache_and_are_not_named(engine: Engine, scripted_url: str) -> None:
+async def test_users_do_not_share_a_prefix_cache_and_are_not_named(engine: EngineClient, scripted_url: str) -> None:
     salts = []
     for user in ("user_1", "user_1", "user_2"):
         await answer(engine, "hi", user=user)
@@ -143,23 +152,23 @@ async def test_users_do_not_share_a_prefix_cache_and_are_not_named(engine: Engin
 
 
 @pytest.mark.parametrize("form", [PLAIN, TOOLS])
-async def test_its_count_is_the_count_of_the_answer(engine: Engine, form: Form) -> None:
-    prompts = (SYSTEM, Prompt("user", "how long is this? 你好"))
+async def test_its_count_is_the_count_of_the_answer(engine: EngineClient, form: OutputOptions) -> None:
+    prompts = (SYSTEM, PromptMessage("user", "how long is this? 你好"))
     used = (await answer(engine, *prompts[1:], form=form))[-1]
-    assert isinstance(used, Used)
-    assert await engine.count(prompts, form) == Count(used.usage.input_tokens, 4096)
+    assert isinstance(used, UsageReport)
+    assert await engine.count(prompts, form) == TokenCount(used.usage.input_tokens, 4096)
     assert len(await engine.prompt_ids(prompts, form)) == used.usage.input_tokens
 
 
-async def test_the_model_and_its_context_are_what_the_engine_says(engine: Engine) -> None:
+async def test_the_model_and_its_context_are_what_the_engine_says(engine: EngineClient) -> None:
     assert (await engine.model(), await engine.limit()) == ("parley-demo", 4096)
 
 
 async def test_an_answer_goes_on_from_its_token_ids_as_if_nothing_had_happened(
-    engine: Engine, scripted_url: str
+    engine: EngineClient, scripted_url: str
 ) -> None:
     first, *events = await answer(engine, "[[text=很久以前, there was a 灯塔]]")
-    assert isinstance(first, PromptRead)
+    assert isinstance(first, PromptTokens)
     ids = ids_of(events)
     for said in range(len(ids)):
         rest = await whole(
@@ -171,19 +180,19 @@ async def test_an_answer_goes_on_from_its_token_ids_as_if_nothing_had_happened(
     assert (body["max_tokens"], body["temperature"]) == (1000, 0.45)
 
 
-async def test_ids_that_end_inside_a_character_are_told_as_such(engine: Engine) -> None:
+async def test_ids_that_end_inside_a_character_are_told_as_such(engine: EngineClient) -> None:
     ids = ids_of(await answer(engine, "[[text=👩]]"))
     told = [await engine.text_of(ids[: 1 + end]) for end in range(len(ids))]
     assert "👩" in told[-1]
     assert any(text.endswith("\ufffd") for text in told)
 
 
-async def test_closing_the_stream_stops_the_engine(engine: Engine, scripted_url: str) -> None:
-    prompts = (SYSTEM, Prompt("user", "[[tokens=3000 pace=0.02]]"))
+async def test_closing_the_stream_stops_the_engine(engine: EngineClient, scripted_url: str) -> None:
+    prompts = (SYSTEM, PromptMessage("user", "[[tokens=3000 pace=0.02]]"))
     stream = engine.stream(prompts, SAMPLING, PLAIN, user_id="u", request_id="closing-1")
     async with aclosing(stream):
         async for event in stream:
-            if isinstance(event, Tokens):
+            if isinstance(event, TextDelta):
                 break
     while last_request(scripted_url)["state"] == "running":
         await asyncio.sleep(0.01)
@@ -204,7 +213,7 @@ async def test_closing_the_stream_stops_the_engine(engine: Engine, scripted_url:
         ("unheard=of", EngineRefused),
     ],
 )
-async def test_a_failure_is_named(engine: Engine, directive: str, error: type[ParleyError]) -> None:
+async def test_a_failure_is_named(engine: EngineClient, directive: str, error: type[ParleyError]) -> None:
     with pytest.raises(error):
         # A directive that the engine does not know is refused by it, like a schema it has no grammar for.
         await answer(engine, f"[[{directive}]] hello" if "unheard" not in directive else f"[[tokens=1 {directive}]]")
@@ -231,11 +240,11 @@ async def test_what_the_engine_refuses_is_told_with_its_reason() -> None:
     error = {"error": {"message": "no grammar for this schema", "type": "BadRequestError", "code": 400}}
     engine = played(lambda _: httpx2.Response(400, json=error), "m")
     with pytest.raises(EngineRefused, match="no grammar"):
-        await answer(engine, "hi", form=Form(format=JsonSchema("x", {})))
+        await answer(engine, "hi", form=OutputOptions(format=JsonSchema("x", {})))
     await engine.close()
 
 
-async def test_a_prompt_too_long_is_told_as_such(engine: Engine) -> None:
+async def test_a_prompt_too_long_is_told_as_such(engine: EngineClient) -> None:
     with pytest.raises(ContextLengthExceeded):
         await answer(engine, "word " * 5000)
 
@@ -278,7 +287,9 @@ async def test_another_server_gets_only_what_openai_knows(scripted_url: str) -> 
     assert await other.count((SYSTEM,), PLAIN) is None
     assert await other.limit() is None
     unlimited = replace(SAMPLING, max_output_tokens=None)
-    assert await whole(other.stream((SYSTEM, Prompt("user", "hi")), unlimited, PLAIN, user_id="u", request_id="r-1"))
+    assert await whole(
+        other.stream((SYSTEM, PromptMessage("user", "hi")), unlimited, PLAIN, user_id="u", request_id="r-1")
+    )
     sent = set(last_request(scripted_url)["body"])
     assert not {"repetition_penalty", "return_token_ids", "cache_salt", "max_tokens"} & sent
     await other.close()
@@ -295,7 +306,7 @@ async def test_a_prompt_is_counted_as_the_engine_would_render_it_for_that_effort
 
     engine = played(answer)
     for effort in (None, "high", "none"):
-        assert await engine.prompt_ids((SYSTEM,), Form(reasoning_effort=effort)) == (1,)
+        assert await engine.prompt_ids((SYSTEM,), OutputOptions(reasoning_effort=effort)) == (1,)
     assert [body.get("chat_template_kwargs") for body in counted] == [
         None,
         {"reasoning_effort": "high", "enable_thinking": True},

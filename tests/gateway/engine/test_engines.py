@@ -13,9 +13,9 @@ from dev import engines as local
 from dev.ports import free_ports
 from dev.process import Process, all_ready
 from dev.stack import ROOT
-from gateway.engine.client import Engine
+from gateway.engine.client import EngineClient
 from gateway.errors import EngineFailed, EngineRefused, Unavailable
-from gateway.inference import EngineEvent, Prompt, PromptRead, Tokens
+from gateway.inference import EngineEvent, PromptMessage, PromptTokens, TextDelta
 from tests.gateway.builders import SAMPLING
 from tests.gateway.engine.several import PLAIN, House, stream, watched, whole
 
@@ -42,11 +42,11 @@ async def house(processes: list[Process]) -> AsyncIterator[House]:
         yield found
 
 
-def connected(url: str) -> Engine:
+def connected(url: str) -> EngineClient:
     client = openai.AsyncOpenAI(
         base_url=url, api_key="EMPTY", max_retries=0, http_client=DefaultAioHttpClient(timeout=5)
     )
-    return Engine(client, dialect="vllm", server_key=b"k" * 32)
+    return EngineClient(client, dialect="vllm", server_key=b"k" * 32)
 
 
 def asked(url: str, text: str) -> int:
@@ -73,8 +73,8 @@ async def test_a_prompt_is_counted_where_it_will_be_read(house: House) -> None:
     first, second = house.ranked("conv_1")
     for url in (first, second):
         httpx2.delete(f"{url}/requests")
-    await house.engines.count((Prompt("user", "hi"),), PLAIN, affinity="conv_1")
-    await house.engines.prompt_ids((Prompt("user", "hi"),), PLAIN, affinity="conv_1")
+    await house.engines.count((PromptMessage("user", "hi"),), PLAIN, affinity="conv_1")
+    await house.engines.prompt_ids((PromptMessage("user", "hi"),), PLAIN, affinity="conv_1")
     await house.engines.text_of([104], affinity="conv_1")
     assert len(httpx2.get(f"{first}/requests").json()["data"]) == 3
     assert httpx2.get(f"{second}/requests").json()["data"] == []
@@ -154,8 +154,8 @@ async def test_an_answer_that_is_cut_goes_on_at_once_by_its_ids_on_the_other(hou
     with pytest.raises(Unavailable):
         await listen()
     assert house.engines.spare
-    (prompt,) = [event.token_ids for event in events if isinstance(event, PromptRead)]
-    said = [event for event in events if isinstance(event, Tokens)]
+    (prompt,) = [event.token_ids for event in events if isinstance(event, PromptTokens)]
+    said = [event for event in events if isinstance(event, TextDelta)]
     ids = [one for event in said for one in event.token_ids]
     rest = house.engines.resume((*prompt, *ids), SAMPLING, user_id="user_1", request_id="rest", affinity="conv_1")
     assert "".join(event.text for event in said) + await whole(rest) == "很久以前，有一座灯塔"

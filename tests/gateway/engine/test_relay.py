@@ -13,16 +13,16 @@ from openai import DefaultAioHttpClient
 from starlette.types import Message
 
 from gateway.engine.addresses import Addresses
-from gateway.engine.client import Engine
-from gateway.engine.engines import Engines
+from gateway.engine.client import EngineClient
+from gateway.engine.engines import EngineBalancer
 from gateway.engine.event_stream import data_of, whole_events
-from gateway.engine.relay import Relay
-from gateway.engine.roster import Roster
+from gateway.engine.relay import ChatRelay
+from gateway.engine.roster import EnginePool
 from gateway.errors import ContextLengthExceeded, EngineFailed, EngineRefused, ParleyError, Unavailable
-from gateway.inference import Form, Prompt, Sampling
+from gateway.inference import OutputOptions, PromptMessage, Sampling
 from gateway.protocol.chat_completions import decode_chat_completion
 from gateway.protocol.resources import Usage
-from gateway.routes.relayed import Relayed
+from gateway.routes.relayed import RelayedResponse
 
 SAMPLING = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_output_tokens=10_240)
 USAGE_WANTED: dict[str, Any] = {"stream_options": {"include_usage": True}}
@@ -30,26 +30,26 @@ CONTEXT = 4096
 
 
 @pytest.fixture
-async def engine(scripted_url: str) -> AsyncIterator[Engines]:
+async def engine(scripted_url: str) -> AsyncIterator[EngineBalancer]:
     http = DefaultAioHttpClient(timeout=5)
     client = openai.AsyncOpenAI(base_url=f"{scripted_url}/v1", api_key="EMPTY", max_retries=0, http_client=http)
-    roster = Roster(Addresses([scripted_url]), lambda _: Engine(client, dialect="vllm", server_key=b"k" * 32))
-    yield Engines(roster)
+    roster = EnginePool(Addresses([scripted_url]), lambda _: EngineClient(client, dialect="vllm", server_key=b"k" * 32))
+    yield EngineBalancer(roster)
     await roster.close()
 
 
-def relay(engine: Engines, text: str, *, user: str = "user_1", **fields: object) -> Relay:
+def relay(engine: EngineBalancer, text: str, *, user: str = "user_1", **fields: object) -> ChatRelay:
     body = {"messages": [{"role": "user", "content": text}], **fields}
-    return Relay(engine, decode_chat_completion(json.dumps(body).encode()), SAMPLING, user_id=user)
+    return ChatRelay(engine, decode_chat_completion(json.dumps(body).encode()), SAMPLING, user_id=user)
 
 
-async def follow(relayed: Relay, heard: list[bytes]) -> None:
+async def follow(relayed: ChatRelay, heard: list[bytes]) -> None:
     async with aclosing(relayed.events()) as events:
         async for event in events:
             heard.append(event)  # noqa: PERF401 - what came before a failure is wanted too
 
 
-async def streamed(relayed: Relay) -> list[bytes]:
+async def streamed(relayed: ChatRelay) -> list[bytes]:
     heard: list[bytes] = []
     await follow(relayed, heard)
     return heard
@@ -77,14 +77,14 @@ def without_stamps(stream: bytes) -> list[bytes]:
     return [line[line.find(b'"choices"') :] for line in stream.splitlines()]
 
 
-async def test_a_stream_is_the_engines_byte_for_byte(engine: Engines, scripted_url: str) -> None:
+async def test_a_stream_is_the_engines_byte_for_byte(engine: EngineBalancer, scripted_url: str) -> None:
     relayed = await streamed(relay(engine, "[[text=很久以前👩‍🚀]]", stream=True, **USAGE_WANTED))
     assert all(event.endswith(b"\n\n") for event in relayed)
     expected = await straight(scripted_url, "[[text=很久以前👩‍🚀]]")
     assert without_stamps(b"".join(relayed)) == without_stamps(expected)
 
 
-async def test_the_usage_is_told_to_who_asks_for_it_and_accounted_always(engine: Engines) -> None:
+async def test_the_usage_is_told_to_who_asks_for_it_and_accounted_always(engine: EngineBalancer) -> None:
     told, kept = relay(engine, "hello", stream=True, **USAGE_WANTED), relay(engine, "hello", stream=True)
     with_usage, without = chunks(await streamed(told)), chunks(await streamed(kept))
     assert with_usage[-1]["choices"] == []
@@ -96,7 +96,7 @@ async def test_the_usage_is_told_to_who_asks_for_it_and_accounted_always(engine:
         assert (cost.input_tokens, cost.output_tokens) == (used["prompt_tokens"], used["completion_tokens"])
 
 
-async def test_an_unstreamed_answer_is_the_engines_and_accounted(engine: Engines, scripted_url: str) -> None:
+async def test_an_unstreamed_answer_is_the_engines_and_accounted(engine: EngineBalancer, scripted_url: str) -> None:
     relayed = relay(engine, "[[text=很久以前]]")
     answer = json.loads(await relayed.whole())
     assert answer["choices"][0]["message"]["content"] == "很久以前"
@@ -106,7 +106,9 @@ async def test_an_unstreamed_answer_is_the_engines_and_accounted(engine: Engines
     assert "stream" not in last_request(scripted_url)["body"]
 
 
-async def test_the_engine_gets_a_fixed_set_of_fields_within_its_context(engine: Engines, scripted_url: str) -> None:
+async def test_the_engine_gets_a_fixed_set_of_fields_within_its_context(
+    engine: EngineBalancer, scripted_url: str
+) -> None:
     await streamed(relay(engine, "hi", stream=True, seed=1, stop="x", user="u", metadata={"a": "b"}))
     body = last_request(scripted_url)["body"]
     assert set(body) == {
@@ -116,7 +118,7 @@ async def test_the_engine_gets_a_fixed_set_of_fields_within_its_context(engine: 
     assert body["max_tokens"] == CONTEXT
 
 
-async def test_users_do_not_share_a_prefix_cache_and_are_not_named(engine: Engines, scripted_url: str) -> None:
+async def test_users_do_not_share_a_prefix_cache_and_are_not_named(engine: EngineBalancer, scripted_url: str) -> None:
     salts = []
     for user in ("user_1", "user_1", "user_2"):
         await relay(engine, "hi", user=user).whole()
@@ -143,7 +145,7 @@ async def test_events_are_whole_however_the_network_cuts_them() -> None:
     ("directive", "error"), [("status=500", EngineFailed), ("status=503", Unavailable), ("status=400", EngineRefused)]
 )
 async def test_what_the_engine_has_not_taken_costs_nothing(
-    engine: Engines, directive: str, error: type[Exception], stream: bool
+    engine: EngineBalancer, directive: str, error: type[Exception], stream: bool
 ) -> None:
     relayed = relay(engine, f"[[{directive}]] hello", stream=stream)
     with pytest.raises(error):
@@ -152,7 +154,7 @@ async def test_what_the_engine_has_not_taken_costs_nothing(
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_prompt_too_long_is_told_with_both_numbers(engine: Engines, stream: bool) -> None:
+async def test_a_prompt_too_long_is_told_with_both_numbers(engine: EngineBalancer, stream: bool) -> None:
     relayed = relay(engine, "word " * 5000, stream=stream)
     with pytest.raises(ContextLengthExceeded) as caught:
         await (streamed(relayed) if stream else relayed.whole())
@@ -163,11 +165,11 @@ async def test_a_prompt_too_long_is_told_with_both_numbers(engine: Engines, stre
     assert await relayed.cost() is None
 
 
-async def test_a_prompt_that_leaves_room_for_no_token_is_too_long_too(engine: Engines) -> None:
+async def test_a_prompt_that_leaves_room_for_no_token_is_too_long_too(engine: EngineBalancer) -> None:
     """The engine has other words for it, without a number."""
 
     async def tokens(pairs: int) -> int:
-        counted = await engine.count((Prompt("user", "a b " * pairs),), Form(), affinity="user_1")
+        counted = await engine.count((PromptMessage("user", "a b " * pairs),), OutputOptions(), affinity="user_1")
         assert counted is not None
         return counted.tokens
 
@@ -179,7 +181,7 @@ async def test_a_prompt_that_leaves_room_for_no_token_is_too_long_too(engine: En
 
 
 @pytest.mark.parametrize("fault", ["error", "cut"])
-async def test_an_answer_that_breaks_off_costs_at_least_what_was_passed_on(engine: Engines, fault: str) -> None:
+async def test_an_answer_that_breaks_off_costs_at_least_what_was_passed_on(engine: EngineBalancer, fault: str) -> None:
     relayed = relay(engine, f"[[{fault}=after:5 tokens=50 pace=0.001]]", stream=True)
     passed_on: list[bytes] = []
     with pytest.raises(ParleyError):
@@ -193,12 +195,12 @@ async def test_an_answer_that_breaks_off_costs_at_least_what_was_passed_on(engin
 class Listener:
     """A client of one request, at the end where the gateway's web server stands."""
 
-    def __init__(self, relayed: Relay, *, stream: bool, leaves_after: int | None = None) -> None:
+    def __init__(self, relayed: ChatRelay, *, stream: bool, leaves_after: int | None = None) -> None:
         self._leaves_after = leaves_after
         self._gone = asyncio.Event()
         self.heard: list[Message] = []
         self.costs: list[Usage | None] = []
-        self._response = Relayed(relayed, stream=stream, when_over=self._account)
+        self._response = RelayedResponse(relayed, stream=stream, when_over=self._account)
         self._relay = relayed
 
     async def listen(self) -> None:
@@ -224,7 +226,7 @@ class Listener:
         self.costs.append(await self._relay.cost())
 
 
-async def test_a_failure_in_the_middle_is_an_event_in_our_words(engine: Engines) -> None:
+async def test_a_failure_in_the_middle_is_an_event_in_our_words(engine: EngineBalancer) -> None:
     listener = Listener(relay(engine, "[[error=after:3]] hello", stream=True), stream=True)
     await listener.listen()
     assert listener.heard[0]["status"] == 200
@@ -238,7 +240,7 @@ async def test_a_failure_in_the_middle_is_an_event_in_our_words(engine: Engines)
     assert done == b"data: [DONE]"
 
 
-async def test_a_failure_before_the_first_event_has_its_own_status(engine: Engines) -> None:
+async def test_a_failure_before_the_first_event_has_its_own_status(engine: EngineBalancer) -> None:
     listener = Listener(relay(engine, "[[error=after:0]] hello", stream=True), stream=True)
     with pytest.raises(EngineFailed):
         await listener.listen()
@@ -259,7 +261,7 @@ async def running_at_the_engine(url: str, text: str) -> None:
         await asyncio.sleep(0.01)
 
 
-async def test_a_reader_that_leaves_stops_the_engine(engine: Engines, scripted_url: str) -> None:
+async def test_a_reader_that_leaves_stops_the_engine(engine: EngineBalancer, scripted_url: str) -> None:
     text = "[[tokens=3000 pace=0.02]] a reader that leaves"
     listener = Listener(relay(engine, text, stream=True), stream=True, leaves_after=5)
     await listener.listen()
@@ -274,7 +276,7 @@ async def test_a_reader_that_leaves_stops_the_engine(engine: Engines, scripted_u
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_reader_that_leaves_while_nothing_comes_stops_the_engine(
-    engine: Engines, scripted_url: str, stream: bool
+    engine: EngineBalancer, scripted_url: str, stream: bool
 ) -> None:
     text = f"[[tokens=3000 pace=0.02 first=60]] {'streamed' if stream else 'whole'}, and nothing comes"
     listener = Listener(relay(engine, text, stream=stream), stream=stream)
@@ -289,7 +291,7 @@ async def test_a_reader_that_leaves_while_nothing_comes_stops_the_engine(
     assert (cost.input_tokens > 0, cost.output_tokens) == (True, 0)
 
 
-async def test_a_gateway_that_stops_leaves_nothing_running(engine: Engines, scripted_url: str) -> None:
+async def test_a_gateway_that_stops_leaves_nothing_running(engine: EngineBalancer, scripted_url: str) -> None:
     text = "[[tokens=3000 pace=0.02]] a gateway that stops"
     listening = asyncio.create_task(Listener(relay(engine, text), stream=False).listen())
     await running_at_the_engine(scripted_url, text)

@@ -6,10 +6,10 @@ import logging
 import pytest
 
 from gateway.engine.addresses import Addresses
-from gateway.engine.engines import Engines
-from gateway.engine.roster import Roster
+from gateway.engine.engines import EngineBalancer
+from gateway.engine.roster import EnginePool
 from gateway.errors import Unavailable
-from gateway.inference import Prompt
+from gateway.inference import PromptMessage
 from tests.gateway.builders import working
 from tests.gateway.engine.several import PLAIN, Played, stream, watched, whole
 
@@ -35,7 +35,7 @@ async def test_the_smallest_context_is_everybodys() -> None:
         assert await house.engines.limit() == 1024
         assert (await house.engines.served()).max_model_len == 1024
         for affinity in ("conv_1", "conv_2", "conv_3"):
-            counted = await house.engines.count((Prompt("user", "hi"),), PLAIN, affinity=affinity)
+            counted = await house.engines.count((PromptMessage("user", "hi"),), PLAIN, affinity=affinity)
             assert counted is not None
             assert counted.limit == 1024
         played["http://b/v1"].dead = True
@@ -98,10 +98,10 @@ async def test_engines_come_and_go_with_the_addresses_of_their_name() -> None:
     async def resolve(_: str) -> list[str]:
         return there
 
-    roster = Roster(
+    roster = EnginePool(
         Addresses(["dns+http://vllm:8000/v1"], resolve), lambda url: played[url].connect(), look_seconds=0.05
     )
-    engines = Engines(roster)
+    engines = EngineBalancer(roster)
 
     async def until_serving(*numbers: int) -> None:
         while {one.address for one in roster.serving} != {f"http://10.0.0.{number}:8000/v1" for number in numbers}:

@@ -24,12 +24,12 @@ class AuthService:
         return httpx2.Response(self.status, json=self.body)
 
 
-Answer = (
+StartedTurn = (
     Callable[[httpx2.Request], httpx2.Response] | Callable[[httpx2.Request], Coroutine[None, None, httpx2.Response]]
 )
 
 
-def identity(answer: Answer) -> Identity:
+def identity(answer: StartedTurn) -> Identity:
     return Identity(httpx2.AsyncClient(base_url="http://auth", transport=httpx2.MockTransport(answer)))
 
 
@@ -164,7 +164,7 @@ async def test_all_sockets_of_a_credential_that_ask_again_at_once_are_one_questi
     assert len(auth.asked) == 1
 
 
-class Counting:
+class TokenCounter:
     """How many it is asked at the same time, at most."""
 
     def __init__(self) -> None:
@@ -179,7 +179,7 @@ class Counting:
 
 
 async def test_many_credentials_that_ask_again_at_once_take_turns() -> None:
-    auth = Counting()
+    auth = TokenCounter()
     asking = identity(auth)
     users = [User("user_1", "alice", f"{number:064x}") for number in range(100)]
     await asyncio.gather(*(asking.recheck(user) for user in users))

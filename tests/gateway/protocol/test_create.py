@@ -3,7 +3,7 @@ from typing import Any, Literal
 import pytest
 from openai.types.responses.response_create_params import ResponseCreateParamsBase
 
-from gateway.context.defaults import form_of
+from gateway.context.defaults import output_options
 from gateway.errors import InvalidRequest, NotFound, ParleyError, PreviousResponseNotFound, UnsupportedParameter
 from gateway.protocol.create import NEUTRAL, ResponseCreate, decode_create
 from gateway.protocol.ids import new_response_id
@@ -260,4 +260,4 @@ def test_a_warm_up_may_have_null_for_its_input() -> None:
 
 
 def test_a_null_format_is_the_usual_one() -> None:
-    assert form_of(decode(text={"format": None})) == form_of(decode())
+    assert output_options(decode(text={"format": None})) == output_options(decode())

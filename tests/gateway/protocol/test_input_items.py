@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from openai.types.responses import Response
 
 from gateway.errors import InvalidRequest, ParleyError, UnsupportedContent
-from gateway.inference import Called, Thought, Tokens
+from gateway.inference import ReasoningTextDelta, TextDelta, ToolCallDelta
 from gateway.protocol.ids import position_in
 from gateway.protocol.input_items import InputItem, input_items
 from gateway.protocol.items import (
@@ -20,7 +20,7 @@ from gateway.protocol.items import (
 )
 from gateway.protocol.json_objects import converted
 from gateway.protocol.requests import ItemsCreate
-from gateway.turn.state_machine import Begun, Completed
+from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import turn, wires
 
 TEXT = {"type": "input_text", "text": "hi"}
@@ -98,7 +98,7 @@ def test_reasoning_and_a_compaction_come_back_as_they_were() -> None:
 def answered() -> list[dict[str, Any]]:
     """The output of an answer of ours, as the stock SDK gives it to its user."""
     of = turn()
-    steps = (Begun(), Thought("hm"), Tokens("so"), Called(0, "{}", "add"), Completed(None, 1))
+    steps = (Created(), ReasoningTextDelta("hm"), TextDelta("so"), ToolCallDelta(0, "{}", "add"), Completed(None, 1))
     last = [event for step in steps for event in wires(of.step(step))][-1]
     return [last["response"]]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import InvalidRequest, NotJson, UnsupportedParameter
-from gateway.protocol.json_objects import DEPTH_AT_MOST, converted, json_object, refuse_repetition, without_neutral
+from gateway.errors import InvalidJson, InvalidRequest, UnsupportedParameter
+from gateway.protocol.json_objects import MAX_DEPTH, converted, json_object, refuse_repetition, without_neutral
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 VALUES = st.recursive(
@@ -40,14 +40,14 @@ def test_an_object_is_read_as_it_was_written(value: dict[str, Any]) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_well_formed_object_is_refused(data: bytes) -> None:
-    with pytest.raises(NotJson) as caught:
+    with pytest.raises(InvalidJson) as caught:
         json_object(data)
     assert caught.value.code == "invalid_json"
 
 
 @pytest.mark.parametrize("data", [b'{"a":1,"a":1}', b'{"x":[{"a":1,"b":2,"a":3}]}', b'{"a":1,"\\u0061":2}'])
 def test_a_name_given_twice_is_refused_by_name(data: bytes) -> None:
-    with pytest.raises(NotJson, match="'a' twice"):
+    with pytest.raises(InvalidJson, match="'a' twice"):
         json_object(data)
 
 
@@ -66,7 +66,7 @@ class Name(str):
 
 def test_to_find_a_repetition_at_the_end_of_many_names_costs_hardly_more_than_to_read_them() -> None:
     names = [Name(f"{number:x}") for number in range(2000)]
-    with pytest.raises(NotJson, match="'7cf' twice"):
+    with pytest.raises(InvalidJson, match="'7cf' twice"):
         refuse_repetition([(name, 0) for name in (*names, Name("7cf"))])
     assert Name.compared < len(names)
 
@@ -75,9 +75,9 @@ def test_levels_are_counted_before_they_are_too_many_for_whoever_writes_them_aga
     def nested(levels: int) -> bytes:
         return b'{"a":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
 
-    assert json_object(nested(DEPTH_AT_MOST))
-    with pytest.raises(NotJson, match=f"deeper than {DEPTH_AT_MOST}"):
-        json_object(nested(DEPTH_AT_MOST + 1))
+    assert json_object(nested(MAX_DEPTH))
+    with pytest.raises(InvalidJson, match=f"deeper than {MAX_DEPTH}"):
+        json_object(nested(MAX_DEPTH + 1))
 
 
 def test_the_same_name_in_two_objects_is_no_repetition() -> None:

@@ -1,7 +1,7 @@
 import pytest
 from fastapi import Request
 
-from gateway.errors import NotJson, UnsupportedMediaType
+from gateway.errors import InvalidJson, UnsupportedMediaType
 from gateway.routes.bodies import json_body
 from tests.gateway.builders import Wire
 
@@ -24,7 +24,7 @@ async def test_a_body_may_come_in_pieces() -> None:
 
 
 async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours() -> None:
-    with pytest.raises(NotJson):
+    with pytest.raises(InvalidJson):
         await json_body(request(BEGUN, {"type": "http.disconnect"}))
 
 

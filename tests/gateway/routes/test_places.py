@@ -3,11 +3,11 @@ from contextlib import ExitStack
 import pytest
 
 from gateway.errors import TooManyRequests
-from gateway.routes.places import Places
+from gateway.routes.places import ConnectionLimit
 
 
 def test_one_more_than_a_user_may_have_is_refused_and_others_are_not() -> None:
-    places = Places(2)
+    places = ConnectionLimit(2)
     with ExitStack() as held:
         for _ in range(2):
             held.enter_context(places.taken("user_1"))
@@ -18,7 +18,7 @@ def test_one_more_than_a_user_may_have_is_refused_and_others_are_not() -> None:
 
 
 def test_a_place_is_free_again_however_its_socket_ended() -> None:
-    places = Places(1)
+    places = ConnectionLimit(1)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), places.taken("user_1"):
             raise ZeroDivisionError

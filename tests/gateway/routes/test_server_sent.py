@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from starlette.types import Message
 
 from gateway.errors import EngineFailed
-from gateway.inference import Tokens
+from gateway.inference import TextDelta
 from gateway.protocol.events import frame
 from gateway.protocol.resources import WindowUse
 from gateway.routes.server_sent import server_sent, streamed
-from gateway.turn.state_machine import Begun, Failed
+from gateway.turn.state_machine import Created, Failed
 from tests.gateway.builders import turn
 
 
@@ -24,7 +24,7 @@ async def sent(*frames: str) -> list[str]:
 
 async def test_each_event_is_one_piece_with_its_type_in_front() -> None:
     of = turn()
-    steps = (Begun(), WindowUse(0, 1, 2), Tokens('line\r\n\u2028"type":"x"'), Failed(EngineFailed("x")))
+    steps = (Created(), WindowUse(0, 1, 2), TextDelta('line\r\n\u2028"type":"x"'), Failed(EngineFailed("x")))
     frames = [frame(event) for step in steps for event in of.step(step)]
     *events, end = await sent(*frames)
     assert end == "data: [DONE]\n\n"

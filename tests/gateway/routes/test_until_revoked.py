@@ -11,7 +11,7 @@ from gateway.errors import Unauthenticated
 from gateway.identity.introspection import User
 from gateway.identity.revocations import Close
 from gateway.routes.server_sent import streamed
-from gateway.routes.until_revoked import UntilRevoked
+from gateway.routes.until_revoked import RevocableResponse
 
 ALICE = User("user_1", "alice", "a" * 64)
 
@@ -49,7 +49,7 @@ class Client:
 
         state = {"revocations": self.revocations, "identity": None}
         scope: dict[str, Any] = {"type": "http", "headers": [], "state": state, "asgi": {"spec_version": "2.4"}}
-        await UntilRevoked(ALICE, answer)(scope, receive, self.send)
+        await RevocableResponse(ALICE, answer)(scope, receive, self.send)
 
     @property
     def events(self) -> list[str]:

@@ -13,7 +13,7 @@ from gateway.protocol.items import Compaction, Message
 from gateway.protocol.json_objects import converted
 from gateway.protocol.requests import CompactRequest, ItemsCreate
 from gateway.protocol.resources import CompactedResponse, encoded
-from gateway.runtime.user_encryption import Seal
+from gateway.runtime.user_encryption import UserEncryption
 from gateway.store.history.threads import RECENT_ITEMS
 from tests.contract import conformance
 from tests.gateway.replica import SEAL, FakeEngine, Replica, replica, spoken
@@ -93,7 +93,7 @@ async def test_compacting_again_builds_on_the_compaction_before(gateway: Replica
         ({"previous_response_id": new_response_id()}, PreviousResponseNotFound),
         ({"previous_response_id": "x:y"}, PreviousResponseNotFound),
         ({"input": (InputCompaction("x"),)}, InvalidRequest),
-        ({"input": (InputCompaction(Seal(b"o" * 32).closed("user_1", "x")),)}, InvalidRequest),
+        ({"input": (InputCompaction(UserEncryption(b"o" * 32).closed("user_1", "x")),)}, InvalidRequest),
     ],
 )
 async def test_what_can_not_be_compacted_is_refused_and_costs_nothing(
@@ -106,7 +106,7 @@ async def test_what_can_not_be_compacted_is_refused_and_costs_nothing(
 
 @pytest.mark.parametrize(
     "sealed",
-    ["garbage", "\ud800", Seal(b"o" * 32).closed("user_1", "x"), SEAL.closed("user_2", "x")],
+    ["garbage", "\ud800", UserEncryption(b"o" * 32).closed("user_1", "x"), SEAL.closed("user_2", "x")],
     ids=["garbage", "half a character", "by another server", "for another user"],
 )
 async def test_what_this_user_could_not_go_on_from_is_refused_before_it_is_kept(gateway: Replica, sealed: str) -> None:

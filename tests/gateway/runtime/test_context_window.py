@@ -10,7 +10,7 @@ from gateway.protocol.input_items import InputMessage
 from gateway.protocol.tools import FunctionTool
 from gateway.runtime.context_window import ROOM_FOR_AN_ANSWER_TOKENS
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.threads import RECENT_ITEMS, Reserved, Threads
+from gateway.store.history.threads import RECENT_ITEMS, ThreadSnapshot, TurnStore
 from tests.gateway.builders import Wire
 from tests.gateway.replica import FakeEngine, Replica, replica, spoken
 
@@ -119,13 +119,13 @@ def talk(questions: int, *first: InputMessage) -> list[InputMessage]:
     return [*first, *(message for turn in asked for message in turn)]
 
 
-class Counting(Threads):
+class TokenCounter(TurnStore):
     """Counts how often older items are read."""
 
     read_further = 0
 
-    async def further(self, *asked: Any) -> Reserved:
-        Counting.read_further += 1
+    async def further(self, *asked: Any) -> ThreadSnapshot:
+        TokenCounter.read_further += 1
         return await super().further(*asked)
 
 
@@ -164,20 +164,20 @@ async def test_a_long_conversation_that_does_not_fit_is_refused_where_nothing_ma
 
 
 async def test_the_next_turn_of_a_long_conversation_reads_once_more_and_counts_nothing(port: int) -> None:
-    async with replica(port, FakeEngine(limit=131_072), threads=Counting) as gateway:
+    async with replica(port, FakeEngine(limit=131_072), threads=TokenCounter) as gateway:
         within = await made(gateway, talk(LONG))
         await say(gateway, within)
-        counted, Counting.read_further = gateway.engine.counted, 0
+        counted, TokenCounter.read_further = gateway.engine.counted, 0
         for turns in (1, 2):
             assert (await say(gateway, within))["window"]["items_left_out"] == 0
-            assert (gateway.engine.counted, Counting.read_further) == (counted, turns)
+            assert (gateway.engine.counted, TokenCounter.read_further) == (counted, turns)
 
 
 async def test_a_short_conversation_is_read_in_one_round_trip(port: int) -> None:
-    async with replica(port, threads=Counting) as gateway:
-        Counting.read_further = 0
+    async with replica(port, threads=TokenCounter) as gateway:
+        TokenCounter.read_further = 0
         await say(gateway, await made(gateway, talk(5)))
-        assert Counting.read_further == 0
+        assert TokenCounter.read_further == 0
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])

@@ -10,7 +10,7 @@ from gateway.errors import EngineRefused, InvalidRequest, ModelNotFound, ParleyE
 from gateway.protocol.input_items import InputMessage
 from gateway.protocol.requests import decode_count, decode_create_body
 from gateway.protocol.resources import InputTokens
-from gateway.runtime.counting import Counting
+from gateway.runtime.counting import TokenCounter
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.threads import RECENT_ITEMS
 from tests.gateway.replica import FakeEngine, Replica, replica
@@ -24,7 +24,7 @@ async def gateway(port: int) -> AsyncIterator[Replica]:
 
 async def counted(gateway: Replica, **asked: Any) -> InputTokens:
     create = decode_count(json.dumps(asked).encode())
-    return await Counting(gateway.engine, gateway.acceptance).count("user_1", create)
+    return await TokenCounter(gateway.engine, gateway.acceptance).count("user_1", create)
 
 
 @pytest.mark.parametrize("asked", [{"input": "hello"}, {"input": "hello", "instructions": "be brief"}, {"input": []}])

@@ -8,8 +8,8 @@ from redis.asyncio import Redis
 
 from gateway.errors import Unavailable
 from gateway.protocol.create import ResponseCreate
-from gateway.runtime.drain import HandOver
-from gateway.store.leases import Ownership
+from gateway.runtime.drain import Drain
+from gateway.store.leases import Leases
 from tests.contract import conformance
 from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
 
@@ -28,12 +28,12 @@ async def wishes(redis: Redis, name: str) -> list[bytes]:
 
 
 async def test_another_gateway_is_told_at_once_and_finds_the_turns(redis: Redis, port: int) -> None:
-    leaving, other = Ownership(redis, "g1"), Ownership(redis, "g2")
+    leaving, other = Leases(redis, "g1"), Leases(redis, "g2")
     await leaving.renew()
     await other.renew()
     async with replica(port, FakeEngine(*spoken("text"))) as gateway:
         await begun(gateway)
-        await HandOver(gateway.turns, leaving, gateway.reader, "g1", seconds=60).done()
+        await Drain(gateway.turns, leaving, gateway.reader, "g1", seconds=60).done()
     assert b"g1" in await wishes(redis, "g2")
     assert not await other.is_alive("g1")
     assert len(await other.turns("g1")) == 1
@@ -42,9 +42,9 @@ async def test_another_gateway_is_told_at_once_and_finds_the_turns(redis: Redis,
 async def test_with_nobody_else_the_turns_come_to_their_end(redis: Redis, port: int) -> None:
     async with replica(port, FakeEngine(*spoken("text"))) as gateway:
         go_on = await begun(gateway)
-        ((_, response_id),) = await Ownership(redis, "g1").turns("g1")
+        ((_, response_id),) = await Leases(redis, "g1").turns("g1")
         running = gateway.turns.running("user_1", response_id)
-        leaving = HandOver(gateway.turns, Ownership(redis, "g1"), gateway.reader, "g1", seconds=60)
+        leaving = Drain(gateway.turns, Leases(redis, "g1"), gateway.reader, "g1", seconds=60)
         leaving.begin()
         go_on.set()
         await leaving.done()
@@ -53,7 +53,7 @@ async def test_with_nobody_else_the_turns_come_to_their_end(redis: Redis, port: 
 
 
 async def test_without_redis_it_leaves_all_the_same(redis: Redis, port: int) -> None:
-    class Deaf(Ownership):
+    class Deaf(Leases):
         async def others(self) -> list[str]:
             raise Unavailable("redis")
 
@@ -61,12 +61,12 @@ async def test_without_redis_it_leaves_all_the_same(redis: Redis, port: int) -> 
             raise Unavailable("redis")
 
     async with replica(port) as gateway:
-        await HandOver(gateway.turns, Deaf(redis, "g1"), gateway.reader, "g1", seconds=0).done()
+        await Drain(gateway.turns, Deaf(redis, "g1"), gateway.reader, "g1", seconds=0).done()
 
 
 async def test_who_is_about_to_leave_begins_nothing_new(redis: Redis, port: int) -> None:
     async with replica(port) as gateway:
-        leaving = HandOver(gateway.turns, Ownership(redis, "g1"), gateway.reader, "g1", seconds=0)
+        leaving = Drain(gateway.turns, Leases(redis, "g1"), gateway.reader, "g1", seconds=0)
         leaving.begin()
         with pytest.raises(Unavailable):
             await gateway.begun(ResponseCreate(input="go"))

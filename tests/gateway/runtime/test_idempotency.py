@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 from gateway.errors import EventsExpired, IdempotencyKeyReused, NotFound, ParleyError, Unavailable
 from gateway.identity.introspection import User
 from gateway.protocol.create import ResponseCreate
-from gateway.routes.places import Places
+from gateway.routes.places import ConnectionLimit
 from gateway.routes.responses import create
 from gateway.routes.responses_socket import responses_socket
 from gateway.routes.state import SocketLimits
@@ -105,7 +105,7 @@ class Wired:
             "following": gateway.following,
             "identity": Known(),
             "revocations": Known(),
-            "places": Places(1),
+            "places": ConnectionLimit(1),
             "socket_limits": SocketLimits(60, 60),
         }
         scope = {

@@ -12,14 +12,14 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from dev.process import Process
-from gateway.inference import Tokens
+from gateway.inference import TextDelta
 from gateway.protocol.events import decode_event
 from gateway.protocol.ids import new_response_id
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
-from gateway.turn.log_entry import frame_of
-from gateway.turn.state_machine import Begun, Completed
+from gateway.turn.log_entry import decode_frame
+from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import connection, turn, working
 
 T = TypeVar("T")
@@ -44,14 +44,14 @@ class Gateway:
     """It has, or believes to have, the turn; what it says waits until it is allowed to write."""
 
     def __init__(self, redis: Redis, response_id: str, segment: int = 0, told: tuple[str, ...] = ()) -> None:
-        self.writer = ForgetfulWriter(redis, kept_seconds=60)
+        self.writer = ForgetfulWriter(redis, retention_seconds=60)
         known = turn(response_id=response_id)
         for frame in told:
             known.replay(decode_event(frame))
         self.log = self.writer.open(known, segment=segment, told=told)
         self.waits = False
         if not told:
-            self.say(Begun())
+            self.say(Created())
 
     def say(self, step: Any) -> None:
         if not self.log.lost:
@@ -100,7 +100,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 9), text=st.text("ab 你👋", min_size=1, max_size=3), ids=st.lists(st.integers(0, 9)))
     def say(self, number: int, text: str, ids: list[int]) -> None:
-        self._gateway(number).say(Tokens(text, tuple(ids)))
+        self._gateway(number).say(TextDelta(text, tuple(ids)))
 
     @rule(number=st.integers(0, 9), forgets=st.booleans())
     def write(self, number: int, forgets: bool) -> None:
@@ -123,7 +123,7 @@ class Histories(RuleBasedStateMachine):
         )
         assert sum(won) == 1
         told = await self._segments.read(USER, self._response_id)
-        frames = tuple(frame_of(*entry) for entry in told.entries)
+        frames = tuple(decode_frame(*entry) for entry in told.entries)
         self._gateways.append(Gateway(self._redis, self._response_id, told.segment, frames))
 
     @precondition(lambda self: len(self._followers) < 4)
@@ -145,7 +145,7 @@ class Histories(RuleBasedStateMachine):
     async def _sound(self) -> list[str]:
         told = await self._segments.read(USER, self._response_id)
         assert [entry_id for entry_id, _ in told.entries] == [b"%d-0" % (n + 1) for n in range(len(told.entries))]
-        frames = [frame_of(*entry) for entry in told.entries]
+        frames = [decode_frame(*entry) for entry in told.entries]
         for gateway in self._gateways:
             shown = await gateway.shown()
             assert shown == frames[: len(shown)], "somebody has seen what is not in the log"

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from gateway.context.defaults import Defaults
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, ParleyError, PreviousResponseNotFound
-from gateway.inference import Prompt, PromptCall
+from gateway.inference import PromptMessage, PromptToolCall
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_response_id, position_in
 from gateway.protocol.input_items import (
@@ -21,15 +21,15 @@ from gateway.protocol.input_items import (
     InputMessage,
 )
 from gateway.protocol.resources import Generation
-from gateway.runtime.preparation import Acceptance, Accepted, Remembered
-from gateway.runtime.user_encryption import Seal
+from gateway.runtime.preparation import PreparedTurn, TurnPreparation, UnstoredHistory
+from gateway.runtime.user_encryption import UserEncryption
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.limits import ITEMS_KEPT
-from gateway.store.history.threads import Threads
+from gateway.store.history.limits import MAX_ITEMS
+from gateway.store.history.threads import TurnStore
 from tests.gateway.builders import SAMPLING
 from tests.gateway.replica import DEFAULTS, SEAL, FakeEngine, Replica, replica, spoken
 
-NOTHING: Remembered = {}
+NOTHING: UnstoredHistory = {}
 CALL = InputFunctionCall("call_1", "add", "{}")
 RESULT = InputFunctionCallOutput("call_1", "2")
 
@@ -40,12 +40,14 @@ async def gateway(port: int) -> AsyncIterator[Replica]:
         yield found
 
 
-async def prepared(gateway: Replica, remembered: Remembered = NOTHING, user: str = "user_1", **asked: Any) -> Accepted:
+async def prepared(
+    gateway: Replica, remembered: UnstoredHistory = NOTHING, user: str = "user_1", **asked: Any
+) -> PreparedTurn:
     create = ResponseCreate(**({"input": "and now?"} | asked))
     return await gateway.acceptance.prepare(user, create, remembered, response_id=new_response_id())
 
 
-async def refused(gateway: Replica, remembered: Remembered = NOTHING, **asked: Any) -> ParleyError:
+async def refused(gateway: Replica, remembered: UnstoredHistory = NOTHING, **asked: Any) -> ParleyError:
     with pytest.raises(ParleyError) as caught:
         await prepared(gateway, remembered, **asked)
     return caught.value
@@ -56,7 +58,7 @@ async def conversation(redis: Redis, *items: InputItem, **generation: Any) -> st
     return made.id
 
 
-def told(accepted: Accepted) -> list[str]:
+def told(accepted: PreparedTurn) -> list[str]:
     return [prompt.text for turn in (accepted.head, *accepted.exchanges) for prompt in turn]
 
 
@@ -162,12 +164,12 @@ async def test_another_model_is_refused_by_name(gateway: Replica) -> None:
 
 async def test_the_nearest_system_prompt_is_sent(gateway: Replica) -> None:
     within = await conversation(gateway.redis, instructions="be brief", temperature=0.0)
-    assert (await prepared(gateway)).system == Prompt("system", "be kind")
+    assert (await prepared(gateway)).system == PromptMessage("system", "be kind")
     in_conversation = await prepared(gateway, conversation=within)
-    assert in_conversation.system == Prompt("system", "be brief")
+    assert in_conversation.system == PromptMessage("system", "be brief")
     assert in_conversation.turn.request.sampling.temperature == 0.0
     nearest = await prepared(gateway, conversation=within, instructions="be loud", temperature=1.0)
-    assert nearest.system == Prompt("system", "be loud")
+    assert nearest.system == PromptMessage("system", "be loud")
     assert nearest.turn.request.sampling.temperature == 1.0
     assert nearest.turn.request.instructions == "be loud"
 
@@ -176,13 +178,13 @@ async def test_the_nearest_system_prompt_is_sent(gateway: Replica) -> None:
 async def test_a_system_message_stands_instead_of_the_deployments_own(gateway: Replica, role: Any) -> None:
     accepted = await prepared(gateway, input=(InputMessage(role, "be loud"), InputMessage("user", "hi")))
     assert accepted.system is None
-    assert accepted.exchanges == ((Prompt("system", "be loud"), Prompt("user", "hi")),)
+    assert accepted.exchanges == ((PromptMessage("system", "be loud"), PromptMessage("user", "hi")),)
 
 
 async def test_what_the_model_is_told_later_stands_beside_the_deployments_own(gateway: Replica) -> None:
     within = await conversation(gateway.redis, InputMessage("user", "one"), InputMessage("system", "be loud"))
     accepted = await prepared(gateway, conversation=within)
-    assert accepted.system == Prompt("system", "be kind")
+    assert accepted.system == PromptMessage("system", "be kind")
     assert told(accepted) == ["one", "be loud", "and now?"]
 
 
@@ -194,7 +196,7 @@ async def test_what_the_model_was_told_first_stands_instead_of_the_deployments_o
     accepted = await limited(gateway, redis).prepare(
         "user_1", ResponseCreate(input="now", conversation=within), NOTHING, response_id=new_response_id()
     )
-    assert (accepted.system, accepted.head, accepted.older) == (None, (Prompt("system", "be loud"),), 1)
+    assert (accepted.system, accepted.head, accepted.older) == (None, (PromptMessage("system", "be loud"),), 1)
     again = await limited(gateway, redis).again(accepted.turn.request, accepted.asked)
     assert (again.head, told(again), again.older) == (accepted.head, told(accepted), 1)
     for one in (accepted, again):
@@ -210,7 +212,7 @@ async def test_where_there_is_no_system_prompt_none_is_sent(port: int) -> None:
 
 async def test_a_compaction_is_read_by_whom_it_was_made_for(gateway: Replica) -> None:
     mine = InputCompaction(SEAL.closed("user_1", "a summary"))
-    foreign = InputCompaction(Seal(b"o" * 32).closed("user_1", "a summary"))
+    foreign = InputCompaction(UserEncryption(b"o" * 32).closed("user_1", "a summary"))
     asked = InputMessage("user", "hi")
     assert told(await prepared(gateway, input=(mine, asked))) == ["a summary", "hi"]
     assert isinstance(await refused(gateway, input=(foreign, asked)), InvalidRequest)
@@ -218,16 +220,18 @@ async def test_a_compaction_is_read_by_whom_it_was_made_for(gateway: Replica) ->
 
 async def test_a_compaction_does_not_stand_instead_of_the_deployments_system_prompt(gateway: Replica) -> None:
     sealed = InputCompaction(SEAL.closed("user_1", "a summary"))
-    assert (await prepared(gateway, input=(sealed, InputMessage("user", "hi")))).system == Prompt("system", "be kind")
+    assert (await prepared(gateway, input=(sealed, InputMessage("user", "hi")))).system == PromptMessage(
+        "system", "be kind"
+    )
 
 
 async def test_the_result_of_a_call_that_was_made_is_accepted(gateway: Replica) -> None:
     within = await conversation(gateway.redis, InputMessage("user", "1+1?"), CALL)
     (exchange,) = (await prepared(gateway, conversation=within, input=(RESULT,))).exchanges
     assert exchange == (
-        Prompt("user", "1+1?"),
-        Prompt("assistant", "", (PromptCall("call_1", "add", "{}"),)),
-        Prompt("tool", "2", call_id="call_1"),
+        PromptMessage("user", "1+1?"),
+        PromptMessage("assistant", "", (PromptToolCall("call_1", "add", "{}"),)),
+        PromptMessage("tool", "2", call_id="call_1"),
     )
 
 
@@ -240,7 +244,7 @@ async def test_a_call_is_found_however_long_ago_it_was_made(gateway: Replica, re
 
 
 async def test_more_than_is_kept_is_refused_in_a_conversation_and_in_a_chain(gateway: Replica) -> None:
-    many = tuple(InputMessage("user", "") for _ in range(ITEMS_KEPT))
+    many = tuple(InputMessage("user", "") for _ in range(MAX_ITEMS))
     within = await conversation(gateway.redis)
     for place in (within, None):
         assert (await refused(gateway, input=many, conversation=place)).code == "storage_limit_reached"
@@ -263,14 +267,14 @@ async def test_a_call_that_was_deleted_does_not_poison_its_conversation(gateway:
     assert not any(prompt.role == "tool" for turn in accepted.exchanges for prompt in turn)
 
 
-def limited(gateway: Replica, redis: Redis) -> Acceptance:
+def limited(gateway: Replica, redis: Redis) -> TurnPreparation:
     """That reads few items first."""
-    recent = Threads(redis, kept_seconds=60, recent_items=4)
-    return Acceptance(gateway.engine, recent, gateway.responses, defaults=DEFAULTS, seal=SEAL)
+    recent = TurnStore(redis, retention_seconds=60, recent_items=4)
+    return TurnPreparation(gateway.engine, recent, gateway.responses, defaults=DEFAULTS, seal=SEAL)
 
 
-def acceptance(gateway: Replica, defaults: Defaults) -> Acceptance:
-    return Acceptance(gateway.engine, gateway.threads, gateway.responses, defaults=defaults, seal=SEAL)
+def acceptance(gateway: Replica, defaults: Defaults) -> TurnPreparation:
+    return TurnPreparation(gateway.engine, gateway.threads, gateway.responses, defaults=defaults, seal=SEAL)
 
 
 async def test_prompts_that_differ_in_more_than_their_items_have_another_shape(gateway: Replica) -> None:

@@ -13,7 +13,7 @@ from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_response_id
 from gateway.protocol.items import text_of
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.threads import Record, Threads
+from gateway.store.history.threads import TurnRecord, TurnStore
 from tests.contract import conformance
 from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
 
@@ -64,8 +64,8 @@ async def test_turns_run_side_by_side(gateway: Replica) -> None:
 async def test_a_client_that_hangs_up_while_asking_finds_the_answer_later(port: int) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
-    class Slow(Threads):
-        async def accept(self, record: Record) -> str:
+    class Slow(TurnStore):
+        async def accept(self, record: TurnRecord) -> str:
             reached.set()
             await go_on.wait()
             return await super().accept(record)
@@ -101,12 +101,12 @@ async def test_what_was_not_accepted_starts_nothing_and_leaves_nothing(
     assert [key for key in await redis.keys() if b"parley:gateway" not in key] == []
 
 
-class Lossy(Threads):
+class Lossy(TurnStore):
     """Redis does what it is asked, and its answer is lost."""
 
     lost = 1
 
-    async def accept(self, record: Record) -> str:
+    async def accept(self, record: TurnRecord) -> str:
         accepted = await super().accept(record)
         if self.lost:
             self.lost -= 1

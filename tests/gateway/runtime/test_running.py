@@ -8,24 +8,37 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.context.prompt import Count, Measured
-from gateway.errors import ContextLengthExceeded, EngineBroke, EngineFailed, Unavailable
-from gateway.inference import Called, EngineEvent, Finished, Prompt, PromptRead, Thought, Tokens
+from gateway.context.prompt import TokenCount, TokenCountCheckpoint
+from gateway.errors import ContextLengthExceeded, EngineCrashed, EngineFailed, Unavailable
+from gateway.inference import (
+    EngineEvent,
+    Finished,
+    PromptMessage,
+    PromptTokens,
+    ReasoningTextDelta,
+    TextDelta,
+    ToolCallDelta,
+)
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
 from gateway.protocol.tools import FunctionTool
 from gateway.runtime.generation_loop import ANSWER_BYTES
-from gateway.runtime.retry_policy import Patience
+from gateway.runtime.retry_policy import RetryPolicy
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.keys import response_key
-from gateway.store.history.threads import Kept, Threads
-from gateway.turn.log_entry import frame_of
+from gateway.store.history.threads import CommitResult, TurnStore
+from gateway.turn.log_entry import decode_frame
 from tests.contract import conformance
 from tests.gateway.builders import Wire, keys_of
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
 
-CALLING = (PromptRead(PROMPT_IDS), Thought("hm", (1,)), Called(0, "", "add", (2,)), Called(0, "{}", None, (3,)))
+CALLING = (
+    PromptTokens(PROMPT_IDS),
+    ReasoningTextDelta("hm", (1,)),
+    ToolCallDelta(0, "", "add", (2,)),
+    ToolCallDelta(0, "{}", None, (3,)),
+)
 TOOLS = (FunctionTool("add"),)
 
 
@@ -77,7 +90,7 @@ async def test_what_another_replica_would_read_is_what_was_told_here(redis: Redi
         running = await gateway.begun(ResponseCreate(input="hello"))
         frames = [text async for text in running.log.frames.follow()]
         kept: Any = await redis.xrange(keys_of(running.log)[0])
-        assert [frame_of(*entry) for entry in kept] == frames
+        assert [decode_frame(*entry) for entry in kept] == frames
 
 
 async def test_what_is_to_be_kept_nowhere_touches_no_key(redis: Redis, port: int) -> None:
@@ -101,7 +114,7 @@ async def test_parameters_reach_the_engine(port: int) -> None:
         asked = {"instructions": "be brief", "temperature": 0.0, "top_p": 0.5, "max_output_tokens": 7, "tools": TOOLS}
         await gateway.answered(ResponseCreate(input="x", **asked))  # type: ignore[arg-type]
         prompts, sampling, form = gateway.engine.asked[-1]
-        assert prompts == (Prompt("system", "be brief"), Prompt("user", "x"))
+        assert prompts == (PromptMessage("system", "be brief"), PromptMessage("user", "x"))
         assert (sampling.temperature, sampling.top_p, sampling.max_output_tokens) == (0.0, 0.5, 7)
         assert form.tools == TOOLS
 
@@ -169,24 +182,24 @@ async def test_a_failure_ends_the_turn_by_name_with_what_was_shown_kept(port: in
 
 
 async def test_an_engine_that_breaks_as_it_ends_is_asked_again_when_it_is_back(port: int) -> None:
-    breaks = [EngineBroke("500"), EngineBroke("500"), Unavailable("vllm")]
+    breaks = [EngineCrashed("500"), EngineCrashed("500"), Unavailable("vllm")]
     async with replica(port, FakeEngine(*cut(spoken("a lighthouse"), 3), faults=breaks)) as gateway:
         whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
         assert whole["output"][0]["content"][0]["text"] == "a lighthouse"
 
 
 async def test_what_an_engine_breaks_over_again_and_again_is_not_asked_for_ever(port: int) -> None:
-    breaks = [EngineBroke("the model server answered 500")] * 50
-    async with replica(port, FakeEngine(Finished("stop"), faults=breaks), patience=Patience(600, 5)) as gateway:
+    breaks = [EngineCrashed("the model server answered 500")] * 50
+    async with replica(port, FakeEngine(Finished("stop"), faults=breaks), patience=RetryPolicy(600, 5)) as gateway:
         *_, error, failed = await gateway.answered(ResponseCreate(input="go"))
-        assert failed["response"]["error"]["code"] == EngineBroke.code
+        assert failed["response"]["error"]["code"] == EngineCrashed.code
         assert "500" in error["error"]["message"]
         assert len(gateway.engine.asked) == 6
 
 
 async def test_a_bug_before_the_first_word_ends_one_turn_and_no_other(port: int) -> None:
     class Broken(FakeEngine):
-        async def count(self, *_: object, **__: object) -> Count | None:
+        async def count(self, *_: object, **__: object) -> TokenCount | None:
             raise ZeroDivisionError
 
     async with replica(port, Broken()) as gateway:
@@ -210,7 +223,7 @@ async def test_a_prompt_that_was_counted_and_is_refused_all_the_same_is_not_trie
         assert len(gateway.engine.asked) == 1
 
 
-class Forgetful(Threads):
+class Forgetful(TurnStore):
     """The first answer can not be kept at once."""
 
     fault: Exception = Unavailable("redis")
@@ -222,10 +235,10 @@ class Forgetful(Threads):
         thread_id: str,
         response: Response,
         answer: Sequence[Item],
-        measured: Measured | None,
+        measured: TokenCountCheckpoint | None,
         *,
         owner: str,
-    ) -> Kept:
+    ) -> CommitResult:
         if self.failures:
             self.failures -= 1
             raise self.fault
@@ -248,10 +261,10 @@ async def test_a_turn_ends_although_its_answer_can_not_be_kept(port: int) -> Non
         assert (await gateway.answered(ResponseCreate(input="go")))[-1]["response"]["id"]
 
 
-class Overtaken(Threads):
+class Overtaken(TurnStore):
     """Another gateway takes the turn while this one keeps its answer."""
 
-    async def commit(self, user_id: str, thread_id: str, response: Response, *rest: Any, owner: str) -> Kept:
+    async def commit(self, user_id: str, thread_id: str, response: Response, *rest: Any, owner: str) -> CommitResult:
         await self._redis.hset(response_key(user_id, response.id), "owner", "g2")
         return await super().commit(user_id, thread_id, response, *rest, owner=owner)
 
@@ -331,15 +344,15 @@ async def test_a_title_is_thought_of_from_the_first_question_until_there_is_one(
 
 
 async def test_a_conversation_whose_first_answer_failed_has_a_title_too(port: int) -> None:
-    async with replica(port, FakeEngine(Tokens("x"), Finished("stop"), faults=[EngineFailed("x")])) as gateway:
+    async with replica(port, FakeEngine(TextDelta("x"), Finished("stop"), faults=[EngineFailed("x")])) as gateway:
         within = await conversation(gateway)
         await afterwards(gateway, input="hello", conversation=within)
         assert gateway.books.considered == [("user_1", within, "hello", "x")]
 
 
 async def test_an_answer_without_an_end_ends_where_it_is_too_long_to_be_kept(port: int) -> None:
-    endless = [Tokens("x" * (ANSWER_BYTES // 4), (number,)) for number in range(8)]
-    async with replica(port, FakeEngine(PromptRead((1,)), *endless, Finished("stop"))) as gateway:
+    endless = [TextDelta("x" * (ANSWER_BYTES // 4), (number,)) for number in range(8)]
+    async with replica(port, FakeEngine(PromptTokens((1,)), *endless, Finished("stop"))) as gateway:
         response = (await gateway.answered(ResponseCreate(input="go")))[-1]["response"]
         assert response["incomplete_details"] == {"reason": "max_output_tokens"}
         assert len(response["output"][0]["content"][0]["text"]) <= ANSWER_BYTES * 5 // 4

@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 from gateway.errors import NotFound, Unavailable
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
-from gateway.runtime.following import Following
+from gateway.runtime.following import ResponseFollower
 from gateway.runtime.takeover import Takeover
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.responses import Interrupted, Responses, Stored
-from gateway.store.leases import Ownership
+from gateway.store.history.responses import InterruptedTurn, ResponseStore, StoredResponse
+from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.writer import Writer
 from tests.contract import conformance
@@ -27,16 +27,16 @@ from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, rep
 TEXT = "a lighthouse keeper"
 
 
-class Forgetful(Responses):
+class Forgetful(ResponseStore):
     """Sees no wish: as if it had looked a moment before."""
 
-    async def interrupted(self, user_id: str, response_id: str) -> Interrupted:
+    async def interrupted(self, user_id: str, response_id: str) -> InterruptedTurn:
         found = await super().interrupted(user_id, response_id)
-        return Interrupted(found.request, found.stored, None)
+        return InterruptedTurn(found.request, found.stored, None)
 
 
-class Away(Responses):
-    async def get(self, user_id: str, response_id: str) -> Stored:
+class Away(ResponseStore):
+    async def get(self, user_id: str, response_id: str) -> StoredResponse:
         raise Unavailable("redis")
 
 
@@ -64,10 +64,10 @@ async def abandoned(owner: Replica) -> str:
     return running.request.response_id
 
 
-async def taken_over(open_: AsyncExitStack, taker: Replica, redis: Redis, responses: Responses) -> None:
-    writer = Writer(redis, kept_seconds=60)
+async def taken_over(open_: AsyncExitStack, taker: Replica, redis: Redis, responses: ResponseStore) -> None:
+    writer = Writer(redis, retention_seconds=60)
     await open_.enter_async_context(working(writer.run()))
-    ownership, segments = Ownership(redis, "g2"), Segments(redis)
+    ownership, segments = Leases(redis, "g2"), Segments(redis)
     takeover = Takeover(ownership, segments, responses, taker.acceptance, taker.turns, writer, gateway_id="g2")
     await takeover.of("g1")
 
@@ -98,7 +98,7 @@ async def test_a_stop_at_an_owner_that_has_lost_the_turn_reaches_the_new_one(
 ) -> None:
     response_id = await abandoned(owner)
     async with AsyncExitStack() as open_:
-        await taken_over(open_, taker, redis, Responses(redis))
+        await taken_over(open_, taker, redis, ResponseStore(redis))
         assert owner.turns.running("user_1", response_id) is not None
         stopped = await owner.following.cancel("user_1", response_id)
         assert taker.engine.closed.is_set()
@@ -109,12 +109,12 @@ async def test_a_stop_is_kept_where_the_turn_runs_too(owner: Replica, redis: Red
     """Whoever takes it over, should its gateway die before the ending is kept, ends it."""
     response_id = await abandoned(owner)
     await owner.following.cancel("user_1", response_id)
-    assert (await Responses(redis).interrupted("user_1", response_id)).cancelled_ms_ago is not None
+    assert (await ResponseStore(redis).interrupted("user_1", response_id)).cancelled_ms_ago is not None
 
 
 async def test_a_stop_that_can_not_be_kept_stops_what_runs_here_all_the_same(owner: Replica, redis: Redis) -> None:
     response_id = await abandoned(owner)
-    following = Following(owner.turns, Away(redis), owner.reader)
+    following = ResponseFollower(owner.turns, Away(redis), owner.reader)
     assert (await following.cancel("user_1", response_id)).status == "incomplete"
     await owner.turns.finish(5)
     with pytest.raises(Unavailable):
@@ -125,9 +125,9 @@ async def test_what_was_stopped_before_it_was_taken_over_has_its_usage_and_asks_
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
     response_id = await abandoned(owner)
-    await Responses(redis).wish_cancelled("user_1", response_id)
+    await ResponseStore(redis).request_cancel("user_1", response_id)
     async with AsyncExitStack() as open_:
-        await taken_over(open_, taker, redis, Responses(redis))
+        await taken_over(open_, taker, redis, ResponseStore(redis))
         response = await ended(taker, response_id)
         await taker.turns.finish(5)
     assert (taker.engine.asked, taker.engine.resumed) == ([], [])
@@ -147,7 +147,7 @@ async def test_an_answer_that_was_kept_and_not_told_is_accounted_by_who_tells_it
     while not (await owner.responses.get("user_1", response_id)).ended:
         await asyncio.sleep(0.005)
     async with AsyncExitStack() as open_:
-        await taken_over(open_, taker, redis, Responses(redis))
+        await taken_over(open_, taker, redis, ResponseStore(redis))
         assert (await ended(taker, response_id))["status"] == "completed"
         await taker.turns.finish(5)
     assert [(user, usage.output_tokens) for user, usage in taker.books.used] == [("user_1", len(TEXT))]
@@ -164,15 +164,15 @@ async def test_a_foreign_stop_leaves_no_trace(owner: Replica, redis: Redis) -> N
 
 async def test_a_stop_from_elsewhere_counts_from_when_it_was_wished(owner: Replica, redis: Redis) -> None:
     response_id = await abandoned(owner)
-    wished_ms = int(time.time() * 1000) - 60_000
-    await owner.reader.tell("g1", {"cancel": response_id, "wished_ms": str(wished_ms)})
+    requested_at_ms = int(time.time() * 1000) - 60_000
+    await owner.reader.tell("g1", {"cancel": response_id, "wished_ms": str(requested_at_ms)})
     response = await ended(owner, response_id)
     assert response["incomplete_details"]["stopped_in_ms"] >= 60_000
 
 
 async def test_a_stop_of_what_is_deleted_at_that_moment_leaves_nothing_of_it(owner: Replica, redis: Redis) -> None:
     with pytest.raises(NotFound):
-        await Responses(redis).wish_cancelled("user_1", new_response_id())
+        await ResponseStore(redis).request_cancel("user_1", new_response_id())
     assert [key for key in await redis.keys() if b"response" in key] == []
 
 

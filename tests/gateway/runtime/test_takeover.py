@@ -9,13 +9,13 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import AnswerInterrupted, InvalidRequest, Unavailable
-from gateway.inference import PromptRead, Thought
+from gateway.inference import PromptTokens, ReasoningTextDelta
 from gateway.protocol.create import ResponseCreate
-from gateway.runtime.preparation import Acceptance, Accepted
+from gateway.runtime.preparation import PreparedTurn, TurnPreparation
 from gateway.runtime.takeover import Takeover
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.responses import Responses
-from gateway.store.leases import Ownership
+from gateway.store.history.responses import ResponseStore
+from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.writer import Writer
 from tests.contract import conformance
@@ -43,12 +43,12 @@ async def taking(
     gateway: Replica, redis: Redis, segments: type[Segments] = Segments, name: str = "g2"
 ) -> AsyncIterator[Takeover]:
     """What takes turns over for a replica that is called `name`."""
-    writer = Writer(redis, kept_seconds=60)
+    writer = Writer(redis, retention_seconds=60)
     async with working(writer.run()):
         yield Takeover(
-            Ownership(redis, name),
+            Leases(redis, name),
             segments(redis),
-            Responses(redis),
+            ResponseStore(redis),
             gateway.acceptance,
             gateway.turns,
             writer,
@@ -168,7 +168,7 @@ async def test_a_turn_that_somebody_stopped_meanwhile_is_ended_with_its_text(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
     response_id = await abandoned(owner)
-    await Responses(redis).wish_cancelled("user_1", response_id)
+    await ResponseStore(redis).request_cancel("user_1", response_id)
     async with taking(taker, redis) as takeover:
         await takeover.of("g1")
         response = await whole(taker, response_id)
@@ -191,8 +191,8 @@ async def test_what_has_ended_is_only_taken_off_the_list(owner: Replica, taker: 
     running = await owner.begun(ResponseCreate(input="go"))
     await followed(running)
     await owner.turns.finish(5)
-    await Ownership(redis, "g1").add("user_1", running.request.response_id)
-    await Ownership(redis, "g1").add("user_1", "resp_that_never_was")
+    await Leases(redis, "g1").add("user_1", running.request.response_id)
+    await Leases(redis, "g1").add("user_1", "resp_that_never_was")
     async with taking(taker, redis) as takeover:
         await takeover.of("g1")
         assert await listed(redis, "g1") == 1, "what is not known yet may still be accepted"
@@ -281,7 +281,7 @@ async def test_an_owner_that_has_nothing_to_say_is_told_that_it_lost_the_turn(
 
 async def test_what_can_not_go_on_ends_with_what_was_shown(taker: Replica, redis: Redis, port: int) -> None:
     """Ids go on as plain text: behind half a thought that would be wrong."""
-    thinking = FakeEngine(PromptRead((1, 2, 3)), Thought("hm", (7,)), *spoken(TEXT)[1:])
+    thinking = FakeEngine(PromptTokens((1, 2, 3)), ReasoningTextDelta("hm", (7,)), *spoken(TEXT)[1:])
     async with replica(port, thinking, name="g1") as first:
         response_id = await abandoned(first)
         async with taking(taker, redis) as takeover:
@@ -296,8 +296,8 @@ async def test_a_question_that_can_not_be_read_again_ends_its_answer(
 ) -> None:
     """Sealed under a key that was changed since, for one."""
 
-    class Unreadable(Acceptance):
-        async def again(self, *told: object) -> Accepted:
+    class Unreadable(TurnPreparation):
+        async def again(self, *told: object) -> PreparedTurn:
             raise InvalidRequest("it was sealed for somebody else")
 
     taker.acceptance.__class__ = Unreadable

@@ -9,12 +9,12 @@ from typing import ClassVar
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import Leaving
-from gateway.inference import Finished, PromptRead, Tokens
+from gateway.errors import ShuttingDown
+from gateway.inference import Finished, PromptTokens, TextDelta
 from gateway.protocol.create import ResponseCreate
-from gateway.runtime.drain import HandOver
-from gateway.store.history.threads import Kept, Record, Threads
-from gateway.store.leases import Ownership
+from gateway.runtime.drain import Drain
+from gateway.store.history.threads import CommitResult, TurnRecord, TurnStore
+from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from tests.gateway.builders import Wire
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
@@ -82,8 +82,8 @@ async def accepting(port: int) -> AsyncIterator[tuple[Replica, Frozen]]:
     """A gateway that freezes when it has listed a turn and read everything, just before it accepts."""
     before = Frozen()
 
-    class FreezingThreads(Threads):
-        async def accept(self, record: Record) -> str:
+    class FreezingThreads(TurnStore):
+        async def accept(self, record: TurnRecord) -> str:
             await before.here()
             return await super().accept(record)
 
@@ -97,9 +97,9 @@ async def test_a_turn_that_is_accepted_while_its_gateway_leaves_goes_on_elsewher
     leaving, before = accepting
     asking = asyncio.create_task(leaving.turns.start("user_1", ASKED))
     await before.reached.wait()
-    lease = Ownership(redis, "g1")
+    lease = Leases(redis, "g1")
     await lease.renew()
-    hand_over = HandOver(leaving.turns, lease, leaving.reader, "g1", seconds=0)
+    hand_over = Drain(leaving.turns, lease, leaving.reader, "g1", seconds=0)
     async with taking(taker, redis) as takeover:
         await hand_over.done()
         await takeover.of("g1")  # finds it listed, and not accepted yet
@@ -132,7 +132,7 @@ async def test_what_is_asked_of_a_gateway_that_has_begun_to_leave_is_refused_and
         await counting.reached.wait()
         gateway.turns.close()
         counting.go.set()
-        with pytest.raises(Leaving):
+        with pytest.raises(ShuttingDown):
             await asking
     assert await listed(redis, "g1") == 0
     assert [key for key in await redis.keys() if b"response" in key] == []
@@ -182,14 +182,16 @@ class Joining(FakeEngine):
     END: ClassVar = 151645
 
     def __init__(self) -> None:
-        super().__init__(PromptRead(PROMPT_IDS), Tokens("a", (97,)), Tokens("b", (98, self.END)), Finished("stop"))
+        super().__init__(
+            PromptTokens(PROMPT_IDS), TextDelta("a", (97,)), TextDelta("b", (98, self.END)), Finished("stop")
+        )
 
 
 async def test_behind_the_id_that_ends_a_text_nothing_is_asked_for(port: int, taker: Replica, redis: Redis) -> None:
     never = Frozen()
 
-    class Forgetting(Threads):
-        async def commit(self, *args: object, **more: object) -> Kept:
+    class Forgetting(TurnStore):
+        async def commit(self, *args: object, **more: object) -> CommitResult:
             await never.here()
             return "lost"
 

@@ -6,7 +6,15 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import ParleyError, Unavailable
-from gateway.inference import EngineEvent, Finished, Form, Prompt, Sampling, Thought, Tokens
+from gateway.inference import (
+    EngineEvent,
+    Finished,
+    OutputOptions,
+    PromptMessage,
+    ReasoningTextDelta,
+    Sampling,
+    TextDelta,
+)
 from gateway.runtime.titles import Titles
 from gateway.store.history.conversations import Conversations
 from tests.gateway.builders import kept
@@ -25,21 +33,21 @@ class Model:
         self.may = asyncio.Event()
         if not silent:
             self.may.set()
-        self.asked: list[tuple[Sequence[Prompt], Sampling, str, str]] = []
+        self.asked: list[tuple[Sequence[PromptMessage], Sampling, str, str]] = []
         self.waits = asyncio.Event()
         self.closed = 0
 
     async def stream(
         self,
-        prompts: tuple[Prompt, ...],
+        prompts: tuple[PromptMessage, ...],
         sampling: Sampling,
-        wanted: Form,
+        wanted: OutputOptions,
         *,
         user_id: str,
         request_id: str,
         affinity: str,
     ) -> AsyncGenerator[EngineEvent]:
-        assert wanted == Form()
+        assert wanted == OutputOptions()
         assert request_id.endswith(affinity)
         self.asked.append((prompts, sampling, user_id, request_id))
         try:
@@ -81,7 +89,9 @@ async def finished(titles: Titles) -> None:
 
 
 def says(text: str, reason: Literal["stop", "length"] = "stop", *, silent: bool = False) -> Model:
-    return Model(Thought("Hm. A title."), *(Tokens(piece) for piece in text), Finished(reason), silent=silent)
+    return Model(
+        ReasoningTextDelta("Hm. A title."), *(TextDelta(piece) for piece in text), Finished(reason), silent=silent
+    )
 
 
 async def test_the_models_title_replaces_the_first_words(conversations: Conversations) -> None:
@@ -120,7 +130,7 @@ async def test_the_model_is_asked_once_with_little_freedom_and_the_users_own_cac
         says("x" * 61),
         says("A title that was cut", "length"),
         Model(error=Unavailable("vllm")),
-        Model(Tokens("half a ti"), error=Unavailable("vllm")),
+        Model(TextDelta("half a ti"), error=Unavailable("vllm")),
         Model(silent=True),
     ],
     ids=["empty", "two lines", "too long", "cut", "fails at once", "fails midway", "takes too long"],

@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.runtime.user_encryption import Seal
+from gateway.runtime.user_encryption import UserEncryption
 
-SEAL = Seal(b"k" * 32)
+SEAL = UserEncryption(b"k" * 32)
 SEALED = SEAL.closed("user_1", "你好")
 
 
@@ -23,7 +23,7 @@ def test_the_client_can_not_read_it() -> None:
     ("seal", "user", "sealed"),
     [
         (SEAL, "user_2", SEALED),
-        (Seal(b"o" * 32), "user_1", SEALED),
+        (UserEncryption(b"o" * 32), "user_1", SEALED),
         (SEAL, "user_1", SEALED[:-6] + "AAAAA="),
         (SEAL, "user_1", "x" + SEALED),
         (SEAL, "user_1", ""),
@@ -33,7 +33,7 @@ def test_the_client_can_not_read_it() -> None:
     ],
     ids=["another user", "another key", "changed", "longer", "empty", "not base64", "half a character", "cut short"],
 )
-def test_what_was_not_sealed_here_for_this_user_is_refused(seal: Seal, user: str, sealed: str) -> None:
+def test_what_was_not_sealed_here_for_this_user_is_refused(seal: UserEncryption, user: str, sealed: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         seal.opened(user, sealed)
     assert (caught.value.code, caught.value.param) == ("invalid_value", "input")

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from dev.process import Process
 from gateway.errors import Unavailable
-from gateway.store.leases import Ownership
+from gateway.store.leases import Leases
 from tests.gateway.builders import connection, working
 
 
@@ -27,8 +27,8 @@ class Taken:
 
 
 @asynccontextmanager
-async def looking(redis: Redis, name: str = "g1") -> AsyncIterator[tuple[Ownership, Taken]]:
-    ownership, taken = Ownership(redis, name), Taken()
+async def looking(redis: Redis, name: str = "g1") -> AsyncIterator[tuple[Leases, Taken]]:
+    ownership, taken = Leases(redis, name), Taken()
     async with working(ownership.hold(nothing)), working(ownership.watch(taken)):
         yield ownership, taken
 
@@ -37,9 +37,9 @@ async def nothing() -> None:
     """There is no turn here that others could have taken."""
 
 
-async def dead(redis: Redis, name: str) -> Ownership:
+async def dead(redis: Redis, name: str) -> Leases:
     """One that was alive, and let its lease lapse."""
-    ownership = Ownership(redis, name)
+    ownership = Leases(redis, name)
     await ownership.renew()
     await redis.delete(f"parley:gateway:{name}:alive")
     return ownership
@@ -63,7 +63,7 @@ async def test_who_lives_is_left_alone(redis: Redis) -> None:
 
 async def test_who_was_missing_once_and_came_back_is_left_alone(redis: Redis) -> None:
     late = await dead(redis, "g2")
-    ownership, taken = Ownership(redis, "g1"), Taken()
+    ownership, taken = Leases(redis, "g1"), Taken()
     await ownership._sweep(taken)
     await late.renew()
     await ownership._sweep(taken)
@@ -77,22 +77,22 @@ async def test_who_was_missing_once_and_came_back_is_left_alone(redis: Redis) ->
 async def test_who_has_given_its_turns_away_is_taken_over_from_at_once(redis: Redis) -> None:
     leaving = await dead(redis, "g2")
     await leaving.leave()
-    ownership, taken = Ownership(redis, "g1"), Taken()
+    ownership, taken = Leases(redis, "g1"), Taken()
     ownership.released("g2")
     await ownership._sweep(taken)
     assert taken.ids == ["g2"]
 
 
 async def test_who_says_that_it_has_left_and_lives_is_left_alone(redis: Redis) -> None:
-    await Ownership(redis, "g2").renew()
-    ownership, taken = Ownership(redis, "g1"), Taken()
+    await Leases(redis, "g2").renew()
+    ownership, taken = Leases(redis, "g1"), Taken()
     ownership.released("g2")
     await ownership._sweep(taken)
     assert taken.ids == []
 
 
 async def test_who_has_left_takes_no_lease_again(redis: Redis) -> None:
-    ownership = Ownership(redis, "g1")
+    ownership = Leases(redis, "g1")
     await ownership.renew()
     await ownership.leave()
     await ownership.renew()
@@ -114,7 +114,7 @@ async def test_who_leaves_takes_nothing_over_any_more(redis: Redis) -> None:
 
 async def test_the_lease_is_held_however_long_it_takes_to_take_over(redis: Redis) -> None:
     await dead(redis, "g2")
-    ownership, taking = Ownership(redis, "g1", lease_seconds=1), asyncio.Event()
+    ownership, taking = Leases(redis, "g1", lease_seconds=1), asyncio.Event()
 
     async def for_ever(_: str) -> None:
         taking.set()
@@ -128,7 +128,7 @@ async def test_the_lease_is_held_however_long_it_takes_to_take_over(redis: Redis
 
 
 async def test_who_was_late_is_told_that_others_may_have_taken_its_turns(redis: Redis) -> None:
-    ownership, late = Ownership(redis, "g1"), asyncio.Semaphore(0)
+    ownership, late = Leases(redis, "g1"), asyncio.Semaphore(0)
 
     async def lapsed() -> None:
         late.release()
@@ -142,7 +142,7 @@ async def test_who_was_late_is_told_that_others_may_have_taken_its_turns(redis: 
 
 async def test_what_could_not_be_removed_is_with_the_next_renewal(durable_redis: Process) -> None:
     async with connection(durable_redis.command.port) as redis:
-        ownership = Ownership(redis, "g1")
+        ownership = Leases(redis, "g1")
         await ownership.add("user_1", "resp_1")
         await ownership.add("user_1", "resp_2")
         durable_redis.kill()
@@ -156,7 +156,7 @@ async def test_what_could_not_be_removed_is_with_the_next_renewal(durable_redis:
 
 
 async def test_a_gateway_that_was_forgotten_is_known_again_with_its_next_turn(redis: Redis) -> None:
-    ownership, other = Ownership(redis, "g1"), Ownership(redis, "g2")
+    ownership, other = Leases(redis, "g1"), Leases(redis, "g2")
     await other.forget("g1")
     await ownership.add("user_1", "resp_1")
     taken = Taken()
@@ -166,14 +166,14 @@ async def test_a_gateway_that_was_forgotten_is_known_again_with_its_next_turn(re
 
 
 async def test_a_lease_lapses_by_itself(redis: Redis) -> None:
-    ownership = Ownership(redis, "g1", lease_seconds=0.05)
+    ownership = Leases(redis, "g1", lease_seconds=0.05)
     await ownership.renew()
     while await ownership.is_alive("g1"):
         await asyncio.sleep(0.01)
 
 
 async def test_turns_are_listed_until_they_are_removed(redis: Redis) -> None:
-    ownership, other = Ownership(redis, "g1"), Ownership(redis, "g2")
+    ownership, other = Leases(redis, "g1"), Leases(redis, "g2")
     await ownership.add("user_1", "resp_1")
     await ownership.add("user_2", "resp_2")
     assert await other.turns("g1") == [("user_1", "resp_1"), ("user_2", "resp_2")]
@@ -193,7 +193,7 @@ async def test_a_bug_in_taking_over_ends_neither_the_lease_nor_the_looking(
         tries.release()
         raise ZeroDivisionError
 
-    ownership = Ownership(redis, "g1")
+    ownership = Leases(redis, "g1")
     async with working(ownership.hold(nothing)), working(ownership.watch(broken)):
         await tries.acquire()
         await tries.acquire()
@@ -203,7 +203,7 @@ async def test_a_bug_in_taking_over_ends_neither_the_lease_nor_the_looking(
 
 async def test_nobody_is_dead_because_redis_was_away(durable_redis: Process) -> None:
     async with connection(durable_redis.command.port) as redis:
-        other = Ownership(redis, "g2")
+        other = Leases(redis, "g2")
         await other.renew()
         async with looking(redis) as (ownership, taken):
             durable_redis.kill()

@@ -13,9 +13,9 @@ from redis.exceptions import BusyLoadingError, RedisError
 from dev.process import Process
 from gateway.errors import StorageFull, Unavailable
 from gateway.protocol.create import ResponseCreate
-from gateway.store.health import Storage
+from gateway.store.health import StorageHealth
 from gateway.store.history.conversations import Conversations
-from gateway.store.leases import Ownership
+from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from tests.contract import conformance
 from tests.gateway.builders import connection
@@ -123,7 +123,7 @@ async def test_an_answer_waits_for_room_and_goes_on_without_a_hole(gateway: Repl
 
 
 async def test_a_gateway_is_not_taken_for_dead_because_redis_is_full(redis: Redis) -> None:
-    lease = Ownership(redis, "g1")
+    lease = Leases(redis, "g1")
     assert await lease.renew()
     async with full(redis):
         assert not await lease.renew()
@@ -174,7 +174,7 @@ async def test_a_redis_that_is_loading_is_waited_for(gateway: Replica, redis: Re
     with loading(durable_redis):
         await said_to_load(redis)
         with pytest.raises(Unavailable):
-            await Storage(redis).ping()
+            await StorageHealth(redis).ping()
         assert gateway.engine.hold is not None
         gateway.engine.hold.set()
         assert conformance.story(await followed(running))["output"][0]["content"][0]["text"] == TEXT

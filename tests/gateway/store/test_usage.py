@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 from gateway.errors import Unavailable
 from gateway.protocol.resources import Usage
 from gateway.protocol.usage import UsageOfDay
-from gateway.store.usage import Accounting
+from gateway.store.usage import UsageStore
 
 USAGE = Usage(10, 3, 13)
 
@@ -23,7 +23,7 @@ class Clock:
 
 
 async def test_a_day_holds_the_requests_and_tokens_of_one_user(redis: Redis) -> None:
-    accounting = Accounting(redis, Clock())
+    accounting = UsageStore(redis, Clock())
     await accounting.add("user_1", USAGE)
     await accounting.add("user_1", USAGE)
     await accounting.add("user_2", USAGE)
@@ -32,7 +32,7 @@ async def test_a_day_holds_the_requests_and_tokens_of_one_user(redis: Redis) -> 
 
 async def test_days_are_utc_the_newest_first_and_those_without_use_are_zero(redis: Redis) -> None:
     clock = Clock()
-    accounting = Accounting(redis, clock)
+    accounting = UsageStore(redis, clock)
     await accounting.add("user_1", USAGE)
     clock.now = datetime(2026, 3, 3, 0, 0, 0, tzinfo=UTC)
     await accounting.add("user_1", USAGE)
@@ -45,7 +45,7 @@ async def test_days_are_utc_the_newest_first_and_those_without_use_are_zero(redi
 
 
 async def test_a_day_is_forgotten_in_the_end(redis: Redis) -> None:
-    await Accounting(redis, Clock()).add("user_1", USAGE)
+    await UsageStore(redis, Clock()).add("user_1", USAGE)
     (key,) = [key async for key in redis.scan_iter("*usage*")]
     assert key == b"parley:{user_1}:usage:2026-03-01"
     assert 99 * 86400 < await redis.ttl(key) <= 100 * 86400
@@ -53,7 +53,7 @@ async def test_a_day_is_forgotten_in_the_end(redis: Redis) -> None:
 
 async def test_without_redis_nothing_fails_but_the_question(caplog: pytest.LogCaptureFixture) -> None:
     async with Redis(port=9, retry=Retry(NoBackoff(), 0)) as nowhere:
-        accounting = Accounting(nowhere, Clock())
+        accounting = UsageStore(nowhere, Clock())
         with caplog.at_level(logging.WARNING):
             await accounting.add("user_1", USAGE)
         assert "not accounted" in caplog.text

@@ -3,10 +3,10 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.turn.event_buffer import Frames
+from gateway.turn.event_buffer import EventBuffer
 
 
-async def followed(frames: Frames, starting_after: int = -1) -> list[str]:
+async def followed(frames: EventBuffer, starting_after: int = -1) -> list[str]:
     return [text async for text in frames.follow(starting_after)]
 
 
@@ -14,7 +14,7 @@ async def followed(frames: Frames, starting_after: int = -1) -> list[str]:
 async def test_followers_who_join_at_any_time_from_any_number_see_the_same(
     batches: list[int], joining: list[tuple[int, int]]
 ) -> None:
-    frames, followers, number = Frames(), [], 0
+    frames, followers, number = EventBuffer(), [], 0
     for turn, size in enumerate(batches):
         followers += [(asyncio.create_task(followed(frames, after)), after) for at, after in joining if at == turn]
         await asyncio.sleep(0)
@@ -27,7 +27,7 @@ async def test_followers_who_join_at_any_time_from_any_number_see_the_same(
 
 
 async def test_a_follower_waits_for_what_has_not_come_yet() -> None:
-    frames = Frames()
+    frames = EventBuffer()
     follower = frames.follow()
     frames.append(["0"], ended=False)
     assert await anext(follower) == "0"
@@ -40,7 +40,7 @@ async def test_a_follower_waits_for_what_has_not_come_yet() -> None:
 
 
 async def test_a_follower_that_leaves_takes_nothing_from_the_others() -> None:
-    frames = Frames()
+    frames = EventBuffer()
     frames.append(["0"], ended=False)
     leaving, staying = asyncio.create_task(followed(frames)), asyncio.create_task(followed(frames))
     await asyncio.sleep(0)
@@ -50,7 +50,7 @@ async def test_a_follower_that_leaves_takes_nothing_from_the_others() -> None:
 
 
 async def test_the_end_is_the_terminal_event_and_not_the_last_follower() -> None:
-    frames = Frames()
+    frames = EventBuffer()
     ending = asyncio.create_task(frames.end())
     frames.append(["0"], ended=False)
     await asyncio.sleep(0)
@@ -61,6 +61,6 @@ async def test_the_end_is_the_terminal_event_and_not_the_last_follower() -> None
 
 
 async def test_whoever_asks_behind_the_end_hears_nothing() -> None:
-    frames = Frames()
+    frames = EventBuffer()
     frames.append(["0"], ended=True)
     assert await followed(frames, 0) == await followed(frames, 7) == []

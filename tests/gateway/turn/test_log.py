@@ -9,56 +9,56 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from gateway.errors import EngineFailed, InternalError, Unavailable
-from gateway.inference import Called, Piece, Thought, Tokens
+from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCallDelta
 from gateway.protocol.events import OutputTextDelta
 from gateway.protocol.items import FunctionCall, OutputItem
 from gateway.protocol.resources import WindowUse
 from gateway.store.turn_log.writer import Writer
 from gateway.turn.log import TurnLog
-from gateway.turn.log_entry import Entry, token_ids
-from gateway.turn.output import ITEMS_AT_MOST
-from gateway.turn.state_machine import Begun, Completed, Failed
+from gateway.turn.log_entry import LogEntry, token_ids
+from gateway.turn.output import MAX_OUTPUT_ITEMS
+from gateway.turn.state_machine import Completed, Created, Failed
 from tests.gateway.builders import answers, keys_of, turn, working
 
 COMPLETED = Completed(None, 1)
 
 
 def begin() -> TurnLog:
-    log = Writer(Redis(), kept_seconds=1).open(turn())
-    log.append(Begun())
+    log = Writer(Redis(), retention_seconds=1).open(turn())
+    log.append(Created())
     log.append(WindowUse(0, 5, 4096))
     return log
 
 
-def kept(entries: Sequence[Entry]) -> list[int]:
+def kept(entries: Sequence[LogEntry]) -> list[int]:
     return token_ids(entry.fields() for entry in entries)
 
 
 def test_a_fault_of_the_last_pieces_is_not_forgotten() -> None:
     log = begin()
-    for index in range(ITEMS_AT_MOST + 1):
-        log.append(Called(index, "{}", "f"))
+    for index in range(MAX_OUTPUT_ITEMS + 1):
+        log.append(ToolCallDelta(index, "{}", "f"))
     ending = json.loads(log.finish(COMPLETED)[-1].frame)
     assert (ending["type"], ending["response"]["error"]["code"]) == ("response.failed", "model_error")
 
 
 def test_a_failure_is_told_as_what_it_was_also_behind_a_fault() -> None:
     log = begin()
-    log.append(Called(0, "{}"))
+    log.append(ToolCallDelta(0, "{}"))
     ending = json.loads(log.finish(Failed(Unavailable("vllm")))[-1].frame)
     assert ending["response"]["error"]["code"] == "service_unavailable"
 
 
 def test_a_bug_is_a_failure_of_ours_and_its_words_stay_here() -> None:
     log = begin()
-    log.append(Tokens(5))  # type: ignore[arg-type]
+    log.append(TextDelta(5))  # type: ignore[arg-type]
     log.take()
     with pytest.raises(InternalError) as caught:
-        log.append(Tokens("more"))
+        log.append(TextDelta("more"))
     assert "int" not in caught.value.message
 
 
-def batched(pieces: Sequence[Piece], cuts: Sequence[bool]) -> tuple[list[Entry], Sequence[OutputItem]]:
+def batched(pieces: Sequence[OutputDelta], cuts: Sequence[bool]) -> tuple[list[LogEntry], Sequence[OutputItem]]:
     """The entries of a turn whose pieces were taken wherever a cut is."""
     log = begin()
     entries = log.take()
@@ -82,8 +82,8 @@ def told(items: Sequence[OutputItem]) -> list[object]:
 
 
 @given(answers(), st.lists(st.booleans(), min_size=100, max_size=100))
-def test_however_pieces_gather_the_answer_is_the_same(pieces: list[Piece], cuts: list[bool]) -> None:
-    whole = [*pieces, Tokens(".", (46,))]
+def test_however_pieces_gather_the_answer_is_the_same(pieces: list[OutputDelta], cuts: list[bool]) -> None:
+    whole = [*pieces, TextDelta(".", (46,))]
     entries, items = batched(whole, cuts)
     one_by_one, same = batched(whole, [True] * 100)
     assert told(items) == told(same)
@@ -94,43 +94,43 @@ def test_however_pieces_gather_the_answer_is_the_same(pieces: list[Piece], cuts:
 
 
 def test_token_ids_of_a_piece_without_text_go_with_the_next_that_has_some() -> None:
-    entries, _ = batched([Tokens("a", (1,)), Tokens("", (2,)), Tokens("你", (3,))], [True] * 3)
+    entries, _ = batched([TextDelta("a", (1,)), TextDelta("", (2,)), TextDelta("你", (3,))], [True] * 3)
     assert [entry.token_ids for entry in entries if isinstance(entry.event, OutputTextDelta)] == [(1,), (2, 3)]
 
 
-@pytest.mark.parametrize("kind", [Tokens, Thought])
-def test_a_log_never_ends_inside_a_character(kind: type[Tokens] | type[Thought]) -> None:
+@pytest.mark.parametrize("kind", [TextDelta, ReasoningTextDelta])
+def test_a_log_never_ends_inside_a_character(kind: type[TextDelta] | type[ReasoningTextDelta]) -> None:
     entries, _ = batched([kind("a", (1,)), kind("", (2,)), kind("你", (3,))], [False, True, True])
     assert [entry.token_ids for entry in entries if entry.token_ids] == [(1,), (2, 3)]
 
 
 def test_ids_that_are_dropped_before_they_were_kept_leave_no_trace() -> None:
     log = begin()
-    for piece in (Tokens("a", (1,)), Tokens("", (2, 3))):
+    for piece in (TextDelta("a", (1,)), TextDelta("", (2, 3))):
         log.append(piece)
     entries = log.take()
     log.drop(2)
-    log.append(Tokens("你", (4,)))
+    log.append(TextDelta("你", (4,)))
     assert kept([*entries, *log.take()]) == [1, 4]
 
 
 def test_ids_that_were_kept_can_be_dropped_too() -> None:
     log = begin()
-    log.append(Tokens("a", (1, 2, 3)))
+    log.append(TextDelta("a", (1, 2, 3)))
     entries = log.take()
-    log.append(Tokens("", (4,)))
+    log.append(TextDelta("", (4,)))
     log.drop(3)  # the one that waits and the last two that were kept
-    log.append(Tokens("b", (5,)))
+    log.append(TextDelta("b", (5,)))
     assert kept([*entries, *log.take()]) == [1, 5]
 
 
 async def test_flushed_is_when_all_that_can_be_shown_is_kept(port: int) -> None:
     async with Redis(port=port) as redis:
-        writer = Writer(redis, kept_seconds=60)
+        writer = Writer(redis, retention_seconds=60)
         log = writer.open(turn())
-        log.append(Begun())
-        log.append(Tokens("a", (1,)))
-        log.append(Tokens("", (2,)))
+        log.append(Created())
+        log.append(TextDelta("a", (1,)))
+        log.append(TextDelta("", (2,)))
         async with working(writer.run()):
             await log.flushed()
         assert len(log.frames) == await redis.xlen(keys_of(log)[-1]) == 4
@@ -138,9 +138,9 @@ async def test_flushed_is_when_all_that_can_be_shown_is_kept(port: int) -> None:
 
 async def test_flushed_raises_what_a_piece_could_not_be_made_into(port: int) -> None:
     async with Redis(port=port) as redis:
-        writer = Writer(redis, kept_seconds=60)
+        writer = Writer(redis, retention_seconds=60)
         log = writer.open(turn())
-        log.append(Called(0, "{}"))
+        log.append(ToolCallDelta(0, "{}"))
         async with working(writer.run()):
             with pytest.raises(EngineFailed):
                 await log.flushed()
@@ -151,7 +151,7 @@ async def test_a_lost_log_shows_nothing_more_and_says_so_once() -> None:
     log.when_lost = lambda: told.append("lost")
     log.deliver(log.take())
     shown = len(log.frames)
-    log.append(Tokens("more"))
+    log.append(TextDelta("more"))
     log.lose()
     log.deliver(log.take())
     await log.flushed()

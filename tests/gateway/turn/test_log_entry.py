@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import EngineFailed
-from gateway.inference import Called, Thought, Tokens
+from gateway.inference import ReasoningTextDelta, TextDelta, ToolCallDelta
 from gateway.protocol.events import ArgumentsDelta, Delta, OutputTextDelta, ReasoningDelta, frame
 from gateway.protocol.resources import WindowUse
-from gateway.turn.log_entry import Entry, frame_of, is_last, prompt_tokens, sealed_by, token_ids
-from gateway.turn.state_machine import Begun, Completed, CutShort, Failed
+from gateway.turn.log_entry import LogEntry, decode_frame, fenced_by, is_last, prompt_tokens, token_ids
+from gateway.turn.state_machine import Completed, Created, Failed, Incomplete
 from tests.gateway.builders import turn
 
-STEPS = (Begun(), WindowUse(0, 5, 4096), Thought("hm"), Tokens('"你"\n'), Called(0, "{}", "add"))
+STEPS = (Created(), WindowUse(0, 5, 4096), ReasoningTextDelta("hm"), TextDelta('"你"\n'), ToolCallDelta(0, "{}", "add"))
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 NUMBERS = st.integers(0, 2**40)
 IDS = st.lists(st.integers(0, 2**32 - 1), max_size=5).map(tuple)
@@ -23,51 +23,51 @@ DELTAS = st.one_of(
 )
 
 
-def kept(entry: Entry) -> tuple[bytes, dict[bytes, bytes]]:
+def kept(entry: LogEntry) -> tuple[bytes, dict[bytes, bytes]]:
     return entry.id.encode(), entry.fields()
 
 
 @given(DELTAS, IDS, st.integers(0, 4))
 def test_a_delta_comes_back_byte_for_byte_with_its_token_ids(event: Delta, ids: tuple[int, ...], dropped: int) -> None:
-    entry = Entry(event, ids, dropped)
-    assert frame_of(*kept(entry)) == entry.frame == frame(event)
-    assert token_ids([Entry(event, (1, 2, 3, 4)).fields(), entry.fields()]) == [*(1, 2, 3, 4)[: 4 - dropped], *ids]
+    entry = LogEntry(event, ids, dropped)
+    assert decode_frame(*kept(entry)) == entry.frame == frame(event)
+    assert token_ids([LogEntry(event, (1, 2, 3, 4)).fields(), entry.fields()]) == [*(1, 2, 3, 4)[: 4 - dropped], *ids]
 
 
 @given(st.lists(IDS))
 def test_the_token_ids_of_an_answer_come_back_in_order(told: list[tuple[int, ...]]) -> None:
-    fields = [Entry(OutputTextDelta(number, "msg_1", 0, 0, "x"), ids).fields() for number, ids in enumerate(told)]
+    fields = [LogEntry(OutputTextDelta(number, "msg_1", 0, 0, "x"), ids).fields() for number, ids in enumerate(told)]
     assert token_ids([{b"e": b"{}"}, *fields]) == [one for ids in told for one in ids]
 
 
 def test_how_much_the_engine_has_read_comes_back() -> None:
     first, second = (OutputTextDelta(number, "msg_1", 0, 0, "x") for number in (1, 2))
-    told = [{b"e": b"{}"}, Entry(first, (5,), 0, 12).fields(), Entry(second, (6,)).fields()]
+    told = [{b"e": b"{}"}, LogEntry(first, (5,), 0, 12).fields(), LogEntry(second, (6,)).fields()]
     assert (prompt_tokens(told), prompt_tokens(told[:1])) == (12, 0)
 
 
-@pytest.mark.parametrize("ending", [Completed(None, 1), CutShort("cancelled"), Failed(EngineFailed("你好"))])
-def test_every_event_of_a_turn_comes_back_byte_for_byte(ending: Completed | CutShort | Failed) -> None:
+@pytest.mark.parametrize("ending", [Completed(None, 1), Incomplete("cancelled"), Failed(EngineFailed("你好"))])
+def test_every_event_of_a_turn_comes_back_byte_for_byte(ending: Completed | Incomplete | Failed) -> None:
     of = turn()
-    entries = [Entry(event) for step in (*STEPS, ending) for event in of.step(step)]
-    assert [frame_of(*kept(entry)) for entry in entries] == [entry.frame for entry in entries]
+    entries = [LogEntry(event) for step in (*STEPS, ending) for event in of.step(step)]
+    assert [decode_frame(*kept(entry)) for entry in entries] == [entry.frame for entry in entries]
     assert [is_last(entry.fields()) for entry in entries] == [False] * (len(entries) - 1) + [True]
     assert [entry.is_last for entry in entries] == [is_last(entry.fields()) for entry in entries]
 
 
 @given(NUMBERS)
 def test_an_entrys_id_tells_its_number(number: int) -> None:
-    entry = Entry(OutputTextDelta(number, "msg_1", 0, 0, "x"))
+    entry = LogEntry(OutputTextDelta(number, "msg_1", 0, 0, "x"))
     assert entry.id == f"{number + 1}-0"
-    assert json.loads(frame_of(*kept(entry)))["sequence_number"] == number
+    assert json.loads(decode_frame(*kept(entry)))["sequence_number"] == number
 
 
 def test_a_delta_takes_little_more_room_than_its_text() -> None:
-    entry = Entry(OutputTextDelta(1, "msg_1", 0, 0, "hello"), (1, 2))
+    entry = LogEntry(OutputTextDelta(1, "msg_1", 0, 0, "hello"), (1, 2))
     assert sum(len(name) + len(value) for name, value in entry.fields().items()) < len(entry.frame) / 4
 
 
 def test_no_event_is_taken_for_a_seal() -> None:
-    entry = Entry(OutputTextDelta(1, "msg_1", 0, 0, "seal"))
-    assert sealed_by(entry.fields()) is None
-    assert sealed_by({b"seal": b"g2"}) == "g2"
+    entry = LogEntry(OutputTextDelta(1, "msg_1", 0, 0, "seal"))
+    assert fenced_by(entry.fields()) is None
+    assert fenced_by({b"seal": b"g2"}) == "g2"

@@ -5,27 +5,27 @@ import pytest
 from hypothesis import given
 
 from gateway.errors import EngineFailed
-from gateway.inference import Called, Piece, Thought, Tokens
+from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCallDelta
 from gateway.protocol import events as e
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import FunctionCall, ItemStatus, Message, OutputItem, Reasoning
-from gateway.turn.output import ITEMS_AT_MOST, Output
+from gateway.turn.output import MAX_OUTPUT_ITEMS, Output
 from tests.gateway.builders import answers
 
 POSITION = 7
 
 
-class Told:
+class PromptHistory:
     """An output with all the events it has made so far."""
 
-    def __init__(self, *pieces: Piece, response_id: str = "resp_1") -> None:
+    def __init__(self, *pieces: OutputDelta, response_id: str = "resp_1") -> None:
         self.numbers = count()
         self.output = Output(self.numbers.__next__, response_id, POSITION)
         self.events: list[e.Event] = []
         for piece in pieces:
             self.events += self.output.add(piece)
 
-    def closed(self, status: ItemStatus = "completed") -> "Told":
+    def closed(self, status: ItemStatus = "completed") -> "PromptHistory":
         self.events += self.output.close_with_a_message(status)
         return self
 
@@ -49,14 +49,14 @@ def without_blanks(texts: Sequence[str]) -> str:
 
 
 @given(answers())
-def test_sequence_numbers_have_no_gap(pieces: list[Piece]) -> None:
-    events = Told(*pieces).closed().events
+def test_sequence_numbers_have_no_gap(pieces: list[OutputDelta]) -> None:
+    events = PromptHistory(*pieces).closed().events
     assert [event.sequence_number for event in events] == list(range(len(events)))
 
 
 @given(answers())
-def test_one_item_after_another_is_opened_and_closed_exactly_once(pieces: list[Piece]) -> None:
-    told = Told(*pieces).closed()
+def test_one_item_after_another_is_opened_and_closed_exactly_once(pieces: list[OutputDelta]) -> None:
+    told = PromptHistory(*pieces).closed()
     opened = [event.item.id for event in told.events if isinstance(event, e.OutputItemAdded)]
     ended = [event.item for event in told.events if isinstance(event, e.OutputItemDone)]
     assert opened == [item.id for item in ended] == [item.id for item in told.items]
@@ -69,8 +69,8 @@ def test_one_item_after_another_is_opened_and_closed_exactly_once(pieces: list[P
 
 
 @given(answers())
-def test_what_was_shown_bit_by_bit_is_what_is_done_and_what_is_kept(pieces: list[Piece]) -> None:
-    told = Told(*pieces).closed()
+def test_what_was_shown_bit_by_bit_is_what_is_done_and_what_is_kept(pieces: list[OutputDelta]) -> None:
+    told = PromptHistory(*pieces).closed()
     for item in told.items:
         mine = [event for event in told.events if getattr(event, "item_id", None) == item.id]
         deltas = [event.delta for event in mine if isinstance(event, e.Delta)]
@@ -81,29 +81,31 @@ def test_what_was_shown_bit_by_bit_is_what_is_done_and_what_is_kept(pieces: list
 
 
 @given(answers())
-def test_no_letter_of_the_engine_is_lost(pieces: list[Piece]) -> None:
-    items = Told(*pieces).closed().items
+def test_no_letter_of_the_engine_is_lost(pieces: list[OutputDelta]) -> None:
+    items = PromptHistory(*pieces).closed().items
     spoken = without_blanks([text_of(item) for item in items if isinstance(item, Message)])
     thought = [text_of(item) for item in items if isinstance(item, Reasoning)]
-    assert spoken == without_blanks([piece.text for piece in pieces if isinstance(piece, Tokens)])
-    assert "".join(thought) == "".join(piece.text for piece in pieces if isinstance(piece, Thought))
+    assert spoken == without_blanks([piece.text for piece in pieces if isinstance(piece, TextDelta)])
+    assert "".join(thought) == "".join(piece.text for piece in pieces if isinstance(piece, ReasoningTextDelta))
 
 
 @given(answers())
-def test_the_ids_of_items_carry_the_positions_that_were_kept_for_them(pieces: list[Piece]) -> None:
-    items = Told(*pieces).closed().items
+def test_the_ids_of_items_carry_the_positions_that_were_kept_for_them(pieces: list[OutputDelta]) -> None:
+    items = PromptHistory(*pieces).closed().items
     assert [position_in(item.id) for item in items] == [POSITION + index for index in range(len(items))]
 
 
 def test_reasoning_a_call_and_text_are_items_of_their_own() -> None:
-    told = Told(Thought("hm"), Called(0, "{}", "add"), Called(1, "{}", "sub"), Tokens("so")).closed()
+    told = PromptHistory(
+        ReasoningTextDelta("hm"), ToolCallDelta(0, "{}", "add"), ToolCallDelta(1, "{}", "sub"), TextDelta("so")
+    ).closed()
     assert [type(item) for item in told.items] == [Reasoning, FunctionCall, FunctionCall, Message]
     assert [item.name for item in told.items if isinstance(item, FunctionCall)] == ["add", "sub"]
     assert len({item.call_id for item in told.items if isinstance(item, FunctionCall)}) == 2
 
 
 def test_a_call_is_told_by_these_events() -> None:
-    told = Told(Called(0, "", "add"), Called(0, '{"a"'), Called(0, ":1}")).closed()
+    told = PromptHistory(ToolCallDelta(0, "", "add"), ToolCallDelta(0, '{"a"'), ToolCallDelta(0, ":1}")).closed()
     assert told.kinds == ["OutputItemAdded", "ArgumentsDelta", "ArgumentsDelta", "ArgumentsDone", "OutputItemDone"]
     added, done = told.events[0], told.events[-2]
     assert isinstance(added, e.OutputItemAdded)
@@ -114,7 +116,7 @@ def test_a_call_is_told_by_these_events() -> None:
 
 
 def test_reasoning_is_told_by_these_events() -> None:
-    assert Told(Thought("h"), Thought("m")).closed().kinds == [
+    assert PromptHistory(ReasoningTextDelta("h"), ReasoningTextDelta("m")).closed().kinds == [
         "OutputItemAdded",
         "ContentPartAdded",
         "ReasoningDelta",
@@ -126,18 +128,18 @@ def test_reasoning_is_told_by_these_events() -> None:
 
 
 def test_a_function_without_arguments_is_called_all_the_same() -> None:
-    (call,) = Told(Called(0, "", "now")).closed().items
+    (call,) = PromptHistory(ToolCallDelta(0, "", "now")).closed().items
     assert isinstance(call, FunctionCall)
     assert (call.name, call.arguments, call.status) == ("now", "", "completed")
 
 
-@pytest.mark.parametrize("piece", [Tokens("", (1,)), Thought("", (1,)), Called(0, "")])
-def test_a_piece_without_text_shows_nothing(piece: Piece) -> None:
-    assert Told(piece).events == []
+@pytest.mark.parametrize("piece", [TextDelta("", (1,)), ReasoningTextDelta("", (1,)), ToolCallDelta(0, "")])
+def test_a_piece_without_text_shows_nothing(piece: OutputDelta) -> None:
+    assert PromptHistory(piece).events == []
 
 
 def test_an_answer_without_a_word_is_an_empty_message() -> None:
-    told = Told(Tokens(" \n")).closed()
+    told = PromptHistory(TextDelta(" \n")).closed()
     (message,) = told.items
     assert isinstance(message, Message)
     assert (message.text, message.status) == ("", "completed")
@@ -145,57 +147,67 @@ def test_an_answer_without_a_word_is_an_empty_message() -> None:
 
 
 def test_an_answer_that_is_ended_once_more_has_the_same_items() -> None:
-    told, again, other = (Told(response_id=one).closed().items for one in ("resp_1", "resp_1", "resp_2"))
+    told, again, other = (PromptHistory(response_id=one).closed().items for one in ("resp_1", "resp_1", "resp_2"))
     assert told == again != other
 
 
 def test_white_space_that_waits_for_a_word_is_not_doubled_when_the_engine_begins_again() -> None:
-    told = Told(Tokens("\n\n"))
+    told = PromptHistory(TextDelta("\n\n"))
     told.output.begin_again()
-    told.output.add(Tokens("\n\n"))
-    told.output.add(Tokens("Hi"))
+    told.output.add(TextDelta("\n\n"))
+    told.output.add(TextDelta("Hi"))
     assert [text_of(item) for item in told.items] == ["\n\nHi"]
 
 
 def test_an_answer_that_only_calls_has_no_message() -> None:
-    assert [type(item) for item in Told(Called(0, "{}", "add"), Tokens("\n")).closed().items] == [FunctionCall]
+    assert [type(item) for item in PromptHistory(ToolCallDelta(0, "{}", "add"), TextDelta("\n")).closed().items] == [
+        FunctionCall
+    ]
 
 
 def test_line_ends_around_reasoning_are_no_part_of_the_text() -> None:
-    items = Told(Tokens("\n"), Thought("hm"), Tokens("\n"), Tokens("\nyes\n"), Tokens("no")).closed().items
+    items = (
+        PromptHistory(TextDelta("\n"), ReasoningTextDelta("hm"), TextDelta("\n"), TextDelta("\nyes\n"), TextDelta("no"))
+        .closed()
+        .items
+    )
     assert [text_of(item) for item in items] == ["hm", "yes\nno"]
 
 
 def test_text_that_begins_with_a_blank_keeps_it() -> None:
-    assert [text_of(item) for item in Told(Tokens(" "), Tokens("yes")).items] == [" yes"]
+    assert [text_of(item) for item in PromptHistory(TextDelta(" "), TextDelta("yes")).items] == [" yes"]
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete"])
 def test_only_the_item_that_was_open_can_be_incomplete(status: ItemStatus) -> None:
-    first, last = Told(Thought("hm"), Tokens("half")).closed(status).items
+    first, last = PromptHistory(ReasoningTextDelta("hm"), TextDelta("half")).closed(status).items
     assert (first.status, last.status) == ("completed", status)
 
 
 def test_closing_twice_says_nothing_twice() -> None:
-    told = Told(Tokens("a")).closed()
+    told = PromptHistory(TextDelta("a")).closed()
     assert told.output.close_with_a_message("completed") == told.output.close("incomplete") == []
 
 
 def test_an_answer_has_no_more_items_than_positions() -> None:
-    told = Told(*(Called(index, "{}", "f") for index in range(ITEMS_AT_MOST)))
+    told = PromptHistory(*(ToolCallDelta(index, "{}", "f") for index in range(MAX_OUTPUT_ITEMS)))
     with pytest.raises(EngineFailed):
-        told.output.add(Called(ITEMS_AT_MOST, "{}", "f"))
+        told.output.add(ToolCallDelta(MAX_OUTPUT_ITEMS, "{}", "f"))
     events = told.closed("incomplete").events
     assert next(told.numbers) == len(events)  # none was given out for what was refused
 
 
 @pytest.mark.parametrize(
     "pieces",
-    [[Called(0, "{}")], [Called(0, '{"a"', "add"), Called(1, "{}", "sub"), Called(0, ":1}")], [Called(0, "{}", "")]],
+    [
+        [ToolCallDelta(0, "{}")],
+        [ToolCallDelta(0, '{"a"', "add"), ToolCallDelta(1, "{}", "sub"), ToolCallDelta(0, ":1}")],
+        [ToolCallDelta(0, "{}", "")],
+    ],
 )
-def test_a_call_without_a_name_is_refused_and_leaves_no_gap(pieces: list[Piece]) -> None:
+def test_a_call_without_a_name_is_refused_and_leaves_no_gap(pieces: list[OutputDelta]) -> None:
     *before, last = pieces
-    told = Told(*before)
+    told = PromptHistory(*before)
     with pytest.raises(EngineFailed):
         told.output.add(last)
     events = told.closed().events

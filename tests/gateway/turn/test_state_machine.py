@@ -10,23 +10,29 @@ from openai.types.responses import ResponseStreamEvent, ResponseUsage
 from pydantic import TypeAdapter
 
 from gateway.errors import EngineFailed, NotFound
-from gateway.inference import Called, Form, Piece, Thought, Tokens
+from gateway.inference import OutputDelta, OutputOptions, ReasoningTextDelta, TextDelta, ToolCallDelta
 from gateway.protocol.events import Event, addressed, decode_event, frame
 from gateway.protocol.resources import Usage, WindowUse
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema, ReasoningConfig
-from gateway.turn.state_machine import Begun, Completed, CutShort, Ending, Failed, Turn
+from gateway.turn.state_machine import Completed, Created, Ending, Failed, Incomplete, Turn
 from tests.contract import conformance
 from tests.gateway.builders import Wire, answers, turn, wires
 
 COMPLETED = Completed(Usage(5, 2, 7), 1_700_000_001)
 WINDOW = WindowUse(0, 5, 4096)
-PIECES: Sequence[Piece] = (Thought("hm"), Tokens("你"), Tokens("好"), Called(0, "", "add"), Called(0, '{"a":1}'))
-STOPPED = CutShort("cancelled", Usage(5, 1, 6), stopped_in_ms=12)
+PIECES: Sequence[OutputDelta] = (
+    ReasoningTextDelta("hm"),
+    TextDelta("你"),
+    TextDelta("好"),
+    ToolCallDelta(0, "", "add"),
+    ToolCallDelta(0, '{"a":1}'),
+)
+STOPPED = Incomplete("cancelled", Usage(5, 1, 6), stopped_in_ms=12)
 ENDINGS = [
     COMPLETED,
     Completed(None, 1),
     STOPPED,
-    CutShort("max_output_tokens"),
+    Incomplete("max_output_tokens"),
     Failed(EngineFailed("x")),
 ]
 
@@ -59,9 +65,9 @@ ADDITIONS = {"conversation", "repetition_penalty", "window"}
 STOCK: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
-def run(*pieces: Piece, ending: Ending = COMPLETED, of: Turn | None = None) -> list[Wire]:
+def run(*pieces: OutputDelta, ending: Ending = COMPLETED, of: Turn | None = None) -> list[Wire]:
     of = of or turn()
-    events: list[Event] = [event for step in (Begun(), WINDOW, *pieces, ending) for event in of.step(step)]
+    events: list[Event] = [event for step in (Created(), WINDOW, *pieces, ending) for event in of.step(step)]
     return wires(events)
 
 
@@ -76,7 +82,7 @@ def by_the_specification(event: Wire) -> Wire:
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("pieces", [(), PIECES, PIECES[:2]])
-def test_every_event_is_what_open_responses_says(pieces: Sequence[Piece], ending: Ending) -> None:
+def test_every_event_is_what_open_responses_says(pieces: Sequence[OutputDelta], ending: Ending) -> None:
     for event in run(*pieces, ending=ending):
         assert set(event) == KEYS[event["type"]]
         conformance.event(by_the_specification(event))
@@ -112,7 +118,7 @@ def test_only_the_last_resource_tells_of_the_end(ending: Ending) -> None:
 
 
 def test_a_plain_answer_is_this_story() -> None:
-    whole = conformance.story(run(Tokens("Hel"), Tokens("lo")))
+    whole = conformance.story(run(TextDelta("Hel"), TextDelta("lo")))
     assert whole["status"] == "completed"
     assert whole["completed_at"] == 1_700_000_001
     assert whole["usage"]["total_tokens"] == 7
@@ -147,14 +153,14 @@ def test_an_empty_message_has_the_part_that_was_shown() -> None:
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("pieces", [(), PIECES])
-def test_sequence_numbers_have_no_gap_whatever_the_ending(pieces: Sequence[Piece], ending: Ending) -> None:
+def test_sequence_numbers_have_no_gap_whatever_the_ending(pieces: Sequence[OutputDelta], ending: Ending) -> None:
     events = run(*pieces, ending=ending)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
 @pytest.mark.parametrize("reason", ["cancelled", "max_output_tokens"])
 def test_an_answer_cut_short_keeps_its_text_and_says_why(reason: Any) -> None:
-    events = run(Tokens("half"), ending=CutShort(reason, Usage(5, 1, 6)))
+    events = run(TextDelta("half"), ending=Incomplete(reason, Usage(5, 1, 6)))
     whole = conformance.story(events)
     assert types(events)[-1] == "incomplete"
     assert whole["incomplete_details"] == {"reason": reason}
@@ -163,7 +169,7 @@ def test_an_answer_cut_short_keeps_its_text_and_says_why(reason: Any) -> None:
 
 
 def test_a_failure_is_announced_and_keeps_what_was_shown() -> None:
-    *_, error, failed = run(Tokens("half"), ending=Failed(NotFound("engine", param="model")))
+    *_, error, failed = run(TextDelta("half"), ending=Failed(NotFound("engine", param="model")))
     told = {"type": "not_found", "code": "not_found", "message": "no such engine", "param": "model"}
     assert error["error"] == told
     assert {name: error[name] for name in ("code", "message", "param", "status")} == {
@@ -196,7 +202,7 @@ def test_what_was_asked_for_is_told_back() -> None:
         safety_identifier="s",
         prompt_cache_key="p",
     )
-    whole = conformance.story(run(Tokens("x"), of=asked))
+    whole = conformance.story(run(TextDelta("x"), of=asked))
     told = {key: whole[key] for key in ("previous_response_id", "instructions", "metadata", "max_output_tokens")}
     assert told == {
         "previous_response_id": "resp_0", "instructions": "be brief", "metadata": {"a": "b"}, "max_output_tokens": 7,
@@ -220,8 +226,8 @@ def test_what_was_asked_for_is_told_back() -> None:
     ],
 )
 def test_tools_are_told_back_with_all_their_keys(choice: Any, told: Any) -> None:
-    form = Form(tools=(FunctionTool("add"),), tool_choice=choice, parallel_tool_calls=False)
-    whole = conformance.story(run(Tokens("x"), of=turn(form=form)))
+    form = OutputOptions(tools=(FunctionTool("add"),), tool_choice=choice, parallel_tool_calls=False)
+    whole = conformance.story(run(TextDelta("x"), of=turn(form=form)))
     assert whole["tools"] == [
         {"type": "function", "name": "add", "description": None, "parameters": None, "strict": None}
     ]
@@ -229,27 +235,27 @@ def test_tools_are_told_back_with_all_their_keys(choice: Any, told: Any) -> None
 
 
 def test_a_json_answer_says_so() -> None:
-    assert conformance.story(run(Tokens("{}"), of=turn(form=Form(format=JsonObject()))))["text"] == {
+    assert conformance.story(run(TextDelta("{}"), of=turn(form=OutputOptions(format=JsonObject()))))["text"] == {
         "format": {"type": "json_object"}
     }
 
 
 def test_a_schema_is_told_back_as_it_was_sent() -> None:
     # The published model wants `schema` to be null, a slip that later revisions mend: so not by the model.
-    form = Form(format=JsonSchema("answer", {"type": "object"}, strict=True))
+    form = OutputOptions(format=JsonSchema("answer", {"type": "object"}, strict=True))
     assert run(of=turn(form=form))[-1]["response"]["text"]["format"] == {
         "type": "json_schema", "name": "answer", "schema": {"type": "object"}, "description": None, "strict": True,
     }  # fmt: skip
 
 
 def test_a_schema_that_does_not_say_whether_it_is_strict_is_not() -> None:
-    form = Form(format=JsonSchema("answer", {"type": "object"}))
+    form = OutputOptions(format=JsonSchema("answer", {"type": "object"}))
     assert run(of=turn(form=form))[-1]["response"]["text"]["format"]["strict"] is False
 
 
 def test_the_window_is_told_with_the_engines_own_number_once_it_is_known() -> None:
     of = turn()
-    of.step(Begun())
+    of.step(Created())
     (begun,) = wires(of.step(WindowUse(3, None, 4096)))
     (*_, ended) = wires(of.step(Completed(Usage(5, 2, 7), 1)))
     assert begun["response"]["window"] == {"items_left_out": 3, "input_tokens": None, "context_tokens": 4096}
@@ -263,16 +269,16 @@ def test_a_window_that_is_chosen_anew_is_not_announced_again() -> None:
     assert of.response("in_progress").window == WindowUse(1, 100, 2048)
 
 
-@pytest.mark.parametrize("ending", [CutShort("cancelled"), Failed(EngineFailed("x"))])
+@pytest.mark.parametrize("ending", [Incomplete("cancelled"), Failed(EngineFailed("x"))])
 def test_an_answer_that_ends_at_once_was_in_progress_too(ending: Ending) -> None:
     of = turn()
-    assert types(wires([*of.step(Begun()), *of.step(ending)]))[:2] == ["created", "in_progress"]
+    assert types(wires([*of.step(Created()), *of.step(ending)]))[:2] == ["created", "in_progress"]
 
 
-@pytest.mark.parametrize("step", [Tokens("late"), COMPLETED, Begun(), Failed(EngineFailed("x"))])
+@pytest.mark.parametrize("step", [TextDelta("late"), COMPLETED, Created(), Failed(EngineFailed("x"))])
 def test_nothing_follows_the_one_ending(step: Any) -> None:
     of = turn()
-    run(Tokens("x"), of=of)
+    run(TextDelta("x"), of=of)
     outcome = of.outcome
     with pytest.raises(RuntimeError):
         of.step(step)
@@ -288,7 +294,7 @@ def test_the_outcome_is_the_resource_of_the_last_event() -> None:
 
 
 def test_a_stopped_answer_says_how_long_that_took() -> None:
-    whole = conformance.story(run(Tokens("x"), ending=STOPPED))
+    whole = conformance.story(run(TextDelta("x"), ending=STOPPED))
     assert whole["incomplete_details"] == {"reason": "cancelled", "stopped_in_ms": 12}
 
 
@@ -299,10 +305,10 @@ def without_ids(events: list[Wire]) -> str:
 
 @settings(max_examples=40)
 @given(answers(), st.integers(0, 30), st.sampled_from(ENDINGS))
-def test_another_owner_goes_on_where_the_first_one_stopped(pieces: list[Piece], cut: int, ending: Ending) -> None:
+def test_another_owner_goes_on_where_the_first_one_stopped(pieces: list[OutputDelta], cut: int, ending: Ending) -> None:
     """It has nothing but the events that were told."""
     first, second = turn(), turn()
-    told = [event for step in (Begun(), WINDOW, *pieces[:cut]) for event in first.step(step)]
+    told = [event for step in (Created(), WINDOW, *pieces[:cut]) for event in first.step(step)]
     for event in told:
         second.replay(decode_event(frame(event)))
     assert (second.nothing_shown, second.text_is_open) == (first.nothing_shown, first.text_is_open)
@@ -313,7 +319,7 @@ def test_another_owner_goes_on_where_the_first_one_stopped(pieces: list[Piece], 
 
 def test_a_turn_that_was_told_to_its_end_is_over_for_another_owner_too() -> None:
     second = turn()
-    for event in run(Tokens("x")):
+    for event in run(TextDelta("x")):
         second.replay(decode_event(json.dumps(event)))
     assert second.outcome is not None
     assert second.outcome.status == "completed"
@@ -322,10 +328,10 @@ def test_a_turn_that_was_told_to_its_end_is_over_for_another_owner_too() -> None
 
 
 def test_what_is_kept_nowhere_says_so() -> None:
-    assert conformance.story(run(Tokens("x"), of=turn(thread=None)))["store"] is False
+    assert conformance.story(run(TextDelta("x"), of=turn(thread=None)))["store"] is False
 
 
 def test_a_stream_id_is_echoed_on_the_frame_and_changes_nothing_else() -> None:
-    text = frame(turn().step(Begun())[0])
+    text = frame(turn().step(Created())[0])
     assert addressed(text, None) is text
     assert json.loads(addressed(text, 'a"b')) == {**json.loads(text), "stream_id": 'a"b'}

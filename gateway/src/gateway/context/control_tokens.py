@@ -31,5 +31,5 @@ _CONTROL = re.compile(
 _ZERO_WIDTH_SPACE = "\u200b"
 
 
-def neutralised(text: str) -> str:
+def neutralise(text: str) -> str:
     return _CONTROL.sub(lambda match: match[0] + _ZERO_WIDTH_SPACE, text)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gateway.inference import Form, Sampling
+from gateway.inference import OutputOptions, Sampling
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Generation
@@ -31,8 +31,8 @@ class Defaults:
         )
 
 
-def form_of(create: ResponseCreate) -> Form:
-    return Form(
+def output_options(create: ResponseCreate) -> OutputOptions:
+    return OutputOptions(
         tools=create.tools or (),
         tool_choice=create.tool_choice or "auto",
         parallel_tool_calls=create.parallel_tool_calls is not False,

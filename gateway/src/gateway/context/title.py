@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from gateway.inference import Prompt
+from gateway.inference import PromptMessage
 
 LONGEST = 60
 LONGEST_WORDS = 40
@@ -24,10 +24,10 @@ _JOINERS = frozenset("\u200c\u200d")
 _UNSEEN = frozenset({"Cc", "Cf", "Cs"})
 
 
-def prompts(question: str, answer: str) -> tuple[Prompt, ...]:
+def prompts(question: str, answer: str) -> tuple[PromptMessage, ...]:
     """What the model is asked for a title with. The beginnings are enough to tell what it is about."""
     exchange = f"{question[:_QUESTION_READ]}\n\n{answer[:_ANSWER_READ]}"
-    return Prompt("system", INSTRUCTION), Prompt("user", exchange)
+    return PromptMessage("system", INSTRUCTION), PromptMessage("user", exchange)
 
 
 def cleaned(answer: str) -> str | None:

@@ -6,7 +6,7 @@ from gateway.errors import InvalidRequest
 from gateway.protocol.items import FunctionCall, FunctionCallOutput, Item
 
 
-def refuse_answers_to_no_call(before: Sequence[Item], asked: Sequence[Item]) -> None:
+def check_tool_outputs(before: Sequence[Item], asked: Sequence[Item]) -> None:
     """A chat template would render them, and the model would answer something that was never asked."""
     known = called((*before, *asked))
     for item in asked:
@@ -16,7 +16,7 @@ def refuse_answers_to_no_call(before: Sequence[Item], asked: Sequence[Item]) -> 
             )
 
 
-def without_orphans(before: Sequence[Item]) -> list[Item]:
+def drop_orphaned_outputs(before: Sequence[Item]) -> list[Item]:
     """The call of a result may have been deleted since: that must not end the whole conversation."""
     known = called(before)
     return [item for item in before if not isinstance(item, FunctionCallOutput) or item.call_id in known]

@@ -5,19 +5,19 @@ from typing import Any
 
 import msgspec
 
-from gateway.context.control_tokens import neutralised
-from gateway.inference import Form, Prompt, Sampling
+from gateway.context.control_tokens import neutralise
+from gateway.inference import OutputOptions, PromptMessage, Sampling
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def messages(prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+def messages(prompts: Sequence[PromptMessage]) -> list[dict[str, Any]]:
     return [_message(prompt) for prompt in prompts]
 
 
-def request(prompts: Sequence[Prompt], sampling: Sampling, wanted: Form) -> dict[str, Any]:
+def request(prompts: Sequence[PromptMessage], sampling: Sampling, wanted: OutputOptions) -> dict[str, Any]:
     """What every request has but for the model."""
     return {"messages": messages(prompts), **sampled(sampling), **form(wanted)}
 
@@ -37,7 +37,7 @@ def sampled(sampling: Sampling) -> dict[str, Any]:
     return fields
 
 
-def form(wanted: Form) -> dict[str, Any]:
+def form(wanted: OutputOptions) -> dict[str, Any]:
     """Empty for a plain answer: each of these fields costs the engine, or is refused when it is empty."""
     fields: dict[str, Any] = {}
     offered = tools(wanted)
@@ -56,7 +56,7 @@ def form(wanted: Form) -> dict[str, Any]:
     return fields
 
 
-def tools(wanted: Form) -> list[dict[str, Any]]:
+def tools(wanted: OutputOptions) -> list[dict[str, Any]]:
     """Those that may be called: the engine would write the others into the prompt all the same."""
     choice = wanted.tool_choice
     if choice == "none" or (isinstance(choice, AllowedTools) and choice.mode == "none"):
@@ -65,17 +65,17 @@ def tools(wanted: Form) -> list[dict[str, Any]]:
     return [_tool(tool) for tool in wanted.tools if allowed is None or tool.name in allowed]
 
 
-def _message(prompt: Prompt) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": prompt.role, "content": neutralised(prompt.text)}
+def _message(prompt: PromptMessage) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": prompt.role, "content": neutralise(prompt.text)}
     if prompt.call_id is not None:
-        message["tool_call_id"] = neutralised(prompt.call_id)
+        message["tool_call_id"] = neutralise(prompt.call_id)
     if prompt.calls:
         message["content"] = message["content"] or None
         message["tool_calls"] = [
             {
-                "id": neutralised(call.call_id),
+                "id": neutralise(call.call_id),
                 "type": "function",
-                "function": {"name": neutralised(call.name), "arguments": neutralised(call.arguments)},
+                "function": {"name": neutralise(call.name), "arguments": neutralise(call.arguments)},
             }
             for call in prompt.calls
         ]
@@ -85,16 +85,16 @@ def _message(prompt: Prompt) -> dict[str, Any]:
 def _tool(tool: FunctionTool) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
-        function["description"] = neutralised(tool.description)
+        function["description"] = neutralise(tool.description)
     if tool.parameters is not None:
         # Through its text: a template prints names and values alike, however deep.
-        function["parameters"] = _decode(neutralised(_encode(tool.parameters).decode()))
+        function["parameters"] = _decode(neutralise(_encode(tool.parameters).decode()))
     if tool.strict is not None:
         function["strict"] = tool.strict
     return {"type": "function", "function": function}
 
 
-def _choice(wanted: Form) -> Any:
+def _choice(wanted: OutputOptions) -> Any:
     match wanted.tool_choice:
         case FunctionChoice(name):
             return {"type": "function", "function": {"name": name}}

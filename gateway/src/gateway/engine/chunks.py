@@ -5,8 +5,16 @@ from typing import Any
 
 import msgspec
 
-from gateway.errors import EngineBroke, EngineRefused, Unavailable
-from gateway.inference import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used
+from gateway.errors import EngineCrashed, EngineRefused, Unavailable
+from gateway.inference import (
+    EngineEvent,
+    Finished,
+    PromptTokens,
+    ReasoningTextDelta,
+    TextDelta,
+    ToolCallDelta,
+    UsageReport,
+)
 from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage
 
 
@@ -84,16 +92,16 @@ async def server_sent(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def engine_events(data: bytes) -> list[EngineEvent]:
-    """Raises EngineRefused, EngineBroke or Unavailable when the chunk says so, msgspec.DecodeError when it is no
+    """Raises EngineRefused, EngineCrashed or Unavailable when the chunk says so, msgspec.DecodeError when it is no
     chunk."""
     chunk = _decode(data)
     if chunk.error is not None:
         if chunk.error.code == 400:  # a stream has its status before the engine has read the schema it is asked for
             raise EngineRefused(chunk.error.message)
-        raise EngineBroke("the model server failed in the middle of an answer")
+        raise EngineCrashed("the model server failed in the middle of an answer")
     events: list[EngineEvent] = []
     if chunk.prompt_token_ids is not None:
-        events.append(PromptRead(chunk.prompt_token_ids))
+        events.append(PromptTokens(chunk.prompt_token_ids))
     for choice in chunk.choices[:1]:
         if choice.finish_reason in _NO_ENDS:
             raise Unavailable("vllm")
@@ -101,7 +109,7 @@ def engine_events(data: bytes) -> list[EngineEvent]:
         if choice.finish_reason is not None:
             events.append(Finished("length" if choice.finish_reason == "length" else "stop"))
     if chunk.usage is not None:
-        events.append(Used(usage(chunk.usage)))
+        events.append(UsageReport(usage(chunk.usage)))
     return events
 
 
@@ -109,19 +117,19 @@ def _pieces(choice: _Choice) -> list[EngineEvent]:
     """The token ids of a chunk go with its first piece: which of them made which is not told."""
     delta, ids = choice.delta, choice.token_ids or ()
     if choice.text is not None:
-        return [Tokens(choice.text, ids)] if choice.text or ids else []
+        return [TextDelta(choice.text, ids)] if choice.text or ids else []
     if not delta.reasoning and not delta.tool_calls:
-        return [Tokens(delta.content or "", ids)] if delta.content or ids else []
+        return [TextDelta(delta.content or "", ids)] if delta.content or ids else []
     pieces: list[EngineEvent] = []
     if delta.reasoning:
-        pieces.append(Thought(delta.reasoning, ids))
+        pieces.append(ReasoningTextDelta(delta.reasoning, ids))
         ids = ()
     if delta.content:
-        pieces.append(Tokens(delta.content, ids))
+        pieces.append(TextDelta(delta.content, ids))
         ids = ()
     for call in delta.tool_calls or ():
         function = call.function or _Function()
-        pieces.append(Called(call.index, function.arguments or "", function.name, ids))
+        pieces.append(ToolCallDelta(call.index, function.arguments or "", function.name, ids))
         ids = ()
     return pieces
 

@@ -9,17 +9,17 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import openai
 
-from gateway.context.prompt import Count
+from gateway.context.prompt import TokenCount
 from gateway.engine.chat import messages, request, sampled, tools
 from gateway.engine.chunks import engine_events, server_sent
-from gateway.engine.failures import FAILURES, translated
+from gateway.engine.failures import TRANSPORT_ERRORS, translated
 from gateway.errors import ContextLengthExceeded, ParleyError, Unavailable
-from gateway.inference import EngineEvent, Form, Prompt, Sampling
+from gateway.inference import EngineEvent, OutputOptions, PromptMessage, Sampling
 
 T = TypeVar("T")
 
 
-class Served(msgspec.Struct, frozen=True):
+class ServedModel(msgspec.Struct, frozen=True):
     """A model, as the engine lists it."""
 
     id: str
@@ -28,7 +28,7 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class _Models(msgspec.Struct):
-    data: list[Served]
+    data: list[ServedModel]
 
 
 class _Counted(msgspec.Struct):
@@ -52,7 +52,7 @@ _decode_count = msgspec.json.Decoder(_Counted).decode
 _decode_text = msgspec.json.Decoder(_Text).decode
 
 
-class Engine:
+class EngineClient:
     """`dialect` "openai" leaves out what only vLLM knows: token ids, repetition_penalty, cache_salt, /tokenize."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Engine:
         self._vllm = dialect == "vllm"
         self._server_key = server_key
         self._model = model
-        self._served: Served | None = None
+        self._served: ServedModel | None = None
 
     async def close(self) -> None:
         await self._client.close()
@@ -80,20 +80,20 @@ class Engine:
         """The whole context in tokens; None where the engine does not tell."""
         return (await self.served()).max_model_len if self._vllm else None
 
-    async def served(self) -> Served:
+    async def served(self) -> ServedModel:
         """Raises Unavailable or EngineFailed."""
         if self._served is None:
             self._served = await self._listed()
         return self._served
 
-    async def count(self, prompts: tuple[Prompt, ...], wanted: Form) -> Count | None:
+    async def count(self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions) -> TokenCount | None:
         """The engine's own count of the rendered prompt, in tokens; None where the engine has no way to tell."""
         if not self._vllm:
             return None
         counted = await self._tokenized(prompts, wanted)
-        return Count(counted.count, counted.max_model_len)
+        return TokenCount(counted.count, counted.max_model_len)
 
-    async def prompt_ids(self, prompts: tuple[Prompt, ...], wanted: Form) -> tuple[int, ...]:
+    async def prompt_ids(self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions) -> tuple[int, ...]:
         """The rendered prompt as the model reads it."""
         return (await self._tokenized(prompts, wanted)).tokens
 
@@ -102,7 +102,7 @@ class Engine:
         body = {"model": await self.model(), "tokens": list(token_ids)}
         return (await self._ask("detokenize", body, _decode_text)).prompt
 
-    async def probe(self) -> Served:
+    async def probe(self) -> ServedModel:
         """Raises Unavailable or EngineFailed while the engine serves nothing."""
         try:
             self._served = await self._listed()
@@ -112,7 +112,13 @@ class Engine:
         return self._served
 
     async def stream(
-        self, prompts: tuple[Prompt, ...], sampling: Sampling, wanted: Form, *, user_id: str, request_id: str
+        self,
+        prompts: tuple[PromptMessage, ...],
+        sampling: Sampling,
+        wanted: OutputOptions,
+        *,
+        user_id: str,
+        request_id: str,
     ) -> AsyncGenerator[EngineEvent]:
         """Closing the iterator closes the connection, which stops the engine within milliseconds.
 
@@ -151,7 +157,7 @@ class Engine:
                         return
                     for event in engine_events(data):
                         yield event
-        except FAILURES as exc:
+        except TRANSPORT_ERRORS as exc:
             raise self._translated(exc) from exc
         raise Unavailable("vllm")  # the stream ended before its [DONE]
 
@@ -175,7 +181,7 @@ class Engine:
                 timeout=openai.NOT_GIVEN if rest.get("stream") else self._silent(),
             ) as answer:
                 yield answer
-        except FAILURES as exc:
+        except TRANSPORT_ERRORS as exc:
             raise self._translated(exc) from exc
 
     async def relayed(self, fields: dict[str, Any], *, user_id: str, request_id: str) -> AsyncGenerator[bytes]:
@@ -184,15 +190,15 @@ class Engine:
             async for chunk in answer.iter_bytes():
                 yield chunk
 
-    async def _listed(self) -> Served:
+    async def _listed(self) -> ServedModel:
         try:
             told = await self._client.get("/models", cast_to=bytes, options={"timeout": _PROMPT_SECONDS})
             served = _decode_models(told).data
-        except FAILURES as exc:
+        except TRANSPORT_ERRORS as exc:
             raise self._translated(exc) from exc
         found = [one for one in served if not self._model or one.id == self._model]
         if self._model and not self._vllm:
-            found.append(Served(self._model))  # some servers know names that they do not list
+            found.append(ServedModel(self._model))  # some servers know names that they do not list
         if not found:
             raise Unavailable("vllm")
         return found[0]
@@ -201,7 +207,7 @@ class Engine:
         """A prefix cache shared between users tells one what another has sent, by timing."""
         return hmac.new(self._server_key, user_id.encode(), hashlib.sha256).hexdigest()
 
-    async def _tokenized(self, prompts: tuple[Prompt, ...], wanted: Form) -> "_Counted":
+    async def _tokenized(self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions) -> "_Counted":
         body: dict[str, Any] = {"model": await self.model(), "messages": messages(prompts)}
         if offered := tools(wanted):
             body["tools"] = offered
@@ -217,7 +223,7 @@ class Engine:
                 f"{root}/{path}", cast_to=bytes, body=body, options={"timeout": _PROMPT_SECONDS}
             )
             return decode(answer)
-        except FAILURES as exc:
+        except TRANSPORT_ERRORS as exc:
             raise self._translated(exc) from exc
 
     def _silent(self) -> openai.Timeout:

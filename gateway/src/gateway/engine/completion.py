@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.engine import chat
-from gateway.inference import Form, Prompt, PromptCall, Sampling
+from gateway.inference import OutputOptions, PromptMessage, PromptToolCall, Sampling
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.chat_messages import (
     AssistantMessage,
@@ -16,13 +16,13 @@ from gateway.protocol.chat_messages import (
 )
 
 
-def prompts(messages: Sequence[ChatMessage]) -> tuple[Prompt, ...]:
+def prompts(messages: Sequence[ChatMessage]) -> tuple[PromptMessage, ...]:
     """One for each: what a client wrote itself is not rearranged."""
     return tuple(_prompt(message) for message in messages)
 
 
-def form(asked: ChatCompletion) -> Form:
-    return Form(
+def form(asked: ChatCompletion) -> OutputOptions:
+    return OutputOptions(
         tools=asked.functions,
         tool_choice=asked.choice or "auto",
         parallel_tool_calls=asked.parallel_tool_calls is not False,
@@ -46,14 +46,14 @@ def request(asked: ChatCompletion, sampling: Sampling) -> dict[str, Any]:
     return fields
 
 
-def _prompt(message: ChatMessage) -> Prompt:
+def _prompt(message: ChatMessage) -> PromptMessage:
     match message:
         case AssistantMessage():
-            calls = (PromptCall(call.id, call.function.name, call.function.arguments) for call in message.calls)
-            return Prompt("assistant", message.text, tuple(calls))
+            calls = (PromptToolCall(call.id, call.function.name, call.function.arguments) for call in message.calls)
+            return PromptMessage("assistant", message.text, tuple(calls))
         case ToolMessage():
-            return Prompt("tool", message.text, call_id=message.tool_call_id)
+            return PromptMessage("tool", message.text, call_id=message.tool_call_id)
         case SystemMessage() | DeveloperMessage():  # which some templates refuse
-            return Prompt("system", message.text)
+            return PromptMessage("system", message.text)
         case UserMessage():
-            return Prompt("user", message.text)
+            return PromptMessage("user", message.text)

@@ -6,7 +6,7 @@ import httpx2
 import openai
 from openai import DefaultAioHttpClient
 
-from gateway.engine.client import Engine
+from gateway.engine.client import EngineClient
 
 
 def connected(
@@ -18,7 +18,7 @@ def connected(
     model: str,
     connections: int,
     read_timeout_seconds: float,
-) -> Engine:
+) -> EngineClient:
     timeout = httpx2.Timeout(connect=5.0, read=read_timeout_seconds, write=10.0, pool=5.0)
     http = DefaultAioHttpClient(
         timeout=timeout,
@@ -34,4 +34,4 @@ def connected(
         ),
     )
     client = openai.AsyncOpenAI(base_url=url, api_key=api_key, max_retries=0, timeout=timeout, http_client=http)
-    return Engine(client, dialect=dialect, server_key=server_key, model=model)
+    return EngineClient(client, dialect=dialect, server_key=server_key, model=model)

@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.context.prompt import Count
-from gateway.engine.client import Engine, Served
-from gateway.engine.roster import Member, Roster
+from gateway.context.prompt import TokenCount
+from gateway.engine.client import EngineClient, ServedModel
+from gateway.engine.roster import Backend, EnginePool
 from gateway.errors import EngineFailed, ParleyError, Unavailable
-from gateway.inference import EngineEvent, Form, Prompt, Sampling
+from gateway.inference import EngineEvent, OutputOptions, PromptMessage, Sampling
 
 T = TypeVar("T")
 
@@ -24,36 +24,40 @@ T = TypeVar("T")
 _FAILED = (Unavailable, EngineFailed)
 
 
-class Engines:
+class EngineBalancer:
     """Raises what one engine raises; when all have failed, what the last one failed with.
 
     `silence_seconds`: who turns away after so long a silence has given the engine up.
     """
 
-    def __init__(self, roster: Roster, *, silence_seconds: float = 15.0) -> None:
+    def __init__(self, roster: EnginePool, *, silence_seconds: float = 15.0) -> None:
         self._roster = roster
         self._silence_seconds = silence_seconds
 
     async def model(self) -> str:
-        return await self._asked("", Engine.model)
+        return await self._asked("", EngineClient.model)
 
-    async def served(self) -> Served:
+    async def served(self) -> ServedModel:
         """With the smallest context of all: each of them may have to go on with any answer."""
-        told = await self._asked("", Engine.served)
+        told = await self._asked("", EngineClient.served)
         if told.max_model_len is None:
             return told
         return msgspec.structs.replace(told, max_model_len=self._smallest(told.max_model_len))
 
     async def limit(self) -> int | None:
         """The smallest context of all, in tokens; None where the engines do not tell."""
-        told = await self._asked("", Engine.limit)
+        told = await self._asked("", EngineClient.limit)
         return None if told is None else self._smallest(told)
 
-    async def count(self, prompts: tuple[Prompt, ...], wanted: Form, *, affinity: str) -> Count | None:
+    async def count(
+        self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions, *, affinity: str
+    ) -> TokenCount | None:
         counted = await self._asked(affinity, lambda engine: engine.count(prompts, wanted))
         return counted and replace(counted, limit=self._smallest(counted.limit))
 
-    async def prompt_ids(self, prompts: tuple[Prompt, ...], wanted: Form, *, affinity: str) -> tuple[int, ...]:
+    async def prompt_ids(
+        self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions, *, affinity: str
+    ) -> tuple[int, ...]:
         return await self._asked(affinity, lambda engine: engine.prompt_ids(prompts, wanted))
 
     async def text_of(self, token_ids: Sequence[int], *, affinity: str) -> str:
@@ -71,9 +75,9 @@ class Engines:
 
     def stream(
         self,
-        prompts: tuple[Prompt, ...],
+        prompts: tuple[PromptMessage, ...],
         sampling: Sampling,
-        wanted: Form,
+        wanted: OutputOptions,
         *,
         user_id: str,
         request_id: str,
@@ -95,14 +99,14 @@ class Engines:
     def relayed(self, fields: dict[str, Any], *, user_id: str, request_id: str, affinity: str) -> AsyncGenerator[bytes]:
         return self._streamed(affinity, lambda engine: engine.relayed(fields, user_id=user_id, request_id=request_id))
 
-    def _candidates(self, affinity: str) -> Iterator[Member]:
+    def _candidates(self, affinity: str) -> Iterator[Backend]:
         """Each once, and the ones put aside when those that served have failed."""
-        tried: set[Member] = set()
+        tried: set[Backend] = set()
         while left := [one for one in self._roster.order(affinity) if one not in tried]:
             tried.add(left[0])
             yield left[0]
 
-    async def _asked(self, affinity: str, ask: Callable[[Engine], Awaitable[T]]) -> T:
+    async def _asked(self, affinity: str, ask: Callable[[EngineClient], Awaitable[T]]) -> T:
         error: ParleyError = Unavailable("vllm")
         for member in self._candidates(affinity):
             try:
@@ -112,7 +116,7 @@ class Engines:
                 error = exc
         raise error
 
-    async def _streamed(self, affinity: str, ask: Callable[[Engine], AsyncGenerator[T]]) -> AsyncGenerator[T]:
+    async def _streamed(self, affinity: str, ask: Callable[[EngineClient], AsyncGenerator[T]]) -> AsyncGenerator[T]:
         """From one engine at a time, and from the next one only while nothing was said."""
         now = asyncio.get_running_loop().time
         error: ParleyError = Unavailable("vllm")
@@ -141,7 +145,7 @@ class Engines:
                 member.running -= 1
         raise error
 
-    async def _first(self, member: Member, pieces: AsyncGenerator[T]) -> T | None:
+    async def _first(self, member: Backend, pieces: AsyncGenerator[T]) -> T | None:
         """Raises Unavailable also when the engine is found dead meanwhile."""
         try:
             async with asyncio.timeout(None) as wait:

@@ -4,10 +4,10 @@ import httpx2
 import msgspec
 import openai
 
-from gateway.errors import ContextLengthExceeded, EngineBroke, EngineFailed, EngineRefused, ParleyError, Unavailable
+from gateway.errors import ContextLengthExceeded, EngineCrashed, EngineFailed, EngineRefused, ParleyError, Unavailable
 
 # A body that breaks off while it is read surfaces as the transport's own error, not as the SDK's.
-FAILURES = (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, msgspec.DecodeError)
+TRANSPORT_ERRORS = (openai.OpenAIError, httpx2.HTTPError, httpx2.InvalidURL, msgspec.DecodeError)
 
 
 def translated(exc: Exception) -> ParleyError:
@@ -21,5 +21,5 @@ def translated(exc: Exception) -> ParleyError:
         return Unavailable("vllm")
     if exc.status_code == 400:
         return ContextLengthExceeded() if "context length" in exc.message else EngineRefused(exc.message)
-    broke = EngineBroke if exc.status_code >= 500 else EngineFailed
+    broke = EngineCrashed if exc.status_code >= 500 else EngineFailed
     return broke(f"the model server answered {exc.status_code}")

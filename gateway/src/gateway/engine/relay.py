@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import msgspec
 
-from gateway.context.prompt import Count
+from gateway.context.prompt import TokenCount
 from gateway.engine import completion
 from gateway.engine.chunks import EngineUsage, engine_events, usage
-from gateway.engine.engines import Engines
+from gateway.engine.engines import EngineBalancer
 from gateway.engine.event_stream import data_of, whole_events
-from gateway.engine.failures import FAILURES, translated
+from gateway.engine.failures import TRANSPORT_ERRORS, translated
 from gateway.errors import ContextLengthExceeded, EngineRefused, ParleyError, Unavailable
-from gateway.inference import EngineEvent, Piece, Sampling, Used
+from gateway.inference import EngineEvent, OutputDelta, Sampling, UsageReport
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.resources import Usage
 
@@ -26,10 +26,10 @@ class _Answer(msgspec.Struct):
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 
-class Relay:
+class ChatRelay:
     """One request. Cancelling it, or closing its events, stops the engine."""
 
-    def __init__(self, engine: Engines, asked: ChatCompletion, sampling: Sampling, *, user_id: str) -> None:
+    def __init__(self, engine: EngineBalancer, asked: ChatCompletion, sampling: Sampling, *, user_id: str) -> None:
         self._engine = engine
         self._asked = asked
         self._sampling = sampling
@@ -75,11 +75,11 @@ class Relay:
 
     def _withheld(self, events: list[EngineEvent]) -> bool:
         for event in events:
-            if isinstance(event, Used):
+            if isinstance(event, UsageReport):
                 self._usage = event.usage
-            elif isinstance(event, Piece):
+            elif isinstance(event, OutputDelta):
                 self._pieces += 1
-        only_usage = len(events) == 1 and isinstance(events[0], Used)
+        only_usage = len(events) == 1 and isinstance(events[0], UsageReport)
         return only_usage and not self._asked.include_usage
 
     @asynccontextmanager
@@ -91,7 +91,7 @@ class Relay:
         try:
             async with aclosing(answer) as chunks:
                 yield chunks
-        except (ParleyError, *FAILURES) as exc:
+        except (ParleyError, *TRANSPORT_ERRORS) as exc:
             self._taken = self._pieces > 0
             raise await self._explained(exc if isinstance(exc, ParleyError) else translated(exc)) from exc
 
@@ -111,7 +111,7 @@ class Relay:
             return ContextLengthExceeded(counted.tokens, counted.limit, param="messages")
         return ContextLengthExceeded(param="messages") if isinstance(exc, ContextLengthExceeded) else exc
 
-    async def _count(self) -> Count | None:
+    async def _count(self) -> TokenCount | None:
         try:
             return await self._engine.count(
                 completion.prompts(self._asked.messages), completion.form(self._asked), affinity=self._user_id

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.engine.addresses import Addresses
-from gateway.engine.client import Engine, Served
+from gateway.engine.client import EngineClient, ServedModel
 from gateway.engine.ranking import order
 from gateway.errors import ParleyError
 
@@ -16,13 +16,13 @@ _PROBE_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
 
 @dataclass(slots=True, eq=False)
-class Member:
+class Backend:
     """`served` is None until a probe has found something, and while it is put aside. Who is `waiting` for its first
     word goes to another engine when it is found dead."""
 
     address: str
-    engine: Engine
-    served: Served | None = None
+    engine: EngineClient
+    served: ServedModel | None = None
     aside: bool = False
     running: int = 0
     waiting: set[asyncio.Timeout] = field(default_factory=set)
@@ -33,18 +33,20 @@ class Member:
         return self.served.id if self.served else None
 
 
-class Roster:
+class EnginePool:
     """`connect` makes the client of one engine. `look_seconds`: how long a silent engine may go unnoticed, and a new
     address unused. The only engine there is is not looked at while it has nothing to do: it may be a paid one."""
 
-    def __init__(self, addresses: Addresses, connect: Callable[[str], Engine], *, look_seconds: float = 5.0) -> None:
+    def __init__(
+        self, addresses: Addresses, connect: Callable[[str], EngineClient], *, look_seconds: float = 5.0
+    ) -> None:
         self._looks_at_idle = addresses.may_be_several
         self._addresses = addresses
         self._connect = connect
         self._look_seconds = look_seconds
-        self._members: dict[str, Member] = {}
-        self._leaving: list[Member] = []
-        self._odd: set[Member] = set()
+        self._members: dict[str, Backend] = {}
+        self._leaving: list[Backend] = []
+        self._odd: set[Backend] = set()
         self._take_up()
 
     async def close(self) -> None:
@@ -52,19 +54,19 @@ class Roster:
             await member.engine.close()
 
     @property
-    def serving(self) -> list[Member]:
+    def serving(self) -> list[Backend]:
         """Only with the first one's model: no other could go on with an answer of it."""
         found = [one for one in self._members.values() if one.served]
         return [one for one in found if one.model == found[0].model]
 
-    def order(self, key: str) -> list[Member]:
+    def order(self, key: str) -> list[Backend]:
         """Where to try, first choice first; any of them while none is known to serve."""
         found = self.serving or list(self._members.values())
         if len(found) < 2:
             return found
         return [self._members[address] for address in order(key, {one.address: one.running for one in found})]
 
-    def doubt(self, member: Member, reason: Exception | None = None) -> None:
+    def doubt(self, member: Backend, reason: Exception | None = None) -> None:
         """Puts it aside until the next probe has found that it serves."""
         if member.served:
             self._put_aside(member, reason)
@@ -72,7 +74,7 @@ class Roster:
 
     async def watch(self) -> None:
         """Looks up the addresses and probes the engines, for as long as it runs."""
-        tasks: dict[Member, asyncio.Task[None]] = {}
+        tasks: dict[Backend, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._addresses.look_up()
@@ -85,7 +87,7 @@ class Roster:
                 await self._dismiss()
                 await asyncio.sleep(self._look_seconds)
 
-    async def _attend(self, member: Member) -> None:
+    async def _attend(self, member: Backend) -> None:
         failures = 0
         while True:
             if await self._probed(member):
@@ -95,7 +97,7 @@ class Roster:
                 await asyncio.sleep(_PROBE_SECONDS[min(failures, len(_PROBE_SECONDS) - 1)])
                 failures += 1
 
-    async def _until_due(self, member: Member) -> None:
+    async def _until_due(self, member: Backend) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._look_seconds):
@@ -106,7 +108,7 @@ class Roster:
                 if member.running or self._looks_at_idle:
                     return
 
-    async def _probed(self, member: Member) -> bool:
+    async def _probed(self, member: Backend) -> bool:
         member.doubted.clear()
         try:
             served = await member.engine.probe()
@@ -122,7 +124,7 @@ class Roster:
         self._name_the_odd()
         return True
 
-    def _put_aside(self, member: Member, reason: Exception | None) -> None:
+    def _put_aside(self, member: Backend, reason: Exception | None) -> None:
         if not member.aside:
             why = type(reason.__cause__ or reason).__name__ if reason else "silence"
             logger.warning("an engine is put aside", extra={"engine": member.address, "reason": why})
@@ -139,7 +141,7 @@ class Roster:
     def _take_up(self) -> None:
         found, known = self._addresses.known, self._members
         self._leaving += [one for address, one in known.items() if address not in found]
-        self._members = {one: known.get(one) or Member(one, self._connect(one)) for one in found}
+        self._members = {one: known.get(one) or Backend(one, self._connect(one)) for one in found}
 
     async def _dismiss(self) -> None:
         """Its answers come to their end first."""

@@ -36,7 +36,7 @@ ASK_SOON_SECONDS = 5.0
 Close = Callable[[], Awaitable[None]]
 
 
-class Asks(Protocol):
+class CredentialChecker(Protocol):
     async def recheck(self, user: User) -> None:
         """Raises Unauthenticated, or another ParleyError when nobody can tell."""
 
@@ -67,7 +67,7 @@ class Revocations:
 
     async def watch(
         self,
-        asks: Asks,
+        asks: CredentialChecker,
         user: User,
         close: Close,
         *,
@@ -149,7 +149,7 @@ class Revocations:
                 one.ended.set()
 
 
-async def _ask_again(asks: Asks, mine: _Open, every_seconds: float, soon_seconds: float) -> None:
+async def _ask_again(asks: CredentialChecker, mine: _Open, every_seconds: float, soon_seconds: float) -> None:
     wait_seconds = every_seconds
     while not mine.ended.is_set():
         with anyio.move_on_after(wait_seconds):

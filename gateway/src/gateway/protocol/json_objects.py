@@ -6,26 +6,26 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.errors import InvalidRequest, NotJson, UnsupportedParameter
+from gateway.errors import InvalidJson, InvalidRequest, UnsupportedParameter
 
 T = TypeVar("T")
 
 # Schemas that people write are nested ten or twenty deep.
-DEPTH_AT_MOST = 128
+MAX_DEPTH = 128
 _QUOTED_AT_MOST = 300
 
 
 def json_object(data: bytes) -> dict[str, Any]:
-    """Raises NotJson, also for NaN, numbers beyond a float, lone surrogates, more than DEPTH_AT_MOST levels, and a name
+    """Raises InvalidJson, also for NaN, numbers beyond a float, lone surrogates, nesting above MAX_DEPTH, and a name
     given twice: two readers may choose differently between its values (RFC 8259, section 4)."""
     try:
         value = msgspec.json.decode(data)
         if not isinstance(value, dict):
-            raise NotJson(type(value).__name__)
+            raise InvalidJson(type(value).__name__)
         _refuse_depth(value)
         json.loads(data, object_pairs_hook=refuse_repetition)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise NotJson(f"something else: {exc}") from exc
+        raise InvalidJson(f"something else: {exc}") from exc
     return value
 
 
@@ -59,18 +59,18 @@ def refuse_repetition(pairs: list[tuple[str, Any]]) -> None:
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
-            raise NotJson(f"one that has {name[:100]!r} twice")
+            raise InvalidJson(f"one that has {name[:100]!r} twice")
         seen.add(name)
 
 
 def _refuse_depth(value: Any) -> None:
     """Level by level: what is read here is written again deeper in the stack, where Python would give up."""
     level = [value]
-    for _ in range(DEPTH_AT_MOST):
+    for _ in range(MAX_DEPTH):
         level = [one for outer in level for one in _inside(outer) if isinstance(one, dict | list)]
         if not level:
             return
-    raise NotJson(f"one that is nested deeper than {DEPTH_AT_MOST}")
+    raise InvalidJson(f"one that is nested deeper than {MAX_DEPTH}")
 
 
 def _inside(value: Any) -> Iterable[Any]:

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-ID_AT_MOST = 80
-OPAQUE_AT_MOST = 200
+MAX_ID_LENGTH = 80
+MAX_OPAQUE_LENGTH = 200
 
-Id = Annotated[str, Meta(max_length=ID_AT_MOST)]
+Id = Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
 ModelName = Annotated[str, Meta(max_length=200)]
 MetadataKey = Annotated[str, Meta(max_length=64)]
 MetadataValue = Annotated[str, Meta(max_length=512)]
@@ -18,7 +18,7 @@ TopP = Annotated[float, Meta(gt=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 RepetitionPenalty = Annotated[float, Meta(gt=0, le=10)]
 OutputTokens = Annotated[int, Meta(ge=1, le=1_000_000)]
-Opaque = Annotated[str, Meta(max_length=OPAQUE_AT_MOST)]
+Opaque = Annotated[str, Meta(max_length=MAX_OPAQUE_LENGTH)]
 
 # Never reached, and larger integers are no JSON that all clients can read.
-EVENTS_AT_MOST = 2**31
+MAX_SEQUENCE_NUMBER = 2**31

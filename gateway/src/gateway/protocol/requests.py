@@ -10,7 +10,7 @@ from gateway.errors import InvalidRequest
 from gateway.protocol.create import ResponseCreate, decode_create
 from gateway.protocol.input_items import InputItem, input_items
 from gateway.protocol.json_objects import converted, json_object, without_neutral
-from gateway.protocol.limits import ID_AT_MOST, OPAQUE_AT_MOST, Id, Metadata, ModelName, Opaque
+from gateway.protocol.limits import MAX_ID_LENGTH, MAX_OPAQUE_LENGTH, Id, Metadata, ModelName, Opaque
 from gateway.protocol.resources import ConversationReference, Generation, Truncation
 from gateway.protocol.tools import ReasoningConfig, TextConfig, ToolChoice, Tools
 
@@ -79,16 +79,16 @@ class ClientFrame:
 
     @classmethod
     def read(cls, text: str) -> "ClientFrame":
-        """Raises NotJson."""
+        """Raises InvalidJson."""
         return cls(json_object(text.encode("utf-8", "surrogatepass")))
 
     @property
     def stream_id(self) -> str | None:
-        return self._text("stream_id", OPAQUE_AT_MOST)
+        return self._text("stream_id", MAX_OPAQUE_LENGTH)
 
     @property
     def previous_response_id(self) -> str | None:
-        return self._text("previous_response_id", ID_AT_MOST)
+        return self._text("previous_response_id", MAX_ID_LENGTH)
 
     def event(self) -> ClientEvent:
         """Raises InvalidRequest with the field at fault in `param`."""

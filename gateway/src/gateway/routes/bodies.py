@@ -3,18 +3,17 @@
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from gateway.errors import NotJson, UnsupportedMediaType
+from gateway.errors import InvalidJson, UnsupportedMediaType
 
 _JSON = "application/json"
 
 
 async def json_body(request: Request) -> bytes:
-    """Raises UnsupportedMediaType, or NotJson for what broke off. A body without a type is taken for JSON: nothing else
-    is expected anywhere."""
+    """Raises UnsupportedMediaType, or InvalidJson for a truncated body. A body without a media type counts as JSON."""
     try:
         body = await request.body()
     except ClientDisconnect as exc:
-        raise NotJson("one that broke off") from exc  # nobody hears it, and the log tells of no fault
+        raise InvalidJson("one that broke off") from exc  # nobody hears it, and the log tells of no fault
     media_type = request.headers.get("content-type", _JSON)
     if body and media_type.partition(";")[0].strip().lower() != _JSON:
         raise UnsupportedMediaType(media_type)

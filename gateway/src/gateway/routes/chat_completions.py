@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from gateway.engine.relay import Relay
+from gateway.engine.relay import ChatRelay
 from gateway.errors import ModelNotFound
 from gateway.identity.introspection import User
 from gateway.protocol.chat_completions import NEUTRAL, ChatCompletion, decode_chat_completion
@@ -13,8 +13,8 @@ from gateway.routes import queries, rules
 from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
 from gateway.routes.openapi import Body, described
-from gateway.routes.relayed import Relayed
-from gateway.routes.until_revoked import LAST_CHUNK, UntilRevoked
+from gateway.routes.relayed import RelayedResponse
+from gateway.routes.until_revoked import LAST_CHUNK, RevocableResponse
 
 router = APIRouter(dependencies=[Depends(queries.only_known)])
 
@@ -44,11 +44,11 @@ async def create(request: Request, user: Annotated[User, Depends(current_user)])
     if asked.model not in (None, served):
         raise ModelNotFound(asked.model or "", served)
     sampling = request.state.defaults.of(asked, _NO_CONVERSATION)
-    relay = Relay(engine, asked, sampling, user_id=user.id)
+    relay = ChatRelay(engine, asked, sampling, user_id=user.id)
 
     async def account() -> None:
         cost = await relay.cost()
         if cost is not None:
             await accounting.add(user.id, cost)
 
-    return UntilRevoked(user, Relayed(relay, stream=asked.stream is True, when_over=account), LAST_CHUNK)
+    return RevocableResponse(user, RelayedResponse(relay, stream=asked.stream is True, when_over=account), LAST_CHUNK)

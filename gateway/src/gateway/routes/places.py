@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from gateway.errors import TooManyRequests
 
 
-class Places:
+class ConnectionLimit:
     def __init__(self, per_user: int) -> None:
         self._per_user = per_user
         self._taken: Counter[str] = Counter()

@@ -14,7 +14,7 @@ from gateway.errors import ParleyError, Unauthenticated
 from gateway.identity.introspection import Credential, User
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Conversation
-from gateway.routes.socket import POLICY_VIOLATION, WAITING_AT_MOST, Gone, Service, Socket
+from gateway.routes.socket import MAX_QUEUED_REQUESTS, POLICY_VIOLATION, ClientDisconnected, RequestQueue, Socket
 from gateway.routes.state import State
 
 _REFUSED = "authentication failed"
@@ -42,7 +42,7 @@ async def plain_text(websocket: WebSocket[State]) -> None:
 class Client:
     def __init__(self, socket: Socket, credential: Credential, state: State) -> None:
         self._socket = socket
-        self._service: Service[str] = Service(socket)
+        self._service: RequestQueue[str] = RequestQueue(socket)
         self._credential = credential
         self._state = state
         self._present: User | None = None
@@ -87,14 +87,14 @@ class Client:
     async def _tell(self, departure: str) -> None:
         try:
             await self._socket.send(departure)
-        except Gone:
+        except ClientDisconnected:
             return
 
     async def _receive(self, text: str) -> None:
         if self._refused:
             await self._socket.send(_REFUSED)
         elif text.strip() and not self._service.put(text):
-            await self._socket.send(f"{WAITING_AT_MOST} messages wait already; this one was not taken")
+            await self._socket.send(f"{MAX_QUEUED_REQUESTS} messages wait already; this one was not taken")
 
     async def _answer(self, text: str) -> None:
         try:

@@ -8,20 +8,20 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.engine.relay import Relay
+from gateway.engine.relay import ChatRelay
 from gateway.errors import ParleyError
 from gateway.routes.server_sent import EventStream
 
 _encode = msgspec.json.encode
 
 
-class Relayed(Response):
+class RelayedResponse(Response):
     """A client that leaves, also before the first byte, stops the engine within moments.
 
     The answer begins with the engine's first event, so that what it refuses until then has its own status.
     """
 
-    def __init__(self, relay: Relay, *, stream: bool, when_over: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, relay: ChatRelay, *, stream: bool, when_over: Callable[[], Awaitable[None]]) -> None:
         super().__init__()
         self._relay = relay
         self._answer = self._streamed if stream else self._whole

@@ -10,7 +10,7 @@ from gateway.identity.introspection import User
 from gateway.protocol.create import NEUTRAL, NEUTRAL_OVER_HTTP, ResponseCreate
 from gateway.protocol.events import Event
 from gateway.protocol.items import Item
-from gateway.protocol.limits import EVENTS_AT_MOST
+from gateway.protocol.limits import MAX_SEQUENCE_NUMBER
 from gateway.protocol.requests import (
     COUNT_NEUTRAL,
     CompactRequest,
@@ -28,8 +28,8 @@ from gateway.routes.bodies import json_body
 from gateway.routes.credentials import current_user
 from gateway.routes.openapi import Body, described, linked
 from gateway.routes.server_sent import streamed
-from gateway.routes.until_revoked import UntilRevoked
-from gateway.runtime.registry import Answer
+from gateway.routes.until_revoked import RevocableResponse
+from gateway.runtime.registry import StartedTurn
 from gateway.runtime.running import RunningTurn
 from gateway.turn.state_machine import Failed
 
@@ -37,7 +37,7 @@ router = APIRouter(prefix="/v1/responses", dependencies=[Depends(queries.only_kn
 
 CurrentUser = Annotated[User, Depends(current_user)]
 ResponseId = Annotated[str, Path(max_length=80)]
-SequenceNumber = Annotated[int | None, Query(ge=0, le=EVENTS_AT_MOST)]
+SequenceNumber = Annotated[int | None, Query(ge=0, le=MAX_SEQUENCE_NUMBER)]
 
 
 _ITSELF = "/v1/responses/{response_id}"
@@ -72,7 +72,7 @@ async def create(
         if running is None:
             await following.check(user.id, started.response_id)
         frames = following.follow(user.id, started.response_id, running=running)
-        return UntilRevoked(user, streamed(frames, when_left=lambda: _stop_what_nobody_can_fetch(running)))
+        return RevocableResponse(user, streamed(frames, when_left=lambda: _stop_what_nobody_can_fetch(running)))
     if wanted.background:
         return answer(await _resource(request, user, started))
     outcome = await _outcome(request, user, started)
@@ -98,7 +98,7 @@ async def retrieve(
         return answer((await following.get(user.id, response_id)).response)
     await following.check(user.id, response_id)  # what can not be followed is a 404, not an empty stream
     frames = following.follow(user.id, response_id, -1 if starting_after is None else starting_after)
-    return UntilRevoked(user, streamed(frames))
+    return RevocableResponse(user, streamed(frames))
 
 
 @router.post("/{response_id}/cancel", summary="Stop a response", **described(Resource, refuses=(400, 403, 404)))
@@ -162,14 +162,14 @@ async def input_tokens(request: Request, user: CurrentUser) -> Response:
     return answer(await request.state.counting.count(user.id, decode_count(await json_body(request))))
 
 
-async def _resource(request: Request, user: User, started: Answer) -> Resource:
+async def _resource(request: Request, user: User, started: StartedTurn) -> Resource:
     if started.running is not None:
         return started.running.accepted.turn.response("in_progress")
     stored: Resource = (await request.state.following.get(user.id, started.response_id)).response
     return stored
 
 
-async def _outcome(request: Request, user: User, started: Answer) -> Resource:
+async def _outcome(request: Request, user: User, started: StartedTurn) -> Resource:
     leaving = asyncio.create_task(_stopped_by_leaving(request, started.running))
     try:
         outcome: Resource = await request.state.following.outcome(user.id, started.response_id, running=started.running)

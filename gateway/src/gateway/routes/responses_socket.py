@@ -9,8 +9,8 @@ from starlette.websockets import WebSocket
 
 from gateway.errors import (
     ConnectionLimitReached,
+    InvalidJson,
     InvalidRequest,
-    NotJson,
     ParleyError,
     TooManyRequests,
     Unauthenticated,
@@ -20,12 +20,12 @@ from gateway.identity.introspection import User
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.events import addressed, frame, socket_error
 from gateway.protocol.items import Item
-from gateway.protocol.limits import EVENTS_AT_MOST
+from gateway.protocol.limits import MAX_SEQUENCE_NUMBER
 from gateway.protocol.requests import ClientFrame, ResponseCancel, once
 from gateway.routes.credentials import credential
 from gateway.routes.openapi import refused_with
 from gateway.routes.refusal import refusal
-from gateway.routes.socket import IDLE, POLICY_VIOLATION, RESTART, WAITING_AT_MOST, Service, Socket
+from gateway.routes.socket import IDLE, MAX_QUEUED_REQUESTS, POLICY_VIOLATION, RESTART, RequestQueue, Socket
 from gateway.routes.state import State
 from gateway.runtime.running import RunningTurn
 from gateway.turn.state_machine import Failed
@@ -58,7 +58,7 @@ class Connection:
     def __init__(self, socket: Socket, user: User, heard: int, state: State) -> None:
         """`heard` is how many revocations had been before `user` was asked for."""
         self._socket = socket
-        self._service: Service[ResponseCreate | Resume] = Service(socket)
+        self._service: RequestQueue[ResponseCreate | Resume] = RequestQueue(socket)
         self._presented = user
         self._heard = heard
         self._identity = state["identity"]
@@ -82,7 +82,7 @@ class Connection:
         self._spoken.set()
         try:
             said = ClientFrame.read(text)
-        except NotJson as exc:
+        except InvalidJson as exc:
             await self._refuse(exc)
             self._strikes += 1
             if self._strikes == _STRIKES:
@@ -97,7 +97,7 @@ class Connection:
         if isinstance(event, ResponseCancel):
             await self._cancel(event)
         elif not self._service.put(event):
-            full = TooManyRequests(f"{WAITING_AT_MOST} requests wait on this socket already")
+            full = TooManyRequests(f"{MAX_QUEUED_REQUESTS} requests wait on this socket already")
             await self._refuse(full, event.stream_id)
 
     async def _cancel(self, cancel: ResponseCancel) -> None:
@@ -207,6 +207,6 @@ def _resume(websocket: WebSocket[State]) -> Resume | None:
     if starting_after is None:
         return Resume(response_id, -1)
     number = int(starting_after) if re.fullmatch(r"[0-9]{1,10}", starting_after) else -1
-    if not 0 <= number <= EVENTS_AT_MOST:
+    if not 0 <= number <= MAX_SEQUENCE_NUMBER:
         raise InvalidRequest("expected the number of an event", param="starting_after", code="invalid_value")
     return Resume(response_id, number)

@@ -16,12 +16,12 @@ POLICY_VIOLATION = 1008
 INTERNAL_ERROR = 1011
 RESTART = 1012
 
-WAITING_AT_MOST = 8
+MAX_QUEUED_REQUESTS = 8
 
 T = TypeVar("T")
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The client has left; whatever was being sent to it is not needed. A turn goes on all the same."""
 
 
@@ -46,11 +46,11 @@ class Socket:
         """Raises Gone."""
         async with self._writing:
             if self._websocket.application_state is not WebSocketState.CONNECTED:
-                raise Gone
+                raise ClientDisconnected
             try:
                 await self._websocket.send_text(text)
             except (WebSocketDisconnect, RuntimeError) as exc:
-                raise Gone from exc
+                raise ClientDisconnected from exc
 
     async def close(self, code: int, reason: str = "") -> None:
         async with self._writing:
@@ -61,12 +61,12 @@ class Socket:
                     return
 
 
-class Service(Generic[T]):
+class RequestQueue(Generic[T]):
     """Requests of one socket: `receive` takes each frame and may `put` a request, `answer` does them in order."""
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
-        self._waiting: asyncio.Queue[T] = asyncio.Queue(WAITING_AT_MOST)
+        self._waiting: asyncio.Queue[T] = asyncio.Queue(MAX_QUEUED_REQUESTS)
 
     def put(self, request: T) -> bool:
         """False when too many wait already."""
@@ -95,7 +95,7 @@ class Service(Generic[T]):
                 async for text in self._socket.frames():
                     await receive(text)
                 tasks.cancel_scope.cancel()
-        except* Gone:
+        except* ClientDisconnected:
             pass
         except* Exception:
             logger.exception("a socket failed unexpectedly")

@@ -4,19 +4,19 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from gateway.context.defaults import Defaults
-from gateway.engine.engines import Engines
+from gateway.engine.engines import EngineBalancer
 from gateway.identity.introspection import Identity
 from gateway.identity.revocations import Revocations
-from gateway.routes.places import Places
+from gateway.routes.places import ConnectionLimit
 from gateway.runtime.compaction import Compaction
-from gateway.runtime.counting import Counting
-from gateway.runtime.following import Following
-from gateway.runtime.registry import Turns
-from gateway.store.health import Storage
+from gateway.runtime.counting import TokenCounter
+from gateway.runtime.following import ResponseFollower
+from gateway.runtime.registry import TurnRegistry
+from gateway.store.health import StorageHealth
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.responses import Responses
+from gateway.store.history.responses import ResponseStore
 from gateway.store.presence import Presence
-from gateway.store.usage import Accounting
+from gateway.store.usage import UsageStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +27,18 @@ class SocketLimits:
 
 class State(TypedDict):
     identity: Identity
-    engine: Engines
+    engine: EngineBalancer
     conversations: Conversations
-    responses: Responses
-    accounting: Accounting
+    responses: ResponseStore
+    accounting: UsageStore
     defaults: Defaults
-    storage: Storage
-    turns: Turns
-    following: Following
+    storage: StorageHealth
+    turns: TurnRegistry
+    following: ResponseFollower
     compaction: Compaction
-    counting: Counting
+    counting: TokenCounter
     presence: Presence
     revocations: Revocations
-    places: Places
+    places: ConnectionLimit
     socket_limits: SocketLimits
     allowed_origins: frozenset[str]

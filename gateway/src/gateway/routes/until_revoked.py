@@ -16,7 +16,7 @@ LAST_EVENT = f"event: error\ndata: {frame(socket_error(Unauthenticated()))}\n\nd
 LAST_CHUNK = b"data: %b\n\ndata: [DONE]\n\n" % msgspec.json.encode({"error": Unauthenticated().body()})
 
 
-class UntilRevoked(Response):
+class RevocableResponse(Response):
     """`last` is what a client reads instead of the rest; it is a 401 when nothing has been sent yet."""
 
     def __init__(self, user: User, answer: Response, last: bytes = LAST_EVENT) -> None:

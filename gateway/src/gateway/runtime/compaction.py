@@ -15,15 +15,15 @@ from gateway.errors import (
     NotFound,
     PreviousResponseNotFound,
 )
-from gateway.inference import Finished, Form, Prompt, Sampling, Tokens, Used
+from gateway.inference import Finished, OutputOptions, PromptMessage, Sampling, TextDelta, UsageReport
 from gateway.protocol.ids import is_response_id, new_item_id
 from gateway.protocol.input_items import InputCompaction, InputItem, InputMessage
 from gateway.protocol.items import Compaction as CompactionItem
 from gateway.protocol.items import Item, Message
 from gateway.protocol.requests import CompactRequest
 from gateway.protocol.resources import CompactedResponse, Usage
-from gateway.runtime.ports import Accounting, ModelServer, Recollection, Responses
-from gateway.runtime.user_encryption import Seal
+from gateway.runtime.ports import HistoryReader, ModelServer, ResponseStore, UsageStore
+from gateway.runtime.user_encryption import UserEncryption
 
 _WANTED = (
     "Summarise this conversation so that it can go on without its text: what was asked and answered, names, numbers, "
@@ -31,13 +31,18 @@ _WANTED = (
 )
 SUMMARY_TOKENS = 1_024
 _SAMPLING = Sampling(temperature=0.2, top_p=0.9, repetition_penalty=1.05, max_output_tokens=SUMMARY_TOKENS)
-_PLAIN = Form()
+_PLAIN = OutputOptions()
 SUMMARY = "Summary of the conversation so far:\n"
 
 
 class Compaction:
     def __init__(
-        self, engine: ModelServer, threads: Recollection, responses: Responses, accounting: Accounting, seal: Seal
+        self,
+        engine: ModelServer,
+        threads: HistoryReader,
+        responses: ResponseStore,
+        accounting: UsageStore,
+        seal: UserEncryption,
     ) -> None:
         self._engine = engine
         self._threads = threads
@@ -91,7 +96,7 @@ class Compaction:
 
     async def _summary(self, user_id: str, items: Sequence[Item], instructions: str | None) -> tuple[str, Usage]:
         told = prompts(items, lambda item: self._seal.opened(user_id, item.encrypted_content))
-        wanted = Prompt("user", f"{_WANTED}\n\n{instructions}" if instructions else _WANTED)
+        wanted = PromptMessage("user", f"{_WANTED}\n\n{instructions}" if instructions else _WANTED)
         conversation = joined(told, [wanted])
         window = await fit(
             conversation.head,
@@ -115,9 +120,9 @@ class Compaction:
         async with aclosing(stream):
             async for event in stream:
                 match event:
-                    case Tokens():
+                    case TextDelta():
                         text += event.text
-                    case Used():
+                    case UsageReport():
                         usage = event.usage
                     case Finished():
                         reason = event.reason

@@ -5,18 +5,18 @@ from gateway.errors import EngineRefused
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import InputTokens
 from gateway.runtime.ports import ModelServer
-from gateway.runtime.preparation import Acceptance
+from gateway.runtime.preparation import TurnPreparation
 
 
-class Counting:
-    def __init__(self, engine: ModelServer, acceptance: Acceptance) -> None:
+class TokenCounter:
+    def __init__(self, engine: ModelServer, acceptance: TurnPreparation) -> None:
         self._engine = engine
         self._acceptance = acceptance
 
     async def count(self, user_id: str, create: ResponseCreate) -> InputTokens:
         """Of all that was said, whether it fits or not.
 
-        Raises what Acceptance.prepare raises, EngineFailed, and EngineRefused where the engine can not count.
+        Raises what TurnPreparation.prepare raises, EngineFailed, and EngineRefused where the engine can not count.
         """
         accepted = await self._acceptance.prepare(user_id, create, {}, response_id="")
         if accepted.older:

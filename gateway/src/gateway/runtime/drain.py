@@ -5,7 +5,7 @@ import logging
 from typing import Protocol
 
 from gateway.errors import Unavailable
-from gateway.runtime.registry import Turns
+from gateway.runtime.registry import TurnRegistry
 
 logger = logging.getLogger(__name__)
 
@@ -16,12 +16,14 @@ class Leases(Protocol):
     def retire(self) -> None: ...
 
 
-class Messenger(Protocol):
+class CommandSender(Protocol):
     async def tell(self, gateway_id: str, wish: dict[str, str]) -> None: ...
 
 
-class HandOver:
-    def __init__(self, turns: Turns, leases: Leases, messenger: Messenger, gateway_id: str, *, seconds: float) -> None:
+class Drain:
+    def __init__(
+        self, turns: TurnRegistry, leases: Leases, messenger: CommandSender, gateway_id: str, *, seconds: float
+    ) -> None:
         """`seconds`: with nobody to take them the turns have so long to end; what has not by then is gone on with by
         whoever starts next."""
         self._turns = turns

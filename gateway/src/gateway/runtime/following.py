@@ -5,13 +5,13 @@ from typing import Protocol
 
 import anyio
 
-from gateway.errors import EventsExpired, Leaving, ParleyError, Unavailable
+from gateway.errors import EventsExpired, ParleyError, ShuttingDown, Unavailable
 from gateway.protocol.events import frame as wire
 from gateway.protocol.events import socket_error
 from gateway.protocol.resources import Response
-from gateway.runtime.registry import Turns
+from gateway.runtime.registry import TurnRegistry
 from gateway.runtime.running import RunningTurn
-from gateway.store.history.responses import Stored, Wish
+from gateway.store.history.responses import CancelRequest, StoredResponse
 from gateway.store.turn_log.reader import Reader
 
 # The engine lets go within milliseconds; a gateway that dies meanwhile is taken over from within seconds.
@@ -20,21 +20,21 @@ _STOP_SECONDS = 10.0
 _TELL_AGAIN_SECONDS = 0.5
 
 
-class StoredResponses(Protocol):
-    async def get(self, user_id: str, response_id: str) -> Stored: ...
-    async def wish_cancelled(self, user_id: str, response_id: str) -> Wish: ...
-    async def delete(self, user_id: str, stored: Stored) -> None: ...
+class ResponseStore(Protocol):
+    async def get(self, user_id: str, response_id: str) -> StoredResponse: ...
+    async def request_cancel(self, user_id: str, response_id: str) -> CancelRequest: ...
+    async def delete(self, user_id: str, stored: StoredResponse) -> None: ...
 
 
-class Following:
+class ResponseFollower:
     """Every method raises NotFound, for a foreign response as for an absent one, and Unavailable."""
 
-    def __init__(self, turns: Turns, responses: StoredResponses, reader: Reader) -> None:
+    def __init__(self, turns: TurnRegistry, responses: ResponseStore, reader: Reader) -> None:
         self._turns = turns
         self._responses = responses
         self._reader = reader
 
-    async def get(self, user_id: str, response_id: str) -> Stored:
+    async def get(self, user_id: str, response_id: str) -> StoredResponse:
         return await self._responses.get(user_id, response_id)
 
     async def check(self, user_id: str, response_id: str) -> None:
@@ -85,7 +85,7 @@ class Following:
             if running.accepted.turn.outcome is not None and running.log.frames.complete:
                 return running.accepted.turn.outcome
             if running.released:
-                raise Leaving
+                raise ShuttingDown
         stored = await self._responses.get(user_id, response_id)
         while not stored.ended:
             async with self._reader.frames(user_id, response_id) as frames:
@@ -110,8 +110,8 @@ class Following:
         """Also of a turn that runs here: it may have been taken over, or this gateway may die before it has ended."""
         try:
             if not (await self._responses.get(user_id, response_id)).ended:
-                wish = await self._responses.wish_cancelled(user_id, response_id)
-                await self._reader.tell(wish.owner, {"cancel": response_id, "wished_ms": str(wish.wished_ms)})
+                wish = await self._responses.request_cancel(user_id, response_id)
+                await self._reader.tell(wish.owner, {"cancel": response_id, "wished_ms": str(wish.requested_at_ms)})
         except Unavailable:
             if not stopped_here:
                 raise

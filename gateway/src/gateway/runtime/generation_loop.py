@@ -10,14 +10,30 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from gateway.context.prompt import Window
-from gateway.errors import AnswerInterrupted, ContextLengthExceeded, EngineBroke, EngineFailed, ParleyError, Unavailable
-from gateway.inference import Called, EngineEvent, Finished, PromptRead, Thought, Tokens, Used, size_of
+from gateway.context.prompt import ContextWindow
+from gateway.errors import (
+    AnswerInterrupted,
+    ContextLengthExceeded,
+    EngineCrashed,
+    EngineFailed,
+    ParleyError,
+    Unavailable,
+)
+from gateway.inference import (
+    EngineEvent,
+    Finished,
+    PromptTokens,
+    ReasoningTextDelta,
+    TextDelta,
+    ToolCallDelta,
+    UsageReport,
+    size_of,
+)
 from gateway.protocol.resources import Usage
-from gateway.runtime.context_window import use_of, window
+from gateway.runtime.context_window import window, window_use
 from gateway.runtime.ports import ModelServer
-from gateway.runtime.preparation import Accepted
-from gateway.runtime.retry_policy import Patience, Waiting
+from gateway.runtime.preparation import PreparedTurn
+from gateway.runtime.retry_policy import Backoff, RetryPolicy
 from gateway.turn.log import TurnLog
 
 logger = logging.getLogger(__name__)
@@ -32,7 +48,7 @@ ANSWER_BYTES = 2**21
 
 
 @dataclass(slots=True)
-class Produced:
+class GenerationState:
     """What the engine has made of an answer so far, through whichever gateway. `prompt_tokens` where nobody has needed
     the `prompt_ids` here. `reason`: why it ended, where that is known."""
 
@@ -52,9 +68,14 @@ class Produced:
         return Usage(read, said, read + said) if read else None
 
 
-class Production:
+class GenerationLoop:
     def __init__(
-        self, engine: ModelServer, accepted: Accepted, log: TurnLog, produced: Produced, patience: Patience
+        self,
+        engine: ModelServer,
+        accepted: PreparedTurn,
+        log: TurnLog,
+        produced: GenerationState,
+        patience: RetryPolicy,
     ) -> None:
         self._engine = engine
         self._accepted = accepted
@@ -63,24 +84,24 @@ class Production:
         self._produced = produced
         self._patience = patience
         self._attempts = self._said_bytes = 0
-        self.window: Window | None = None
+        self.window: ContextWindow | None = None
 
     async def run(self) -> str:
         """Why the answer ended: `stop` or `length`. Raises what the engine failed with, Unavailable once patience is
         at its end, and AnswerInterrupted for what can not be gone on with."""
         if self._produced.reason is not None:
             return self._produced.reason
-        waiting = Waiting(self._patience.engine_seconds)
+        waiting = Backoff(self._patience.engine_seconds)
         while True:
             told = len(self._produced.token_ids)
             try:
                 return await self._attempt()
-            except (Unavailable, EngineBroke) as exc:
+            except (Unavailable, EngineCrashed) as exc:
                 logger.warning("an answer waits for the engine", extra={"response": self._request.response_id})
                 await self._log.flushed()
                 self._refuse_what_can_not_go_on()
                 pause = waiting.pause(
-                    progressed=len(self._produced.token_ids) > told, broke=isinstance(exc, EngineBroke)
+                    progressed=len(self._produced.token_ids) > told, broke=isinstance(exc, EngineCrashed)
                 )
                 if pause is None:
                     raise
@@ -147,26 +168,26 @@ class Production:
                     async for event in stream:
                         silence.reschedule(now() + self._patience.token_seconds)
                         match event:
-                            case Tokens() | Thought() | Called():
+                            case TextDelta() | ReasoningTextDelta() | ToolCallDelta():
                                 produced.token_ids += event.token_ids
                                 if self._request.generate:
                                     self._log.append(event)
                                     self._said_bytes += size_of(event)
                                 if self._said_bytes > ANSWER_BYTES:
                                     return "length"
-                            case PromptRead():
+                            case PromptTokens():
                                 produced.prompt_ids = event.token_ids
                                 self._log.prompt_tokens = len(event.token_ids)
                             case Finished():
                                 reason = self._log.finish_reason = event.reason
-                            case Used():
+                            case UsageReport():
                                 produced.told = event.usage
             except (TimeoutError, Unavailable) as exc:
                 if reason is None:
                     raise Unavailable("vllm") from exc
         return reason or "stop"
 
-    def _asked(self, chosen: Window) -> AsyncGenerator[EngineEvent]:
+    def _asked(self, chosen: ContextWindow) -> AsyncGenerator[EngineEvent]:
         request, sampling = self._request, self._request.sampling
         if chosen.room is not None:
             most = min(sampling.max_output_tokens or chosen.room, chosen.room)
@@ -186,10 +207,10 @@ class Production:
     def _request_id(self) -> str:
         return f"{self._request.response_id}-{self._attempts}"
 
-    async def _choose(self, *, count_again: bool = False) -> Window:
+    async def _choose(self, *, count_again: bool = False) -> ContextWindow:
         chosen = await window(self._engine, self._accepted, count_again=count_again)
         self.window = chosen
-        self._log.append(use_of(self._accepted, chosen))
+        self._log.append(window_use(self._accepted, chosen))
         return chosen
 
     def _refuse_what_can_not_go_on(self) -> None:
@@ -211,7 +232,7 @@ class Production:
                     self._log.drop(dropped)
                 return
 
-    async def _engine_back(self, waiting: Waiting) -> None:
+    async def _engine_back(self, waiting: Backoff) -> None:
         """Raises Unavailable when it stays away for longer than this deployment waits."""
         while True:
             await asyncio.sleep(waiting.seconds)

@@ -7,10 +7,10 @@ import msgspec
 from gateway.errors import IdempotencyKeyReused
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.items import Item
-from gateway.store.history.responses import Stored
+from gateway.store.history.responses import StoredResponse
 
 
-def refuse_another_message(create: ResponseCreate, first: Stored) -> None:
+def check_same_request(create: ResponseCreate, first: StoredResponse) -> None:
     """Raises IdempotencyKeyReused for other words, or the same ones said somewhere else."""
     response = first.response
     place = response.conversation and response.conversation.id, response.previous_response_id

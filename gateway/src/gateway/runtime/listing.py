@@ -3,13 +3,13 @@
 import logging
 
 from gateway.errors import Unavailable
-from gateway.runtime.ports import Ownership
+from gateway.runtime.ports import Leases
 
 logger = logging.getLogger(__name__)
 
 
 class Listing:
-    def __init__(self, ownership: Ownership) -> None:
+    def __init__(self, ownership: Leases) -> None:
         self._ownership = ownership
 
     async def add(self, user_id: str, response_id: str) -> None:

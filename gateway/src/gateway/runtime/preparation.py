@@ -9,47 +9,47 @@ from itertools import takewhile
 
 import msgspec
 
-from gateway.context.defaults import Defaults, form_of
-from gateway.context.prompt import Exchange, Measured, Told, joined, prompts
-from gateway.context.tool_calls import called, refuse_answers_to_no_call, without_orphans
+from gateway.context.defaults import Defaults, output_options
+from gateway.context.prompt import Exchange, PromptHistory, TokenCountCheckpoint, joined, prompts
+from gateway.context.tool_calls import called, check_tool_outputs, drop_orphaned_outputs
 from gateway.errors import InvalidRequest, ModelNotFound, NotFound, PreviousResponseNotFound
-from gateway.inference import Prompt
+from gateway.inference import PromptMessage
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_thread_id, position_in
 from gateway.protocol.items import FunctionCallOutput, Item, Message, introduces
-from gateway.runtime.ports import ModelServer, Recollection, Responses
-from gateway.runtime.user_encryption import Seal
-from gateway.store.history.limits import refuse_more_items
-from gateway.store.history.threads import RECENT_ITEMS, Reserved
-from gateway.turn.output import ITEMS_AT_MOST
+from gateway.runtime.ports import HistoryReader, ModelServer, ResponseStore
+from gateway.runtime.user_encryption import UserEncryption
+from gateway.store.history.limits import check_item_limit
+from gateway.store.history.threads import RECENT_ITEMS, ThreadSnapshot
+from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.state_machine import Turn, TurnRequest
 
 _encode = msgspec.json.Encoder().encode
 
-Remembered = Mapping[str, tuple[Item, ...]]
+UnstoredHistory = Mapping[str, tuple[Item, ...]]
 """What was said up to a response that is stored nowhere, by its id."""
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class ThreadContext:
     """What was said before. `thread` is where the new items go, None when nowhere; `copied`: a new chain, which
     begins with a copy of what it goes on from."""
 
     thread: str | None
-    said: Reserved
+    said: ThreadSnapshot
     copied: bool = False
 
 
 @dataclass(slots=True)
-class Accepted:
+class PreparedTurn:
     """A turn that may run, from as much of what was said before as was read until now."""
 
     turn: Turn
-    context: Context
+    context: ThreadContext
     asked: tuple[Item, ...]
     exchanges: Sequence[Exchange]
-    head: tuple[Prompt, ...] = ()
-    further: Callable[[Reserved, int], Awaitable[tuple[Reserved, Told]]] | None = None
+    head: tuple[PromptMessage, ...] = ()
+    further: Callable[[ThreadSnapshot, int], Awaitable[tuple[ThreadSnapshot, PromptHistory]]] | None = None
 
     async def read_further(self, count: int) -> None:
         """So many of the older items. Raises Unavailable."""
@@ -64,12 +64,12 @@ class Accepted:
         return self.context.said.older if self.further is not None else 0
 
     @property
-    def system(self) -> Prompt | None:
+    def system(self) -> PromptMessage | None:
         system = self.turn.request.system
-        return None if system is None else Prompt("system", system)
+        return None if system is None else PromptMessage("system", system)
 
     @property
-    def introduction(self) -> tuple[Prompt, ...]:
+    def introduction(self) -> tuple[PromptMessage, ...]:
         """What is sent in any case."""
         return (self.system, *self.head) if self.system else self.head
 
@@ -88,19 +88,19 @@ class Accepted:
         return (*self.before, *self.asked)
 
     @property
-    def measured(self) -> Measured | None:
+    def measured(self) -> TokenCountCheckpoint | None:
         return self.context.said.measured
 
 
-class Acceptance:
+class TurnPreparation:
     def __init__(
         self,
         engine: ModelServer,
-        threads: Recollection,
-        responses: Responses,
+        threads: HistoryReader,
+        responses: ResponseStore,
         *,
         defaults: Defaults,
-        seal: Seal,
+        seal: UserEncryption,
     ) -> None:
         self._engine = engine
         self._threads = threads
@@ -109,8 +109,8 @@ class Acceptance:
         self._seal = seal
 
     async def prepare(
-        self, user_id: str, create: ResponseCreate, remembered: Remembered, *, response_id: str
-    ) -> Accepted:
+        self, user_id: str, create: ResponseCreate, remembered: UnstoredHistory, *, response_id: str
+    ) -> PreparedTurn:
         """Nothing of it is kept yet, but for positions in its conversation.
 
         Raises NotFound, PreviousResponseNotFound, ModelNotFound, InvalidRequest or Unavailable.
@@ -123,8 +123,8 @@ class Acceptance:
         asked = tuple(item.at(first + offset) for offset, item in enumerate(create.items))
         context = await self._with_calls(user_id, context, asked)
         said = context.said
-        refuse_more_items(len(said.before), len(asked) + 1)
-        refuse_answers_to_no_call(said.before, asked)
+        check_item_limit(len(said.before), len(asked) + 1)
+        check_tool_outputs(said.before, asked)
         told = self._told(user_id, asked, said)
         system = self._system(create, said, asked)
         recent = said.before[-RECENT_ITEMS:]
@@ -133,7 +133,7 @@ class Acceptance:
             user_id=user_id,
             model=model,
             sampling=self._defaults.of(create, context.said.generation),
-            form=form_of(create),
+            form=output_options(create),
             created_at=int(time.time()),
             position=first + len(asked),
             thread=context.thread,
@@ -155,42 +155,42 @@ class Acceptance:
         )
         return self._accepted(request, context, asked, told)
 
-    async def again(self, request: TurnRequest, asked: tuple[Item, ...]) -> Accepted:
+    async def again(self, request: TurnRequest, asked: tuple[Item, ...]) -> PreparedTurn:
         """The same turn from what is kept of it; whether its conversation has a title is found out when it gets one.
 
         Raises Unavailable.
         """
         said = await self._said_then(request, request.position - len(asked))
         told = self._told(request.user_id, asked, said)
-        return self._accepted(request, Context(request.thread, said), asked, told)
+        return self._accepted(request, ThreadContext(request.thread, said), asked, told)
 
-    async def _said_then(self, request: TurnRequest, first: int) -> Reserved:
+    async def _said_then(self, request: TurnRequest, first: int) -> ThreadSnapshot:
         """Without what other turns of the same conversation have said since, at positions they had reserved: none is
         among the older items, unless it takes longer than all those that are listed."""
         user_id, thread, then = request.user_id, request.thread or "", request.before
         if then is None:
-            return Reserved(await self._threads.read(user_id, thread, first - 1), first, titled=False)
+            return ThreadSnapshot(await self._threads.read(user_id, thread, first - 1), first, titled=False)
         found = await self._threads.read(user_id, thread, first - 1, since=then[0]) if then else []
         known = frozenset(then)
         before = [item for item in found if position_in(item.id) in known]
-        said = Reserved(before, first, titled=False, older=request.older)
+        said = ThreadSnapshot(before, first, titled=False, older=request.older)
         return await self._threads.with_head(user_id, thread, said)
 
-    async def _context(self, user_id: str, create: ResponseCreate, remembered: Remembered) -> Context:
-        count = len(create.items) + ITEMS_AT_MOST
+    async def _context(self, user_id: str, create: ResponseCreate, remembered: UnstoredHistory) -> ThreadContext:
+        count = len(create.items) + MAX_OUTPUT_ITEMS
         if create.conversation_id is not None:
             said = await self._threads.reserve(user_id, create.conversation_id, count)
-            return Context(create.conversation_id, said)
+            return ThreadContext(create.conversation_id, said)
         previous = create.previous_response_id
         if previous is None:
-            return Context(new_thread_id() if create.stored else None, Reserved([], 1))
+            return ThreadContext(new_thread_id() if create.stored else None, ThreadSnapshot([], 1))
         if previous in remembered:
             if create.stored:
                 raise InvalidRequest("the previous response was not stored; send `store: false`", param="store")
-            return Context(None, _remembered(remembered[previous]))
+            return ThreadContext(None, _remembered(remembered[previous]))
         return await self._chain(user_id, previous, count, stored=create.stored)
 
-    async def _chain(self, user_id: str, previous: str, count: int, *, stored: bool) -> Context:
+    async def _chain(self, user_id: str, previous: str, count: int, *, stored: bool) -> ThreadContext:
         """Goes on at the end of a chain; from anywhere else, and from a conversation, a new chain begins."""
         try:
             stored_before = await self._responses.get(user_id, previous)
@@ -202,11 +202,11 @@ class Acceptance:
         if stored and stored_before.in_a_chain:
             said = await self._threads.reserve(user_id, thread, count)
             if said.position == last + 1:
-                return Context(thread, said)
+                return ThreadContext(thread, said)
         items = await self._threads.read(user_id, thread, last)
-        return Context(new_thread_id() if stored else None, Reserved(items, last + 1), copied=True)
+        return ThreadContext(new_thread_id() if stored else None, ThreadSnapshot(items, last + 1), copied=True)
 
-    async def _with_calls(self, user_id: str, context: Context, asked: Sequence[Item]) -> Context:
+    async def _with_calls(self, user_id: str, context: ThreadContext, asked: Sequence[Item]) -> ThreadContext:
         """Read back to the calls that are answered now."""
         answered = {item.call_id for item in asked if isinstance(item, FunctionCallOutput)}
         said = context.said
@@ -214,23 +214,25 @@ class Acceptance:
             said = await self._threads.further(user_id, context.thread or "", said, len(said.before) + RECENT_ITEMS)
         return replace(context, said=said)
 
-    def _accepted(self, request: TurnRequest, context: Context, asked: tuple[Item, ...], told: Told) -> Accepted:
+    def _accepted(
+        self, request: TurnRequest, context: ThreadContext, asked: tuple[Item, ...], told: PromptHistory
+    ) -> PreparedTurn:
         further = partial(self._further, request.user_id, context.thread or "", asked)
-        return Accepted(Turn(request), context, asked, told.turns, told.head, further)
+        return PreparedTurn(Turn(request), context, asked, told.turns, told.head, further)
 
     async def _further(
-        self, user_id: str, thread: str, asked: Sequence[Item], said: Reserved, count: int
-    ) -> tuple[Reserved, Told]:
+        self, user_id: str, thread: str, asked: Sequence[Item], said: ThreadSnapshot, count: int
+    ) -> tuple[ThreadSnapshot, PromptHistory]:
         said = await self._threads.further(user_id, thread, said, count)
         return said, self._told(user_id, asked, said)
 
-    def _told(self, user_id: str, asked: Sequence[Item], said: Reserved) -> Told:
-        def told(items: Sequence[Item]) -> list[Prompt]:
+    def _told(self, user_id: str, asked: Sequence[Item], said: ThreadSnapshot) -> PromptHistory:
+        def told(items: Sequence[Item]) -> list[PromptMessage]:
             return prompts(items, lambda item: self._seal.opened(user_id, item.encrypted_content))
 
-        return joined([*told(said.head), *told(without_orphans(said.before))], told(asked))
+        return joined([*told(said.head), *told(drop_orphaned_outputs(said.before))], told(asked))
 
-    def _system(self, create: ResponseCreate, said: Reserved, asked: Sequence[Item]) -> str | None:
+    def _system(self, create: ResponseCreate, said: ThreadSnapshot, asked: Sequence[Item]) -> str | None:
         """The deployment's own only where nobody has begun the conversation with another."""
         own = create.instructions or said.generation.instructions
         leading = takewhile(introduces, (*said.head, *said.before, *asked))
@@ -238,9 +240,9 @@ class Acceptance:
         return own if own or given else self._defaults.system_prompt or None
 
 
-def _remembered(items: Sequence[Item]) -> Reserved:
+def _remembered(items: Sequence[Item]) -> ThreadSnapshot:
     last = max((position_in(item.id) or 0 for item in items), default=0)
-    return Reserved(list(items), last + 1)
+    return ThreadSnapshot(list(items), last + 1)
 
 
 def _shape(model: str, system: str | None, create: ResponseCreate) -> str:

@@ -12,45 +12,45 @@ from typing import Any
 
 import anyio
 
-from gateway.errors import Leaving, NotFound, ParleyError, Unavailable
+from gateway.errors import NotFound, ParleyError, ShuttingDown, Unavailable
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
-from gateway.runtime.idempotency import refuse_another_message
+from gateway.runtime.idempotency import check_same_request
 from gateway.runtime.listing import Listing
-from gateway.runtime.ports import Ownership, Responses, Threads
-from gateway.runtime.preparation import Acceptance, Accepted, Remembered
-from gateway.runtime.running import Runner, RunningTurn
-from gateway.store.history.threads import Record
+from gateway.runtime.ports import Leases, ResponseStore, TurnStore
+from gateway.runtime.preparation import PreparedTurn, TurnPreparation, UnstoredHistory
+from gateway.runtime.running import RunningTurn, TurnRunner
+from gateway.store.history.threads import TurnRecord
 from gateway.store.turn_log.writer import Writer
-from gateway.turn.state_machine import Begun, Ending
+from gateway.turn.state_machine import Created, Ending
 
 logger = logging.getLogger(__name__)
 
 # What a stopped turn may take to save its text while the process goes: Docker kills after 15 s in all.
 _LAST_WORDS_SECONDS = 4.0
 _ASK_AGAIN_SECONDS = 0.5
-_NOTHING: Remembered = {}
+_NOTHING: UnstoredHistory = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StartedTurn:
     """`running` is None when the same was asked before: then it runs, or has run, wherever it was accepted."""
 
     response_id: str
     running: RunningTurn | None
 
 
-class Turns:
+class TurnRegistry:
     # Less than a taker leaves a turn listed that is not accepted yet.
     listed_seconds = 10.0
 
     def __init__(
         self,
-        acceptance: Acceptance,
-        threads: Threads,
-        responses: Responses,
-        ownership: Ownership,
-        runner: Runner,
+        acceptance: TurnPreparation,
+        threads: TurnStore,
+        responses: ResponseStore,
+        ownership: Leases,
+        runner: TurnRunner,
         writer: Writer,
         *,
         gateway_id: str,
@@ -67,29 +67,30 @@ class Turns:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(
-        self, user_id: str, create: ResponseCreate, remembered: Remembered = _NOTHING, *, once: str | None = None
-    ) -> Answer:
-        """Keeps what is asked, exactly once for each `once`, and starts the answer. `remembered`: what was said up to
-        responses stored nowhere.
+        self, user_id: str, create: ResponseCreate, remembered: UnstoredHistory = _NOTHING, *, once: str | None = None
+    ) -> StartedTurn:
+        """Stores the input exactly once for each `once` and starts the answer.
 
-        Raises what Acceptance.prepare raises; then nothing was accepted, or, when Redis went away in the middle, the
-        same `once` finds out.
+        Raises what TurnPreparation.prepare raises. Nothing was accepted in this case, unless Redis became unreachable
+        halfway: a retry with the same `once` finds out.
         """
         # Whoever hangs up in the middle of this has asked all the same, and finds the answer later.
         with anyio.CancelScope(shield=True):
             answer = await self._start(user_id, create, remembered, once)
         return answer  # noqa: RET504 - mypy: a scope may swallow what leaves it
 
-    async def _start(self, user_id: str, create: ResponseCreate, remembered: Remembered, once: str | None) -> Answer:
+    async def _start(
+        self, user_id: str, create: ResponseCreate, remembered: UnstoredHistory, once: str | None
+    ) -> StartedTurn:
         if self._closed:
-            raise Leaving
+            raise ShuttingDown
         # First: what was accepted is found, whatever has happened to the engine or the conversation since.
         if once is not None and (earlier := await self._threads.earlier(user_id, once)) is not None:
             return await self._again(user_id, create, earlier)
         response_id, began = new_response_id(), time.monotonic()
         if not create.stored:
             accepted = await self._acceptance.prepare(user_id, create, remembered, response_id=response_id)
-            return Answer(response_id, self._begin(accepted))
+            return StartedTurn(response_id, self._begin(accepted))
         accepted = await self._prepare(user_id, create, remembered, response_id)
         record = self._record(accepted, once)
         try:
@@ -105,28 +106,28 @@ class Turns:
             return await self._again(user_id, create, kept)
         if time.monotonic() - began > self.listed_seconds:
             await self._listing.add_again(user_id, response_id)
-        return Answer(response_id, self._begin(accepted))
+        return StartedTurn(response_id, self._begin(accepted))
 
-    async def _again(self, user_id: str, create: ResponseCreate, earlier: str) -> Answer:
+    async def _again(self, user_id: str, create: ResponseCreate, earlier: str) -> StartedTurn:
         """Raises IdempotencyKeyReused."""
         try:
             first = await self._responses.get(user_id, earlier)
         except NotFound:
             pass  # deleted since: whoever follows it hears that
         else:
-            refuse_another_message(create, first)
-        return Answer(earlier, self.running(user_id, earlier))
+            check_same_request(create, first)
+        return StartedTurn(earlier, self.running(user_id, earlier))
 
     async def _prepare(
-        self, user_id: str, create: ResponseCreate, remembered: Remembered, response_id: str
-    ) -> Accepted:
+        self, user_id: str, create: ResponseCreate, remembered: UnstoredHistory, response_id: str
+    ) -> PreparedTurn:
         """Listed as ours before it is accepted, at the same time as what it goes on from is read."""
         listing = asyncio.ensure_future(self._listed(user_id, response_id))
         try:
             accepted = await self._acceptance.prepare(user_id, create, remembered, response_id=response_id)
             await listing
             if self._closed:
-                raise Leaving
+                raise ShuttingDown
         except ParleyError:
             await asyncio.gather(listing, return_exceptions=True)
             await self._listing.remove(user_id, response_id)
@@ -155,12 +156,11 @@ class Turns:
     def stored(self) -> list[RunningTurn]:
         return [running for running in self._running.values() if running.request.stored]
 
-    def stop(self, response_id: str, wished_ms: int | None = None) -> None:
-        """Without a word where it does not run here, or any more. `wished_ms`: since when somebody wants it, in Unix
-        milliseconds; None: now."""
+    def stop(self, response_id: str, requested_at_ms: int | None = None) -> None:
+        """A no-op for a turn that does not run here. `requested_at_ms`: Unix milliseconds, None for now."""
         running = self._running.get(response_id)
         if running is not None:
-            running.stop(0.0 if wished_ms is None else max(0.0, time.time() - wished_ms / 1000))
+            running.stop(0.0 if requested_at_ms is None else max(0.0, time.time() - requested_at_ms / 1000))
 
     def close(self) -> None:
         """No new ones from here on."""
@@ -182,8 +182,8 @@ class Turns:
                 task.cancel()
             await asyncio.gather(*silent, return_exceptions=True)
 
-    def _record(self, accepted: Accepted, once: str | None) -> Record:
-        return Record(
+    def _record(self, accepted: PreparedTurn, once: str | None) -> TurnRecord:
+        return TurnRecord(
             request=accepted.turn.request,
             response=accepted.turn.response("in_progress"),
             asked=accepted.asked,
@@ -192,7 +192,7 @@ class Turns:
             once=once,
         )
 
-    async def _find_out(self, accepted: Accepted) -> None:
+    async def _find_out(self, accepted: PreparedTurn) -> None:
         """Whether what Redis did not answer to was done: then the turn runs, as it would after our death."""
         request = accepted.turn.request
         while True:
@@ -207,9 +207,9 @@ class Turns:
                 self._begin(accepted)
             return
 
-    def _begin(self, accepted: Accepted) -> RunningTurn:
+    def _begin(self, accepted: PreparedTurn) -> RunningTurn:
         running = RunningTurn(accepted, self._writer.open(accepted.turn))
-        running.log.append(Begun())
+        running.log.append(Created())
         self._spawn(running, None)
         if self._leaving:  # it was accepted at that moment
             _let_go(running)

@@ -10,7 +10,7 @@ _BREAKS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """`engine_seconds`: how long an answer waits for an engine that is away. `token_seconds`: how long for one token of
     an engine that has begun to answer."""
 
@@ -18,7 +18,7 @@ class Patience:
     token_seconds: float = 30.0
 
 
-class Waiting:
+class Backoff:
     """Since the last token, across all attempts: an engine that is there, and refuses, is waited for no longer than one
     that is away."""
 

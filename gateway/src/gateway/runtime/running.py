@@ -10,13 +10,13 @@ import anyio
 
 from gateway.errors import InternalError, ParleyError, Unavailable
 from gateway.protocol.items import Item, Message, text_of
-from gateway.runtime.context_window import measurement
-from gateway.runtime.generation_loop import Produced, Production
-from gateway.runtime.ports import Accounting, ModelServer, Threads, Titles
-from gateway.runtime.preparation import Accepted
-from gateway.runtime.retry_policy import Patience
+from gateway.runtime.context_window import token_count_checkpoint
+from gateway.runtime.generation_loop import GenerationLoop, GenerationState
+from gateway.runtime.ports import ModelServer, Titles, TurnStore, UsageStore
+from gateway.runtime.preparation import PreparedTurn
+from gateway.runtime.retry_policy import RetryPolicy
 from gateway.turn.log import TurnLog
-from gateway.turn.state_machine import Completed, CutShort, Ending, Failed, TurnRequest
+from gateway.turn.state_machine import Completed, Ending, Failed, Incomplete, TurnRequest
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +25,9 @@ _COMMIT_PAUSE_SECONDS = 0.5
 
 @dataclass(slots=True)
 class RunningTurn:
-    accepted: Accepted
+    accepted: PreparedTurn
     log: TurnLog
-    produced: Produced = field(default_factory=Produced)
+    produced: GenerationState = field(default_factory=GenerationState)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     ending: Ending | None = None
     released: bool = False
@@ -59,14 +59,14 @@ class RunningTurn:
         self.scope.cancel()
 
 
-class Runner:
+class TurnRunner:
     def __init__(
         self,
         engine: ModelServer,
-        threads: Threads,
-        accounting: Accounting,
+        threads: TurnStore,
+        accounting: UsageStore,
         titles: Titles,
-        patience: Patience,
+        patience: RetryPolicy,
         *,
         gateway_id: str,
     ) -> None:
@@ -81,7 +81,7 @@ class Runner:
         """Whatever happens in here, the log gets its one ending: followers wait for nothing else. Only a turn that goes
         on elsewhere has none. With an `ending` there is nothing left to produce."""
         started = time.monotonic()
-        production = Production(self._engine, running.accepted, running.log, running.produced, self._patience)
+        production = GenerationLoop(self._engine, running.accepted, running.log, running.produced, self._patience)
         if ending is None:
             ending = await self._produced(running, production)
         if ending is None or running.log.lost:
@@ -98,7 +98,7 @@ class Runner:
         _log_end(running, time.monotonic() - started)
         await self._afterwards(running)
 
-    async def _produced(self, running: RunningTurn, production: Production) -> Ending | None:
+    async def _produced(self, running: RunningTurn, production: GenerationLoop) -> Ending | None:
         """None for a turn that was let go."""
         ending: Ending | None = None
         with running.scope:
@@ -111,23 +111,25 @@ class Runner:
             return None
         wished = running.stop_wished_at
         if ending is None:
-            ending = CutShort("cancelled", stopped_in_ms=_since(wished) if wished is not None else None)
+            ending = Incomplete("cancelled", stopped_in_ms=_since(wished) if wished is not None else None)
         # All that was shown is in the log before the answer is in history: they never differ.
         await _flushed(running.log)
-        return replace(ending, usage=running.produced.usage) if isinstance(ending, CutShort) else ending
+        return replace(ending, usage=running.produced.usage) if isinstance(ending, Incomplete) else ending
 
-    async def _answer(self, running: RunningTurn, production: Production) -> Ending:
+    async def _answer(self, running: RunningTurn, production: GenerationLoop) -> Ending:
         reason = await production.run()
         if reason == "length" and running.request.generate:
-            return CutShort("max_output_tokens")
+            return Incomplete("max_output_tokens")
         return Completed(running.produced.usage, int(time.time()))
 
-    async def _commit(self, running: RunningTurn, production: Production) -> None:
+    async def _commit(self, running: RunningTurn, production: GenerationLoop) -> None:
         """The answer is in history before anybody hears that it is complete, however long Redis stays away."""
         request, outcome = running.request, running.accepted.turn.outcome
         if request.thread is None or outcome is None:
             return
-        measured = measurement(running.accepted, production.window, outcome.usage) if production.window else None
+        measured = (
+            token_count_checkpoint(running.accepted, production.window, outcome.usage) if production.window else None
+        )
         while True:
             try:
                 kept = await self._threads.commit(

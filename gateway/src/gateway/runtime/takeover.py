@@ -10,23 +10,23 @@ from gateway.errors import InternalError, NotFound, ParleyError, Unavailable
 from gateway.protocol.events import decode_event
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
-from gateway.runtime.generation_loop import Produced
-from gateway.runtime.preparation import Acceptance, Accepted, Context
-from gateway.runtime.registry import Turns
+from gateway.runtime.generation_loop import GenerationState
+from gateway.runtime.preparation import PreparedTurn, ThreadContext, TurnPreparation
+from gateway.runtime.registry import TurnRegistry
 from gateway.runtime.running import RunningTurn
-from gateway.store.history.responses import Interrupted
-from gateway.store.history.threads import Reserved
-from gateway.store.turn_log.fencing import Told
+from gateway.store.history.responses import InterruptedTurn
+from gateway.store.history.threads import ThreadSnapshot
+from gateway.store.turn_log.fencing import ReplayedEvents
 from gateway.store.turn_log.writer import Writer
-from gateway.turn.log_entry import finish_reason, frame_of, is_last, prompt_tokens, token_ids
-from gateway.turn.state_machine import Begun, Completed, CutShort, Ending, Failed, Turn, TurnRequest
+from gateway.turn.log_entry import decode_frame, finish_reason, is_last, prompt_tokens, token_ids
+from gateway.turn.state_machine import Completed, Created, Ending, Failed, Incomplete, Turn, TurnRequest
 
 logger = logging.getLogger(__name__)
 
 _AT_ONCE = 16
 
 
-class Ownership(Protocol):
+class Leases(Protocol):
     async def add(self, user_id: str, response_id: str) -> None: ...
     async def remove(self, user_id: str, response_id: str, *, of: str | None = None) -> None: ...
     async def turns(self, gateway_id: str) -> list[tuple[str, str]]: ...
@@ -35,13 +35,13 @@ class Ownership(Protocol):
 
 
 class Segments(Protocol):
-    async def read(self, user_id: str, response_id: str) -> Told: ...
+    async def read(self, user_id: str, response_id: str) -> ReplayedEvents: ...
     async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool: ...
     async def is_lost(self, user_id: str, response_id: str, segment: int, *, begun: bool) -> bool: ...
 
 
-class Responses(Protocol):
-    async def interrupted(self, user_id: str, response_id: str) -> Interrupted: ...
+class ResponseStore(Protocol):
+    async def interrupted(self, user_id: str, response_id: str) -> InterruptedTurn: ...
     async def own(self, user_id: str, response_id: str, gateway_id: str, segment: int) -> bool: ...
 
 
@@ -51,11 +51,11 @@ class Takeover:
 
     def __init__(
         self,
-        ownership: Ownership,
+        ownership: Leases,
         segments: Segments,
-        responses: Responses,
-        acceptance: Acceptance,
-        turns: Turns,
+        responses: ResponseStore,
+        acceptance: TurnPreparation,
+        turns: TurnRegistry,
         writer: Writer,
         *,
         gateway_id: str,
@@ -141,9 +141,9 @@ class Takeover:
         now = time.monotonic()
         return now - self._listed_only.setdefault((gateway_id, user_id, response_id), now) >= self.accepting_seconds
 
-    async def _go_on(self, request: TurnRequest, asked: tuple[Item, ...], told: Told) -> None:
+    async def _go_on(self, request: TurnRequest, asked: tuple[Item, ...], told: ReplayedEvents) -> None:
         entries = told.entries
-        frames = [frame_of(entry_id, fields) for entry_id, fields in entries]
+        frames = [decode_frame(entry_id, fields) for entry_id, fields in entries]
         lost: Failed | None = None
         try:
             accepted = await self._acceptance.again(request, asked)
@@ -151,8 +151,8 @@ class Takeover:
             raise
         except ParleyError:
             logger.exception("what was asked can not be read again", extra={"response": request.response_id})
-            nothing = Context(request.thread, Reserved([], 1))
-            accepted, lost = Accepted(Turn(request), nothing, asked, ()), Failed(InternalError())
+            nothing = ThreadContext(request.thread, ThreadSnapshot([], 1))
+            accepted, lost = PreparedTurn(Turn(request), nothing, asked, ()), Failed(InternalError())
         for frame in frames:
             accepted.turn.replay(decode_event(frame))
         produced = _produced(told)
@@ -163,31 +163,31 @@ class Takeover:
         log = self._writer.open(accepted.turn, segment=told.segment, told=frames)
         running = RunningTurn(accepted, log, produced)
         if not frames:
-            log.append(Begun())
+            log.append(Created())
         logger.info("turn taken over", extra={"response": request.response_id, "events": len(frames)})
         self._turns.adopt(running, ending)
 
 
-def _has_ended(told: Told) -> bool:
+def _has_ended(told: ReplayedEvents) -> bool:
     return bool(told.entries) and is_last(told.entries[-1][1])
 
 
-def _produced(told: Told) -> Produced:
+def _produced(told: ReplayedEvents) -> GenerationState:
     fields = [one for _, one in told.entries]
-    return Produced(token_ids(fields), prompt_tokens=prompt_tokens(fields), reason=finish_reason(fields))
+    return GenerationState(token_ids(fields), prompt_tokens=prompt_tokens(fields), reason=finish_reason(fields))
 
 
-def _ending(interrupted: Interrupted, usage: Usage | None) -> Ending | None:
+def _ending(interrupted: InterruptedTurn, usage: Usage | None) -> Ending | None:
     """Of a turn whose answer was in history already, or that somebody has stopped; None: there is more to say."""
     response, ago = interrupted.stored.response, interrupted.cancelled_ms_ago
     match response.status:
         case "completed":
             return Completed(response.usage, response.completed_at or int(time.time()))
         case "incomplete" if response.incomplete_details is not None:
-            return CutShort(response.incomplete_details.reason, response.usage)
+            return Incomplete(response.incomplete_details.reason, response.usage)
         case "failed" if response.error is not None:
             return Failed(_error(response))
-    return None if ago is None else CutShort("cancelled", usage, ago)
+    return None if ago is None else Incomplete("cancelled", usage, ago)
 
 
 def _error(response: Response) -> ParleyError:

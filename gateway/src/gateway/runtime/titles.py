@@ -8,22 +8,22 @@ from typing import Literal, Protocol
 
 from gateway.context.title import cleaned, first_words, prompts
 from gateway.errors import NotFound, ParleyError
-from gateway.inference import EngineEvent, Finished, Form, Prompt, Sampling, Tokens
+from gateway.inference import EngineEvent, Finished, OutputOptions, PromptMessage, Sampling, TextDelta
 
 logger = logging.getLogger(__name__)
 
 _SAMPLING = Sampling(temperature=0.2, top_p=0.9, repetition_penalty=1.0, max_output_tokens=24)
-_FORM = Form()
+_FORM = OutputOptions()
 # Titles are the least urgent of all that the engine does.
 _AT_ONCE = 4
 
 
-class Engine(Protocol):
+class StreamingEngine(Protocol):
     def stream(
         self,
-        prompts: tuple[Prompt, ...],
+        prompts: tuple[PromptMessage, ...],
         sampling: Sampling,
-        wanted: Form,
+        wanted: OutputOptions,
         *,
         user_id: str,
         request_id: str,
@@ -40,7 +40,7 @@ class Titles:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: StreamingEngine,
         conversations: Conversations,
         how: Literal["model", "words", "off"],
         *,
@@ -105,7 +105,7 @@ class Titles:
             async with aclosing(events):
                 async for event in events:
                     match event:
-                        case Tokens(text=text):
+                        case TextDelta(text=text):
                             pieces.append(text)
                         case Finished(reason="length"):
                             return None

@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from gateway.errors import InvalidRequest
 
 
-class Seal:
+class UserEncryption:
     """One key a user, so that what was sealed for one opens for nobody else."""
 
     def __init__(self, server_key: bytes) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
-from gateway.errors import StorageForgets, Unavailable
+from gateway.errors import Unavailable, UnsafeEvictionPolicy
 from gateway.store.errors import translated
 
 logger = logging.getLogger(__name__)
@@ -14,12 +14,12 @@ logger = logging.getLogger(__name__)
 _KEEPS = "noeviction"
 
 
-class Storage:
+class StorageHealth:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def ping(self) -> None:
-        """Raises Unavailable, or StorageForgets for a Redis that would throw away conversations when it is full."""
+        """Raises Unavailable, or UnsafeEvictionPolicy for a Redis that evicts conversations when it is full."""
         async with translated():
             await self._redis.ping()  # one that is still loading refuses this, and nothing of the next
             try:
@@ -28,7 +28,7 @@ class Storage:
                 return  # some deployments do not let us ask; theirs to know
         policy = memory.get("maxmemory_policy", _KEEPS)
         if policy != _KEEPS:
-            raise StorageForgets(policy)
+            raise UnsafeEvictionPolicy(policy)
 
     async def check(self) -> None:
         """Before anything is kept. A Redis that is not there yet is waited for by whoever asks whether we are ready."""

@@ -21,7 +21,7 @@ from gateway.store.errors import translated
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 1.6
-BEAT_SECONDS = 0.4
+HEARTBEAT_SECONDS = 0.4
 # A connection that says nothing must leave time for another within the lease.
 _RENEWAL_SECONDS = 0.5
 _GATEWAYS = "parley:gateways"
@@ -30,7 +30,7 @@ OwnedTurn = tuple[str, str]
 """User id and response id."""
 
 
-class Ownership:
+class Leases:
     def __init__(self, redis: Redis, gateway_id: str, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self._redis = redis
         self._gateway_id = gateway_id
@@ -55,7 +55,7 @@ class Ownership:
                 self._held = False
             except Exception:
                 logger.exception("looking after our own turns failed")
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def watch(self, take_over: Callable[[str], Awaitable[None]]) -> None:
         """Until cancelled: gives `take_over` the id of each that gave its turns away, or let its lease lapse."""
@@ -69,7 +69,7 @@ class Ownership:
             except Exception:
                 logger.exception("looking after other gateways' turns failed")
             with suppress(TimeoutError):
-                async with asyncio.timeout(BEAT_SECONDS):
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
                     await self._now.wait()
             self._now.clear()
 

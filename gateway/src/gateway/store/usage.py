@@ -25,7 +25,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Accounting:
+class UsageStore:
     def __init__(self, redis: Redis, now: Callable[[], datetime] = _utc_now) -> None:
         self._redis = redis
         self._now = now

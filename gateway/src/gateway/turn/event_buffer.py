@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 
-class Frames:
+class EventBuffer:
     def __init__(self, frames: Sequence[str] = ()) -> None:
         self._frames = list(frames)
         self._ended = asyncio.Event()

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gateway.errors import InternalError, ParleyError
-from gateway.inference import Called, Piece, Thought, Tokens, merged
+from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCallDelta, merged
 from gateway.protocol.events import Delta, Event
-from gateway.turn.event_buffer import Frames
-from gateway.turn.log_entry import Entry
+from gateway.turn.event_buffer import EventBuffer
+from gateway.turn.log_entry import LogEntry
 from gateway.turn.state_machine import Ending, Failed, Step, Turn
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ class TurnLog:
         self, turn: Turn, wake: Callable[["TurnLog"], None], *, segment: int = 0, told: Sequence[str] = ()
     ) -> None:
         self.turn = turn
-        self.frames = Frames(told)
+        self.frames = EventBuffer(told)
         self.lost = False
         # Whether the segment that grows has an entry already.
         self.begun = False
@@ -34,8 +34,8 @@ class TurnLog:
         # The last of its segments, the only one that grows.
         self.segment = segment
         self._wake = wake
-        self._pieces: list[Piece] = []
-        self._entries: list[Entry] = []
+        self._pieces: list[OutputDelta] = []
+        self._entries: list[LogEntry] = []
         self._token_ids: tuple[int, ...] = ()
         self._dropped = 0
         self._fault: ParleyError | None = None
@@ -44,13 +44,13 @@ class TurnLog:
 
     def append(self, step: Step) -> None:
         """Raises what an earlier piece of the engine's could not be made into."""
-        if isinstance(step, Tokens | Thought | Called):
+        if isinstance(step, TextDelta | ReasoningTextDelta | ToolCallDelta):
             if self._fault is not None:
                 raise self._fault
             self._pieces.append(step)
         else:
             self._settle(())
-            self._entries += [Entry(event) for event in self.turn.step(step)]
+            self._entries += [LogEntry(event) for event in self.turn.step(step)]
         self._changed()
 
     def drop(self, token_ids: int) -> None:
@@ -67,19 +67,19 @@ class TurnLog:
         if self._fault is not None:
             raise self._fault
 
-    def finish(self, ending: Ending) -> list[Entry]:
+    def finish(self, ending: Ending) -> list[LogEntry]:
         """The last events, for `add` once the answer they tell of is in history."""
         pieces, self._pieces = self._pieces, []
         self._settle(pieces)
         if self._fault is not None and not isinstance(ending, Failed):
             ending = Failed(self._fault)
-        return [Entry(event) for event in self.turn.step(ending)]
+        return [LogEntry(event) for event in self.turn.step(ending)]
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[LogEntry]) -> None:
         self._entries += entries
         self._changed()
 
-    def take(self) -> list[Entry]:
+    def take(self) -> list[LogEntry]:
         """Pieces without text at the end wait for the next with text: a log never ends inside a character."""
         shown = len(self._pieces)
         while shown and _is_silent(self._pieces[shown - 1]):
@@ -91,7 +91,7 @@ class TurnLog:
             entries[-1] = replace(entries[-1], finish_reason=self.finish_reason)
         return entries
 
-    def deliver(self, entries: Sequence[Entry]) -> None:
+    def deliver(self, entries: Sequence[LogEntry]) -> None:
         if entries and not self.lost:
             self.frames.append([entry.frame for entry in entries], ended=entries[-1].is_last)
         if not self._entries and all(_is_silent(piece) for piece in self._pieces):
@@ -110,18 +110,18 @@ class TurnLog:
         if not self.lost:
             self._wake(self)
 
-    def _settle(self, pieces: Sequence[Piece]) -> None:
+    def _settle(self, pieces: Sequence[OutputDelta]) -> None:
         """Token ids go with the delta that shows what they were made into."""
         for piece in merged(pieces):
             self._token_ids += piece.token_ids
             for event in self._shown(piece):
                 if isinstance(event, Delta):
-                    self._entries.append(Entry(event, self._token_ids, self._dropped, self.prompt_tokens))
+                    self._entries.append(LogEntry(event, self._token_ids, self._dropped, self.prompt_tokens))
                     self._token_ids, self._dropped, self.prompt_tokens = (), 0, 0
                 else:
-                    self._entries.append(Entry(event))
+                    self._entries.append(LogEntry(event))
 
-    def _shown(self, piece: Piece) -> Sequence[Event]:
+    def _shown(self, piece: OutputDelta) -> Sequence[Event]:
         """One turn's fault is not the others', whose events go the same way."""
         try:
             return self.turn.step(piece)
@@ -135,5 +135,5 @@ class TurnLog:
         return []
 
 
-def _is_silent(piece: Piece) -> bool:
-    return not (piece.name or piece.arguments) if isinstance(piece, Called) else not piece.text
+def _is_silent(piece: OutputDelta) -> bool:
+    return not (piece.name or piece.arguments) if isinstance(piece, ToolCallDelta) else not piece.text

@@ -21,11 +21,11 @@ _LETTERS: dict[type[Delta], bytes] = {OutputTextDelta: b"t", ReasoningDelta: b"r
 _TERMINAL = b"1"
 
 # The last id a stream can have: Redis refuses every entry after it, so whoever adds it has the turn from then on.
-SEAL_ID = "18446744073709551615-18446744073709551615"
+FENCE_ID = "18446744073709551615-18446744073709551615"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LogEntry:
     """An event with the token ids behind it: from the one before up to the last that it shows. `dropped` of the ids
     before them do not count: they were the beginning of a character that was made anew. `prompt_tokens`: what the
     engine has read, with the first delta only; `finish_reason` with the last one, where the engine has told both in
@@ -70,13 +70,13 @@ def is_last(fields: Fields) -> bool:
     return b"end" in fields
 
 
-def sealed_by(fields: Fields) -> str | None:
+def fenced_by(fields: Fields) -> str | None:
     """The gateway that has taken the turn over here; None for an event."""
     by = fields.get(b"seal")
     return None if by is None else by.decode()
 
 
-def frame_of(entry_id: bytes, fields: Fields) -> str:
+def decode_frame(entry_id: bytes, fields: Fields) -> str:
     """Byte for byte the frame that the owner's followers get."""
     if b"e" in fields:
         return fields[b"e"].decode()
@@ -111,6 +111,6 @@ def finish_reason(entries: Iterable[Fields]) -> str | None:
     return next((fields[b"f"].decode() for fields in entries if b"f" in fields), None)
 
 
-def is_exhausted(refusal: Exception) -> bool:
+def is_fence_rejection(refusal: Exception) -> bool:
     """Redis' word for what comes behind a seal."""
     return "exhausted the last possible ID" in str(refusal)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.errors import EngineFailed
-from gateway.inference import Called, Piece, Thought, Tokens
+from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCallDelta
 from gateway.protocol import events as e
 from gateway.protocol.ids import ItemPrefix, item_id_in, new_call_id
 from gateway.protocol.items import (
@@ -18,14 +18,14 @@ from gateway.protocol.items import (
 )
 
 # So many positions of its conversation an answer takes, and it can not have more items.
-ITEMS_AT_MOST = 128
+MAX_OUTPUT_ITEMS = 128
 
 
 @dataclass(slots=True)
 class _Open:
     """The item that grows at the moment."""
 
-    kind: type[Piece]
+    kind: type[OutputDelta]
     id: str
     index: int
     parts: list[str] = field(default_factory=list)
@@ -39,9 +39,9 @@ class _Open:
 
     def item(self, status: ItemStatus) -> OutputItem:
         begun = status == "in_progress"  # its part is shown by an event of its own
-        if self.kind is Called:
+        if self.kind is ToolCallDelta:
             return FunctionCall(self.id, self.call_id, self.name, self.text, status)
-        if self.kind is Thought:
+        if self.kind is ReasoningTextDelta:
             return Reasoning(self.id, status, content=() if begun else (ReasoningText(self.text),))
         return Message(self.id, "assistant", status, () if begun else (OutputText(self.text),))
 
@@ -75,19 +75,19 @@ class Output:
                     self._open.parts.append(event.delta)
 
     @property
-    def open_kind(self) -> type[Piece] | None:
+    def open_kind(self) -> type[OutputDelta] | None:
         return self._open.kind if self._open else None
 
     def begin_again(self) -> None:
         """White space that waits for a word comes once more."""
         self._held = ""
 
-    def add(self, piece: Piece) -> list[e.Event]:
+    def add(self, piece: OutputDelta) -> list[e.Event]:
         """A piece without text (a character whose bytes are not complete yet) shows nothing."""
-        text = piece.arguments if isinstance(piece, Called) else piece.text
-        if isinstance(piece, Tokens) and not self._continues(piece):
+        text = piece.arguments if isinstance(piece, ToolCallDelta) else piece.text
+        if isinstance(piece, TextDelta) and not self._continues(piece):
             text = self._without_the_frame(text)
-        if not text and not (isinstance(piece, Called) and piece.name):
+        if not text and not (isinstance(piece, ToolCallDelta) and piece.name):
             return []
         if self._continues(piece):
             return self._grow(text)
@@ -103,9 +103,9 @@ class Output:
         self._closed.append(item)
         where = (now.id, now.index)
         done: list[e.Event]
-        if now.kind is Called:
+        if now.kind is ToolCallDelta:
             done = [e.ArgumentsDone(self._number(), *where, now.name, now.text)]
-        elif now.kind is Thought:
+        elif now.kind is ReasoningTextDelta:
             done = [
                 e.ReasoningDone(self._number(), *where, 0, now.text),
                 e.ContentPartDone(self._number(), *where, 0, ReasoningText(now.text)),
@@ -120,7 +120,7 @@ class Output:
     def close_with_a_message(self, status: ItemStatus) -> list[e.Event]:
         """An answer without a word is an empty message, so that every client finds one."""
         if not self._closed and self._open is None:
-            return [*self._begin(Tokens("")), *self.close(status)]
+            return [*self._begin(TextDelta("")), *self.close(status)]
         return self.close(status)
 
     def _without_the_frame(self, text: str) -> str:
@@ -131,39 +131,41 @@ class Output:
         text, self._held = self._held, ""
         return text.lstrip() if self._closed or self._open else text
 
-    def _continues(self, piece: Piece) -> bool:
+    def _continues(self, piece: OutputDelta) -> bool:
         now = self._open
         if now is None or now.kind is not type(piece):
             return False
-        return not isinstance(piece, Called) or piece.index == now.call
+        return not isinstance(piece, ToolCallDelta) or piece.index == now.call
 
-    def _refuse_a_strange_one(self, piece: Piece) -> None:
+    def _refuse_a_strange_one(self, piece: OutputDelta) -> None:
         """Before a number is given out for it: a sequence has no gap."""
-        if len(self.items("completed")) == ITEMS_AT_MOST:
-            raise EngineFailed(f"the model called more than {ITEMS_AT_MOST - 1} functions at once")
-        if isinstance(piece, Called) and not piece.name:
+        if len(self.items("completed")) == MAX_OUTPUT_ITEMS:
+            raise EngineFailed(f"the model called more than {MAX_OUTPUT_ITEMS - 1} functions at once")
+        if isinstance(piece, ToolCallDelta) and not piece.name:
             raise EngineFailed("the model called a function without a name")
 
-    def _begin(self, piece: Piece) -> list[e.Event]:
+    def _begin(self, piece: OutputDelta) -> list[e.Event]:
         index = len(self._closed)
-        prefix: ItemPrefix = "fc" if isinstance(piece, Called) else "rs" if isinstance(piece, Thought) else "msg"
+        prefix: ItemPrefix = (
+            "fc" if isinstance(piece, ToolCallDelta) else "rs" if isinstance(piece, ReasoningTextDelta) else "msg"
+        )
         now = _Open(type(piece), item_id_in(self._response_id, prefix, self._position + index), index)
-        if isinstance(piece, Called):
+        if isinstance(piece, ToolCallDelta):
             now.name, now.call, now.call_id = piece.name or "", piece.index, new_call_id()
         self._open = now
         added = e.OutputItemAdded(self._number(), index, now.item("in_progress"))
-        if isinstance(piece, Called):
+        if isinstance(piece, ToolCallDelta):
             return [added]
-        part = ReasoningText("") if isinstance(piece, Thought) else OutputText("")
+        part = ReasoningText("") if isinstance(piece, ReasoningTextDelta) else OutputText("")
         return [added, e.ContentPartAdded(self._number(), now.id, index, 0, part)]
 
     def _grow(self, text: str) -> list[e.Event]:
         now = self._open
         assert now is not None  # noqa: S101 - for the type checker: _begin came first
         now.parts.append(text)
-        if now.kind is Called:
+        if now.kind is ToolCallDelta:
             return [e.ArgumentsDelta(self._number(), now.id, now.index, text)]
-        if now.kind is Thought:
+        if now.kind is ReasoningTextDelta:
             return [e.ReasoningDelta(self._number(), now.id, now.index, 0, text)]
         return [e.OutputTextDelta(self._number(), now.id, now.index, 0, text)]
 
@@ -171,8 +173,8 @@ class Output:
 def _opened(item: OutputItem, index: int) -> _Open:
     match item:
         case FunctionCall():
-            return _Open(Called, item.id, index, name=item.name, call_id=item.call_id)
+            return _Open(ToolCallDelta, item.id, index, name=item.name, call_id=item.call_id)
         case Reasoning():
-            return _Open(Thought, item.id, index)
+            return _Open(ReasoningTextDelta, item.id, index)
         case Message():
-            return _Open(Tokens, item.id, index)
+            return _Open(TextDelta, item.id, index)

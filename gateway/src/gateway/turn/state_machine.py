@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from gateway.errors import ParleyError
-from gateway.inference import Called, Form, Piece, Sampling, Thought, Tokens
+from gateway.inference import OutputDelta, OutputOptions, ReasoningTextDelta, Sampling, TextDelta, ToolCallDelta
 from gateway.protocol import events as e
 from gateway.protocol.items import ItemStatus
 from gateway.protocol.resources import (
@@ -37,7 +37,7 @@ class TurnRequest:
     user_id: str
     model: str
     sampling: Sampling
-    form: Form
+    form: OutputOptions
     created_at: int
     position: int = 0
     thread: str | None = None
@@ -63,7 +63,7 @@ class TurnRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class Created:
     """What was asked is kept."""
 
 
@@ -74,7 +74,7 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True)
-class CutShort:
+class Incomplete:
     """Out of tokens, or stopped by the user, in so many milliseconds: the partial text is kept."""
 
     reason: Literal["max_output_tokens", "cancelled"]
@@ -87,8 +87,8 @@ class Failed:
     error: ParleyError
 
 
-Ending = Completed | CutShort | Failed
-Step = Begun | WindowUse | Piece | Ending
+Ending = Completed | Incomplete | Failed
+Step = Created | WindowUse | OutputDelta | Ending
 
 
 class Turn:
@@ -104,9 +104,9 @@ class Turn:
 
     def step(self, step: Step) -> Sequence[e.Event]:
         match step:
-            case Tokens() | Thought() | Called():
+            case TextDelta() | ReasoningTextDelta() | ToolCallDelta():
                 return self._output.add(step)
-            case Begun():
+            case Created():
                 return [e.ResponseCreated(self._number(), self.response("in_progress"))]
             case WindowUse():
                 announced, self._window = self._window is not None, step
@@ -135,7 +135,7 @@ class Turn:
     @property
     def text_is_open(self) -> bool:
         """The last that was shown is text, so plain tokens can go on from here."""
-        return self._output.open_kind is Tokens
+        return self._output.open_kind is TextDelta
 
     def _end(self, ending: Ending) -> list[e.Event]:
         # An answer that ends before its window was chosen was in progress too.
@@ -160,7 +160,7 @@ class Turn:
         match ending:
             case Completed(usage, at):
                 return e.ResponseCompleted(self._number(), self.response("completed", usage=usage, completed_at=at))
-            case CutShort(reason, usage, stopped_in_ms):
+            case Incomplete(reason, usage, stopped_in_ms):
                 details = IncompleteDetails(reason, msgspec.UNSET if stopped_in_ms is None else stopped_in_ms)
                 response = self.response("incomplete", usage=usage, incomplete_details=details)
                 return e.ResponseIncomplete(self._number(), response)

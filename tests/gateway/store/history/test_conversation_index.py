@@ -7,7 +7,7 @@ from gateway.errors import NotFound
 from gateway.protocol.resources import ConversationPage
 from gateway.store.history.conversation_index import ConversationIndex
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.cursors import Cursor, Order, cursor_in
+from gateway.store.history.cursors import Cursor, Order, parse_cursor
 from tests.gateway.said import ABSENT, ALICE, BOB, STRANGE_IDS, told
 
 INDEX = "parley:{user_a}:conversations"
@@ -89,8 +89,8 @@ async def test_a_foreign_after_is_not_found(conversations: Conversations, redis:
 
 def test_a_cursor_is_read_back_by_its_own_user_only() -> None:
     cursor = Cursor(1763830000123, "conv_x")
-    assert cursor_in(ALICE, cursor.text(ALICE)) == cursor
-    assert cursor_in(BOB, cursor.text(ALICE)) is None
+    assert parse_cursor(ALICE, cursor.text(ALICE)) == cursor
+    assert parse_cursor(BOB, cursor.text(ALICE)) is None
 
 
 async def test_conversations_of_the_same_millisecond_are_all_listed_once(
@@ -214,7 +214,7 @@ async def test_a_search_that_looked_at_enough_ends_and_says_where_to_go_on(
 ) -> None:
     ids = await a_few(conversations, redis, 40)
     await conversations.update(ALICE, ids[0], metadata={"title": "needle"})
-    index = ConversationIndex(redis, scanned_at_most=16)
+    index = ConversationIndex(redis, max_scanned=16)
     pages = []
     after, more = None, True
     while more:

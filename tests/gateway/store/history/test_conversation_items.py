@@ -6,8 +6,8 @@ from gateway.protocol.ids import new_item_id, position_in
 from gateway.protocol.items import Item
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.cursors import Order
-from gateway.store.history.limits import ITEMS_KEPT
-from gateway.store.history.threads import Threads
+from gateway.store.history.limits import MAX_ITEMS
+from gateway.store.history.threads import TurnStore
 from tests.gateway.said import ALICE, told
 
 
@@ -42,7 +42,7 @@ async def test_an_item_that_is_added_never_takes_the_place_of_an_answer_to_come(
     conversations: Conversations, redis: Redis
 ) -> None:
     made = await conversations.create(ALICE, {})
-    threads = Threads(redis, kept_seconds=1000)
+    threads = TurnStore(redis, retention_seconds=1000)
     reserved = await threads.reserve(ALICE, made.id, 2)
     added = await conversations.items.create(ALICE, made.id, told("later"))
     assert position_in(added.data[0].id) == reserved.position + 2
@@ -51,10 +51,10 @@ async def test_an_item_that_is_added_never_takes_the_place_of_an_answer_to_come(
 async def test_no_more_items_are_added_than_are_kept(conversations: Conversations, redis: Redis) -> None:
     made = await conversations.create(ALICE, {})
     items_key = f"parley:{{user_a}}:conversation:{made.id}:items"
-    await redis.zadd(items_key, {str(position): position for position in range(ITEMS_KEPT - 1)})
+    await redis.zadd(items_key, {str(position): position for position in range(MAX_ITEMS - 1)})
     with pytest.raises(StorageLimit):
         await conversations.items.create(ALICE, made.id, told("one", "two"))
-    assert await redis.zcard(items_key) == ITEMS_KEPT - 1
+    assert await redis.zcard(items_key) == MAX_ITEMS - 1
     await conversations.items.create(ALICE, made.id, told("one"))
 
 

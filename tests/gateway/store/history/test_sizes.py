@@ -10,9 +10,9 @@ from gateway.errors import StorageLimit
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.input_items import InputMessage
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.responses import Responses
-from gateway.store.history.sizes import Sizes
-from gateway.store.history.threads import Threads
+from gateway.store.history.responses import ResponseStore
+from gateway.store.history.sizes import StorageQuota
+from gateway.store.history.threads import TurnStore
 from tests.gateway.replica import FakeEngine, Replica, replica, spoken
 
 USER = "user_1"
@@ -21,20 +21,20 @@ LONG = InputMessage("user", "x" * 50_000)
 
 
 @pytest.fixture
-def sizes(redis: Redis) -> Sizes:
-    return Sizes(redis, bytes_at_most=LIMIT)
+def sizes(redis: Redis) -> StorageQuota:
+    return StorageQuota(redis, bytes_at_most=LIMIT)
 
 
 @pytest.fixture
-def conversations(redis: Redis, sizes: Sizes) -> Conversations:
+def conversations(redis: Redis, sizes: StorageQuota) -> Conversations:
     return Conversations(redis, sizes)
 
 
 @pytest.fixture
-async def gateway(port: int, sizes: Sizes) -> AsyncIterator[Replica]:
-    class Bounded(Threads):
-        def __init__(self, redis: Redis, *, kept_seconds: int) -> None:
-            super().__init__(redis, kept_seconds=kept_seconds, sizes=sizes)
+async def gateway(port: int, sizes: StorageQuota) -> AsyncIterator[Replica]:
+    class Bounded(TurnStore):
+        def __init__(self, redis: Redis, *, retention_seconds: int) -> None:
+            super().__init__(redis, retention_seconds=retention_seconds, sizes=sizes)
 
     async with replica(port, FakeEngine(*spoken("fine")), threads=Bounded) as found:
         yield found
@@ -93,20 +93,20 @@ async def test_a_turn_counts_with_all_that_is_kept_of_it_until_it_is_deleted(gat
     await gateway.turns.finish(5)
     twice = await counted(redis)
     assert twice > once + 5000
-    await Responses(redis).delete(USER, await Responses(redis).get(USER, response_id))
+    await ResponseStore(redis).delete(USER, await ResponseStore(redis).get(USER, response_id))
     assert once < await counted(redis) < twice
 
 
 async def test_what_has_expired_makes_room_when_it_is_needed(conversations: Conversations, redis: Redis) -> None:
     for made in await filled(conversations):
         await redis.delete(f"parley:{{{USER}}}:conversation:{made}:items")  # as time does with a chain
-    later = Conversations(redis, Sizes(redis, bytes_at_most=LIMIT))
+    later = Conversations(redis, StorageQuota(redis, bytes_at_most=LIMIT))
     await later.create(USER, {}, items=[LONG])
     assert await counted(redis) < 2 * 50_100
 
 
 async def test_at_the_limit_it_is_not_measured_at_every_question(
-    conversations: Conversations, redis: Redis, sizes: Sizes
+    conversations: Conversations, redis: Redis, sizes: StorageQuota
 ) -> None:
     made = await filled(conversations)
     await redis.delete(f"parley:{{{USER}}}:conversation:{made[0]}:items")
@@ -115,7 +115,7 @@ async def test_at_the_limit_it_is_not_measured_at_every_question(
 
 
 async def test_deleting_twice_at_once_frees_what_was_there_once(
-    conversations: Conversations, redis: Redis, sizes: Sizes
+    conversations: Conversations, redis: Redis, sizes: StorageQuota
 ) -> None:
     made = await filled(conversations)
     key = f"parley:{{{USER}}}:conversation:{made[0]}:items"

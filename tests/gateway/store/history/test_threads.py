@@ -7,18 +7,18 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from gateway.context.prompt import Measured
+from gateway.context.prompt import TokenCountCheckpoint
 from gateway.errors import NotFound, StorageLimit, Unavailable
-from gateway.inference import Form, Sampling
+from gateway.inference import OutputOptions, Sampling
 from gateway.protocol.ids import new_thread_id
 from gateway.protocol.input_items import InputMessage
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Generation
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.limits import ITEMS_KEPT
-from gateway.store.history.responses import Responses
-from gateway.store.history.threads import Record, Threads
-from gateway.turn.output import ITEMS_AT_MOST
+from gateway.store.history.limits import MAX_ITEMS
+from gateway.store.history.responses import ResponseStore
+from gateway.store.history.threads import TurnRecord, TurnStore
+from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.state_machine import Turn, TurnRequest
 from tests.gateway.builders import kept
 from tests.gateway.said import ABSENT, ALICE, BOB, answer, question, told
@@ -27,8 +27,8 @@ KEPT_SECONDS = 1000
 
 
 @pytest.fixture
-def threads(redis: Redis) -> Threads:
-    return Threads(redis, kept_seconds=KEPT_SECONDS)
+def threads(redis: Redis) -> TurnStore:
+    return TurnStore(redis, retention_seconds=KEPT_SECONDS)
 
 
 @pytest.fixture
@@ -45,22 +45,26 @@ async def thread(conversations: Conversations) -> str:
 def turn(number: int, thread: str, position: int = 1, user: str = ALICE) -> TurnRequest:
     """What is asked stands before `position`, the answer from there on."""
     sampling = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_output_tokens=None)
-    return TurnRequest(f"resp_{number}", user, "m", sampling, Form(), created_at=1, position=position, thread=thread)
+    return TurnRequest(
+        f"resp_{number}", user, "m", sampling, OutputOptions(), created_at=1, position=position, thread=thread
+    )
 
 
-async def accept(threads: Threads, request: TurnRequest, *asked: Item, **more: Any) -> str:
+async def accept(threads: TurnStore, request: TurnRequest, *asked: Item, **more: Any) -> str:
     response = Turn(request).response("in_progress")
-    return await threads.accept(Record(request, response, asked, owner="g1", **more))
+    return await threads.accept(TurnRecord(request, response, asked, owner="g1", **more))
 
 
-async def commit(threads: Threads, request: TurnRequest, *answered: Item, measured: Measured | None = None) -> None:
+async def commit(
+    threads: TurnStore, request: TurnRequest, *answered: Item, measured: TokenCountCheckpoint | None = None
+) -> None:
     outcome = Turn(request).response("completed")
     assert (
         await threads.commit(request.user_id, request.thread or "", outcome, answered, measured, owner="g1") != "lost"
     )
 
 
-async def test_what_was_asked_and_answered_comes_back_in_order(threads: Threads, thread: str) -> None:
+async def test_what_was_asked_and_answered_comes_back_in_order(threads: TurnStore, thread: str) -> None:
     reserved = await threads.reserve(ALICE, thread, 2)
     assert (reserved.before, reserved.position) == ([], 1)
     asked, answered = question(1, "你好 👋\u200d\n"), answer(2)
@@ -69,7 +73,7 @@ async def test_what_was_asked_and_answered_comes_back_in_order(threads: Threads,
     assert (await threads.reserve(ALICE, thread, 2)).before == [asked, answered]
 
 
-async def test_accepting_and_committing_again_changes_nothing(threads: Threads, thread: str) -> None:
+async def test_accepting_and_committing_again_changes_nothing(threads: TurnStore, thread: str) -> None:
     asked, answered = question(1), answer(2)
     for _ in range(2):
         await accept(threads, turn(1, thread), asked)
@@ -78,7 +82,7 @@ async def test_accepting_and_committing_again_changes_nothing(threads: Threads, 
     assert (await threads.reserve(ALICE, thread, 2)).before == [asked, answered]
 
 
-async def test_what_a_client_asks_under_one_id_is_accepted_once(threads: Threads, thread: str, redis: Redis) -> None:
+async def test_what_a_client_asks_under_one_id_is_accepted_once(threads: TurnStore, thread: str, redis: Redis) -> None:
     asked = {number: question(number) for number in range(1, 9)}
     accepted = await asyncio.gather(
         *(accept(threads, turn(number, thread, number + 1), one, once="mine") for number, one in asked.items())
@@ -89,7 +93,7 @@ async def test_what_a_client_asks_under_one_id_is_accepted_once(threads: Threads
     assert await accept(threads, turn(9, thread), question(9), once="another") == "resp_9"
 
 
-async def test_two_turns_at_once_keep_each_question_beside_its_answer(threads: Threads, thread: str) -> None:
+async def test_two_turns_at_once_keep_each_question_beside_its_answer(threads: TurnStore, thread: str) -> None:
     reserved = await asyncio.gather(*(threads.reserve(ALICE, thread, 2) for _ in range(2)))
     first, second = sorted(one.position for one in reserved)
     items = [question(first, "1"), answer(first + 1, "1"), question(second, "2"), answer(second + 1, "2")]
@@ -101,7 +105,7 @@ async def test_two_turns_at_once_keep_each_question_beside_its_answer(threads: T
 
 
 async def test_an_answer_is_active_from_its_question_to_its_end(
-    threads: Threads, conversations: Conversations, thread: str
+    threads: TurnStore, conversations: Conversations, thread: str
 ) -> None:
     await accept(threads, turn(2, thread, 4), question(3))
     await accept(threads, turn(1, thread, 2), question(1))
@@ -113,7 +117,7 @@ async def test_an_answer_is_active_from_its_question_to_its_end(
 async def test_of_a_long_conversation_the_most_recent_items_are_read_and_more_where_they_are_wanted(
     redis: Redis, thread: str
 ) -> None:
-    threads = Threads(redis, kept_seconds=KEPT_SECONDS, recent_items=3)
+    threads = TurnStore(redis, retention_seconds=KEPT_SECONDS, recent_items=3)
     items = [one(2 * turn + place) for turn in range(4) for place, one in enumerate((question, answer), 1)]
     await accept(threads, turn(1, thread), *items)
     said = await threads.reserve(ALICE, thread, 1)
@@ -125,12 +129,12 @@ async def test_of_a_long_conversation_the_most_recent_items_are_read_and_more_wh
 
 
 async def test_what_the_model_was_told_first_is_read_with_the_most_recent_items(
-    threads: Threads, redis: Redis, conversations: Conversations
+    threads: TurnStore, redis: Redis, conversations: Conversations
 ) -> None:
     first = [InputMessage("system" if number % 2 else "developer", f"{number}") for number in range(18)]
     within = (await conversations.create(ALICE, {}, items=[*first, *told(*"abcdef")])).id
     whole = (await threads.reserve(ALICE, within, 1)).before
-    said = await Threads(redis, kept_seconds=KEPT_SECONDS, recent_items=2).reserve(ALICE, within, 1)
+    said = await TurnStore(redis, retention_seconds=KEPT_SECONDS, recent_items=2).reserve(ALICE, within, 1)
     assert ([*said.head], said.before, said.older) == (whole[:18], whole[-2:], 4)
     said = await threads.further(ALICE, within, said, 3)
     assert (said.before, said.older) == (whole[-5:], 1)
@@ -139,7 +143,7 @@ async def test_what_the_model_was_told_first_is_read_with_the_most_recent_items(
 
 
 async def test_what_was_deleted_between_two_reads_is_waited_for_by_nobody(redis: Redis, thread: str) -> None:
-    threads = Threads(redis, kept_seconds=KEPT_SECONDS, recent_items=1)
+    threads = TurnStore(redis, retention_seconds=KEPT_SECONDS, recent_items=1)
     items = [question(1), question(2), question(3)]
     await accept(threads, turn(1, thread), *items)
     said = await threads.reserve(ALICE, thread, 1)
@@ -148,16 +152,16 @@ async def test_what_was_deleted_between_two_reads_is_waited_for_by_nobody(redis:
     assert (said.before, said.older) == (items[1:], 0)
 
 
-async def test_no_more_items_are_accepted_than_are_kept(threads: Threads, thread: str) -> None:
-    await threads.reserve(ALICE, thread, ITEMS_AT_MOST + ITEMS_KEPT - 1)
+async def test_no_more_items_are_accepted_than_are_kept(threads: TurnStore, thread: str) -> None:
+    await threads.reserve(ALICE, thread, MAX_OUTPUT_ITEMS + MAX_ITEMS - 1)
     with pytest.raises(StorageLimit):
-        await threads.reserve(ALICE, thread, ITEMS_AT_MOST + ITEMS_KEPT)
+        await threads.reserve(ALICE, thread, MAX_OUTPUT_ITEMS + MAX_ITEMS)
     await accept(threads, turn(1, thread), question(1))
     with pytest.raises(StorageLimit):
-        await threads.reserve(ALICE, thread, ITEMS_AT_MOST + ITEMS_KEPT - 1)
+        await threads.reserve(ALICE, thread, MAX_OUTPUT_ITEMS + MAX_ITEMS - 1)
 
 
-async def test_a_turn_learns_what_is_set_for_its_conversation(threads: Threads, conversations: Conversations) -> None:
+async def test_a_turn_learns_what_is_set_for_its_conversation(threads: TurnStore, conversations: Conversations) -> None:
     pirate = Generation(instructions="Speak as a pirate.", temperature=0.1)
     titled = (await conversations.create(ALICE, {"title": "Sea"}, generation=pirate)).id
     reserved = await threads.reserve(ALICE, titled, 2)
@@ -166,32 +170,32 @@ async def test_a_turn_learns_what_is_set_for_its_conversation(threads: Threads, 
     assert (await threads.reserve(ALICE, untitled, 2)).titled is False
 
 
-async def test_the_count_of_a_prompt_is_there_for_the_next_turn(threads: Threads, thread: str) -> None:
-    measured = Measured(tokens=20, limit=4096, items=2, last=2, shape="s")
+async def test_the_count_of_a_prompt_is_there_for_the_next_turn(threads: TurnStore, thread: str) -> None:
+    measured = TokenCountCheckpoint(tokens=20, limit=4096, items=2, last=2, shape="s")
     await accept(threads, turn(1, thread), question(1))
     await commit(threads, turn(1, thread), answer(2), measured=measured)
     assert (await threads.reserve(ALICE, thread, 2)).measured == measured
 
 
-async def test_what_comes_behind_a_position_is_not_read(threads: Threads, thread: str) -> None:
+async def test_what_comes_behind_a_position_is_not_read(threads: TurnStore, thread: str) -> None:
     items = [question(1), answer(2), question(3)]
     await accept(threads, turn(1, thread), *items)
     assert await threads.read(ALICE, thread, 2) == items[:2]
 
 
-async def test_an_accepted_response_is_found_with_what_was_asked(threads: Threads, redis: Redis, thread: str) -> None:
+async def test_an_accepted_response_is_found_with_what_was_asked(threads: TurnStore, redis: Redis, thread: str) -> None:
     asked = question(1)
     await accept(threads, turn(1, thread, 2), asked)
-    stored = await Responses(redis).get(ALICE, "resp_1")
+    stored = await ResponseStore(redis).get(ALICE, "resp_1")
     assert (stored.input, stored.thread, stored.owner, stored.ended) == ((asked,), thread, "g1", False)
     await commit(threads, turn(1, thread, 2), answer(2))
-    assert (await Responses(redis).get(ALICE, "resp_1")).ended
+    assert (await ResponseStore(redis).get(ALICE, "resp_1")).ended
     with pytest.raises(NotFound):
-        await Responses(redis).get(BOB, "resp_1")
+        await ResponseStore(redis).get(BOB, "resp_1")
 
 
 async def test_a_foreign_conversation_is_absent_and_asking_for_one_leaves_nothing(
-    threads: Threads, redis: Redis, thread: str
+    threads: TurnStore, redis: Redis, thread: str
 ) -> None:
     before = set(await kept(redis))
     for absent in (thread, ABSENT):
@@ -203,7 +207,7 @@ async def test_a_foreign_conversation_is_absent_and_asking_for_one_leaves_nothin
 
 
 async def test_a_turn_that_ends_later_does_not_bring_a_deleted_conversation_back(
-    threads: Threads, conversations: Conversations, redis: Redis, thread: str
+    threads: TurnStore, conversations: Conversations, redis: Redis, thread: str
 ) -> None:
     await accept(threads, turn(1, thread), question(1))
     assert await conversations.delete(ALICE, thread) == ("resp_1",)
@@ -213,10 +217,10 @@ async def test_a_turn_that_ends_later_does_not_bring_a_deleted_conversation_back
 
 @pytest.mark.parametrize("place", ["a chain", "a conversation"])
 async def test_an_answer_kept_again_does_not_bring_its_deleted_response_back(
-    threads: Threads, redis: Redis, thread: str, place: str
+    threads: TurnStore, redis: Redis, thread: str, place: str
 ) -> None:
     request = turn(1, thread if place == "a conversation" else new_thread_id())
-    responses = Responses(redis)
+    responses = ResponseStore(redis)
     await accept(threads, request, question(1))
     answered = answer(2)
     outcome = msgspec.structs.replace(Turn(request).response("completed"), output=(answered,))
@@ -228,7 +232,7 @@ async def test_an_answer_kept_again_does_not_bring_its_deleted_response_back(
     assert {key: await redis.dump(key) for key in await kept(redis)} == left
 
 
-async def test_a_chain_outside_a_conversation_expires_with_its_response(threads: Threads, redis: Redis) -> None:
+async def test_a_chain_outside_a_conversation_expires_with_its_response(threads: TurnStore, redis: Redis) -> None:
     chain = turn(1, new_thread_id(), 3)
     copied, asked, answered = question(1), question(2), answer(3)
     await accept(threads, chain, asked, before=[copied])
@@ -240,7 +244,7 @@ async def test_a_chain_outside_a_conversation_expires_with_its_response(threads:
     assert all(0 < seconds <= KEPT_SECONDS for seconds in lives)
 
 
-async def test_all_keys_of_a_user_share_a_hash_tag(threads: Threads, redis: Redis, thread: str) -> None:
+async def test_all_keys_of_a_user_share_a_hash_tag(threads: TurnStore, redis: Redis, thread: str) -> None:
     await accept(threads, turn(1, thread), question(1), once="mine")
     keys = await kept(redis)
     assert len(keys) == 6
@@ -250,5 +254,5 @@ async def test_all_keys_of_a_user_share_a_hash_tag(threads: Threads, redis: Redi
 async def test_a_redis_that_does_not_answer_is_named() -> None:
     async with Redis(port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
         with pytest.raises(Unavailable) as caught:
-            await Threads(nowhere, kept_seconds=KEPT_SECONDS).reserve(ALICE, ABSENT, 2)
+            await TurnStore(nowhere, retention_seconds=KEPT_SECONDS).reserve(ALICE, ABSENT, 2)
     assert caught.value.dependency == "redis"

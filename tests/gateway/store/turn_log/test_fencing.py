@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from dev.process import Process
 from gateway.errors import Unavailable
-from gateway.store.turn_log.fencing import Segments, Told
+from gateway.store.turn_log.fencing import ReplayedEvents, Segments
 from gateway.store.turn_log.keys import segment_key
 from tests.gateway.builders import connection
 
@@ -20,9 +20,9 @@ async def add(redis: Redis, segment: int, number: int) -> None:
 
 
 async def test_a_log_that_nobody_took_over_is_one_segment(redis: Redis) -> None:
-    assert await Segments(redis).read(USER, RESPONSE) == Told([], 0, None)
+    assert await Segments(redis).read(USER, RESPONSE) == ReplayedEvents([], 0, None)
     await add(redis, 0, 1)
-    assert await Segments(redis).read(USER, RESPONSE) == Told([(b"1-0", {b"e": b"1"})], 0, None)
+    assert await Segments(redis).read(USER, RESPONSE) == ReplayedEvents([(b"1-0", {b"e": b"1"})], 0, None)
 
 
 async def test_the_events_of_all_segments_come_in_order_without_the_seals(redis: Redis) -> None:
@@ -54,7 +54,7 @@ async def test_of_many_who_want_a_turn_one_gets_it(redis: Redis) -> None:
 async def test_a_turn_of_which_nothing_was_told_can_be_taken_too_and_expires(redis: Redis) -> None:
     segments = Segments(redis)
     assert await segments.seal(USER, RESPONSE, 0, "g2")
-    assert await segments.read(USER, RESPONSE) == Told([], 1, "g2")
+    assert await segments.read(USER, RESPONSE) == ReplayedEvents([], 1, "g2")
     assert await redis.ttl(segment_key(USER, RESPONSE, 0)) > 0
 
 

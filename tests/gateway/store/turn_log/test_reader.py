@@ -12,30 +12,30 @@ from redis.asyncio import Redis
 
 from dev.process import Process
 from gateway.errors import Unavailable
-from gateway.inference import Called, Piece, Tokens
+from gateway.inference import OutputDelta, TextDelta, ToolCallDelta
 from gateway.protocol.ids import new_response_id
 from gateway.protocol.resources import WindowUse
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
 from gateway.turn.log import TurnLog
-from gateway.turn.log_entry import frame_of
-from gateway.turn.state_machine import Begun, Completed
+from gateway.turn.log_entry import decode_frame
+from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import answers, connection, turn, working
 
 USER = "user_1"
-Wish = dict[str, str]
+CancelRequest = dict[str, str]
 
 
 class Owner:
     """The replica that runs the turn."""
 
     def __init__(self, redis: Redis) -> None:
-        self.writer = Writer(redis, kept_seconds=60)
+        self.writer = Writer(redis, retention_seconds=60)
         self.segments = Segments(redis)
         self.response_id = new_response_id()
         self.log: TurnLog = self.writer.open(turn(response_id=self.response_id))
-        self.log.append(Begun())
+        self.log.append(Created())
         self.log.append(WindowUse(0, 5, 4096))
 
     async def move(self) -> None:
@@ -43,7 +43,7 @@ class Owner:
         await self.log.flushed()
         await self.segments.seal(USER, self.response_id, self.log.segment, "g9")
         told = await self.segments.read(USER, self.response_id)
-        frames = [frame_of(*entry) for entry in told.entries]
+        frames = [decode_frame(*entry) for entry in told.entries]
         self.log = self.writer.open(self.log.turn, segment=told.segment, told=frames)
 
     def end(self) -> None:
@@ -62,7 +62,9 @@ async def owning(port: int) -> AsyncIterator[Owner]:
 
 
 @asynccontextmanager
-async def reading(port: int, obey: Callable[[Wish], None] = lambda _: None, name: str = "g2") -> AsyncIterator[Reader]:
+async def reading(
+    port: int, obey: Callable[[CancelRequest], None] = lambda _: None, name: str = "g2"
+) -> AsyncIterator[Reader]:
     async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
         reader = Reader(redis, blocking, name)
         async with working(reader.run(obey)):
@@ -82,7 +84,7 @@ async def until(condition: Callable[[], bool]) -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers(), st.integers(0, 30), st.integers(-1, 40))
 async def test_whoever_joins_at_any_time_from_any_number_sees_the_owners_frames(
-    port: int, pieces: Sequence[Piece], join_at: int, starting_after: int
+    port: int, pieces: Sequence[OutputDelta], join_at: int, starting_after: int
 ) -> None:
     async with owning(port) as owner, reading(port) as reader:
         follower = asyncio.create_task(followed(reader, owner, starting_after))
@@ -107,15 +109,15 @@ async def test_what_is_said_arrives_while_it_is_said(port: int) -> None:
     async with owning(port) as owner, reading(port) as reader, reader.frames(USER, owner.response_id) as frames:
         following = frames.follow(starting_after=3)
         for letter in "live":
-            owner.log.append(Tokens(letter))
+            owner.log.append(TextDelta(letter))
             assert json.loads(await anext(following))["delta"] == letter
 
 
 async def test_two_followers_of_one_answer_and_one_of_another_see_theirs(port: int) -> None:
     async with owning(port) as one, owning(port) as other, reading(port) as reader:
         followers = [asyncio.create_task(followed(reader, owner)) for owner in (one, one, other)]
-        one.log.append(Tokens("one"))
-        other.log.append(Called(0, "{}", "other"))
+        one.log.append(TextDelta("one"))
+        other.log.append(ToolCallDelta(0, "{}", "other"))
         one.end()
         other.end()
         assert await asyncio.gather(*followers) == [await one.frames(), await one.frames(), await other.frames()]
@@ -133,7 +135,7 @@ async def test_one_who_comes_when_another_leaves_misses_nothing(port: int) -> No
 async def test_an_answer_of_many_events_comes_whole(port: int) -> None:
     async with owning(port) as owner, reading(port) as reader:
         for number in range(600):
-            owner.log.append(Called(number % 100, "{}", "f") if number < 100 else Tokens(f"{number} "))
+            owner.log.append(ToolCallDelta(number % 100, "{}", "f") if number < 100 else TextDelta(f"{number} "))
             await until(lambda number=number: len(owner.log.frames) > number)  # type: ignore[misc]
         owner.end()
         assert await followed(reader, owner) == await owner.frames()
@@ -148,7 +150,7 @@ async def test_the_log_of_another_user_is_not_there(port: int) -> None:
 
 
 async def test_a_wish_reaches_the_gateway_it_is_for(port: int) -> None:
-    mine, others = list[Wish](), list[Wish]()
+    mine, others = list[CancelRequest](), list[CancelRequest]()
     async with reading(port, mine.append, "g1") as reader, reading(port, others.append, "g3") as third:
         await third.tell("g1", {"cancel": "resp_1"})
         await reader.tell("g1", {"released": "g3", "x": "你"})
@@ -157,7 +159,7 @@ async def test_a_wish_reaches_the_gateway_it_is_for(port: int) -> None:
 
 
 async def test_a_wish_is_heard_also_by_a_gateway_that_did_not_listen_just_then(port: int) -> None:
-    heard: list[Wish] = []
+    heard: list[CancelRequest] = []
     async with reading(port) as other:
         await other.tell("g1", {"cancel": "resp_1"})
     async with reading(port, heard.append, "g1"):
@@ -165,9 +167,9 @@ async def test_a_wish_is_heard_also_by_a_gateway_that_did_not_listen_just_then(p
 
 
 async def test_a_wish_that_fails_ends_neither_the_following_nor_the_next_wish(port: int) -> None:
-    heard: list[Wish] = []
+    heard: list[CancelRequest] = []
 
-    def obey(wish: Wish) -> None:
+    def obey(wish: CancelRequest) -> None:
         if wish.get("cancel") == "resp_bug":
             raise ZeroDivisionError
         heard.append(wish)
@@ -181,9 +183,9 @@ async def test_a_wish_that_fails_ends_neither_the_following_nor_the_next_wish(po
 
 
 async def test_a_wish_that_fails_takes_no_other_with_it(port: int) -> None:
-    heard: list[Wish] = []
+    heard: list[CancelRequest] = []
 
-    def obey(wish: Wish) -> None:
+    def obey(wish: CancelRequest) -> None:
         if wish.get("cancel") == "resp_bug":
             raise ZeroDivisionError
         heard.append(wish)
@@ -209,9 +211,9 @@ async def test_following_goes_on_in_the_next_segment_when_a_turn_is_taken_over(p
     async with owning(port) as owner, reading(port) as reader:
         follower = asyncio.create_task(followed(reader, owner))
         for text in ("first", "second", "third"):
-            owner.log.append(Tokens(text))
+            owner.log.append(TextDelta(text))
             await owner.move()
-        owner.log.append(Tokens("fourth"))
+        owner.log.append(TextDelta("fourth"))
         owner.end()
         frames = await owner.frames()
         assert await follower == await followed(reader, owner) == frames
@@ -225,7 +227,7 @@ async def test_following_goes_on_after_redis_was_killed(durable_redis: Process) 
         follower = asyncio.create_task(followed(reader, owner))
         await until(lambda: len(owner.log.frames) == 2)
         await asyncio.to_thread(durable_redis.restart)
-        owner.log.append(Tokens("still here"))
+        owner.log.append(TextDelta("still here"))
         owner.end()
         assert await follower == await owner.frames()
 

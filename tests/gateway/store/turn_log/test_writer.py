@@ -12,15 +12,15 @@ from redis.asyncio.client import Pipeline
 
 from dev.process import Process
 from gateway.errors import EngineFailed
-from gateway.inference import Called, Tokens
+from gateway.inference import TextDelta, ToolCallDelta
 from gateway.protocol.resources import WindowUse
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.writer import Writer
-from gateway.turn.event_buffer import Frames
+from gateway.turn.event_buffer import EventBuffer
 from gateway.turn.log import TurnLog
-from gateway.turn.log_entry import frame_of, token_ids
-from gateway.turn.output import ITEMS_AT_MOST
-from gateway.turn.state_machine import Begun, Completed
+from gateway.turn.log_entry import decode_frame, token_ids
+from gateway.turn.output import MAX_OUTPUT_ITEMS
+from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import connection, keys_of, turn, working
 
 COMPLETED = Completed(None, 1)
@@ -77,14 +77,14 @@ class Proxy:
 @asynccontextmanager
 async def writing(port: int, *, patience_seconds: float = 2) -> AsyncIterator[Writer]:
     async with connection(port, patience_seconds) as redis:
-        writer = Writer(redis, kept_seconds=KEPT_SECONDS)
+        writer = Writer(redis, retention_seconds=KEPT_SECONDS)
         async with working(writer.run()):
             yield writer
 
 
 def begin(writer: Writer, number: int = 1) -> TurnLog:
     log = writer.open(turn(user_id=f"user_{number}"))
-    log.append(Begun())
+    log.append(Created())
     log.append(WindowUse(0, 5, 4096))
     return log
 
@@ -92,18 +92,18 @@ def begin(writer: Writer, number: int = 1) -> TurnLog:
 def say(log: TurnLog, text: str) -> None:
     """Each letter a token of its own."""
     for letter in text:
-        log.append(Tokens(letter, (ord(letter),)))
+        log.append(TextDelta(letter, (ord(letter),)))
 
 
 def end(log: TurnLog) -> None:
     log.add(log.finish(COMPLETED))
 
 
-async def shown(frames: Frames) -> list[str]:
+async def shown(frames: EventBuffer) -> list[str]:
     return [text async for text in frames.follow()]
 
 
-async def until_there_are(frames: Frames, count: int) -> None:
+async def until_there_are(frames: EventBuffer, count: int) -> None:
     while len(frames) < count:
         await asyncio.sleep(0.005)
 
@@ -121,7 +121,7 @@ async def test_redis_has_every_frame_under_its_number(redis: Redis, port: int) -
         frames = await shown(log.frames)
     entries = await kept(redis, log)
     assert [entry_id for entry_id, _ in entries] == [b"%d-0" % (number + 1) for number in range(len(frames))]
-    assert [frame_of(*entry) for entry in entries] == frames
+    assert [decode_frame(*entry) for entry in entries] == frames
     assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
 
 
@@ -168,7 +168,7 @@ class CountingRedis(Redis):
 
 async def test_the_events_of_many_turns_go_in_one_round_trip(redis: Redis, port: int) -> None:
     async with CountingRedis(port=port) as counting:
-        writer = Writer(counting, kept_seconds=KEPT_SECONDS)
+        writer = Writer(counting, retention_seconds=KEPT_SECONDS)
         logs = [begin(writer, number) for number in range(50)]
         for log in logs:
             say(log, "hello")
@@ -177,7 +177,7 @@ async def test_the_events_of_many_turns_go_in_one_round_trip(redis: Redis, port:
         frames = [await shown(log.frames) for log in logs]
         task.cancel()
     assert counting.pipelines == 1
-    assert [[frame_of(*entry) for entry in await kept(redis, log)] for log in logs] == frames
+    assert [[decode_frame(*entry) for entry in await kept(redis, log)] for log in logs] == frames
 
 
 async def test_the_events_of_an_answer_are_kept_for_a_while(redis: Redis, port: int) -> None:
@@ -193,7 +193,7 @@ async def test_the_events_of_an_answer_are_kept_for_a_while(redis: Redis, port: 
 async def test_an_answer_that_is_to_be_kept_nowhere_is_shown_and_not_kept(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
         log = writer.open(turn(thread=None))
-        log.append(Begun())
+        log.append(Created())
         say(log, "secret")
         end(log)
         assert "secret" in (await shown(log.frames))[-1]
@@ -211,7 +211,7 @@ async def test_an_append_whose_answer_was_lost_adds_nothing_twice(
         end(log)
         frames = await shown(log.frames)
     assert proxy.struck
-    assert [frame_of(*entry) for entry in await kept(redis, log)] == frames
+    assert [decode_frame(*entry) for entry in await kept(redis, log)] == frames
     assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
     assert 0 < await redis.ttl(keys_of(log)[-1]) <= KEPT_SECONDS
 
@@ -221,7 +221,7 @@ async def test_an_entry_that_was_refused_in_the_middle_is_not_lost(redis: Redis,
         log = begin(writer)
         end(log)
         frames = await shown(log.frames)
-    assert [frame_of(*entry) for entry in await kept(redis, log)] == frames
+    assert [decode_frame(*entry) for entry in await kept(redis, log)] == frames
 
 
 async def test_events_wait_for_a_redis_that_was_killed_and_come_once_and_in_order(
@@ -242,7 +242,7 @@ async def test_events_wait_for_a_redis_that_was_killed_and_come_once_and_in_orde
         await asyncio.to_thread(durable_redis.restart)
         frames = await shown(log.frames)
         async with Redis(port=port) as redis:
-            assert [frame_of(*entry) for entry in await kept(redis, log)] == frames
+            assert [decode_frame(*entry) for entry in await kept(redis, log)] == frames
     assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
     assert json.loads(frames[-1])["response"]["output"][0]["content"][0]["text"] == "before"
 
@@ -263,19 +263,19 @@ async def test_nothing_comes_twice_after_a_redis_that_was_frozen(
         durable_redis.resume()
         frames = await shown(log.frames)
         async with Redis(port=port) as redis:
-            assert [frame_of(*entry) for entry in await kept(redis, log)] == frames
+            assert [decode_frame(*entry) for entry in await kept(redis, log)] == frames
 
 
 async def test_one_turns_fault_stops_no_other(port: int) -> None:
     async with writing(port) as writer:
         broken, whole = begin(writer, 1), begin(writer, 2)
-        for index in range(ITEMS_AT_MOST + 1):
-            broken.append(Called(index, "{}", "f"))
+        for index in range(MAX_OUTPUT_ITEMS + 1):
+            broken.append(ToolCallDelta(index, "{}", "f"))
         say(whole, "fine")
         end(whole)
         assert "fine" in (await shown(whole.frames))[-1]
         with pytest.raises(EngineFailed):
-            broken.append(Tokens("more"))
+            broken.append(TextDelta("more"))
 
 
 async def test_what_another_has_sealed_grows_no_more_and_is_lost(redis: Redis, port: int) -> None:
@@ -304,7 +304,7 @@ async def test_an_append_that_was_swallowed_before_a_seal_is_told_by_the_next_ow
         assert await shown(log.frames) == []
         told = await Segments(redis).read("user_1", "resp_1")
     assert log.lost
-    assert "kept" in "".join(frame_of(*entry) for entry in told.entries)
+    assert "kept" in "".join(decode_frame(*entry) for entry in told.entries)
 
 
 async def test_a_log_that_was_taken_over_goes_on_in_its_next_segment(redis: Redis, port: int) -> None:
@@ -314,7 +314,7 @@ async def test_a_log_that_was_taken_over_goes_on_in_its_next_segment(redis: Redi
         await first.flushed()
         await Segments(redis).seal("user_1", "resp_1", 0, "g2")
         told = await Segments(redis).read("user_1", "resp_1")
-        frames = [frame_of(*entry) for entry in told.entries]
+        frames = [decode_frame(*entry) for entry in told.entries]
         log = writer.open(first.turn, segment=told.segment, told=frames)
         say(log, "b")
         end(log)

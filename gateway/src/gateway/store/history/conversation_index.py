@@ -9,22 +9,22 @@ from gateway.errors import NotFound
 from gateway.protocol.ids import is_conversation_id
 from gateway.protocol.resources import Conversation, ConversationPage
 from gateway.store.errors import translated
-from gateway.store.history.cursors import Cursor, Order, cursor_in
+from gateway.store.history.cursors import Cursor, Order, parse_cursor
 from gateway.store.history.keys import index_key
 from gateway.store.history.reading import read_all
 from gateway.store.history.search import Search
 
 # So many are looked at for one page of a search: then it ends, also with less than was asked for.
-SCANNED_AT_MOST = 200
+MAX_SCANNED = 200
 _SCANNED_AT_ONCE = 8
 
 
 class ConversationIndex:
     """Every method raises Unavailable when Redis does not answer."""
 
-    def __init__(self, redis: Redis, *, scanned_at_most: int = SCANNED_AT_MOST) -> None:
+    def __init__(self, redis: Redis, *, max_scanned: int = MAX_SCANNED) -> None:
         self._redis = redis
-        self._scanned_at_most = scanned_at_most
+        self._scanned_at_most = max_scanned
 
     async def page(
         self, user_id: str, *, limit: int, after: str | None, order: Order, query: str | None = None
@@ -57,7 +57,7 @@ class ConversationIndex:
                 return _page(user_id, found, last)
 
     async def _cursor(self, user_id: str, after: str) -> Cursor:
-        last = cursor_in(user_id, after)
+        last = parse_cursor(user_id, after)
         if last is None and is_conversation_id(after):
             async with translated():
                 active_ms = await self._redis.zscore(index_key(user_id), after)

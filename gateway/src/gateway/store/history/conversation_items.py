@@ -13,9 +13,9 @@ from gateway.protocol.resources import Conversation, Page
 from gateway.store.errors import translated
 from gateway.store.history.cursors import Order
 from gateway.store.history.keys import index_key, items_key, now_ms, thread_key
-from gateway.store.history.limits import refuse_more_items
+from gateway.store.history.limits import check_item_limit
 from gateway.store.history.reading import checked_key, read
-from gateway.store.history.sizes import Sizes, grow
+from gateway.store.history.sizes import StorageQuota, grow
 from gateway.store.history.transaction import transact
 
 
@@ -23,7 +23,7 @@ class ConversationItems:
     """Every method raises Unavailable when Redis does not answer, and NotFound for what is somebody else's as for what
     is not there."""
 
-    def __init__(self, redis: Redis, sizes: Sizes) -> None:
+    def __init__(self, redis: Redis, sizes: StorageQuota) -> None:
         self._redis = redis
         self._sizes = sizes
 
@@ -33,7 +33,7 @@ class ConversationItems:
         await self._sizes.check(user_id)
         async with translated():
             there = await self._redis.zcard(items_key(user_id, conversation_id))
-        refuse_more_items(there, len(items))
+        check_item_limit(there, len(items))
 
         def write(pipe: Any, found: list[Any]) -> tuple[Item, ...]:
             last = int(found[0] or 0)

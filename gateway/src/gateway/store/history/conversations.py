@@ -22,11 +22,11 @@ from gateway.store.history.keys import (
     thread_key,
 )
 from gateway.store.history.reading import active_responses, checked_key, decode_metadata, no_conversation, read
-from gateway.store.history.sizes import Sizes, grow
+from gateway.store.history.sizes import StorageQuota, grow
 from gateway.store.history.transaction import transact
 
 # More than anybody finds his way in, and a bound on what one user takes from the others.
-CONVERSATIONS_KEPT = 10_000
+MAX_CONVERSATIONS = 10_000
 # OpenAI's own limit.
 _PAIRS_AT_MOST = 16
 
@@ -37,9 +37,9 @@ class Conversations:
     """Every method raises Unavailable when Redis does not answer. NotFound is for a conversation that is somebody
     else's as for one that is not there."""
 
-    def __init__(self, redis: Redis, sizes: Sizes | None = None) -> None:
+    def __init__(self, redis: Redis, sizes: StorageQuota | None = None) -> None:
         self._redis = redis
-        self._sizes = sizes or Sizes(redis)
+        self._sizes = sizes or StorageQuota(redis)
         self.index = ConversationIndex(redis)
         self.items = ConversationItems(redis, self._sizes)
 
@@ -52,8 +52,8 @@ class Conversations:
         items: Sequence[InputItem] = (),
     ) -> Conversation:
         async with translated():
-            if await self._redis.zcard(index_key(user_id)) >= CONVERSATIONS_KEPT:
-                raise StorageLimit("conversations", CONVERSATIONS_KEPT)
+            if await self._redis.zcard(index_key(user_id)) >= MAX_CONVERSATIONS:
+                raise StorageLimit("conversations", MAX_CONVERSATIONS)
         await self._sizes.check(user_id)
         now, new = now_ms(), new_conversation_id()
         first = [item.at(position) for position, item in enumerate(items, start=1)]

@@ -23,7 +23,7 @@ class Cursor:
         return f"{self.id}.{self.active_ms}.{_tag(user_id, self)}"
 
 
-def cursor_in(user_id: str, text: str) -> Cursor | None:
+def parse_cursor(user_id: str, text: str) -> Cursor | None:
     """None for what is no cursor of this user."""
     match = _TEXT.fullmatch(text)
     if match is None:

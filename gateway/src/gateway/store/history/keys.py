@@ -31,7 +31,7 @@ def log_keys(user_id: str, response_id: str, segment: int = 0) -> tuple[str, ...
     return (first, *(f"{first}:{number}" for number in range(1, segment + 1)))
 
 
-def once_key(user_id: str, client_id: str) -> str:
+def accepted_key(user_id: str, client_id: str) -> str:
     """A client's own id for what it asks, which may be anything: its digest."""
     return f"parley:{{{user_id}}}:once:{hashlib.sha256(client_id.encode()).hexdigest()[:32]}"
 

@@ -14,7 +14,7 @@ from gateway.protocol.items import Item
 from gateway.protocol.resources import TERMINAL, Response, decode_response
 from gateway.store.errors import translated
 from gateway.store.history.keys import is_conversation, items_key, log_keys, now_ms, response_key
-from gateway.store.history.sizes import Sizes
+from gateway.store.history.sizes import StorageQuota
 from gateway.turn.state_machine import TurnRequest
 
 _decode_request = msgspec.json.Decoder(TurnRequest).decode
@@ -23,7 +23,7 @@ _FIELDS = ("response", "input", "thread", "last", "owner", "segment")
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredResponse:
     """`thread` holds its items up to the position `last`; `owner` is the gateway that runs, or ran, the turn, and tells
     it in `segment` of its log."""
 
@@ -44,30 +44,30 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupted:
+class InterruptedTurn:
     """`cancelled_ms_ago`: since somebody wished it stopped, None when nobody has."""
 
     request: TurnRequest
-    stored: Stored
+    stored: StoredResponse
     cancelled_ms_ago: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class CancelRequest:
     """That a turn ends: who has to hear it, and when it was first wished, in Unix milliseconds."""
 
     owner: str
-    wished_ms: int
+    requested_at_ms: int
 
 
-class Responses:
+class ResponseStore:
     """Every method raises Unavailable when Redis does not answer."""
 
-    def __init__(self, redis: Redis, sizes: Sizes | None = None) -> None:
+    def __init__(self, redis: Redis, sizes: StorageQuota | None = None) -> None:
         self._redis = redis
-        self._sizes = sizes or Sizes(redis)
+        self._sizes = sizes or StorageQuota(redis)
 
-    async def get(self, user_id: str, response_id: str) -> Stored:
+    async def get(self, user_id: str, response_id: str) -> StoredResponse:
         """Raises NotFound, for a foreign id as for an absent one."""
         if not is_response_id(response_id):
             raise NotFound("response", param="response_id")
@@ -77,9 +77,9 @@ class Responses:
         if response is None:
             raise NotFound("response", param="response_id")
         place = thread.decode(), int(last), owner.decode(), int(segment or 0)
-        return Stored(decode_response(response), _decode_items(asked), *place)
+        return StoredResponse(decode_response(response), _decode_items(asked), *place)
 
-    async def interrupted(self, user_id: str, response_id: str) -> Interrupted:
+    async def interrupted(self, user_id: str, response_id: str) -> InterruptedTurn:
         """What another gateway needs to go on with the turn. Raises NotFound."""
         stored = await self.get(user_id, response_id)
         async with translated():
@@ -88,7 +88,7 @@ class Responses:
         if request is None:
             raise NotFound("response", param="response_id")
         ago = None if cancel is None else max(0, now_ms() - int(cancel))
-        return Interrupted(_decode_request(request), stored, ago)
+        return InterruptedTurn(_decode_request(request), stored, ago)
 
     async def own(self, user_id: str, response_id: str, gateway_id: str, segment: int) -> bool:
         """From now on wishes for this turn go to `gateway_id`, which tells it in `segment` of its log. False when it is
@@ -110,7 +110,7 @@ class Responses:
                     continue
                 return True
 
-    async def wish_cancelled(self, user_id: str, response_id: str) -> Wish:
+    async def request_cancel(self, user_id: str, response_id: str) -> CancelRequest:
         """Durable: whoever owns the turn, now or later, finds it. Raises NotFound.
 
         In one step: a gateway that takes the turn over names itself and then looks for wishes.
@@ -123,9 +123,9 @@ class Responses:
             if owner is None:  # deleted at this moment
                 await self._redis.delete(key)
                 raise NotFound("response", param="response_id")
-        return Wish(owner.decode(), int(wished))
+        return CancelRequest(owner.decode(), int(wished))
 
-    async def delete(self, user_id: str, stored: Stored) -> None:
+    async def delete(self, user_id: str, stored: StoredResponse) -> None:
         """With its items, unless they belong to a conversation: there they are deleted one by one."""
         key = response_key(user_id, stored.response.id)
         # Not in a transaction: a full Redis refuses even to delete in one. What names the rest goes last.

@@ -22,7 +22,7 @@ _MEASURED_AGAIN_SECONDS = 30.0
 _ALL = "*"
 
 
-class Sizes:
+class StorageQuota:
     """Every method raises Unavailable when Redis does not answer."""
 
     def __init__(self, redis: Redis, *, bytes_at_most: int = STORED_BYTES) -> None:

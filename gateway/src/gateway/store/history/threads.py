@@ -8,7 +8,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
-from gateway.context.prompt import Measured
+from gateway.context.prompt import TokenCountCheckpoint
 from gateway.errors import NotFound
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import Item, decode_item, encode_item
@@ -16,19 +16,19 @@ from gateway.protocol.resources import Generation, Response, encoded
 from gateway.store.errors import translated
 from gateway.store.history import leftovers, older_items
 from gateway.store.history.keys import (
+    accepted_key,
     active_field,
     index_key,
     is_conversation,
     items_key,
     now_ms,
-    once_key,
     response_key,
     responses_key,
     thread_key,
 )
-from gateway.store.history.limits import refuse_more_items
-from gateway.store.history.sizes import Sizes, grow
-from gateway.turn.output import ITEMS_AT_MOST
+from gateway.store.history.limits import check_item_limit
+from gateway.store.history.sizes import StorageQuota, grow
+from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.state_machine import TurnRequest
 
 # A client that has not asked again within a day has its answer.
@@ -36,23 +36,23 @@ _ONCE_SECONDS = 86_400
 # All of most conversations. What is older is read where the model's context has room for it.
 RECENT_ITEMS = 400
 
-Kept = Literal["kept", "gone", "lost"]
+CommitResult = Literal["kept", "gone", "lost"]
 
 _NO_GENERATION = Generation()
 
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 _decode_generation = msgspec.json.Decoder(Generation).decode
-_decode_measured = msgspec.json.Decoder(Measured).decode
+_decode_measured = msgspec.json.Decoder(TokenCountCheckpoint).decode
 
 
 @dataclass(frozen=True, slots=True)
-class Reserved:
+class ThreadSnapshot:
     """Items in order, oldest first, and the first of the new positions. `older` items stand before these; what the
     model was told before all of them is the `head` then."""
 
     before: list[Item]
     position: int
-    measured: Measured | None = None
+    measured: TokenCountCheckpoint | None = None
     generation: Generation = _NO_GENERATION
     titled: bool = True
     older: int = 0
@@ -65,7 +65,7 @@ class Reserved:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class TurnRecord:
     """A turn that is to be accepted. `before`: what a new chain begins with; `once`: the client's own id for it."""
 
     request: TurnRequest
@@ -80,18 +80,23 @@ class Record:
         return self.request.thread or ""
 
 
-class Threads:
+class TurnStore:
     """Every method raises Unavailable when Redis does not answer."""
 
     def __init__(
-        self, redis: Redis, *, kept_seconds: int, recent_items: int = RECENT_ITEMS, sizes: Sizes | None = None
+        self,
+        redis: Redis,
+        *,
+        retention_seconds: int,
+        recent_items: int = RECENT_ITEMS,
+        sizes: StorageQuota | None = None,
     ) -> None:
         self._redis = redis
-        self._sizes = sizes or Sizes(redis)
-        self._kept_seconds = kept_seconds
+        self._sizes = sizes or StorageQuota(redis)
+        self._kept_seconds = retention_seconds
         self._recent_items = recent_items
 
-    async def reserve(self, user_id: str, thread_id: str, count: int) -> Reserved:
+    async def reserve(self, user_id: str, thread_id: str, count: int) -> ThreadSnapshot:
         """The newest items and `count` new positions, in two round trips at most. Raises NotFound or StorageLimit."""
         key = thread_key(user_id, thread_id)
         async with translated(), self._redis.pipeline(transaction=False) as pipe:
@@ -103,8 +108,8 @@ class Threads:
             if created_at is None:
                 await self._redis.delete(key)
                 raise NotFound("conversation", param="conversation")
-        refuse_more_items(total, 1 + max(0, count - ITEMS_AT_MOST))
-        said = Reserved(
+        check_item_limit(total, 1 + max(0, count - MAX_OUTPUT_ITEMS))
+        said = ThreadSnapshot(
             [decode_item(item) for item in items],
             last - count + 1,
             _decode_measured(measured) if measured else None,
@@ -114,12 +119,12 @@ class Threads:
         )
         return await self.with_head(user_id, thread_id, said)
 
-    async def with_head(self, user_id: str, thread_id: str, said: Reserved) -> Reserved:
+    async def with_head(self, user_id: str, thread_id: str, said: ThreadSnapshot) -> ThreadSnapshot:
         """The same, and what the model was told before the older items. Once for each `said`."""
         head = await older_items.head(self._redis, user_id, thread_id, below=said.first) if said.older else []
         return replace(said, head=tuple(head), older=max(0, said.older - len(head)))
 
-    async def further(self, user_id: str, thread_id: str, said: Reserved, count: int) -> Reserved:
+    async def further(self, user_id: str, thread_id: str, said: ThreadSnapshot, count: int) -> ThreadSnapshot:
         """The same, and `count` more of the older items."""
         more = await older_items.just_below(self._redis, user_id, thread_id, count, above=said.head, below=said.first)
         older = max(0, said.older - len(more)) if len(more) == count else 0
@@ -136,10 +141,10 @@ class Threads:
     async def earlier(self, user_id: str, client_id: str) -> str | None:
         """The response that was accepted under a client's own id."""
         async with translated():
-            found: Any = await self._redis.get(once_key(user_id, client_id))
+            found: Any = await self._redis.get(accepted_key(user_id, client_id))
         return None if found is None else str(found.decode())
 
-    async def accept(self, record: Record) -> str:
+    async def accept(self, record: TurnRecord) -> str:
         """Keeps what was asked and that an answer to it runs, all or nothing; doing it again changes nothing.
 
         Returns the id of the response: an earlier one's where `once` was used before. Raises NotFound for a
@@ -164,15 +169,15 @@ class Threads:
         return request.response_id
 
     async def _earlier(self, pipe: Any, user_id: str, client_id: str) -> str | None:
-        key = once_key(user_id, client_id)
+        key = accepted_key(user_id, client_id)
         await pipe.watch(key)
         found = await pipe.get(key)
         pipe.multi()
         return None if found is None else str(found.decode())
 
-    def _accept(self, pipe: Any, record: Record) -> None:
+    def _accept(self, pipe: Any, record: TurnRecord) -> None:
         request, thread_id = record.request, record.thread_id
-        user_id, last = request.user_id, request.position + ITEMS_AT_MOST - 1
+        user_id, last = request.user_id, request.position + MAX_OUTPUT_ITEMS - 1
         key, kept = thread_key(user_id, thread_id), response_key(user_id, request.response_id)
         if not is_conversation(thread_id):
             pipe.hsetnx(key, "created_at", str(request.created_at))
@@ -180,7 +185,7 @@ class Threads:
         self._add(pipe, user_id, thread_id, [*record.before, *record.asked])
         pipe.hset(key, active_field(request.response_id), str(last))
         if record.once is not None:
-            pipe.set(once_key(user_id, record.once), request.response_id, ex=_ONCE_SECONDS)
+            pipe.set(accepted_key(user_id, record.once), request.response_id, ex=_ONCE_SECONDS)
         told = {"response": record.response, "request": request, "input": record.asked}
         large = {name: encoded(value) for name, value in told.items()}
         if is_conversation(thread_id):
@@ -196,10 +201,10 @@ class Threads:
         thread_id: str,
         response: Response,
         answer: Sequence[Item],
-        measured: Measured | None,
+        measured: TokenCountCheckpoint | None,
         *,
         owner: str,
-    ) -> Kept:
+    ) -> CommitResult:
         """Keeps the answer; "gone": its conversation, or the response itself, was deleted. "lost": `owner` has lost the
         turn, and what another gateway says is what counts, in history too."""
         record = response_key(user_id, response.id)
@@ -219,7 +224,9 @@ class Threads:
             await leftovers.delete(self._redis, user_id, thread_id, response.id)
         return "kept" if there else "gone"
 
-    def _commit(self, pipe: Any, user_id: str, thread_id: str, response: Response, measured: Measured | None) -> None:
+    def _commit(
+        self, pipe: Any, user_id: str, thread_id: str, response: Response, measured: TokenCountCheckpoint | None
+    ) -> None:
         key, record = thread_key(user_id, thread_id), response_key(user_id, response.id)
         pipe.hdel(key, active_field(response.id))
         if measured is not None:

@@ -13,13 +13,13 @@ from redis.exceptions import ResponseError
 
 from gateway.store.errors import translated
 from gateway.store.turn_log.keys import segment_key
-from gateway.turn.log_entry import SEAL_ID, Fields, is_exhausted, sealed_by
+from gateway.turn.log_entry import FENCE_ID, Fields, fenced_by, is_fence_rejection
 
 _ABANDONED_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ReplayedEvents:
     """The events so far, oldest first. `segment` is the one that grows, `owner` who sealed the one before it, None for
     a turn that was never taken over."""
 
@@ -34,23 +34,23 @@ class Segments:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def read(self, user_id: str, response_id: str) -> Told:
+    async def read(self, user_id: str, response_id: str) -> ReplayedEvents:
         entries: list[tuple[bytes, Fields]] = []
         segment, owner = 0, None
         while True:
             async with translated():
                 found: Any = await self._redis.xrange(segment_key(user_id, response_id, segment))
-            seal = sealed_by(found[-1][1]) if found else None
+            seal = fenced_by(found[-1][1]) if found else None
             entries += found if seal is None else found[:-1]
             if seal is None:
-                return Told(entries, segment, owner)
+                return ReplayedEvents(entries, segment, owner)
             segment, owner = segment + 1, seal
 
     async def is_lost(self, user_id: str, response_id: str, segment: int, *, begun: bool) -> bool:
         """Whether another gateway has taken over what this segment is the last of, or it is gone with its response."""
         async with translated():
             newest: Any = await self._redis.xrevrange(segment_key(user_id, response_id, segment), count=1)
-        return sealed_by(newest[0][1]) is not None if newest else begun
+        return fenced_by(newest[0][1]) is not None if newest else begun
 
     async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool:
         """False when somebody else was faster."""
@@ -58,11 +58,11 @@ class Segments:
         async with translated():
             try:
                 async with self._redis.pipeline(transaction=True) as pipe:
-                    pipe.xadd(key, {"seal": gateway_id}, id=SEAL_ID)
+                    pipe.xadd(key, {"seal": gateway_id}, id=FENCE_ID)
                     pipe.expire(key, _ABANDONED_SECONDS)
                     await pipe.execute()
             except ResponseError as exc:
-                if not is_exhausted(exc):
+                if not is_fence_rejection(exc):
                     raise
                 return False
         return True

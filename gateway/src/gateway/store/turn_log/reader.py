@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 from gateway.errors import Unavailable
 from gateway.store.errors import translated
 from gateway.store.turn_log.keys import control_key, segment_key
-from gateway.turn.event_buffer import Frames
-from gateway.turn.log_entry import Fields, frame_of, is_last, sealed_by
+from gateway.turn.event_buffer import EventBuffer
+from gateway.turn.log_entry import Fields, decode_frame, fenced_by, is_last
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class _Mirror:
 
     user_id: str
     response_id: str
-    frames: Frames = field(default_factory=Frames)
+    frames: EventBuffer = field(default_factory=EventBuffer)
     segment: int = 0
     last_id: bytes = b"0-0"
     followers: int = 0
@@ -56,10 +56,10 @@ class _Mirror:
     def take(self, entries: Sequence[tuple[bytes, Fields]]) -> None:
         for entry_id, fields in entries:
             self.last_id = entry_id
-            if sealed_by(fields) is not None:
+            if fenced_by(fields) is not None:
                 self.segment, self.last_id = self.segment + 1, b"0-0"
                 return
-            self.frames.append([frame_of(entry_id, fields)], ended=is_last(fields))
+            self.frames.append([decode_frame(entry_id, fields)], ended=is_last(fields))
 
 
 class Reader:
@@ -82,7 +82,7 @@ class Reader:
             return bool(await self._redis.exists(segment_key(user_id, response_id, 0)))
 
     @asynccontextmanager
-    async def frames(self, user_id: str, response_id: str) -> AsyncIterator[Frames]:
+    async def frames(self, user_id: str, response_id: str) -> AsyncIterator[EventBuffer]:
         """They arrive while the context is open, and Redis answers. Of a log that is gone they end incomplete."""
         whose = (user_id, response_id)
         mirror = self._mirrors.setdefault(whose, _Mirror(user_id, response_id))

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from gateway.store.turn_log.keys import segment_key, segment_keys
 from gateway.turn.log import TurnLog
-from gateway.turn.log_entry import Entry, is_exhausted
+from gateway.turn.log_entry import LogEntry, is_fence_rejection
 from gateway.turn.state_machine import Turn
 
 logger = logging.getLogger(__name__)
@@ -26,15 +26,15 @@ _ABANDONED_SECONDS = 86_400
 # Of one that was deleted: for whoever follows it elsewhere, and has not read its end yet.
 _FORGOTTEN_SECONDS = 10
 
-Batch = list[tuple[TurnLog, Sequence[Entry]]]
+Batch = list[tuple[TurnLog, Sequence[LogEntry]]]
 _Answer = Literal["there", "lost", "wait"]
 
 
 class Writer:
-    def __init__(self, redis: Redis, *, kept_seconds: int) -> None:
-        """`kept_seconds`: how long the events of a finished answer can be read again."""
+    def __init__(self, redis: Redis, *, retention_seconds: int) -> None:
+        """`retention_seconds`: how long the events of a finished answer can be read again."""
         self._redis = redis
-        self._kept_seconds = kept_seconds
+        self._kept_seconds = retention_seconds
         self._dirty: dict[TurnLog, None] = {}
         self._woken = asyncio.Event()
 
@@ -81,7 +81,7 @@ class Writer:
             answers = await pipe.execute(raise_on_error=False)
         return [_meaning(answers[end - 1]) for end in ends]
 
-    def _add_one(self, pipe: Any, log: TurnLog, entries: Sequence[Entry]) -> int:
+    def _add_one(self, pipe: Any, log: TurnLog, entries: Sequence[LogEntry]) -> int:
         """The number of commands up to the one that answers for all.
 
         A segment that has begun and is not there any more was deleted, or has expired with its seal: it is not made
@@ -112,7 +112,7 @@ def _meaning(answer: object) -> _Answer:
     if not refusals:
         return "there"
     reason = str(refusals[0])
-    if isinstance(refusals[0], ResponseError) and is_exhausted(refusals[0]):
+    if isinstance(refusals[0], ResponseError) and is_fence_rejection(refusals[0]):
         return "lost"
     if isinstance(refusals[0], ResponseError) and "equal or smaller" in reason:
         return "there"  # an earlier try has added them
