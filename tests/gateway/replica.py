@@ -66,7 +66,7 @@ class FakeEngine:
         self.counted = 0
         self.asked: list[tuple[tuple[PromptMessage, ...], Sampling, OutputOptions]] = []
         self.resumed: list[tuple[int, ...]] = []
-        self.spare = False
+        self.has_healthy = False
 
     async def model(self) -> str:
         return "parley-demo"
@@ -85,7 +85,7 @@ class FakeEngine:
     ) -> tuple[int, ...]:
         return PROMPT_IDS
 
-    async def text_of(self, token_ids: Sequence[int], *, affinity: str) -> str:
+    async def detokenize(self, token_ids: Sequence[int], *, affinity: str) -> str:
         return "".join(chr(one) for one in token_ids)
 
     async def probe(self) -> None:
@@ -152,7 +152,7 @@ class UsageAndTitles:
     async def add(self, user_id: str, usage: Usage) -> None:
         self.used.append((user_id, usage))
 
-    def consider(self, *told: str) -> None:
+    def schedule(self, *told: str) -> None:
         self.considered.append((told[0], told[1], told[2], told[3]))
 
 

@@ -182,7 +182,7 @@ async def test_an_answer_goes_on_from_its_token_ids_as_if_nothing_had_happened(
 
 async def test_ids_that_end_inside_a_character_are_told_as_such(engine: EngineClient) -> None:
     ids = ids_of(await answer(engine, "[[text=👩]]"))
-    told = [await engine.text_of(ids[: 1 + end]) for end in range(len(ids))]
+    told = [await engine.detokenize(ids[: 1 + end]) for end in range(len(ids))]
     assert "👩" in told[-1]
     assert any(text.endswith("\ufffd") for text in told)
 
@@ -219,11 +219,11 @@ async def test_a_failure_is_named(engine: EngineClient, directive: str, error: t
         await answer(engine, f"[[{directive}]] hello" if "unheard" not in directive else f"[[tokens=1 {directive}]]")
 
 
-@pytest.mark.parametrize("path", ["model", "count", "text_of", "probe"])
+@pytest.mark.parametrize("path", ["model", "count", "detokenize", "probe"])
 @pytest.mark.parametrize("body", ["<html>", "[]", '{"data":["m"]}', "{"])
 async def test_a_server_that_is_no_model_server_is_told_as_such(path: str, body: str) -> None:
     engine = played(lambda _: httpx2.Response(200, text=body), "" if path in ("model", "probe") else "m")
-    arguments: dict[str, tuple[Any, ...]] = {"count": ((SYSTEM,), PLAIN), "text_of": ((1,),)}
+    arguments: dict[str, tuple[Any, ...]] = {"count": ((SYSTEM,), PLAIN), "detokenize": ((1,),)}
     with pytest.raises(EngineFailed):
         await getattr(engine, path)(*arguments.get(path, ()))
     await engine.close()

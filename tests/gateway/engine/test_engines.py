@@ -75,7 +75,7 @@ async def test_a_prompt_is_counted_where_it_will_be_read(house: House) -> None:
         httpx2.delete(f"{url}/requests")
     await house.engines.count((PromptMessage("user", "hi"),), PLAIN, affinity="conv_1")
     await house.engines.prompt_ids((PromptMessage("user", "hi"),), PLAIN, affinity="conv_1")
-    await house.engines.text_of([104], affinity="conv_1")
+    await house.engines.detokenize([104], affinity="conv_1")
     assert len(httpx2.get(f"{first}/requests").json()["data"]) == 3
     assert httpx2.get(f"{second}/requests").json()["data"] == []
 
@@ -110,7 +110,7 @@ async def test_an_engine_that_refuses_is_passed_over_put_aside_and_used_again(
     assert asked(first, "[[text=said]] back") == 1
     assert asked(first, "[[text=said]] aside") == 0
     told = [record.message for record in caplog.records if record.name == "gateway.engine.roster"]
-    assert told[-2:] == ["an engine is put aside", "an engine serves"]
+    assert told[-2:] == ["an engine was ejected", "an engine serves"]
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
@@ -153,7 +153,7 @@ async def test_an_answer_that_is_cut_goes_on_at_once_by_its_ids_on_the_other(hou
 
     with pytest.raises(Unavailable):
         await listen()
-    assert house.engines.spare
+    assert house.engines.has_healthy
     (prompt,) = [event.token_ids for event in events if isinstance(event, PromptTokens)]
     said = [event for event in events if isinstance(event, TextDelta)]
     ids = [one for event in said for one in event.token_ids]

@@ -67,7 +67,7 @@ async def test_while_all_are_away_each_is_tried_and_the_first_that_returns_is_us
         for one in played.values():
             one.dead = True
         await house.until_serving(0)
-        assert not house.engines.spare
+        assert not house.engines.has_healthy
         with pytest.raises(Unavailable):
             await house.engines.probe()
         with pytest.raises(Unavailable):
@@ -76,7 +76,7 @@ async def test_while_all_are_away_each_is_tried_and_the_first_that_returns_is_us
         assert await whole(stream(house.engines, "hi")) == "ok"
         await house.until_serving(1)
         await house.engines.probe()
-        assert house.engines.spare
+        assert house.engines.has_healthy
 
 
 async def test_when_the_last_that_served_fails_one_that_is_back_unnoticed_is_tried() -> None:
@@ -129,7 +129,7 @@ async def test_the_only_engine_is_asked_whatever_happened_before() -> None:
         for _ in range(2):
             with pytest.raises(Unavailable):
                 await whole(stream(house.engines, "hi"))
-            assert not house.engines.spare
+            assert not house.engines.has_healthy
             with pytest.raises(Unavailable):
                 await house.engines.probe()
         played.dead = False

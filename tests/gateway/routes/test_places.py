@@ -10,19 +10,19 @@ def test_one_more_than_a_user_may_have_is_refused_and_others_are_not() -> None:
     places = ConnectionLimit(2)
     with ExitStack() as held:
         for _ in range(2):
-            held.enter_context(places.taken("user_1"))
-        with pytest.raises(TooManyRequests) as caught, places.taken("user_1"):
+            held.enter_context(places.acquire("user_1"))
+        with pytest.raises(TooManyRequests) as caught, places.acquire("user_1"):
             pass
         assert caught.value.headers() == {"Retry-After": "1"}
-        held.enter_context(places.taken("user_2"))
+        held.enter_context(places.acquire("user_2"))
 
 
 def test_a_place_is_free_again_however_its_socket_ended() -> None:
     places = ConnectionLimit(1)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), places.taken("user_1"):
+        with pytest.raises(ZeroDivisionError), places.acquire("user_1"):
             raise ZeroDivisionError
-    with places.taken("user_1"), pytest.raises(TooManyRequests), places.taken("user_1"):
+    with places.acquire("user_1"), pytest.raises(TooManyRequests), places.acquire("user_1"):
         pass
-    with places.taken("user_1"):
+    with places.acquire("user_1"):
         pass

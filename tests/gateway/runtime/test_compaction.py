@@ -47,7 +47,7 @@ async def test_the_users_messages_stay_and_one_sealed_item_stands_for_the_rest(g
     assert [item.text for item in kept if isinstance(item, Message)] == ["My name is Alice.", "I live in a lighthouse."]
     assert isinstance(sealed, Compaction)
     assert "lighthouse" not in sealed.encrypted_content
-    assert "Alice lives in a lighthouse." in SEAL.opened("user_1", sealed.encrypted_content)
+    assert "Alice lives in a lighthouse." in SEAL.decrypt("user_1", sealed.encrypted_content)
 
 
 async def test_a_new_chain_can_begin_with_it_as_it_came(gateway: Replica) -> None:
@@ -79,7 +79,7 @@ async def test_its_tokens_are_accounted_for(gateway: Replica) -> None:
 
 
 async def test_compacting_again_builds_on_the_compaction_before(gateway: Replica) -> None:
-    sealed = InputCompaction(SEAL.closed("user_1", "Alice is a keeper."))
+    sealed = InputCompaction(SEAL.encrypt("user_1", "Alice is a keeper."))
     await compacted(gateway, input=(sealed, *TALK))
     assert "Alice is a keeper." in gateway.engine.texts[0]
 
@@ -93,7 +93,7 @@ async def test_compacting_again_builds_on_the_compaction_before(gateway: Replica
         ({"previous_response_id": new_response_id()}, PreviousResponseNotFound),
         ({"previous_response_id": "x:y"}, PreviousResponseNotFound),
         ({"input": (InputCompaction("x"),)}, InvalidRequest),
-        ({"input": (InputCompaction(UserEncryption(b"o" * 32).closed("user_1", "x")),)}, InvalidRequest),
+        ({"input": (InputCompaction(UserEncryption(b"o" * 32).encrypt("user_1", "x")),)}, InvalidRequest),
     ],
 )
 async def test_what_can_not_be_compacted_is_refused_and_costs_nothing(
@@ -106,11 +106,11 @@ async def test_what_can_not_be_compacted_is_refused_and_costs_nothing(
 
 @pytest.mark.parametrize(
     "sealed",
-    ["garbage", "\ud800", UserEncryption(b"o" * 32).closed("user_1", "x"), SEAL.closed("user_2", "x")],
+    ["garbage", "\ud800", UserEncryption(b"o" * 32).encrypt("user_1", "x"), SEAL.encrypt("user_2", "x")],
     ids=["garbage", "half a character", "by another server", "for another user"],
 )
 async def test_what_this_user_could_not_go_on_from_is_refused_before_it_is_kept(gateway: Replica, sealed: str) -> None:
-    mine = InputCompaction(SEAL.closed("user_1", "x"))
+    mine = InputCompaction(SEAL.encrypt("user_1", "x"))
     gateway.compaction.refuse_unreadable("user_1", (*TALK, mine))
     with pytest.raises(InvalidRequest) as caught:
         gateway.compaction.refuse_unreadable("user_1", (mine, InputCompaction(sealed)))

@@ -119,14 +119,14 @@ def talk(questions: int, *first: InputMessage) -> list[InputMessage]:
     return [*first, *(message for turn in asked for message in turn)]
 
 
-class TokenCounter(TurnStore):
-    """Counts how often older items are read."""
+class CountingStore(TurnStore):
+    """Counts how often older items are loaded."""
 
-    read_further = 0
+    loads = 0
 
-    async def further(self, *asked: Any) -> ThreadSnapshot:
-        TokenCounter.read_further += 1
-        return await super().further(*asked)
+    async def load_older(self, *arguments: Any) -> ThreadSnapshot:
+        CountingStore.loads += 1
+        return await super().load_older(*arguments)
 
 
 LONG = RECENT_ITEMS  # questions: twice as many items as are read first
@@ -164,20 +164,20 @@ async def test_a_long_conversation_that_does_not_fit_is_refused_where_nothing_ma
 
 
 async def test_the_next_turn_of_a_long_conversation_reads_once_more_and_counts_nothing(port: int) -> None:
-    async with replica(port, FakeEngine(limit=131_072), threads=TokenCounter) as gateway:
+    async with replica(port, FakeEngine(limit=131_072), threads=CountingStore) as gateway:
         within = await made(gateway, talk(LONG))
         await say(gateway, within)
-        counted, TokenCounter.read_further = gateway.engine.counted, 0
+        counted, CountingStore.loads = gateway.engine.counted, 0
         for turns in (1, 2):
             assert (await say(gateway, within))["window"]["items_left_out"] == 0
-            assert (gateway.engine.counted, TokenCounter.read_further) == (counted, turns)
+            assert (gateway.engine.counted, CountingStore.loads) == (counted, turns)
 
 
 async def test_a_short_conversation_is_read_in_one_round_trip(port: int) -> None:
-    async with replica(port, threads=TokenCounter) as gateway:
-        TokenCounter.read_further = 0
+    async with replica(port, threads=CountingStore) as gateway:
+        CountingStore.loads = 0
         await say(gateway, await made(gateway, talk(5)))
-        assert TokenCounter.read_further == 0
+        assert CountingStore.loads == 0
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])

@@ -54,7 +54,7 @@ async def test_with_nobody_else_the_turns_come_to_their_end(redis: Redis, port: 
 
 async def test_without_redis_it_leaves_all_the_same(redis: Redis, port: int) -> None:
     class Deaf(Leases):
-        async def others(self) -> list[str]:
+        async def live_peers(self) -> list[str]:
             raise Unavailable("redis")
 
         async def leave(self) -> None:

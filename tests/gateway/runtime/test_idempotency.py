@@ -37,7 +37,7 @@ async def gateway(port: int) -> AsyncIterator[Replica]:
 
 async def answered(gateway: Replica) -> str:
     """A whole answer that was asked for under an id of the client's."""
-    answer = await gateway.turns.start("user_1", QUESTION, once=MINE)
+    answer = await gateway.turns.start("user_1", QUESTION, idempotency_key=MINE)
     assert answer.running is not None
     await followed(answer.running)
     await gateway.turns.finish(5)
@@ -149,14 +149,14 @@ async def test_a_socket_is_told_that_nothing_is_left_and_serves_the_next_request
 async def test_what_was_accepted_is_found_while_the_engine_is_away(gateway: Replica, port: int) -> None:
     first = await answered(gateway)
     async with replica(port, Away(), name="g2") as other:
-        again = await other.turns.start("user_1", QUESTION, once=MINE)
+        again = await other.turns.start("user_1", QUESTION, idempotency_key=MINE)
         assert again.response_id == first
         outcome = await other.following.outcome("user_1", again.response_id, running=again.running)
         assert outcome.status == "completed"
         with pytest.raises(IdempotencyKeyReused):
-            await other.turns.start("user_1", ResponseCreate(input="stay"), once=MINE)
+            await other.turns.start("user_1", ResponseCreate(input="stay"), idempotency_key=MINE)
         with pytest.raises(Unavailable):
-            await other.turns.start("user_1", QUESTION, once="another")
+            await other.turns.start("user_1", QUESTION, idempotency_key="another")
 
 
 async def test_the_same_words_behind_another_response_are_another_question(gateway: Replica) -> None:
@@ -164,8 +164,8 @@ async def test_the_same_words_behind_another_response_are_another_question(gatew
     for behind in (None, first):
         once = f"behind {behind}"
         asked = ResponseCreate(input="more", previous_response_id=behind)
-        told = await gateway.turns.start("user_1", asked, once=once)
-        assert (await gateway.turns.start("user_1", asked, once=once)).response_id == told.response_id
+        told = await gateway.turns.start("user_1", asked, idempotency_key=once)
+        assert (await gateway.turns.start("user_1", asked, idempotency_key=once)).response_id == told.response_id
         elsewhere = ResponseCreate(input="more", previous_response_id=None if behind else first)
         with pytest.raises(IdempotencyKeyReused):
-            await gateway.turns.start("user_1", elsewhere, once=once)
+            await gateway.turns.start("user_1", elsewhere, idempotency_key=once)

@@ -54,18 +54,18 @@ class Gateway:
             self.say(Created())
 
     def say(self, step: Any) -> None:
-        if not self.log.lost:
+        if not self.log.is_fenced_off:
             self.log.append(step)
             self.waits = True
 
     async def write(self) -> None:
         if self.waits:
             async with working(self.writer.run()):
-                await self.log.flushed()
+                await self.log.wait_flushed()
             self.waits = False
 
     async def end(self) -> None:
-        self.log.add(self.log.finish(Completed(None, 1)))
+        self.log.append_entries(self.log.finish(Completed(None, 1)))
         self.waits = True
         await self.write()
 
@@ -117,7 +117,7 @@ class Histories(RuleBasedStateMachine):
         found = [await self._segments.read(USER, self._response_id) for _ in range(takers)]
         if owner_writes:
             await self._gateways[-1].write()
-        seal = self._segments.seal
+        seal = self._segments.fence
         won = await asyncio.gather(
             *(seal(USER, self._response_id, told.segment, f"g{n}") for n, told in enumerate(found))
         )

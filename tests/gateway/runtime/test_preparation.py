@@ -107,7 +107,7 @@ async def test_an_answer_of_a_conversation_can_be_gone_on_from_outside_of_it(gat
 async def test_what_is_stored_nowhere_goes_on_from_memory_and_from_what_is_stored(gateway: Replica) -> None:
     stored = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
     running = await gateway.begun(ResponseCreate(input="two", previous_response_id=stored, store=False))
-    await running.log.frames.end()
+    await running.log.frames.wait_closed()
     remembered = {running.request.response_id: running.said}
     accepted = await prepared(
         gateway, remembered, previous_response_id=running.request.response_id, store=False, input="three"
@@ -151,7 +151,7 @@ async def test_an_answer_that_still_runs_can_not_be_gone_on_from(gateway: Replic
     running = await gateway.begun(ResponseCreate(input="one"))
     error = await refused(gateway, previous_response_id=running.request.response_id)
     assert (error.status, error.param) == (400, "previous_response_id")
-    await running.log.frames.end()
+    await running.log.frames.wait_closed()
 
 
 async def test_another_model_is_refused_by_name(gateway: Replica) -> None:
@@ -200,7 +200,7 @@ async def test_what_the_model_was_told_first_stands_instead_of_the_deployments_o
     again = await limited(gateway, redis).again(accepted.turn.request, accepted.asked)
     assert (again.head, told(again), again.older) == (accepted.head, told(accepted), 1)
     for one in (accepted, again):
-        await one.read_further(10)
+        await one.load_older(10)
         assert told(one) == ["be loud", *"01234", "now"]
         assert one.older == 0
 
@@ -211,15 +211,15 @@ async def test_where_there_is_no_system_prompt_none_is_sent(port: int) -> None:
 
 
 async def test_a_compaction_is_read_by_whom_it_was_made_for(gateway: Replica) -> None:
-    mine = InputCompaction(SEAL.closed("user_1", "a summary"))
-    foreign = InputCompaction(UserEncryption(b"o" * 32).closed("user_1", "a summary"))
+    mine = InputCompaction(SEAL.encrypt("user_1", "a summary"))
+    foreign = InputCompaction(UserEncryption(b"o" * 32).encrypt("user_1", "a summary"))
     asked = InputMessage("user", "hi")
     assert told(await prepared(gateway, input=(mine, asked))) == ["a summary", "hi"]
     assert isinstance(await refused(gateway, input=(foreign, asked)), InvalidRequest)
 
 
 async def test_a_compaction_does_not_stand_instead_of_the_deployments_system_prompt(gateway: Replica) -> None:
-    sealed = InputCompaction(SEAL.closed("user_1", "a summary"))
+    sealed = InputCompaction(SEAL.encrypt("user_1", "a summary"))
     assert (await prepared(gateway, input=(sealed, InputMessage("user", "hi")))).system == PromptMessage(
         "system", "be kind"
     )
@@ -295,7 +295,7 @@ async def test_another_system_prompt_of_the_deployment_is_another_shape(gateway:
 async def test_a_turn_can_be_prepared_again_from_what_was_kept(gateway: Replica) -> None:
     within = await conversation(gateway.redis, InputMessage("user", "one"), InputMessage("assistant", "fine"))
     running = await gateway.begun(ResponseCreate(input="two", conversation=within))
-    await running.log.frames.end()
+    await running.log.frames.wait_closed()
     again = await gateway.acceptance.again(running.request, running.accepted.asked)
     assert again.exchanges == running.accepted.exchanges
     assert again.items == running.accepted.items
@@ -309,7 +309,7 @@ async def test_what_was_said_since_is_no_part_of_a_turn_that_is_prepared_again(g
     second = await gateway.begun(ResponseCreate(input="two", conversation=within))
     gateway.engine.hold.set()
     for running in (first, second):
-        await running.log.frames.end()
+        await running.log.frames.wait_closed()
     kept = (await gateway.responses.interrupted("user_1", second.request.response_id)).request
     assert told(await gateway.acceptance.again(kept, second.accepted.asked)) == told(second.accepted) == ["one", "two"]
     unlisted = replace(kept, before=None)  # as an earlier version kept it
@@ -323,7 +323,7 @@ async def test_a_long_conversation_is_as_long_when_a_turn_is_prepared_again(gate
     create = ResponseCreate(input="two", conversation=within)
     second = await limited(gateway, redis).prepare("user_1", create, NOTHING, response_id=new_response_id())
     gateway.engine.hold.set()
-    await first.log.frames.end()
+    await first.log.frames.wait_closed()
     again = await limited(gateway, redis).again(second.turn.request, second.asked)
     assert told(again) == told(second) == ["3", "4", "5", "one", "two"]
     assert again.context.said.older == second.context.said.older == 3

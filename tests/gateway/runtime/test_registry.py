@@ -119,8 +119,8 @@ async def test_what_was_accepted_without_an_answer_is_answered_and_found_by_aski
         within = (await Conversations(gateway.redis).create("user_1", {})).id
         create = ResponseCreate(input="hello", conversation=within)
         with pytest.raises(Unavailable):
-            await gateway.turns.start("user_1", create, once="mine")
-        again = await gateway.turns.start("user_1", create, once="mine")
+            await gateway.turns.start("user_1", create, idempotency_key="mine")
+        again = await gateway.turns.start("user_1", create, idempotency_key="mine")
         whole = await gateway.following.outcome("user_1", again.response_id, running=again.running)
         assert whole.status == "completed"
         assert await kept(gateway.redis, within) == ["hello", "the answer"]
@@ -130,8 +130,8 @@ async def test_what_was_accepted_without_an_answer_is_answered_and_found_by_aski
 async def test_the_same_asked_ten_times_at_once_is_one_turn(gateway: Replica) -> None:
     within = (await Conversations(gateway.redis).create("user_1", {})).id
     create = ResponseCreate(input="hello", conversation=within)
-    answers = await asyncio.gather(*(gateway.turns.start("user_1", create, once="mine") for _ in range(10)))
-    other = await gateway.turns.start("user_2", ResponseCreate(input="hello"), once="mine")
+    answers = await asyncio.gather(*(gateway.turns.start("user_1", create, idempotency_key="mine") for _ in range(10)))
+    other = await gateway.turns.start("user_2", ResponseCreate(input="hello"), idempotency_key="mine")
     await gateway.turns.finish(5)
     assert len({answer.response_id for answer in answers}) == 1
     assert other.response_id != answers[0].response_id
@@ -141,14 +141,14 @@ async def test_the_same_asked_ten_times_at_once_is_one_turn(gateway: Replica) ->
 
 async def test_an_id_that_was_used_for_another_message_is_refused_and_nothing_is_kept(gateway: Replica) -> None:
     here, there = [(await Conversations(gateway.redis).create("user_1", {})).id for _ in range(2)]
-    await gateway.turns.start("user_1", ResponseCreate(input="hello", conversation=here), once="mine")
+    await gateway.turns.start("user_1", ResponseCreate(input="hello", conversation=here), idempotency_key="mine")
     await gateway.turns.finish(5)
     for other in (
         ResponseCreate(input="goodbye", conversation=here),
         ResponseCreate(input="hello", conversation=there),
     ):
         with pytest.raises(IdempotencyKeyReused):
-            await gateway.turns.start("user_1", other, once="mine")
+            await gateway.turns.start("user_1", other, idempotency_key="mine")
     assert await kept(gateway.redis, here) == ["hello", "the answer"]
     assert await kept(gateway.redis, there) == []
 
@@ -195,7 +195,7 @@ async def test_what_is_let_go_has_no_ending_here_and_stays_listed_for_another(ga
     while len(running.log.frames) < 5:
         await asyncio.sleep(0.005)
     await gateway.turns.release()
-    assert (running.log.frames.ended, running.log.frames.complete) == (True, False)
+    assert (running.log.frames.is_closed, running.log.frames.is_complete) == (True, False)
     assert gateway.engine.closed.is_set()
     assert await listed(redis) == {f"user_1 {running.request.response_id}".encode()}
     stored = await gateway.responses.get("user_1", running.request.response_id)

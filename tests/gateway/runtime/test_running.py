@@ -96,7 +96,7 @@ async def test_what_another_replica_would_read_is_what_was_told_here(redis: Redi
 async def test_what_is_to_be_kept_nowhere_touches_no_key(redis: Redis, port: int) -> None:
     async with replica(port, FakeEngine(*spoken("secret"))) as gateway, redis.monitor() as monitor:
         whole = conformance.story(await gateway.answered(ResponseCreate(input="hush", store=False)))
-        await gateway.reader.tell("g1", {"last": "words"})
+        await gateway.reader.send_command("g1", {"last": "words"})
         seen = []
         async for command in monitor.listen():
             seen.append(command["command"])
@@ -274,7 +274,7 @@ async def test_what_another_has_taken_over_is_neither_kept_nor_ended_here(port: 
         within = await conversation(gateway)
         running = await gateway.begun(ResponseCreate(input="go", conversation=within))
         await gateway.turns.finish(5)
-        assert (running.log.frames.ended, running.log.frames.complete) == (True, False)
+        assert (running.log.frames.is_closed, running.log.frames.is_complete) == (True, False)
         assert await texts(gateway, within) == [("go", "completed")]
         assert not (await gateway.responses.get("user_1", running.request.response_id)).ended
 

@@ -142,7 +142,7 @@ async def test_an_answer_that_was_kept_and_not_told_is_accounted_by_who_tells_it
     response_id = await abandoned(owner)
     running = owner.turns.running("user_1", response_id)
     assert running is not None
-    cast("Any", running.log).add = lambda _: None  # dies behind the commit
+    cast("Any", running.log).append_entries = lambda _: None  # dies behind the commit
     owner.engine.hold.set()  # type: ignore[union-attr]
     while not (await owner.responses.get("user_1", response_id)).ended:
         await asyncio.sleep(0.005)
@@ -151,7 +151,7 @@ async def test_an_answer_that_was_kept_and_not_told_is_accounted_by_who_tells_it
         assert (await ended(taker, response_id))["status"] == "completed"
         await taker.turns.finish(5)
     assert [(user, usage.output_tokens) for user, usage in taker.books.used] == [("user_1", len(TEXT))]
-    running.log.lose()
+    running.log.fence_off()
     assert owner.books.used == []
 
 
@@ -165,7 +165,7 @@ async def test_a_foreign_stop_leaves_no_trace(owner: Replica, redis: Redis) -> N
 async def test_a_stop_from_elsewhere_counts_from_when_it_was_wished(owner: Replica, redis: Redis) -> None:
     response_id = await abandoned(owner)
     requested_at_ms = int(time.time() * 1000) - 60_000
-    await owner.reader.tell("g1", {"cancel": response_id, "wished_ms": str(requested_at_ms)})
+    await owner.reader.send_command("g1", {"cancel": response_id, "wished_ms": str(requested_at_ms)})
     response = await ended(owner, response_id)
     assert response["incomplete_details"]["stopped_in_ms"] >= 60_000
 

@@ -30,8 +30,8 @@ class LossySegments(Segments):
 
     lost = 1
 
-    async def seal(self, *told: object) -> bool:
-        sealed = await super().seal(*told)  # type: ignore[arg-type]
+    async def fence(self, *told: object) -> bool:
+        sealed = await super().fence(*told)  # type: ignore[arg-type]
         if self.lost:
             self.lost -= 1
             raise Unavailable("redis")
@@ -136,7 +136,7 @@ async def test_an_owner_that_thaws_adds_nothing_more(owner: Replica, taker: Repl
         response = await whole(taker, response_id)
         await owner.turns.finish(5)
         assert running is not None
-        assert (running.log.lost, running.log.frames.complete) == (True, False)
+        assert (running.log.is_fenced_off, running.log.frames.is_complete) == (True, False)
     assert (await taker.responses.get("user_1", response_id)).response.output[0].id == response["output"][0]["id"]
 
 
@@ -180,7 +180,7 @@ async def test_a_turn_of_which_nothing_was_told_begins_here(taker: Replica, redi
     async with replica(port, FakeEngine(*spoken(TEXT)), name="g1") as first:
         answer = await first.turns.start("user_1", ResponseCreate(input="go"))
         assert answer.running is not None
-        answer.running.log.lose()  # frozen before its first event
+        answer.running.log.fence_off()  # frozen before its first event
         async with taking(taker, redis) as takeover:
             await takeover.of("g1")
             response = await whole(taker, answer.response_id)
@@ -229,11 +229,11 @@ async def test_an_answer_that_ends_just_before_the_seal_has_one_ending(
     assert running is not None
 
     class LateSegments(Segments):
-        async def seal(self, *told: object) -> bool:
+        async def fence(self, *told: object) -> bool:
             assert owner.engine.hold is not None
             owner.engine.hold.set()
             await owner.turns.finish(5)
-            return await super().seal(*told)  # type: ignore[arg-type]
+            return await super().fence(*told)  # type: ignore[arg-type]
 
     async with taking(taker, redis, LateSegments) as takeover:
         await takeover.of("g1")
@@ -271,10 +271,10 @@ async def test_an_owner_that_has_nothing_to_say_is_told_that_it_lost_the_turn(
     assert running is not None
     async with taking(taker, redis) as takeover, taking(owner, redis, name="g1") as thawed:
         await thawed.lose_what_others_took()
-        lost_before = running.log.lost
+        lost_before = running.log.is_fenced_off
         await takeover.of("g1")
         await thawed.lose_what_others_took()
-        assert (lost_before, running.log.lost) == (False, True)
+        assert (lost_before, running.log.is_fenced_off) == (False, True)
         seen = [json.loads(text) async for text in owner.following.follow("user_1", response_id)]
     assert conformance.story(seen)["output"][0]["content"][0]["text"] == TEXT
 

@@ -47,8 +47,8 @@ async def test_a_taker_that_froze_behind_its_seal_finds_that_another_has_taken_f
     behind_the_seal = Frozen()
 
     class FreezingSegments(Segments):
-        async def seal(self, *told: object) -> bool:
-            sealed = await super().seal(*told)  # type: ignore[arg-type]
+        async def fence(self, *told: object) -> bool:
+            sealed = await super().fence(*told)  # type: ignore[arg-type]
             await behind_the_seal.here()
             return sealed
 
@@ -107,8 +107,8 @@ async def test_a_turn_that_is_accepted_while_its_gateway_leaves_goes_on_elsewher
         answer = await asking
         assert answer.running is not None
         following = asyncio.create_task(events_of(leaving, answer.response_id))
-        await answer.running.log.frames.end()
-        assert not answer.running.log.frames.complete
+        await answer.running.log.frames.wait_closed()
+        assert not answer.running.log.frames.is_complete
         await takeover.of("g1")
         assert said(await following) == TEXT
 
@@ -166,7 +166,7 @@ async def test_a_gateway_takes_back_a_turn_that_it_has_not_noticed_losing(
         new = owner.turns.running("user_1", response_id)
         assert new is not None
         assert new is not old
-        assert old.log.lost
+        assert old.log.is_fenced_off
         while sum(task.get_name() == response_id for task in owner.turns._tasks) > 1:
             await asyncio.sleep(0.005)  # until the old one has ended
         assert owner.turns.running("user_1", response_id) is new
@@ -224,7 +224,7 @@ async def test_a_log_that_has_gone_while_its_owner_was_frozen_is_not_made_anew(
     assert owner.engine.hold is not None
     owner.engine.hold.set()
     await owner.turns.finish(5)
-    assert running.log.lost
+    assert running.log.is_fenced_off
     assert not await redis.exists(key)
 
 
@@ -234,10 +234,10 @@ async def test_a_frozen_owner_whose_log_has_gone_hears_so_when_it_thaws(owner: R
     assert running is not None
     async with taking(owner, redis, name="g1") as thawed:
         await thawed.lose_what_others_took()
-        lost_before = running.log.lost
+        lost_before = running.log.is_fenced_off
         await redis.delete(f"parley:{{user_1}}:response:{response_id}:log")
         await thawed.lose_what_others_took()
-    assert (lost_before, running.log.lost) == (False, True)
+    assert (lost_before, running.log.is_fenced_off) == (False, True)
 
 
 async def test_a_deleted_answer_leaves_no_segment_of_its_log(owner: Replica, taker: Replica, redis: Redis) -> None:
@@ -257,8 +257,8 @@ async def test_a_turn_that_is_deleted_while_it_is_taken_over_is_nobodys(
     response_id = await abandoned(owner)
 
     class Deleting(Segments):
-        async def seal(self, *told: object) -> bool:
-            sealed = await super().seal(*told)  # type: ignore[arg-type]
+        async def fence(self, *told: object) -> bool:
+            sealed = await super().fence(*told)  # type: ignore[arg-type]
             await owner.responses.delete("user_1", await owner.responses.get("user_1", response_id))
             return sealed
 

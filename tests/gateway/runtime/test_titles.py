@@ -99,7 +99,7 @@ async def test_the_models_title_replaces_the_first_words(conversations: Conversa
     listened = Listened(conversations)
     model = says("“The Lighthouse of Alexandria.”")
     titles = Titles(model, listened, "model")
-    titles.consider(ALICE, made.id, QUESTION, "About 100 m.")
+    titles.schedule(ALICE, made.id, QUESTION, "About 100 m.")
     assert await listened.titles.get() == (WORDS, True)
     assert await listened.titles.get() == ("The Lighthouse of Alexandria", True)
     found = await conversations.conversation(ALICE, made.id)
@@ -112,7 +112,7 @@ async def test_the_model_is_asked_once_with_little_freedom_and_the_users_own_cac
     made = await conversations.create(ALICE, {})
     model = says("灯塔")
     titles = Titles(model, conversations, "model")
-    titles.consider(ALICE, made.id, "灯塔有多高？", "约一百米。")
+    titles.schedule(ALICE, made.id, "灯塔有多高？", "约一百米。")
     await finished(titles)
     ((prompts, sampling, user_id, request_id),) = model.asked
     assert [prompt.role for prompt in prompts] == ["system", "user"]
@@ -138,7 +138,7 @@ async def test_the_model_is_asked_once_with_little_freedom_and_the_users_own_cac
 async def test_without_a_title_by_the_model_the_first_words_stay(conversations: Conversations, model: Model) -> None:
     made = await conversations.create(ALICE, {})
     titles = Titles(model, conversations, "model", patience_seconds=0.05)
-    titles.consider(ALICE, made.id, QUESTION, "!")
+    titles.schedule(ALICE, made.id, QUESTION, "!")
     await finished(titles)
     assert await title_of(conversations, made.id) == WORDS
     assert model.closed == 1
@@ -148,7 +148,7 @@ async def test_a_title_that_the_client_gave_stays(conversations: Conversations) 
     made = await conversations.create(ALICE, {"title": "mine"})
     model = says("Lighthouses")
     titles = Titles(model, conversations, "model")
-    titles.consider(ALICE, made.id, QUESTION, "!")
+    titles.schedule(ALICE, made.id, QUESTION, "!")
     await finished(titles)
     assert (await title_of(conversations, made.id), model.asked) == ("mine", [])
 
@@ -157,7 +157,7 @@ async def test_a_title_that_the_client_gives_meanwhile_stays(conversations: Conv
     made = await conversations.create(ALICE, {})
     listened, model = Listened(conversations), says("Lighthouses", silent=True)
     titles = Titles(model, listened, "model")
-    titles.consider(ALICE, made.id, QUESTION, "!")
+    titles.schedule(ALICE, made.id, QUESTION, "!")
     assert await listened.titles.get() == (WORDS, True)
     await conversations.update(ALICE, made.id, metadata={"title": "mine"})
     model.may.set()
@@ -172,7 +172,7 @@ async def test_a_conversation_that_is_deleted_meanwhile_is_not_brought_back(
     made = await conversations.create(ALICE, {})
     model = says("Lighthouses", silent=True)
     titles = Titles(model, conversations, "model")
-    titles.consider(ALICE, made.id, QUESTION, "!")
+    titles.schedule(ALICE, made.id, QUESTION, "!")
     await model.waits.wait()
     await conversations.delete(ALICE, made.id)
     model.may.set()
@@ -187,7 +187,7 @@ async def test_the_deployment_may_do_without_the_model_or_without_titles(
     made = await conversations.create(ALICE, {})
     model = says("Lighthouses")
     titles = Titles(model, conversations, how)
-    titles.consider(ALICE, made.id, QUESTION, "!")
+    titles.schedule(ALICE, made.id, QUESTION, "!")
     await finished(titles)
     assert (await title_of(conversations, made.id), model.asked) == (title, [])
 
@@ -198,10 +198,10 @@ async def test_whoever_stops_does_not_wait_for_the_model_and_keeps_the_first_wor
     made = await conversations.create(ALICE, {})
     model = Model(silent=True)
     titles = Titles(model, conversations, "model")
-    titles.consider(ALICE, made.id, QUESTION, "!")
+    titles.schedule(ALICE, made.id, QUESTION, "!")
     await model.waits.wait()
     last = await conversations.create(ALICE, {})
-    titles.consider(ALICE, last.id, QUESTION, "!")
+    titles.schedule(ALICE, last.id, QUESTION, "!")
     await titles.close()
     assert model.closed == 1
     assert [await title_of(conversations, one.id) for one in (made, last)] == [WORDS, WORDS]
@@ -213,7 +213,7 @@ async def test_only_a_few_titles_are_asked_for_at_once(conversations: Conversati
     listened = Listened(conversations)
     titles = Titles(model, listened, "model")
     for one in made:
-        titles.consider(ALICE, one.id, QUESTION, "!")
+        titles.schedule(ALICE, one.id, QUESTION, "!")
     for _ in made:
         await listened.titles.get()
     assert len(model.asked) == 4

@@ -6,17 +6,17 @@ from gateway.errors import InvalidRequest
 from gateway.runtime.user_encryption import UserEncryption
 
 SEAL = UserEncryption(b"k" * 32)
-SEALED = SEAL.closed("user_1", "你好")
+SEALED = SEAL.encrypt("user_1", "你好")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_was_sealed_opens_again_for_its_user(text: str) -> None:
-    assert SEAL.opened("user_1", SEAL.closed("user_1", text)) == text
+    assert SEAL.decrypt("user_1", SEAL.encrypt("user_1", text)) == text
 
 
 def test_the_client_can_not_read_it() -> None:
     assert "你好" not in SEALED
-    assert SEAL.closed("user_1", "你好") != SEALED
+    assert SEAL.encrypt("user_1", "你好") != SEALED
 
 
 @pytest.mark.parametrize(
@@ -35,5 +35,5 @@ def test_the_client_can_not_read_it() -> None:
 )
 def test_what_was_not_sealed_here_for_this_user_is_refused(seal: UserEncryption, user: str, sealed: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        seal.opened(user, sealed)
+        seal.decrypt(user, sealed)
     assert (caught.value.code, caught.value.param) == ("invalid_value", "input")

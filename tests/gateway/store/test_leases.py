@@ -29,7 +29,7 @@ class Taken:
 @asynccontextmanager
 async def looking(redis: Redis, name: str = "g1") -> AsyncIterator[tuple[Leases, Taken]]:
     ownership, taken = Leases(redis, name), Taken()
-    async with working(ownership.hold(nothing)), working(ownership.watch(taken)):
+    async with working(ownership.run_heartbeat(nothing)), working(ownership.run_sweeper(taken)):
         yield ownership, taken
 
 
@@ -57,7 +57,7 @@ async def test_who_lives_is_left_alone(redis: Redis) -> None:
     await dead(redis, "g3")
     async with looking(redis, "g2"), looking(redis, "g1") as (ownership, taken):
         await taken.some.wait()
-        assert await ownership.others() == ["g2"]
+        assert await ownership.live_peers() == ["g2"]
     assert set(taken.ids) == {"g3"}
 
 
@@ -103,7 +103,7 @@ async def test_who_leaves_takes_nothing_over_any_more(redis: Redis) -> None:
     await dead(redis, "g2")
     async with looking(redis) as (ownership, taken):
         await taken.some.wait()
-        ownership.retire()
+        ownership.stop_takeovers()
         taken.ids.clear()
         async with looking(redis, "g3") as (_, other):
             await other.some.wait()
@@ -120,7 +120,7 @@ async def test_the_lease_is_held_however_long_it_takes_to_take_over(redis: Redis
         taking.set()
         await asyncio.Event().wait()
 
-    async with working(ownership.hold(nothing)), working(ownership.watch(for_ever)):
+    async with working(ownership.run_heartbeat(nothing)), working(ownership.run_sweeper(for_ever)):
         await taking.wait()
         await redis.delete("parley:gateway:g1:alive")
         while not await ownership.is_alive("g1"):
@@ -133,7 +133,7 @@ async def test_who_was_late_is_told_that_others_may_have_taken_its_turns(redis: 
     async def lapsed() -> None:
         late.release()
 
-    async with working(ownership.hold(lapsed)):
+    async with working(ownership.run_heartbeat(lapsed)):
         await late.acquire()
         await redis.delete("parley:gateway:g1:alive")
         await late.acquire()
@@ -194,7 +194,7 @@ async def test_a_bug_in_taking_over_ends_neither_the_lease_nor_the_looking(
         raise ZeroDivisionError
 
     ownership = Leases(redis, "g1")
-    async with working(ownership.hold(nothing)), working(ownership.watch(broken)):
+    async with working(ownership.run_heartbeat(nothing)), working(ownership.run_sweeper(broken)):
         await tries.acquire()
         await tries.acquire()
         assert await ownership.is_alive("g1")

@@ -117,7 +117,7 @@ async def test_an_answer_waits_for_room_and_goes_on_without_a_hole(gateway: Repl
         await gateway.engine.closed.wait()  # it has said everything
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
-                await running.log.flushed()
+                await running.log.wait_flushed()
         assert len(running.log.frames) == shown, "nobody sees what is not kept"
     assert conformance.story(await followed(running))["output"][0]["content"][0]["text"] == TEXT
 
@@ -138,7 +138,7 @@ async def test_a_turn_that_can_not_be_taken_over_for_now_is_taken_over_later(
     async with replica(port, FakeEngine(*spoken(TEXT)), name="g2") as taker, taking(taker, redis) as takeover:
         async with state(redis):
             with pytest.raises(StorageFull):
-                await Segments(redis).seal("user_1", response_id, 0, "g2")
+                await Segments(redis).fence("user_1", response_id, 0, "g2")
             await takeover.of("g1")
             assert await redis.scard("parley:gateway:g1:turns") == 1
             assert taker.turns.running("user_1", response_id) is None

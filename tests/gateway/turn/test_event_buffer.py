@@ -51,7 +51,7 @@ async def test_a_follower_that_leaves_takes_nothing_from_the_others() -> None:
 
 async def test_the_end_is_the_terminal_event_and_not_the_last_follower() -> None:
     frames = EventBuffer()
-    ending = asyncio.create_task(frames.end())
+    ending = asyncio.create_task(frames.wait_closed())
     frames.append(["0"], ended=False)
     await asyncio.sleep(0)
     assert not ending.done()

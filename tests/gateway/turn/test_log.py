@@ -52,7 +52,7 @@ def test_a_failure_is_told_as_what_it_was_also_behind_a_fault() -> None:
 def test_a_bug_is_a_failure_of_ours_and_its_words_stay_here() -> None:
     log = begin()
     log.append(TextDelta(5))  # type: ignore[arg-type]
-    log.take()
+    log.drain()
     with pytest.raises(InternalError) as caught:
         log.append(TextDelta("more"))
     assert "int" not in caught.value.message
@@ -61,12 +61,12 @@ def test_a_bug_is_a_failure_of_ours_and_its_words_stay_here() -> None:
 def batched(pieces: Sequence[OutputDelta], cuts: Sequence[bool]) -> tuple[list[LogEntry], Sequence[OutputItem]]:
     """The entries of a turn whose pieces were taken wherever a cut is."""
     log = begin()
-    entries = log.take()
+    entries = log.drain()
     for piece, cut in zip(pieces, cuts, strict=False):
         log.append(piece)
         if cut:
-            entries += log.take()
-    entries += [*log.take(), *log.finish(COMPLETED)]
+            entries += log.drain()
+    entries += [*log.drain(), *log.finish(COMPLETED)]
     assert log.turn.outcome is not None
     return entries, log.turn.outcome.output
 
@@ -108,20 +108,20 @@ def test_ids_that_are_dropped_before_they_were_kept_leave_no_trace() -> None:
     log = begin()
     for piece in (TextDelta("a", (1,)), TextDelta("", (2, 3))):
         log.append(piece)
-    entries = log.take()
+    entries = log.drain()
     log.drop(2)
     log.append(TextDelta("你", (4,)))
-    assert kept([*entries, *log.take()]) == [1, 4]
+    assert kept([*entries, *log.drain()]) == [1, 4]
 
 
 def test_ids_that_were_kept_can_be_dropped_too() -> None:
     log = begin()
     log.append(TextDelta("a", (1, 2, 3)))
-    entries = log.take()
+    entries = log.drain()
     log.append(TextDelta("", (4,)))
     log.drop(3)  # the one that waits and the last two that were kept
     log.append(TextDelta("b", (5,)))
-    assert kept([*entries, *log.take()]) == [1, 5]
+    assert kept([*entries, *log.drain()]) == [1, 5]
 
 
 async def test_flushed_is_when_all_that_can_be_shown_is_kept(port: int) -> None:
@@ -132,7 +132,7 @@ async def test_flushed_is_when_all_that_can_be_shown_is_kept(port: int) -> None:
         log.append(TextDelta("a", (1,)))
         log.append(TextDelta("", (2,)))
         async with working(writer.run()):
-            await log.flushed()
+            await log.wait_flushed()
         assert len(log.frames) == await redis.xlen(keys_of(log)[-1]) == 4
 
 
@@ -143,16 +143,16 @@ async def test_flushed_raises_what_a_piece_could_not_be_made_into(port: int) -> 
         log.append(ToolCallDelta(0, "{}"))
         async with working(writer.run()):
             with pytest.raises(EngineFailed):
-                await log.flushed()
+                await log.wait_flushed()
 
 
 async def test_a_lost_log_shows_nothing_more_and_says_so_once() -> None:
     log, told = begin(), list[str]()
-    log.when_lost = lambda: told.append("lost")
-    log.deliver(log.take())
+    log.on_fenced_off = lambda: told.append("lost")
+    log.publish(log.drain())
     shown = len(log.frames)
     log.append(TextDelta("more"))
-    log.lose()
-    log.deliver(log.take())
-    await log.flushed()
-    assert (len(log.frames), log.frames.ended, log.frames.complete, told) == (shown, True, False, ["lost"])
+    log.fence_off()
+    log.publish(log.drain())
+    await log.wait_flushed()
+    assert (len(log.frames), log.frames.is_closed, log.frames.is_complete, told) == (shown, True, False, ["lost"])

@@ -97,7 +97,7 @@ class EngineClient:
         """The rendered prompt as the model reads it."""
         return (await self._tokenized(prompts, wanted)).tokens
 
-    async def text_of(self, token_ids: Sequence[int]) -> str:
+    async def detokenize(self, token_ids: Sequence[int]) -> str:
         """What so many ids say; U+FFFD where they end inside a character."""
         body = {"model": await self.model(), "tokens": list(token_ids)}
         return (await self._ask("detokenize", body, _decode_text)).prompt

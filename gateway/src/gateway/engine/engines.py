@@ -60,11 +60,11 @@ class EngineBalancer:
     ) -> tuple[int, ...]:
         return await self._asked(affinity, lambda engine: engine.prompt_ids(prompts, wanted))
 
-    async def text_of(self, token_ids: Sequence[int], *, affinity: str) -> str:
-        return await self._asked(affinity, lambda engine: engine.text_of(token_ids))
+    async def detokenize(self, token_ids: Sequence[int], *, affinity: str) -> str:
+        return await self._asked(affinity, lambda engine: engine.detokenize(token_ids))
 
     @property
-    def spare(self) -> bool:
+    def has_healthy(self) -> bool:
         """Whether what one engine has failed can go on at once, on another."""
         return bool(self._roster.serving)
 
@@ -112,7 +112,7 @@ class EngineBalancer:
             try:
                 return await ask(member.engine)
             except _FAILED as exc:
-                self._roster.doubt(member, exc)
+                self._roster.report_failure(member, exc)
                 error = exc
         raise error
 
@@ -131,13 +131,13 @@ class EngineBalancer:
                         yield piece
                         piece = await anext(pieces, None)
             except _FAILED as exc:
-                self._roster.doubt(member, exc)
+                self._roster.report_failure(member, exc)
                 if begun:
                     raise
                 error = exc
             except asyncio.CancelledError:
                 if now() - heard >= self._silence_seconds:
-                    self._roster.doubt(member)
+                    self._roster.report_failure(member)
                 raise
             else:
                 return

@@ -17,13 +17,13 @@ _PROBE_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
 @dataclass(slots=True, eq=False)
 class Backend:
-    """`served` is None until a probe has found something, and while it is put aside. Who is `waiting` for its first
+    """`served` is None until a probe has found something, and while it is ejected. Who is `waiting` for its first
     word goes to another engine when it is found dead."""
 
     address: str
     engine: EngineClient
     served: ServedModel | None = None
-    aside: bool = False
+    ejected: bool = False
     running: int = 0
     waiting: set[asyncio.Timeout] = field(default_factory=set)
     doubted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -66,8 +66,8 @@ class EnginePool:
             return found
         return [self._members[address] for address in order(key, {one.address: one.running for one in found})]
 
-    def doubt(self, member: Backend, reason: Exception | None = None) -> None:
-        """Puts it aside until the next probe has found that it serves."""
+    def report_failure(self, member: Backend, reason: Exception | None = None) -> None:
+        """Puts it ejected until the next probe has found that it serves."""
         if member.served:
             self._put_aside(member, reason)
             member.doubted.set()
@@ -120,15 +120,15 @@ class EnginePool:
             return False
         if not member.served:
             logger.info("an engine serves", extra={"engine": member.address, "model": served.id})
-        member.served, member.aside = served, False
+        member.served, member.ejected = served, False
         self._name_the_odd()
         return True
 
     def _put_aside(self, member: Backend, reason: Exception | None) -> None:
-        if not member.aside:
+        if not member.ejected:
             why = type(reason.__cause__ or reason).__name__ if reason else "silence"
-            logger.warning("an engine is put aside", extra={"engine": member.address, "reason": why})
-        member.served, member.aside = None, True
+            logger.warning("an engine was ejected", extra={"engine": member.address, "reason": why})
+        member.served, member.ejected = None, True
 
     def _name_the_odd(self) -> None:
         serving = self.serving

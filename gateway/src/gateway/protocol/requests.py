@@ -149,7 +149,7 @@ def decode_compact(body: bytes) -> CompactRequest:
     return converted(fields, CompactRequest)
 
 
-def once(create: ResponseCreate, idempotency_key: str | None = None) -> str | None:
+def idempotency_key_of(create: ResponseCreate, idempotency_key: str | None = None) -> str | None:
     """The client's own id for what it asks: asked again, it is the same. Only what is stored can be found again."""
     client_id = (create.metadata or {}).get("client_message_id") or idempotency_key
     return client_id if create.stored else None

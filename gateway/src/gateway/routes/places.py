@@ -13,7 +13,7 @@ class ConnectionLimit:
         self._taken: Counter[str] = Counter()
 
     @contextmanager
-    def taken(self, user_id: str) -> Iterator[None]:
+    def acquire(self, user_id: str) -> Iterator[None]:
         """Raises TooManyRequests."""
         if self._taken[user_id] >= self._per_user:
             raise TooManyRequests(f"{self._per_user} sockets are open already; close one")

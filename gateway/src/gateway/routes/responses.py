@@ -18,7 +18,7 @@ from gateway.protocol.requests import (
     decode_compact,
     decode_count,
     decode_create_body,
-    once,
+    idempotency_key_of,
 )
 from gateway.protocol.resources import CompactedResponse, Deleted, InputTokens, ItemPage
 from gateway.protocol.resources import Response as Resource
@@ -66,7 +66,9 @@ async def create(
     request: Request, user: CurrentUser, idempotency_key: Annotated[str | None, Header(max_length=200)] = None
 ) -> Response:
     wanted = decode_create_body(await json_body(request))
-    started = await request.state.turns.start(user.id, wanted, once=once(wanted, idempotency_key))
+    started = await request.state.turns.start(
+        user.id, wanted, idempotency_key=idempotency_key_of(wanted, idempotency_key)
+    )
     following, running = request.state.following, started.running
     if wanted.stream:
         if running is None:

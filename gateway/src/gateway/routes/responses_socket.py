@@ -21,7 +21,7 @@ from gateway.protocol.create import ResponseCreate
 from gateway.protocol.events import addressed, frame, socket_error
 from gateway.protocol.items import Item
 from gateway.protocol.limits import MAX_SEQUENCE_NUMBER
-from gateway.protocol.requests import ClientFrame, ResponseCancel, once
+from gateway.protocol.requests import ClientFrame, ResponseCancel, idempotency_key_of
 from gateway.routes.credentials import credential
 from gateway.routes.openapi import refused_with
 from gateway.routes.refusal import refusal
@@ -46,7 +46,7 @@ async def responses_socket(websocket: WebSocket[State]) -> None:
         heard = websocket.state["revocations"].heard
         user = await websocket.state["identity"].user(presented)
         resume = _resume(websocket)
-        with websocket.state["places"].taken(user.id):
+        with websocket.state["places"].acquire(user.id):
             offered = websocket.scope.get("subprotocols", [])
             await websocket.accept(subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in offered else None)
             await Connection(Socket(websocket), user, heard, websocket.state).run(resume)
@@ -120,7 +120,9 @@ class Connection:
     async def _create(self, create: ResponseCreate) -> None:
         try:
             user = await self._user()
-            answer = await self._turns.start(user.id, create, self._remembered, once=once(create))
+            answer = await self._turns.start(
+                user.id, create, self._remembered, idempotency_key=idempotency_key_of(create)
+            )
             if answer.running is None:
                 await self._following.check(user.id, answer.response_id)
         except ParleyError as exc:

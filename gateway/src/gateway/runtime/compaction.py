@@ -62,14 +62,14 @@ class Compaction:
         summary, usage = await self._summary(user_id, items, request.instructions)
         await self._accounting.add(user_id, usage)
         kept = [item for item in items if isinstance(item, Message) and item.role == "user"]
-        sealed = CompactionItem(new_item_id("cmp", len(items) + 1), self._seal.closed(user_id, SUMMARY + summary))
+        sealed = CompactionItem(new_item_id("cmp", len(items) + 1), self._seal.encrypt(user_id, SUMMARY + summary))
         return CompactedResponse("resp_" + secrets.token_hex(16), int(time.time()), (*kept, sealed), usage)
 
     def refuse_unreadable(self, user_id: str, items: Sequence[InputItem]) -> None:
         """Before they are kept, where every later turn would fail for them. Raises InvalidRequest."""
         for index, item in enumerate(items):
             if isinstance(item, InputCompaction):
-                self._seal.opened(user_id, item.encrypted_content, param=f"items[{index}].encrypted_content")
+                self._seal.decrypt(user_id, item.encrypted_content, param=f"items[{index}].encrypted_content")
 
     async def _items(self, user_id: str, request: CompactRequest) -> list[Item]:
         before = await self._before(user_id, request.previous_response_id)
@@ -95,7 +95,7 @@ class Compaction:
         return await self._threads.read(user_id, stored.thread, stored.last)
 
     async def _summary(self, user_id: str, items: Sequence[Item], instructions: str | None) -> tuple[str, Usage]:
-        told = prompts(items, lambda item: self._seal.opened(user_id, item.encrypted_content))
+        told = prompts(items, lambda item: self._seal.decrypt(user_id, item.encrypted_content))
         wanted = PromptMessage("user", f"{_WANTED}\n\n{instructions}" if instructions else _WANTED)
         conversation = joined(told, [wanted])
         window = await fit(

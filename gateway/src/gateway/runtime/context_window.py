@@ -54,7 +54,7 @@ async def window(engine: ModelServer, accepted: PreparedTurn, *, count_again: bo
         if chosen.exchanges_left_out or not accepted.older:
             return chosen
         counted_first = 2 * len(accepted.exchanges)
-        await accepted.read_further(len(accepted.items))
+        await accepted.load_older(len(accepted.items))
 
 
 async def _read_what_fitted(accepted: PreparedTurn) -> None:
@@ -66,7 +66,7 @@ async def _read_what_fitted(accepted: PreparedTurn) -> None:
     # Unless it has grown out of its context since, all that is older was counted.
     fitted = accepted.older if accepted.older == counted_then else measured.items - len(accepted.items)
     if fitted > 0:
-        await accepted.read_further(fitted)
+        await accepted.load_older(fitted)
 
 
 def window_use(accepted: PreparedTurn, chosen: ContextWindow) -> WindowUse:

@@ -20,7 +20,7 @@ class TokenCounter:
         """
         accepted = await self._acceptance.prepare(user_id, create, {}, response_id="")
         if accepted.older:
-            await accepted.read_further(accepted.older)
+            await accepted.load_older(accepted.older)
         counted = await self._engine.count(
             alternating([*accepted.introduction, *(prompt for turn in accepted.exchanges for prompt in turn)]),
             accepted.turn.request.form,

@@ -11,13 +11,13 @@ logger = logging.getLogger(__name__)
 
 
 class Leases(Protocol):
-    async def others(self) -> list[str]: ...
+    async def live_peers(self) -> list[str]: ...
     async def leave(self) -> None: ...
-    def retire(self) -> None: ...
+    def stop_takeovers(self) -> None: ...
 
 
 class CommandSender(Protocol):
-    async def tell(self, gateway_id: str, wish: dict[str, str]) -> None: ...
+    async def send_command(self, gateway_id: str, wish: dict[str, str]) -> None: ...
 
 
 class Drain:
@@ -37,7 +37,7 @@ class Drain:
         """As soon as we know: the web server waits for its open streams before it asks anybody else."""
         if self._task is None:
             self._turns.close()
-            self._leases.retire()
+            self._leases.stop_takeovers()
             self._task = asyncio.create_task(self._leave())
 
     async def done(self) -> None:
@@ -47,7 +47,7 @@ class Drain:
 
     async def _leave(self) -> None:
         try:
-            others = await self._leases.others()
+            others = await self._leases.live_peers()
         except Unavailable:
             others = []
         if not others:
@@ -56,6 +56,6 @@ class Drain:
         try:
             await self._leases.leave()
             for other in others:
-                await self._messenger.tell(other, {"released": self._gateway_id})
+                await self._messenger.send_command(other, {"released": self._gateway_id})
         except Unavailable:
             logger.warning("left without a word: the lease will lapse")

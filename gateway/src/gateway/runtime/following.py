@@ -55,14 +55,14 @@ class ResponseFollower:
             async for frame in running.log.frames.follow(number):
                 yield frame
                 number += 1
-            if running.log.frames.complete:
+            if running.log.frames.is_complete:
                 return
         while True:
             async with self._reader.frames(user_id, response_id) as frames:
                 async for frame in frames.follow(number):
                     yield frame
                     number += 1
-                if frames.complete:
+                if frames.is_complete:
                     return
             if (gone := await self._gone(user_id, response_id)) is not None:
                 yield wire(socket_error(gone))
@@ -81,15 +81,15 @@ class ResponseFollower:
     async def outcome(self, user_id: str, response_id: str, *, running: RunningTurn | None = None) -> Response:
         """Once it has ended, wherever that is. Raises Leaving when this gateway goes before."""
         if running is not None:
-            await running.log.frames.end()
-            if running.accepted.turn.outcome is not None and running.log.frames.complete:
+            await running.log.frames.wait_closed()
+            if running.accepted.turn.outcome is not None and running.log.frames.is_complete:
                 return running.accepted.turn.outcome
             if running.released:
                 raise ShuttingDown
         stored = await self._responses.get(user_id, response_id)
         while not stored.ended:
             async with self._reader.frames(user_id, response_id) as frames:
-                await frames.end()
+                await frames.wait_closed()
             stored = await self._responses.get(user_id, response_id)
         return stored.response
 
@@ -111,7 +111,9 @@ class ResponseFollower:
         try:
             if not (await self._responses.get(user_id, response_id)).ended:
                 wish = await self._responses.request_cancel(user_id, response_id)
-                await self._reader.tell(wish.owner, {"cancel": response_id, "wished_ms": str(wish.requested_at_ms)})
+                await self._reader.send_command(
+                    wish.owner, {"cancel": response_id, "wished_ms": str(wish.requested_at_ms)}
+                )
         except Unavailable:
             if not stopped_here:
                 raise

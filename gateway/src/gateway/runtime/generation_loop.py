@@ -98,14 +98,14 @@ class GenerationLoop:
                 return await self._attempt()
             except (Unavailable, EngineCrashed) as exc:
                 logger.warning("an answer waits for the engine", extra={"response": self._request.response_id})
-                await self._log.flushed()
+                await self._log.wait_flushed()
                 self._refuse_what_can_not_go_on()
                 pause = waiting.pause(
                     progressed=len(self._produced.token_ids) > told, broke=isinstance(exc, EngineCrashed)
                 )
                 if pause is None:
                     raise
-                if pause or not self._engine.spare:
+                if pause or not self._engine.has_healthy:
                     await self._engine_back(waiting)
 
     async def _attempt(self) -> str:
@@ -225,7 +225,7 @@ class GenerationLoop:
         ids = self._produced.token_ids
         for dropped in range(min(_CHARACTER_TOKENS, len(ids))):
             rest = ids[: len(ids) - dropped]
-            said = await self._engine.text_of(rest[-2 * _CHARACTER_TOKENS :], affinity=self._accepted.affinity)
+            said = await self._engine.detokenize(rest[-2 * _CHARACTER_TOKENS :], affinity=self._accepted.affinity)
             if not said.endswith(_TORN):
                 if dropped:
                     del ids[len(ids) - dropped :]

@@ -51,7 +51,7 @@ class PreparedTurn:
     head: tuple[PromptMessage, ...] = ()
     further: Callable[[ThreadSnapshot, int], Awaitable[tuple[ThreadSnapshot, PromptHistory]]] | None = None
 
-    async def read_further(self, count: int) -> None:
+    async def load_older(self, count: int) -> None:
         """So many of the older items. Raises Unavailable."""
         if self.further is not None:
             said, told = await self.further(self.context.said, count)
@@ -174,7 +174,7 @@ class TurnPreparation:
         known = frozenset(then)
         before = [item for item in found if position_in(item.id) in known]
         said = ThreadSnapshot(before, first, titled=False, older=request.older)
-        return await self._threads.with_head(user_id, thread, said)
+        return await self._threads.load_head(user_id, thread, said)
 
     async def _context(self, user_id: str, create: ResponseCreate, remembered: UnstoredHistory) -> ThreadContext:
         count = len(create.items) + MAX_OUTPUT_ITEMS
@@ -211,7 +211,7 @@ class TurnPreparation:
         answered = {item.call_id for item in asked if isinstance(item, FunctionCallOutput)}
         said = context.said
         while said.older and answered - called((*said.before, *asked)):
-            said = await self._threads.further(user_id, context.thread or "", said, len(said.before) + RECENT_ITEMS)
+            said = await self._threads.load_older(user_id, context.thread or "", said, len(said.before) + RECENT_ITEMS)
         return replace(context, said=said)
 
     def _accepted(
@@ -223,12 +223,12 @@ class TurnPreparation:
     async def _further(
         self, user_id: str, thread: str, asked: Sequence[Item], said: ThreadSnapshot, count: int
     ) -> tuple[ThreadSnapshot, PromptHistory]:
-        said = await self._threads.further(user_id, thread, said, count)
+        said = await self._threads.load_older(user_id, thread, said, count)
         return said, self._told(user_id, asked, said)
 
     def _told(self, user_id: str, asked: Sequence[Item], said: ThreadSnapshot) -> PromptHistory:
         def told(items: Sequence[Item]) -> list[PromptMessage]:
-            return prompts(items, lambda item: self._seal.opened(user_id, item.encrypted_content))
+            return prompts(items, lambda item: self._seal.decrypt(user_id, item.encrypted_content))
 
         return joined([*told(said.head), *told(drop_orphaned_outputs(said.before))], told(asked))
 

@@ -67,32 +67,40 @@ class TurnRegistry:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(
-        self, user_id: str, create: ResponseCreate, remembered: UnstoredHistory = _NOTHING, *, once: str | None = None
+        self,
+        user_id: str,
+        create: ResponseCreate,
+        remembered: UnstoredHistory = _NOTHING,
+        *,
+        idempotency_key: str | None = None,
     ) -> StartedTurn:
-        """Stores the input exactly once for each `once` and starts the answer.
+        """Stores the input exactly once for each `idempotency_key` and starts the answer.
 
         Raises what TurnPreparation.prepare raises. Nothing was accepted in this case, unless Redis became unreachable
-        halfway: a retry with the same `once` finds out.
+        halfway: a retry with the same `idempotency_key` finds out.
         """
         # Whoever hangs up in the middle of this has asked all the same, and finds the answer later.
         with anyio.CancelScope(shield=True):
-            answer = await self._start(user_id, create, remembered, once)
+            answer = await self._start(user_id, create, remembered, idempotency_key)
         return answer  # noqa: RET504 - mypy: a scope may swallow what leaves it
 
     async def _start(
-        self, user_id: str, create: ResponseCreate, remembered: UnstoredHistory, once: str | None
+        self, user_id: str, create: ResponseCreate, remembered: UnstoredHistory, idempotency_key: str | None
     ) -> StartedTurn:
         if self._closed:
             raise ShuttingDown
         # First: what was accepted is found, whatever has happened to the engine or the conversation since.
-        if once is not None and (earlier := await self._threads.earlier(user_id, once)) is not None:
+        if (
+            idempotency_key is not None
+            and (earlier := await self._threads.find_accepted(user_id, idempotency_key)) is not None
+        ):
             return await self._again(user_id, create, earlier)
         response_id, began = new_response_id(), time.monotonic()
         if not create.stored:
             accepted = await self._acceptance.prepare(user_id, create, remembered, response_id=response_id)
             return StartedTurn(response_id, self._begin(accepted))
         accepted = await self._prepare(user_id, create, remembered, response_id)
-        record = self._record(accepted, once)
+        record = self._record(accepted, idempotency_key)
         try:
             kept = await self._threads.accept(record)
         except Unavailable:
@@ -136,7 +144,7 @@ class TurnRegistry:
 
     async def _listed(self, user_id: str, response_id: str) -> None:
         """If there is room for it. Nothing of this goes on behind its end."""
-        asked = self._listing.add(user_id, response_id), self._threads.check_room(user_id)
+        asked = self._listing.add(user_id, response_id), self._threads.check_quota(user_id)
         for outcome in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
@@ -144,7 +152,7 @@ class TurnRegistry:
     def adopt(self, running: RunningTurn, ending: Ending | None) -> None:
         """Goes on with a turn that another gateway has begun, or has had meanwhile."""
         if (earlier := self._running.get(running.request.response_id)) is not None:
-            earlier.log.lose()
+            earlier.log.fence_off()
         self._spawn(running, ending)
 
     def running(self, user_id: str, response_id: str) -> RunningTurn | None:
@@ -182,14 +190,14 @@ class TurnRegistry:
                 task.cancel()
             await asyncio.gather(*silent, return_exceptions=True)
 
-    def _record(self, accepted: PreparedTurn, once: str | None) -> TurnRecord:
+    def _record(self, accepted: PreparedTurn, idempotency_key: str | None) -> TurnRecord:
         return TurnRecord(
             request=accepted.turn.request,
             response=accepted.turn.response("in_progress"),
             asked=accepted.asked,
             owner=self._gateway_id,
             before=accepted.context.said.before if accepted.context.copied else (),
-            once=once,
+            idempotency_key=idempotency_key,
         )
 
     async def _find_out(self, accepted: PreparedTurn) -> None:

@@ -35,7 +35,7 @@ class RunningTurn:
 
     def __post_init__(self) -> None:
         # Frees the engine: what it makes here is not wanted any more.
-        self.log.when_lost = self.scope.cancel
+        self.log.on_fenced_off = self.scope.cancel
 
     @property
     def request(self) -> TurnRequest:
@@ -84,16 +84,16 @@ class TurnRunner:
         production = GenerationLoop(self._engine, running.accepted, running.log, running.produced, self._patience)
         if ending is None:
             ending = await self._produced(running, production)
-        if ending is None or running.log.lost:
+        if ending is None or running.log.is_fenced_off:
             return
         running.ending = ending
         entries = running.log.finish(ending)
         # Apart from the answer: what was shown is kept however that ended.
         await self._commit(running, production)
-        if not running.log.lost:
-            running.log.add(entries)
-        await running.log.frames.end()
-        if not running.log.frames.complete:
+        if not running.log.is_fenced_off:
+            running.log.append_entries(entries)
+        await running.log.frames.wait_closed()
+        if not running.log.frames.is_complete:
             return
         _log_end(running, time.monotonic() - started)
         await self._afterwards(running)
@@ -103,11 +103,11 @@ class TurnRunner:
         ending: Ending | None = None
         with running.scope:
             ending = await _ending_of(self._answer(running, production), running.request.response_id)
-        if running.log.lost:
+        if running.log.is_fenced_off:
             return None
         if ending is None and running.released and running.stop_wished_at is None:
             await _flushed(running.log)
-            running.log.frames.move()
+            running.log.frames.close(moved=True)
             return None
         wished = running.stop_wished_at
         if ending is None:
@@ -143,8 +143,8 @@ class TurnRunner:
                 await asyncio.sleep(_COMMIT_PAUSE_SECONDS)
             else:
                 if kept == "lost":
-                    running.log.lose()
-                running.log.forgotten = kept == "gone"
+                    running.log.fence_off()
+                running.log.discard_after_delivery = kept == "gone"
                 return
 
     async def _afterwards(self, running: RunningTurn) -> None:
@@ -158,7 +158,7 @@ class TurnRunner:
         outcome = running.accepted.turn.outcome
         answer = "".join(text_of(item) for item in outcome.output) if outcome else ""
         if asked:
-            self._titles.consider(request.user_id, request.conversation_id, asked[0].text, answer)
+            self._titles.schedule(request.user_id, request.conversation_id, asked[0].text, answer)
 
 
 async def _ending_of(work: Awaitable[Ending], response_id: str) -> Ending:
@@ -173,7 +173,7 @@ async def _ending_of(work: Awaitable[Ending], response_id: str) -> Ending:
 
 async def _flushed(log: TurnLog) -> None:
     try:
-        await log.flushed()
+        await log.wait_flushed()
     except ParleyError:
         return  # `finish` tells of it
 

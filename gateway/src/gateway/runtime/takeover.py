@@ -36,13 +36,13 @@ class Leases(Protocol):
 
 class Segments(Protocol):
     async def read(self, user_id: str, response_id: str) -> ReplayedEvents: ...
-    async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool: ...
-    async def is_lost(self, user_id: str, response_id: str, segment: int, *, begun: bool) -> bool: ...
+    async def fence(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool: ...
+    async def is_fenced(self, user_id: str, response_id: str, segment: int, *, has_entries: bool) -> bool: ...
 
 
 class ResponseStore(Protocol):
     async def interrupted(self, user_id: str, response_id: str) -> InterruptedTurn: ...
-    async def own(self, user_id: str, response_id: str, gateway_id: str, segment: int) -> bool: ...
+    async def claim(self, user_id: str, response_id: str, gateway_id: str, segment: int) -> bool: ...
 
 
 class Takeover:
@@ -94,8 +94,10 @@ class Takeover:
         """Of our own, while our lease had lapsed: a turn that says nothing would not notice. Raises Unavailable."""
         for running in self._turns.stored:
             request, log = running.request, running.log
-            if await self._segments.is_lost(request.user_id, request.response_id, log.segment, begun=log.begun):
-                running.log.lose()
+            if await self._segments.is_fenced(
+                request.user_id, request.response_id, log.segment, has_entries=log.has_entries
+            ):
+                running.log.fence_off()
 
     async def _one(self, gateway_id: str, user_id: str, response_id: str) -> None:
         async with self._places:
@@ -123,11 +125,11 @@ class Takeover:
             return False  # its newer owner removes it, once it has got as far as running it
         # Listed here first: whoever takes it and dies at once leaves it to be found.
         await self._ownership.add(user_id, response_id)
-        if not sealed_here and not await self._segments.seal(user_id, response_id, told.segment, self._gateway_id):
+        if not sealed_here and not await self._segments.fence(user_id, response_id, told.segment, self._gateway_id):
             await self._ownership.remove(user_id, response_id)
             return True
         segment = told.segment if sealed_here else told.segment + 1
-        ours = await self._responses.own(user_id, response_id, self._gateway_id, segment)
+        ours = await self._responses.claim(user_id, response_id, self._gateway_id, segment)
         # Read again: until now the earlier owner could add to it, and end it; were we slow, it is another's by now.
         told = await self._segments.read(user_id, response_id)
         if not ours or _has_ended(told) or told.owner != self._gateway_id:

@@ -54,7 +54,7 @@ class Titles:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking: set[asyncio.Task[None] | None] = set()
 
-    def consider(self, user_id: str, conversation_id: str, question: str, answer: str) -> None:
+    def schedule(self, user_id: str, conversation_id: str, question: str, answer: str) -> None:
         """To be called when the first exchange of a conversation without a title is in its history."""
         if self._how == "off":
             return

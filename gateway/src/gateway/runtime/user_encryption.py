@@ -15,10 +15,10 @@ class UserEncryption:
     def __init__(self, server_key: bytes) -> None:
         self._server_key = server_key
 
-    def closed(self, user_id: str, text: str) -> str:
+    def encrypt(self, user_id: str, text: str) -> str:
         return self._fernet(user_id).encrypt(text.encode()).decode()
 
-    def opened(self, user_id: str, sealed: str, *, param: str = "input") -> str:
+    def decrypt(self, user_id: str, sealed: str, *, param: str = "input") -> str:
         """Raises InvalidRequest for what was not sealed here, or for somebody else."""
         try:
             return self._fernet(user_id).decrypt(sealed.encode("utf-8", "surrogatepass")).decode()

@@ -41,15 +41,15 @@ class Leases:
         self._held = self._leaving = self._left = self._lapsed = False
         self._now = asyncio.Event()
 
-    async def hold(self, lapsed: Callable[[], Awaitable[None]]) -> None:
-        """Until cancelled: renews this gateway's lease, whatever else it has to do. `lapsed` is called when it was too
-        late: others may have taken turns of its own."""
+    async def run_heartbeat(self, on_expired: Callable[[], Awaitable[None]]) -> None:
+        """Renews this gateway's lease until cancelled. `on_expired` is called after a renewal that came too late: other
+        gateways may have taken over its turns."""
         while True:
             try:
                 async with asyncio.timeout(_RENEWAL_SECONDS):
                     self._lapsed |= await self.renew()
                 if self._lapsed and not self._left:
-                    await lapsed()
+                    await on_expired()
                 self._lapsed = False
             except (Unavailable, TimeoutError):
                 self._held = False
@@ -57,7 +57,7 @@ class Leases:
                 logger.exception("looking after our own turns failed")
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
-    async def watch(self, take_over: Callable[[str], Awaitable[None]]) -> None:
+    async def run_sweeper(self, take_over: Callable[[str], Awaitable[None]]) -> None:
         """Until cancelled: gives `take_over` the id of each that gave its turns away, or let its lease lapse."""
         while True:
             try:
@@ -78,7 +78,7 @@ class Leases:
         self._released.add(gateway_id)
         self._now.set()
 
-    def retire(self) -> None:
+    def stop_takeovers(self) -> None:
         """Takes nothing over any more: two that leave at once would hand each other what both have given away."""
         self._leaving = True
 
@@ -127,7 +127,7 @@ class Leases:
     async def is_alive(self, gateway_id: str) -> bool:
         return bool(await self._do(self._redis.exists(_alive(gateway_id))))
 
-    async def others(self) -> list[str]:
+    async def live_peers(self) -> list[str]:
         """The other gateways that are alive."""
         ids = [one for one in await self._gateways() if one != self._gateway_id]
         return [one for one in ids if await self.is_alive(one)]

@@ -1,13 +1,15 @@
-"""The frames of one answer as far as this process has them. A follower reads at its own pace, from any number on."""
+"""The events of one answer as encoded frames, as far as this process has them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 
 class EventBuffer:
+    """Any number of followers read it, each at its own pace and from any `sequence_number`."""
+
     def __init__(self, frames: Sequence[str] = ()) -> None:
         self._frames = list(frames)
-        self._ended = asyncio.Event()
+        self._closed = asyncio.Event()
         self._changed = asyncio.Event()
         self._moved = False
 
@@ -15,39 +17,39 @@ class EventBuffer:
         return len(self._frames)
 
     @property
-    def ended(self) -> bool:
-        """No more come here."""
-        return self._ended.is_set()
+    def is_closed(self) -> bool:
+        """No more frames arrive here."""
+        return self._closed.is_set()
 
     @property
-    def complete(self) -> bool:
-        """The terminal one is here."""
-        return self._ended.is_set() and not self._moved
+    def is_complete(self) -> bool:
+        """The last frame is the terminal event."""
+        return self._closed.is_set() and not self._moved
 
     def append(self, frames: Sequence[str], *, ended: bool) -> None:
+        """`ended`: the last of the frames is the terminal event."""
         self._frames += frames
         if ended:
-            self._ended.set()
+            self._closed.set()
         self._wake()
 
-    def move(self) -> None:
-        """The turn goes on elsewhere: no more frames come here."""
-        self._moved = True
-        self._ended.set()
+    def close(self, *, moved: bool) -> None:
+        """`moved`: without the terminal event; the turn continues on another gateway, or was deleted."""
+        self._moved = moved
+        self._closed.set()
         self._wake()
 
-    async def end(self) -> None:
-        """Waits for the terminal event, or for the move."""
-        await self._ended.wait()
+    async def wait_closed(self) -> None:
+        await self._closed.wait()
 
     async def follow(self, starting_after: int = -1) -> AsyncIterator[str]:
-        """Frames with a `sequence_number` above `starting_after`, until the terminal one or the last before a move."""
+        """Frames with a `sequence_number` above `starting_after`, until the buffer is closed."""
         position = starting_after + 1
         while True:
             while position < len(self._frames):
                 yield self._frames[position]
                 position += 1
-            if self._ended.is_set():
+            if self._closed.is_set():
                 return
             await self._changed.wait()
 

@@ -21,12 +21,12 @@ class TurnLog:
     ) -> None:
         self.turn = turn
         self.frames = EventBuffer(told)
-        self.lost = False
+        self.is_fenced_off = False
         # Whether the segment that grows has an entry already.
-        self.begun = False
+        self.has_entries = False
         # Nobody keeps the answer: its events go as soon as its followers have had them.
-        self.forgotten = False
-        self.when_lost: Callable[[], None] | None = None
+        self.discard_after_delivery = False
+        self.on_fenced_off: Callable[[], None] | None = None
         # Kept with the next delta: who takes the turn over only to end it asks the engine nothing.
         self.prompt_tokens = 0
         # With the last delta, if it is known by then: who takes the turn over has nothing more to ask for.
@@ -49,7 +49,7 @@ class TurnLog:
                 raise self._fault
             self._pieces.append(step)
         else:
-            self._settle(())
+            self._render(())
             self._entries += [LogEntry(event) for event in self.turn.step(step)]
         self._changed()
 
@@ -60,57 +60,57 @@ class TurnLog:
         self._token_ids = waiting[: max(0, len(waiting) - token_ids)]
         self._dropped += max(0, token_ids - len(waiting))
 
-    async def flushed(self) -> None:
+    async def wait_flushed(self) -> None:
         """Everything up to here is kept, or the log is lost. Raises as `append` does."""
-        while not self._idle.is_set() and not self.lost:
+        while not self._idle.is_set() and not self.is_fenced_off:
             await self._idle.wait()
         if self._fault is not None:
             raise self._fault
 
     def finish(self, ending: Ending) -> list[LogEntry]:
-        """The last events, for `add` once the answer they tell of is in history."""
+        """The last events, for `append_entries` once the answer they tell of is in history."""
         pieces, self._pieces = self._pieces, []
-        self._settle(pieces)
+        self._render(pieces)
         if self._fault is not None and not isinstance(ending, Failed):
             ending = Failed(self._fault)
         return [LogEntry(event) for event in self.turn.step(ending)]
 
-    def add(self, entries: Sequence[LogEntry]) -> None:
+    def append_entries(self, entries: Sequence[LogEntry]) -> None:
         self._entries += entries
         self._changed()
 
-    def take(self) -> list[LogEntry]:
+    def drain(self) -> list[LogEntry]:
         """Pieces without text at the end wait for the next with text: a log never ends inside a character."""
         shown = len(self._pieces)
         while shown and _is_silent(self._pieces[shown - 1]):
             shown -= 1
         pieces, self._pieces = self._pieces[:shown], self._pieces[shown:]
-        self._settle(pieces)
+        self._render(pieces)
         entries, self._entries = self._entries, []
         if entries and isinstance(entries[-1].event, Delta):
             entries[-1] = replace(entries[-1], finish_reason=self.finish_reason)
         return entries
 
-    def deliver(self, entries: Sequence[LogEntry]) -> None:
-        if entries and not self.lost:
+    def publish(self, entries: Sequence[LogEntry]) -> None:
+        if entries and not self.is_fenced_off:
             self.frames.append([entry.frame for entry in entries], ended=entries[-1].is_last)
         if not self._entries and all(_is_silent(piece) for piece in self._pieces):
             self._idle.set()
 
-    def lose(self) -> None:
+    def fence_off(self) -> None:
         """Another gateway has taken the turn over: what it tells is what counts. Or the response was deleted."""
-        self.lost = True
+        self.is_fenced_off = True
         self._idle.set()
-        self.frames.move()
-        if self.when_lost is not None:
-            self.when_lost()
+        self.frames.close(moved=True)
+        if self.on_fenced_off is not None:
+            self.on_fenced_off()
 
     def _changed(self) -> None:
         self._idle.clear()
-        if not self.lost:
+        if not self.is_fenced_off:
             self._wake(self)
 
-    def _settle(self, pieces: Sequence[OutputDelta]) -> None:
+    def _render(self, pieces: Sequence[OutputDelta]) -> None:
         """Token ids go with the delta that shows what they were made into."""
         for piece in merged(pieces):
             self._token_ids += piece.token_ids

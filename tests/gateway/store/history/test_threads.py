@@ -85,12 +85,15 @@ async def test_accepting_and_committing_again_changes_nothing(threads: TurnStore
 async def test_what_a_client_asks_under_one_id_is_accepted_once(threads: TurnStore, thread: str, redis: Redis) -> None:
     asked = {number: question(number) for number in range(1, 9)}
     accepted = await asyncio.gather(
-        *(accept(threads, turn(number, thread, number + 1), one, once="mine") for number, one in asked.items())
+        *(
+            accept(threads, turn(number, thread, number + 1), one, idempotency_key="mine")
+            for number, one in asked.items()
+        )
     )
     (only,) = set(accepted)
     assert (await threads.reserve(ALICE, thread, 1)).before == [asked[int(only.removeprefix("resp_"))]]
     assert await redis.exists(*(f"parley:{{user_a}}:response:resp_{number}" for number in asked)) == 1
-    assert await accept(threads, turn(9, thread), question(9), once="another") == "resp_9"
+    assert await accept(threads, turn(9, thread), question(9), idempotency_key="another") == "resp_9"
 
 
 async def test_two_turns_at_once_keep_each_question_beside_its_answer(threads: TurnStore, thread: str) -> None:
@@ -122,9 +125,9 @@ async def test_of_a_long_conversation_the_most_recent_items_are_read_and_more_wh
     await accept(threads, turn(1, thread), *items)
     said = await threads.reserve(ALICE, thread, 1)
     assert (said.before, said.older) == (items[5:], 5)
-    said = await threads.further(ALICE, thread, said, 2)
+    said = await threads.load_older(ALICE, thread, said, 2)
     assert (said.before, said.older) == (items[3:], 3)
-    said = await threads.further(ALICE, thread, said, 100)
+    said = await threads.load_older(ALICE, thread, said, 100)
     assert (said.before, said.older) == (items, 0)
 
 
@@ -136,9 +139,9 @@ async def test_what_the_model_was_told_first_is_read_with_the_most_recent_items(
     whole = (await threads.reserve(ALICE, within, 1)).before
     said = await TurnStore(redis, retention_seconds=KEPT_SECONDS, recent_items=2).reserve(ALICE, within, 1)
     assert ([*said.head], said.before, said.older) == (whole[:18], whole[-2:], 4)
-    said = await threads.further(ALICE, within, said, 3)
+    said = await threads.load_older(ALICE, within, said, 3)
     assert (said.before, said.older) == (whole[-5:], 1)
-    said = await threads.further(ALICE, within, said, 3)
+    said = await threads.load_older(ALICE, within, said, 3)
     assert ([*said.head, *said.before], said.older) == (whole, 0)
 
 
@@ -148,7 +151,7 @@ async def test_what_was_deleted_between_two_reads_is_waited_for_by_nobody(redis:
     await accept(threads, turn(1, thread), *items)
     said = await threads.reserve(ALICE, thread, 1)
     await Conversations(redis).items.delete(ALICE, thread, items[0].id)
-    said = await threads.further(ALICE, thread, said, 2)
+    said = await threads.load_older(ALICE, thread, said, 2)
     assert (said.before, said.older) == (items[1:], 0)
 
 
@@ -245,7 +248,7 @@ async def test_a_chain_outside_a_conversation_expires_with_its_response(threads:
 
 
 async def test_all_keys_of_a_user_share_a_hash_tag(threads: TurnStore, redis: Redis, thread: str) -> None:
-    await accept(threads, turn(1, thread), question(1), once="mine")
+    await accept(threads, turn(1, thread), question(1), idempotency_key="mine")
     keys = await kept(redis)
     assert len(keys) == 6
     assert all(b"{user_a}" in key for key in keys)

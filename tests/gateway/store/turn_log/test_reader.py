@@ -40,14 +40,14 @@ class Owner:
 
     async def move(self) -> None:
         """Taken over between two events: another seals the log and goes on behind it."""
-        await self.log.flushed()
-        await self.segments.seal(USER, self.response_id, self.log.segment, "g9")
+        await self.log.wait_flushed()
+        await self.segments.fence(USER, self.response_id, self.log.segment, "g9")
         told = await self.segments.read(USER, self.response_id)
         frames = [decode_frame(*entry) for entry in told.entries]
         self.log = self.writer.open(self.log.turn, segment=told.segment, told=frames)
 
     def end(self) -> None:
-        self.log.add(self.log.finish(Completed(None, 1)))
+        self.log.append_entries(self.log.finish(Completed(None, 1)))
 
     async def frames(self) -> list[str]:
         return [text async for text in self.log.frames.follow()]
@@ -152,8 +152,8 @@ async def test_the_log_of_another_user_is_not_there(port: int) -> None:
 async def test_a_wish_reaches_the_gateway_it_is_for(port: int) -> None:
     mine, others = list[CancelRequest](), list[CancelRequest]()
     async with reading(port, mine.append, "g1") as reader, reading(port, others.append, "g3") as third:
-        await third.tell("g1", {"cancel": "resp_1"})
-        await reader.tell("g1", {"released": "g3", "x": "你"})
+        await third.send_command("g1", {"cancel": "resp_1"})
+        await reader.send_command("g1", {"released": "g3", "x": "你"})
         await until(lambda: len(mine) == 2)
     assert (mine, others) == ([{"cancel": "resp_1"}, {"released": "g3", "x": "你"}], [])
 
@@ -161,7 +161,7 @@ async def test_a_wish_reaches_the_gateway_it_is_for(port: int) -> None:
 async def test_a_wish_is_heard_also_by_a_gateway_that_did_not_listen_just_then(port: int) -> None:
     heard: list[CancelRequest] = []
     async with reading(port) as other:
-        await other.tell("g1", {"cancel": "resp_1"})
+        await other.send_command("g1", {"cancel": "resp_1"})
     async with reading(port, heard.append, "g1"):
         await until(lambda: heard == [{"cancel": "resp_1"}])
 
@@ -175,10 +175,10 @@ async def test_a_wish_that_fails_ends_neither_the_following_nor_the_next_wish(po
         heard.append(wish)
 
     async with owning(port) as owner, reading(port, obey) as reader:
-        await reader.tell("g2", {"cancel": "resp_bug"})
+        await reader.send_command("g2", {"cancel": "resp_bug"})
         owner.end()
         assert await followed(reader, owner) == await owner.frames()
-        await reader.tell("g2", {"cancel": "resp_1"})
+        await reader.send_command("g2", {"cancel": "resp_1"})
         await until(lambda: {"cancel": "resp_1"} in heard)
 
 
@@ -192,9 +192,9 @@ async def test_a_wish_that_fails_takes_no_other_with_it(port: int) -> None:
 
     async with reading(port) as other:
         for response_id in ("resp_bug", "resp_1"):
-            await other.tell("g1", {"cancel": response_id})
+            await other.send_command("g1", {"cancel": response_id})
     async with reading(port, obey, "g1") as reader:
-        await reader.tell("g1", {"last": "1"})
+        await reader.send_command("g1", {"last": "1"})
         await until(lambda: {"last": "1"} in heard)
     assert {"cancel": "resp_1"} in heard
 
@@ -202,7 +202,7 @@ async def test_a_wish_that_fails_takes_no_other_with_it(port: int) -> None:
 async def test_what_is_wished_for_does_not_pile_up(redis: Redis, port: int) -> None:
     async with reading(port) as reader:
         for _ in range(1500):
-            await reader.tell("absent", {"wake": "1"})
+            await reader.send_command("absent", {"wake": "1"})
     assert await redis.xlen("parley:gateway:absent:control") < 1200
     assert await redis.ttl("parley:gateway:absent:control") > 0
 
@@ -237,7 +237,7 @@ async def test_without_redis_nothing_can_be_followed_and_that_is_said(durable_re
         durable_redis.kill()
         for asked in (
             reader.exists(USER, "resp_1"),
-            reader.tell("g1", {"cancel": "resp_1"}),
+            reader.send_command("g1", {"cancel": "resp_1"}),
         ):
             with pytest.raises(Unavailable) as caught:
                 await asked

@@ -96,7 +96,7 @@ def say(log: TurnLog, text: str) -> None:
 
 
 def end(log: TurnLog) -> None:
-    log.add(log.finish(COMPLETED))
+    log.append_entries(log.finish(COMPLETED))
 
 
 async def shown(frames: EventBuffer) -> list[str]:
@@ -153,7 +153,7 @@ async def test_what_comes_while_redis_is_busy_is_one_event(redis: Redis, port: i
         log = begin(writer)
         say(log, "abc")
         end(log)
-        await log.frames.end()
+        await log.frames.wait_closed()
     deltas = [fields for _, fields in await kept(redis, log) if b"d" in fields]
     assert [(fields[b"d"], token_ids([fields])) for fields in deltas] == [(b"abc", [97, 98, 99])]
 
@@ -186,7 +186,7 @@ async def test_the_events_of_an_answer_are_kept_for_a_while(redis: Redis, port: 
         await until_there_are(log.frames, 2)
         assert await redis.ttl(keys_of(log)[-1]) > KEPT_SECONDS
         end(log)
-        await log.frames.end()
+        await log.frames.wait_closed()
         assert 0 < await redis.ttl(keys_of(log)[-1]) <= KEPT_SECONDS
 
 
@@ -281,15 +281,15 @@ async def test_one_turns_fault_stops_no_other(port: int) -> None:
 async def test_what_another_has_sealed_grows_no_more_and_is_lost(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
         mine, other = begin(writer, 1), begin(writer, 2)
-        await mine.flushed()
-        assert await Segments(redis).seal("user_1", "resp_1", 0, "g2")
+        await mine.wait_flushed()
+        assert await Segments(redis).fence("user_1", "resp_1", 0, "g2")
         say(mine, "late")
         end(mine)
         say(other, "fine")
         end(other)
         assert len(await shown(mine.frames)) == 2
         assert "fine" in (await shown(other.frames))[-1]
-    assert (mine.lost, mine.frames.complete) == (True, False)
+    assert (mine.is_fenced_off, mine.frames.is_complete) == (True, False)
     assert [fields.get(b"seal") for _, fields in await kept(redis, mine)] == [None, None, b"g2"]
 
 
@@ -300,10 +300,10 @@ async def test_an_append_that_was_swallowed_before_a_seal_is_told_by_the_next_ow
         say(log, "kept")
         while not await redis.exists(keys_of(log)[-1]):
             await asyncio.sleep(0.005)
-        assert await Segments(redis).seal("user_1", "resp_1", 0, "g2")
+        assert await Segments(redis).fence("user_1", "resp_1", 0, "g2")
         assert await shown(log.frames) == []
         told = await Segments(redis).read("user_1", "resp_1")
-    assert log.lost
+    assert log.is_fenced_off
     assert "kept" in "".join(decode_frame(*entry) for entry in told.entries)
 
 
@@ -311,8 +311,8 @@ async def test_a_log_that_was_taken_over_goes_on_in_its_next_segment(redis: Redi
     async with writing(port) as writer:
         first = begin(writer)
         say(first, "a")
-        await first.flushed()
-        await Segments(redis).seal("user_1", "resp_1", 0, "g2")
+        await first.wait_flushed()
+        await Segments(redis).fence("user_1", "resp_1", 0, "g2")
         told = await Segments(redis).read("user_1", "resp_1")
         frames = [decode_frame(*entry) for entry in told.entries]
         log = writer.open(first.turn, segment=told.segment, told=frames)

@@ -15,7 +15,7 @@ from gateway.store.history.cursors import Order
 from gateway.store.history.keys import index_key, items_key, now_ms, thread_key
 from gateway.store.history.limits import check_item_limit
 from gateway.store.history.reading import checked_key, read
-from gateway.store.history.sizes import StorageQuota, grow
+from gateway.store.history.sizes import StorageQuota, charge
 from gateway.store.history.transaction import transact
 
 
@@ -41,7 +41,7 @@ class ConversationItems:
             pipe.hset(thread_key(user_id, conversation_id), "position", str(last + len(items)))
             kept = members(made)
             pipe.zadd(items_key(user_id, conversation_id), kept)
-            grow(pipe, user_id, items_key(user_id, conversation_id), kept)
+            charge(pipe, user_id, items_key(user_id, conversation_id), kept)
             pipe.zadd(index_key(user_id), {conversation_id: now_ms()})
             return made
 

@@ -22,7 +22,7 @@ from gateway.store.history.keys import (
     thread_key,
 )
 from gateway.store.history.reading import active_responses, checked_key, decode_metadata, no_conversation, read
-from gateway.store.history.sizes import StorageQuota, grow
+from gateway.store.history.sizes import StorageQuota, charge
 from gateway.store.history.transaction import transact
 
 # More than anybody finds his way in, and a bound on what one user takes from the others.
@@ -63,7 +63,7 @@ class Conversations:
             pipe.hset(thread_key(user_id, new), mapping=fields)
             if first:
                 pipe.zadd(items_key(user_id, new), kept)
-                grow(pipe, user_id, items_key(user_id, new), kept)
+                charge(pipe, user_id, items_key(user_id, new), kept)
             pipe.zadd(index_key(user_id), {new: now})
             await pipe.execute()
         return Conversation(new, now // 1000, dict(metadata), generation=generation, last_active_at=now // 1000)

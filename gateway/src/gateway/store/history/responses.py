@@ -90,7 +90,7 @@ class ResponseStore:
         ago = None if cancel is None else max(0, now_ms() - int(cancel))
         return InterruptedTurn(_decode_request(request), stored, ago)
 
-    async def own(self, user_id: str, response_id: str, gateway_id: str, segment: int) -> bool:
+    async def claim(self, user_id: str, response_id: str, gateway_id: str, segment: int) -> bool:
         """From now on wishes for this turn go to `gateway_id`, which tells it in `segment` of its log. False when it is
         told in a later one already: then it is somebody else's. Raises NotFound."""
         key = response_key(user_id, response_id)

@@ -76,7 +76,7 @@ class StorageQuota:
         return whole
 
 
-def grow(pipe: Any, user_id: str, key: str, added: Iterable[bytes | str]) -> None:
+def charge(pipe: Any, user_id: str, key: str, added: Iterable[bytes | str]) -> None:
     """In the transaction that adds it."""
     size = sum(map(len, added))
     if size:

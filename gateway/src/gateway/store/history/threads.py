@@ -27,7 +27,7 @@ from gateway.store.history.keys import (
     thread_key,
 )
 from gateway.store.history.limits import check_item_limit
-from gateway.store.history.sizes import StorageQuota, grow
+from gateway.store.history.sizes import StorageQuota, charge
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.state_machine import TurnRequest
 
@@ -66,14 +66,14 @@ class ThreadSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """A turn that is to be accepted. `before`: what a new chain begins with; `once`: the client's own id for it."""
+    """A turn to accept. `before`: the items a new chain begins with."""
 
     request: TurnRequest
     response: Response
     asked: Sequence[Item]
     owner: str
     before: Sequence[Item] = ()
-    once: str | None = None
+    idempotency_key: str | None = None
 
     @property
     def thread_id(self) -> str:
@@ -117,14 +117,14 @@ class TurnStore:
             bool(_decode_metadata(metadata or b"{}").get("title")),
             max(0, total - len(items)),
         )
-        return await self.with_head(user_id, thread_id, said)
+        return await self.load_head(user_id, thread_id, said)
 
-    async def with_head(self, user_id: str, thread_id: str, said: ThreadSnapshot) -> ThreadSnapshot:
+    async def load_head(self, user_id: str, thread_id: str, said: ThreadSnapshot) -> ThreadSnapshot:
         """The same, and what the model was told before the older items. Once for each `said`."""
         head = await older_items.head(self._redis, user_id, thread_id, below=said.first) if said.older else []
         return replace(said, head=tuple(head), older=max(0, said.older - len(head)))
 
-    async def further(self, user_id: str, thread_id: str, said: ThreadSnapshot, count: int) -> ThreadSnapshot:
+    async def load_older(self, user_id: str, thread_id: str, said: ThreadSnapshot, count: int) -> ThreadSnapshot:
         """The same, and `count` more of the older items."""
         more = await older_items.just_below(self._redis, user_id, thread_id, count, above=said.head, below=said.first)
         older = max(0, said.older - len(more)) if len(more) == count else 0
@@ -134,11 +134,11 @@ class TurnStore:
         """All items from the position `since` up to the position `last`."""
         return await older_items.all_between(self._redis, user_id, thread_id, since, last)
 
-    async def check_room(self, user_id: str) -> None:
+    async def check_quota(self, user_id: str) -> None:
         """Raises StorageLimit where nothing more of this user's is kept."""
         await self._sizes.check(user_id)
 
-    async def earlier(self, user_id: str, client_id: str) -> str | None:
+    async def find_accepted(self, user_id: str, client_id: str) -> str | None:
         """The response that was accepted under a client's own id."""
         async with translated():
             found: Any = await self._redis.get(accepted_key(user_id, client_id))
@@ -147,14 +147,14 @@ class TurnStore:
     async def accept(self, record: TurnRecord) -> str:
         """Keeps what was asked and that an answer to it runs, all or nothing; doing it again changes nothing.
 
-        Returns the id of the response: an earlier one's where `once` was used before. Raises NotFound for a
+        Returns the id of the response: an earlier one's where `idempotency_key` was used before. Raises NotFound for a
         conversation that has just been deleted.
         """
         request = record.request
         async with translated(), self._redis.pipeline(transaction=True) as pipe:
             while True:
-                if record.once is not None:
-                    earlier = await self._earlier(pipe, request.user_id, record.once)
+                if record.idempotency_key is not None:
+                    earlier = await self._earlier(pipe, request.user_id, record.idempotency_key)
                     if earlier is not None:
                         return earlier
                 self._accept(pipe, record)
@@ -184,14 +184,14 @@ class TurnStore:
             pipe.hsetnx(key, "position", str(last))
         self._add(pipe, user_id, thread_id, [*record.before, *record.asked])
         pipe.hset(key, active_field(request.response_id), str(last))
-        if record.once is not None:
-            pipe.set(accepted_key(user_id, record.once), request.response_id, ex=_ONCE_SECONDS)
+        if record.idempotency_key is not None:
+            pipe.set(accepted_key(user_id, record.idempotency_key), request.response_id, ex=_ONCE_SECONDS)
         told = {"response": record.response, "request": request, "input": record.asked}
         large = {name: encoded(value) for name, value in told.items()}
         if is_conversation(thread_id):
             pipe.sadd(responses_key(user_id, thread_id), request.response_id)
         pipe.hset(kept, mapping={**large, "thread": thread_id, "last": last, "owner": record.owner})
-        grow(pipe, user_id, kept, large.values())
+        charge(pipe, user_id, kept, large.values())
         pipe.expire(kept, self._kept_seconds)
         pipe.hexists(key, "created_at")
 
@@ -232,7 +232,7 @@ class TurnStore:
         if measured is not None:
             pipe.hset(key, "measured", encoded(measured).decode())
         pipe.hset(record, "response", encoded(response).decode())
-        grow(pipe, user_id, record, [encoded(response.output)])
+        charge(pipe, user_id, record, [encoded(response.output)])
         pipe.expire(record, self._kept_seconds)
 
     async def _owner(self, pipe: Any, record: str) -> str | None:
@@ -247,7 +247,7 @@ class TurnStore:
         if items:
             members = {encode_item(item): position_in(item.id) or 0 for item in items}
             pipe.zadd(key, members, nx=True)
-            grow(pipe, user_id, key, members)
+            charge(pipe, user_id, key, members)
         if is_conversation(thread_id):
             pipe.zadd(index_key(user_id), {thread_id: now_ms()})
         else:

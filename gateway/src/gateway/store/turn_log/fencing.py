@@ -46,13 +46,13 @@ class Segments:
                 return ReplayedEvents(entries, segment, owner)
             segment, owner = segment + 1, seal
 
-    async def is_lost(self, user_id: str, response_id: str, segment: int, *, begun: bool) -> bool:
+    async def is_fenced(self, user_id: str, response_id: str, segment: int, *, has_entries: bool) -> bool:
         """Whether another gateway has taken over what this segment is the last of, or it is gone with its response."""
         async with translated():
             newest: Any = await self._redis.xrevrange(segment_key(user_id, response_id, segment), count=1)
-        return fenced_by(newest[0][1]) is not None if newest else begun
+        return fenced_by(newest[0][1]) is not None if newest else has_entries
 
-    async def seal(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool:
+    async def fence(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool:
         """False when somebody else was faster."""
         key = segment_key(user_id, response_id, segment)
         async with translated():

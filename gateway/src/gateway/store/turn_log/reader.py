@@ -98,11 +98,11 @@ class Reader:
     async def _wake(self) -> None:
         """This process's own read, so that it takes the new log in; without it that is a second late."""
         try:
-            await self.tell(self._gateway_id, {"wake": "1"})
+            await self.send_command(self._gateway_id, {"wake": "1"})
         except Unavailable:
             logger.info("a follower waits: redis does not answer")
 
-    async def tell(self, gateway_id: str, wish: dict[str, str]) -> None:
+    async def send_command(self, gateway_id: str, wish: dict[str, str]) -> None:
         """Wakes another gateway, or this one. Raises Unavailable."""
         control = control_key(gateway_id)
         async with translated(), self._redis.pipeline(transaction=False) as pipe:
@@ -125,7 +125,7 @@ class Reader:
     async def _read_once(self, obey: Callable[[dict[str, str]], None]) -> None:
         wanted: Any = {self._control: self._control_last}
         # An ended one is not read again, and one whose followers leave meanwhile is only read in vain.
-        mirrors = {mirror.key: mirror for mirror in self._mirrors.values() if not mirror.frames.ended}
+        mirrors = {mirror.key: mirror for mirror in self._mirrors.values() if not mirror.frames.is_closed}
         wanted |= {key: mirror.last_id for key, mirror in mirrors.items()}
         most = min(_ENTRIES_AT_ONCE, _ENTRIES_IN_ALL // len(wanted) + 1)
         found: Any = await self._blocking.xread(wanted, count=most, block=BLOCK_SECONDS * 1000)
@@ -150,7 +150,7 @@ class Reader:
         for mirror, found in zip(mirrors, there, strict=True):
             mirror.missed = 0 if found else mirror.missed + 1
             if mirror.missed > 1:
-                mirror.frames.move()
+                mirror.frames.close(moved=True)
 
 
 def _obeyed(obey: Callable[[dict[str, str]], None], wish: dict[str, str]) -> None:

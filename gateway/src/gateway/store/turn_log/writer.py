@@ -52,10 +52,10 @@ class Writer:
             await self._woken.wait()
             self._woken.clear()
             logs, self._dirty = self._dirty, {}
-            taken = [(log, log.take()) for log in logs]
+            taken = [(log, log.drain()) for log in logs]
             await self._keep([(log, entries) for log, entries in taken if log.turn.request.stored and entries])
             for log, entries in taken:
-                log.deliver(entries)
+                log.publish(entries)
 
     async def _keep(self, batch: Batch) -> None:
         """Returns when all of them are there, however long Redis is away: an entry has one id, so trying again adds
@@ -68,8 +68,8 @@ class Writer:
             else:
                 for (log, _), answer in zip(batch, answers, strict=True):
                     if answer == "lost":
-                        log.lose()
-                    log.begun |= answer == "there"
+                        log.fence_off()
+                    log.has_entries |= answer == "there"
                 batch = [one for one, answer in zip(batch, answers, strict=True) if answer == "wait"]
             if batch:
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -89,16 +89,16 @@ class Writer:
         """
         request, last = log.turn.request, entries[-1].is_last
         key = segment_key(request.user_id, request.response_id, log.segment)
-        if len(entries) == 1 and log.begun and not last:
+        if len(entries) == 1 and log.has_entries and not last:
             pipe.xadd(key, entries[0].fields(), id=entries[0].id, nomkstream=True)
             return len(pipe)
         pipe.execute_command("MULTI")
         for entry in entries:
-            pipe.xadd(key, entry.fields(), id=entry.id, nomkstream=log.begun)
-        if not log.begun:
+            pipe.xadd(key, entry.fields(), id=entry.id, nomkstream=log.has_entries)
+        if not log.has_entries:
             pipe.expire(key, _ABANDONED_SECONDS)
         for every in segment_keys(request.user_id, request.response_id, log.segment) if last else ():
-            pipe.expire(every, _FORGOTTEN_SECONDS if log.forgotten else self._kept_seconds)
+            pipe.expire(every, _FORGOTTEN_SECONDS if log.discard_after_delivery else self._kept_seconds)
         pipe.execute_command("EXEC")
         return len(pipe)
 
