@@ -123,6 +123,12 @@ def test_a_diagram_is_small_and_needs_nothing_else(diagram: Path) -> None:
     assert re.findall(r"<script|<image|<foreignObject|@import|@font-face|url\(\s*['\"]?http|href=", text) == []
 
 
+@pytest.mark.parametrize("diagram", sorted((ROOT / "docs").glob("*.svg")), ids=lambda diagram: diagram.name)
+def test_every_module_in_a_diagram_exists(diagram: Path) -> None:
+    names = re.findall(r">([a-z_/]+\.py)<", diagram.read_text())
+    assert [one for one in names if not (ROOT / "gateway/src/gateway" / one).exists()] == []
+
+
 def test_every_log_message_in_operations_is_logged() -> None:
     _, _, table = (ROOT / "docs/operations.md").read_text().partition("| in the log |")
     cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
