@@ -7,9 +7,10 @@ from dev.loopback import ask
 
 
 def redis(port: int) -> bool:
-    with create_connection(("127.0.0.1", port), timeout=2) as redis:
-        redis.sendall(b"PING\r\n")
-        return redis.recv(16).startswith(b"+PONG")
+    """As the health check of compose.yaml: the user `health` may only ping. While Redis loads, it answers -LOADING."""
+    with create_connection(("127.0.0.1", port), timeout=2) as connection, connection.makefile("rb") as replies:
+        connection.sendall(b"AUTH health none\r\nPING\r\n")
+        return [replies.readline(), replies.readline()] == [b"+OK\r\n", b"+PONG\r\n"]
 
 
 def service(port: int) -> bool:

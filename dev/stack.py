@@ -12,7 +12,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from dev import engines, nginx, readiness
+from dev import engines, nginx, readiness, redis_server
 from dev.ports import free_ports
 from dev.process import Command, Process, StartFailed, all_ready, stop_all
 
@@ -101,7 +101,14 @@ class Stack:
 
     @property
     def redis_url(self) -> str:
+        """For the services, which have their users and passwords from elsewhere."""
         return f"redis://127.0.0.1:{self._redis_port}"
+
+    @property
+    def redis_admin_url(self) -> str:
+        """With the credentials of a user who may do everything."""
+        password = self._secrets["redis_admin_password"]
+        return f"redis://{redis_server.ADMIN_USER}:{password}@127.0.0.1:{self._redis_port}"
 
     def users(self) -> list[str]:
         """Their names."""
@@ -146,15 +153,18 @@ class Stack:
         return [self._redis(), self._auth(), *local_engines, *gateways, self._nginx()]
 
     def _redis(self) -> Command:
-        port, data = self._redis_port, self.plan.directory / "redis"
+        port, data, acl_file = self._redis_port, self.plan.directory / "redis", self.plan.directory / "users.acl"
         data.mkdir(parents=True, exist_ok=True)
+        users = redis_server.users_acl(
+            gateway_password=self._secrets["gateway_redis_password"],
+            auth_service_password=self._secrets["auth_service_redis_password"],
+            admin_password=self._secrets["redis_admin_password"],
+        )
+        acl_file.touch(mode=0o600)
+        acl_file.write_text(users)
         return Command(
             name="redis",
-            arguments=[
-                *("redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", str(data)),
-                *("--save", "", "--appendonly", "yes", "--appendfsync", "always"),
-                *("--maxmemory-policy", "noeviction"),
-            ],
+            arguments=redis_server.arguments(port=port, folder=data, acl_file=acl_file),
             port=port,
             ready=lambda: readiness.redis(port),
         )
@@ -170,6 +180,8 @@ class Stack:
                 "AUTH_INTROSPECTION_CREDENTIAL": self._secrets["introspection_credential"],
                 "AUTH_COOKIE_SECURE": "false",
                 "AUTH_REDIS_URL": self.redis_url,
+                "AUTH_REDIS_USER": "auth-service",
+                "AUTH_REDIS_PASSWORD": self._secrets["auth_service_redis_password"],
                 **self.plan.auth,
             },
             port=self._auth_port,
@@ -184,6 +196,8 @@ class Stack:
             environment={
                 "GATEWAY_PORT": str(port),
                 "GATEWAY_REDIS_URL": self.redis_url,
+                "GATEWAY_REDIS_USER": "gateway",
+                "GATEWAY_REDIS_PASSWORD": self._secrets["gateway_redis_password"],
                 "GATEWAY_AUTH_URL": f"http://127.0.0.1:{self._auth_port}",
                 "GATEWAY_INTROSPECTION_CREDENTIAL": self._secrets["introspection_credential"],
                 "GATEWAY_SERVER_KEY": self._secrets["server_key"],

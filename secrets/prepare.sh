@@ -44,18 +44,12 @@ own "$gateway" /gateway/redis_password
 own "$auth_service" /auth-service/redis_password
 shared "$gateway" /gateway/introspection_credential "$auth_service" /auth-service/introspection_credential
 
-# What each service may do in Redis; written at every start, so that a new version brings its new rules.
-# `default` is off: who has no password has no access. `health` can only ping. The gateway reaches its own keys and
-# channels, and none of the commands that administer, script or empty the server. The auth-service reads and writes no
-# key at all: it says on one channel what is revoked, and its client says hello.
-# https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
-hash=$(sha256sum < /gateway/redis_password | cut -d ' ' -f 1)
-auth_hash=$(sha256sum < /auth-service/redis_password | cut -d ' ' -f 1)
-give "$redis" /redis/users.acl <<ACL
-user default off
-user health on nopass -@all +ping
-user gateway on #$hash ~parley:* &parley:* -@all +@read +@write +@transaction +@pubsub +@connection -@admin -@dangerous -@scripting +info
-user auth-service on #$auth_hash resetkeys resetchannels &parley:revocations -@all +publish +hello
-ACL
+# What each service may do in Redis (users.acl says what and why); written at every start, so that a new version brings
+# its new rules.
+sha256() { sha256sum < "$1" | cut -d ' ' -f 1; }
+sed -e '/^#/d' -e '/^$/d' \
+    -e "s/{gateway_password_sha256}/$(sha256 /gateway/redis_password)/" \
+    -e "s/{auth_service_password_sha256}/$(sha256 /auth-service/redis_password)/" \
+    "${0%/*}/users.acl" | give "$redis" /redis/users.acl
 
 chown "$engine" /models

@@ -1,7 +1,5 @@
-"""A real redis-server with the users that secrets/prepare.sh makes."""
+"""A real redis-server as the product runs it: the same users and the same options."""
 
-import hashlib
-import re
 import signal
 import subprocess
 import time
@@ -15,7 +13,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError as NotThere
 
 from dev.ports import free_port
-from dev.stack import ROOT
+from dev.redis_server import arguments, users_acl
 
 PASSWORD: Final = "kL2mP8qR4tV6xZ1b"
 
@@ -36,10 +34,11 @@ class RedisServer:
 @contextmanager
 def running(folder: Path) -> Iterator[RedisServer]:
     users = folder / "users.acl"
-    users.write_text(_users())
+    # One password for both services.
+    users.write_text(users_acl(gateway_password=PASSWORD, auth_service_password=PASSWORD))
     port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--aclfile", str(users)]
-    process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+    command = arguments(port=port, folder=folder, acl_file=users)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     server = RedisServer(process, port)
     try:
         _wait_ready(server)
@@ -48,12 +47,6 @@ def running(folder: Path) -> Iterator[RedisServer]:
         process.send_signal(signal.SIGCONT)
         process.terminate()
         process.wait()
-
-
-def _users() -> str:
-    """As the script writes them, with one password for both services."""
-    [script] = re.findall(r"<<ACL\n(.*?)ACL\n", (ROOT / "secrets/prepare.sh").read_text(), re.DOTALL)
-    return str(re.sub(r"\$\w*hash", hashlib.sha256(PASSWORD.encode()).hexdigest(), script))
 
 
 def _wait_ready(server: RedisServer) -> None:

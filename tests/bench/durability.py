@@ -145,7 +145,7 @@ def main() -> None:
 
 
 async def _costs(stack: Stack, key: str) -> None:
-    async with Redis.from_url(stack.redis_url) as redis:
+    async with Redis.from_url(stack.redis_admin_url) as redis:
         await _table(Bench(stack.gateway(1), key, redis))
 
 

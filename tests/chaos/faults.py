@@ -121,9 +121,11 @@ async def _cut_the_power_of_the_host(ground: Ground) -> None:
 async def _leave_redis_no_memory(ground: Ground) -> None:
     """It can be read, and keeps nothing more."""
     async with ground.redis() as redis:
+        limit = (await redis.config_get("maxmemory"))["maxmemory"]
+        assert limit is not None
         await redis.config_set("maxmemory", "1")
         await asyncio.sleep(ground.pause_seconds)
-        await redis.config_set("maxmemory", "0")
+        await redis.config_set("maxmemory", limit)
 
 
 async def _make_redis_read_only(ground: Ground) -> None:

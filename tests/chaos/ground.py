@@ -51,8 +51,8 @@ class Ground:
         return self.engine if name == "engine" else self.stack.processes[name]
 
     def redis(self) -> Redis:
-        """Straight, past all cables."""
-        return Redis.from_url(self.stack.redis_url, decode_responses=False)
+        """Straight, past all cables, as a user who may do everything."""
+        return Redis.from_url(self.stack.redis_admin_url, decode_responses=False)
 
     async def start(self, *processes: Process) -> None:
         """From this thread: the kernel ends a child when the thread that started it ends. Raises StartFailed."""

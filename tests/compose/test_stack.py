@@ -125,6 +125,22 @@ def test_the_gateway_may_not_administer_redis(stack: Project, command: str) -> N
     assert answers[2].startswith("NOPERM")
 
 
+@pytest.mark.parametrize("commands", [["restart redis"], ["kill redis", "up --detach --wait"]], ids=["restart", "kill"])
+def test_a_conversation_is_read_back_after_redis_ended(stack: Project, chat: Chat, commands: list[str]) -> None:
+    response = chat.say("[[text=a lighthouse]]")[-1]["response"]
+    conversation = response["conversation"]["id"]
+    paths = [f"/v1/conversations/{conversation}/items", f"/v1/responses/{response['id']}"]
+    before = [chat.ask(path) for path in paths]
+    assert [answer.status for answer in before] == [200, 200]
+    assert b"a lighthouse" in before[0].body
+    for command in commands:
+        stack.compose(*command.split())
+    until(lambda: chat.ask("/v1/conversations").status == 200, 30)
+    after = [chat.ask(path) for path in paths]
+    assert [answer.json() for answer in after] == [answer.json() for answer in before]
+    assert conversation in {one["id"] for one in chat.ask("/v1/conversations").json()["data"]}
+
+
 def test_more_gateways_are_found_without_a_reload_and_a_dead_one_is_not_noticed(stack: Project, chat: Chat) -> None:
     nginx = stack.containers_of("nginx")[0]["State"]["StartedAt"]
     stack.compose("up", "--detach", "--wait", "--no-recreate", "--scale", "gateway=3")

@@ -1,3 +1,4 @@
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from socket import create_connection
@@ -7,17 +8,21 @@ from redis.asyncio import Redis
 
 from dev.ports import free_port
 from dev.process import Command, Process
+from dev.redis_server import arguments, users_acl
+
+# What the tests themselves need beyond what the gateway may do in Redis.
+TESTS_MAY = "~much:* ~aside +flushall +keys +monitor +client|kill +config|set +replicaof +bgrewriteaof"
 
 
 @pytest.fixture(scope="session")
 def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    yield from _running(tmp_path_factory.mktemp("redis"))
+    yield from _running(tmp_path_factory.mktemp("redis"), "--appendonly", "no")
 
 
 @pytest.fixture
 def durable_redis(tmp_path: Path) -> Iterator[Process]:
     """As in production: whatever it has acknowledged is there again after a kill."""
-    yield from _running(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    yield from _running(tmp_path)
 
 
 @pytest.fixture
@@ -40,9 +45,19 @@ def _running(folder: Path, *more: str) -> Iterator[Process]:
         with create_connection(("127.0.0.1", port), timeout=2):
             return True
 
-    arguments = ["redis-server", "--port", str(port), "--save", "", "--dir", str(folder), *more]
-    process = Process(Command("redis", arguments, answers, port), folder / "log", folder)
+    users = folder / "users.acl"
+    users.write_text(_users())
+    command = [*arguments(port=port, folder=folder, acl_file=users), *more]
+    process = Process(Command("redis", command, answers, port), folder / "log", folder)
     process.start()
     process.wait_ready()
     yield process
     process.stop()
+
+
+def _users() -> str:
+    """A connection without credentials has the gateway's own rules, so that no test passes with a command or a key that
+    the product's Redis would refuse."""
+    users = users_acl(gateway_password="gateway", auth_service_password="auth-service")
+    [rules] = re.findall(r"^user gateway on #\w+ (.*)$", users, re.MULTILINE)
+    return re.sub(r"^user default .*$", f"user default on nopass {rules} {TESTS_MAY}", users, flags=re.MULTILINE)

@@ -116,6 +116,6 @@ async def test_a_user_who_is_deleted_while_no_gateway_runs_is_erased_when_one_co
     assert gone.status_code == 204
     for number in (1, 2):
         await back(house.stack.gateway(number))
-    async with Redis.from_url(house.stack.redis_url) as redis:
+    async with Redis.from_url(house.stack.redis_admin_url) as redis:
         while [key async for key in redis.scan_iter(match=f"*{carol}*")]:
             await asyncio.sleep(0.1)

@@ -32,7 +32,7 @@ class AuthService:
 
 @pytest.fixture
 async def redis(house: House) -> AsyncIterator[Redis]:
-    async with Redis.from_url(house.stack.redis_url) as client:
+    async with Redis.from_url(house.stack.redis_admin_url) as client:
         yield client
 
 

@@ -91,11 +91,11 @@ async def test_no_secret_and_no_message_is_in_any_log_error_or_key(house: House)
     async with httpx2.AsyncClient(base_url=house.stack.url, headers=headers, timeout=60) as http:
         witness = Witness(http)
         planted = await plant(house, witness)
-    async with Redis.from_url(house.stack.redis_url) as redis:
+    async with Redis.from_url(house.stack.redis_admin_url) as redis:
         keys = "\n".join([key.decode() async for key in redis.scan_iter()])
     await all_is_written(house, answers=3)
     made = [file.read_text() for file in (folder / "secrets").iterdir()]
-    assert len(made) == 2
+    assert len(made) == 5
     secrets = [ORIGIN_SECRET, PASSWORD, house.alice, house.bob, cookie.partition("=")[2], MESSAGE, *planted, *made]
     places = {log.name: log.read_text(errors="replace") for log in logs(folder)}
     assert {"gateway-1.log", "gateway-2.log", "auth-service.log", "access.log", "error.log"} <= places.keys()

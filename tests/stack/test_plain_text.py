@@ -116,7 +116,7 @@ async def test_a_stranger_is_neither_announced_nor_told(house: House) -> None:
 
 
 async def test_a_strange_message_on_redis_harms_nobody(house: House) -> None:
-    async with Redis.from_url(house.stack.redis_url) as redis, house.plain_text("alice", PASSWORD) as socket:
+    async with Redis.from_url(house.stack.redis_admin_url) as redis, house.plain_text("alice", PASSWORD) as socket:
         await redis.publish("parley:plain-text:left", b"\xff")
         assert await socket.recv() == "\ufffd"
     async with house.client(house.alice) as client:

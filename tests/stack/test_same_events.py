@@ -162,7 +162,7 @@ async def test_an_answer_whose_events_are_gone_is_still_there(
 ) -> None:
     frames = await creator.ask("[[text=kept]]")
     response_id = await creator.at(0)
-    async with Redis.from_url(house.stack.redis_url) as redis:
+    async with Redis.from_url(house.stack.redis_admin_url) as redis:
         logs = [key async for key in redis.scan_iter(f"*:response:{response_id}:log*")]
         assert await redis.delete(*logs) > 0
     async with followers.http(2) as api:

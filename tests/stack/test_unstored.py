@@ -24,7 +24,7 @@ class Watched:
 @asynccontextmanager
 async def watching(house: House) -> AsyncIterator[Watched]:
     watched = Watched()
-    async with Redis.from_url(house.stack.redis_url, decode_responses=True) as redis, redis.monitor() as monitor:
+    async with Redis.from_url(house.stack.redis_admin_url, decode_responses=True) as redis, redis.monitor() as monitor:
         before = {key async for key in redis.scan_iter()}
         yield watched
         watched.new_keys = frozenset({key async for key in redis.scan_iter()} - before)
