@@ -50,8 +50,10 @@ def answers(draw: st.DrawFn) -> list[OutputDelta]:
 
 
 def turn(**more: Any) -> Turn:
-    known: Wire = {"response_id": "resp_1", "user_id": "user_1", "model": "parley-demo", "thread": "thread_1"}
-    return Turn(TurnRequest(sampling=SAMPLING, created_at=1_700_000_000, **({"form": OutputOptions()} | known | more)))
+    known: Wire = {"response_id": "resp_1", "user_id": "user_1", "model": "parley-demo", "thread_id": "thread_1"}
+    return Turn(
+        TurnRequest(sampling=SAMPLING, created_at=1_700_000_000, **({"options": OutputOptions()} | known | more))
+    )
 
 
 def keys_of(log: TurnLog) -> list[str]:

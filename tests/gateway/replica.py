@@ -1,4 +1,4 @@
-"""A replica on a real Redis, and an engine that plays what it is given."""
+"""A gateway without its web server, on a real Redis, and an engine that streams what it is given."""
 
 import asyncio
 import json
@@ -10,39 +10,45 @@ from typing import Literal
 from redis.asyncio import Redis
 
 from gateway.context.defaults import Defaults
-from gateway.context.prompt import TokenCount
 from gateway.inference import (
+    EngineCall,
     EngineEvent,
     Finished,
     OutputOptions,
     PromptMessage,
     PromptTokens,
     ReasoningTextDelta,
-    Sampling,
     TextDelta,
+    TokenizedPrompt,
     ToolCallDelta,
     UsageReport,
 )
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Usage
+from gateway.runtime.acceptance import TurnAcceptance
 from gateway.runtime.compaction import Compaction
+from gateway.runtime.context_window import WindowSelection
 from gateway.runtime.following import ResponseFollower
+from gateway.runtime.history_loader import HistoryLoader
 from gateway.runtime.preparation import TurnPreparation
+from gateway.runtime.prompt_builder import PromptBuilder
 from gateway.runtime.registry import TurnRegistry
 from gateway.runtime.retry_policy import RetryPolicy
 from gateway.runtime.running import RunningTurn, TurnRunner
+from gateway.runtime.turn_list import TurnList
 from gateway.runtime.user_encryption import UserEncryption
 from gateway.store.history.responses import ResponseStore
-from gateway.store.history.threads import TurnStore
+from gateway.store.history.turn_store import TurnStore
 from gateway.store.leases import Leases
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
+from gateway.turn.commands import CancelTurn, GatewayCommand
 from tests.gateway.builders import SAMPLING, Wire, connection, working
 
 DEFAULTS = Defaults("be kind", SAMPLING)
-PATIENCE = RetryPolicy(engine_seconds=0.5, token_seconds=5)
+RETRY_POLICY = RetryPolicy(engine_seconds=0.5, token_seconds=5)
 PROMPT_IDS = (1, 2, 3)
-SEAL = UserEncryption(b"k" * 32)
+ENCRYPTION = UserEncryption(b"k" * 32)
 
 
 def spoken(text: str, reason: Literal["stop", "length"] = "stop") -> tuple[EngineEvent, ...]:
@@ -52,9 +58,9 @@ def spoken(text: str, reason: Literal["stop", "length"] = "stop") -> tuple[Engin
 
 
 class FakeEngine:
-    """Plays `events` and goes on behind the ids it is given; at the end of a stream it raises the next of `faults`.
+    """Streams `events` and continues behind the ids it is given; at the end of a stream it raises the next of `faults`.
 
-    With `hold` it waits behind the first piece. A byte is a token, and so is a letter that it says.
+    With `hold` it waits after the first delta. A byte is a token, and so is a letter of its output.
     """
 
     def __init__(self, *events: EngineEvent, faults: Sequence[Exception] = (), limit: int = 4096) -> None:
@@ -64,52 +70,29 @@ class FakeEngine:
         self.hold: asyncio.Event | None = None
         self.closed = asyncio.Event()
         self.counted = 0
-        self.asked: list[tuple[tuple[PromptMessage, ...], Sampling, OutputOptions]] = []
-        self.resumed: list[tuple[int, ...]] = []
-        self.has_healthy = False
+        self.calls: list[EngineCall] = []
+        self.has_healthy = True
 
     async def model(self) -> str:
         return "parley-demo"
 
-    async def limit(self) -> int | None:
+    async def context_limit(self) -> int | None:
         return self.size
 
-    async def count(
-        self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions, *, affinity: str
-    ) -> TokenCount | None:
+    async def tokenize(
+        self, prompt: tuple[PromptMessage, ...], options: OutputOptions, *, affinity: str
+    ) -> TokenizedPrompt | None:
         self.counted += 1
-        return TokenCount(_tokens(prompts), self.size)
-
-    async def prompt_ids(
-        self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions, *, affinity: str
-    ) -> tuple[int, ...]:
-        return PROMPT_IDS
+        return TokenizedPrompt(_tokens(prompt), self.size, PROMPT_IDS)
 
     async def detokenize(self, token_ids: Sequence[int], *, affinity: str) -> str:
         return "".join(chr(one) for one in token_ids)
 
-    async def probe(self) -> None:
-        """It serves."""
-
-    def stream(
-        self,
-        prompts: tuple[PromptMessage, ...],
-        sampling: Sampling,
-        wanted: OutputOptions,
-        *,
-        user_id: str,
-        request_id: str,
-        affinity: str,
-    ) -> AsyncGenerator[EngineEvent]:
-        self.asked.append((prompts, sampling, wanted))
-        return self._play((), _tokens(prompts))
-
-    def resume(
-        self, token_ids: Sequence[int], sampling: Sampling, *, user_id: str, request_id: str, affinity: str
-    ) -> AsyncGenerator[EngineEvent]:
-        said = tuple(token_ids[len(PROMPT_IDS) :])
-        self.resumed.append(said)
-        return self._play(said, len(token_ids))
+    def stream(self, call: EngineCall) -> AsyncGenerator[EngineEvent]:
+        self.calls.append(call)
+        if call.token_ids:
+            return self._play(call.token_ids[len(PROMPT_IDS) :], len(call.token_ids))
+        return self._play((), _tokens(call.prompt))
 
     async def _play(self, said: Sequence[int], read: int) -> AsyncGenerator[EngineEvent]:
         fault = self.faults.pop(0) if self.faults else None
@@ -129,9 +112,19 @@ class FakeEngine:
             self.closed.set()
 
     @property
+    def asked(self) -> list[EngineCall]:
+        """The calls with a prompt of messages."""
+        return [call for call in self.calls if not call.token_ids]
+
+    @property
+    def resumed(self) -> list[tuple[int, ...]]:
+        """The output that each continuation was given."""
+        return [call.token_ids[len(PROMPT_IDS) :] for call in self.calls if call.token_ids]
+
+    @property
     def texts(self) -> list[str]:
         """Of the last prompt."""
-        return [prompt.text for prompt in self.asked[-1][0]]
+        return [message.text for message in self.asked[-1].prompt]
 
 
 def _tokens(prompts: tuple[PromptMessage, ...]) -> int:
@@ -143,29 +136,34 @@ def _usage(read: int, said: int) -> Usage:
 
 
 @dataclass
-class UsageAndTitles:
-    """What is done after a turn, for accounting and for titles."""
-
-    used: list[tuple[str, Usage]] = field(default_factory=list)
-    considered: list[tuple[str, str, str, str]] = field(default_factory=list)
+class RecordedUsage:
+    added: list[tuple[str, Usage]] = field(default_factory=list)
 
     async def add(self, user_id: str, usage: Usage) -> None:
-        self.used.append((user_id, usage))
+        self.added.append((user_id, usage))
 
-    def schedule(self, *told: str) -> None:
-        self.considered.append((told[0], told[1], told[2], told[3]))
+
+@dataclass
+class RecordedTitles:
+    scheduled: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def schedule(self, user_id: str, conversation_id: str, question: str, answer: str) -> None:
+        self.scheduled.append((user_id, conversation_id, question, answer))
 
 
 @dataclass
 class Replica:
     redis: Redis
     engine: FakeEngine
-    books: UsageAndTitles
-    threads: TurnStore
+    usage: RecordedUsage
+    titles: RecordedTitles
+    store: TurnStore
     responses: ResponseStore
-    acceptance: TurnPreparation
+    prompts: PromptBuilder
+    preparation: TurnPreparation
     reader: Reader
-    turns: TurnRegistry
+    registry: TurnRegistry
+    turns: TurnAcceptance
     following: ResponseFollower
     compaction: Compaction
 
@@ -179,7 +177,7 @@ class Replica:
 
 
 async def followed(running: RunningTurn) -> list[Wire]:
-    return [json.loads(text) async for text in running.log.frames.follow()]
+    return [json.loads(text) async for text in running.log.events.follow()]
 
 
 @asynccontextmanager
@@ -187,27 +185,45 @@ async def replica(
     port: int,
     engine: FakeEngine | None = None,
     *,
-    threads: type[TurnStore] = TurnStore,
+    store: type[TurnStore] = TurnStore,
     name: str = "g1",
     defaults: Defaults = DEFAULTS,
-    patience: RetryPolicy = PATIENCE,
+    policy: RetryPolicy = RETRY_POLICY,
 ) -> AsyncIterator[Replica]:
     async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
-        engine, books = engine or FakeEngine(), UsageAndTitles()
-        kept, responses = threads(redis, retention_seconds=60), ResponseStore(redis)
-        acceptance = TurnPreparation(engine, kept, responses, defaults=defaults, seal=SEAL)
+        engine, usage, titles = engine or FakeEngine(), RecordedUsage(), RecordedTitles()
+        turn_store, responses = store(redis, retention_seconds=60), ResponseStore(redis)
+        prompts = PromptBuilder(ENCRYPTION, defaults.system_prompt)
+        preparation = TurnPreparation(engine, HistoryLoader(turn_store, responses), prompts, defaults=defaults)
         writer, reader = Writer(redis, retention_seconds=60), Reader(redis, blocking, name)
-        runner, ownership = TurnRunner(engine, kept, books, books, patience, gateway_id=name), Leases(redis, name)
-        turns = TurnRegistry(acceptance, kept, responses, ownership, runner, writer, gateway_id=name)
-        following = ResponseFollower(turns, responses, reader)
-        compaction = Compaction(engine, kept, responses, books, SEAL)
+        windows = WindowSelection(engine, preparation)
+        runner = TurnRunner(engine, windows, turn_store, usage, titles, policy, gateway_id=name)
+        turn_list = TurnList(Leases(redis, name))
+        registry = TurnRegistry(runner, writer, turn_list)
+        turns = TurnAcceptance(preparation, turn_store, responses, turn_list, registry, gateway_id=name)
+        following = ResponseFollower(registry, responses, reader)
+        compaction = Compaction(engine, turn_store, responses, usage, prompts, ENCRYPTION)
 
-        def obey(wish: dict[str, str]) -> None:
-            if "cancel" in wish:
-                turns.stop(wish["cancel"], int(wish["wished_ms"]))
+        def handle(command: GatewayCommand) -> None:
+            if isinstance(command, CancelTurn):
+                registry.stop(command.response_id, command.requested_at_ms)
 
-        async with working(writer.run()), working(reader.run(obey)):
+        async with working(writer.run()), working(reader.run(handle)):
             try:
-                yield Replica(redis, engine, books, kept, responses, acceptance, reader, turns, following, compaction)
+                yield Replica(
+                    redis,
+                    engine,
+                    usage,
+                    titles,
+                    turn_store,
+                    responses,
+                    prompts,
+                    preparation,
+                    reader,
+                    registry,
+                    turns,
+                    following,
+                    compaction,
+                )
             finally:
-                await turns.release()
+                await registry.release()

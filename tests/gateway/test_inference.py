@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCallDelta, merged
+from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCallDelta, merge_adjacent
 from tests.gateway.builders import PIECES
 
 
@@ -27,7 +27,7 @@ def text_of(piece: OutputDelta) -> str:
 
 @given(st.lists(PIECES, max_size=30))
 def test_joining_keeps_every_letter_in_its_place(pieces: list[OutputDelta]) -> None:
-    assert letters(merged(pieces)) == letters(pieces)
+    assert letters(merge_adjacent(pieces)) == letters(pieces)
 
 
 @given(st.lists(PIECES, max_size=30))
@@ -35,13 +35,13 @@ def test_joining_keeps_every_token_id_in_order(pieces: list[OutputDelta]) -> Non
     def ids(among: Sequence[OutputDelta]) -> list[int]:
         return [one for piece in among for one in piece.token_ids]
 
-    assert ids(merged(pieces)) == ids(pieces)
+    assert ids(merge_adjacent(pieces)) == ids(pieces)
 
 
 @given(st.lists(PIECES, max_size=30))
 def test_what_is_joined_can_not_be_joined_again(pieces: list[OutputDelta]) -> None:
-    once = merged(pieces)
-    assert merged(once) == once
+    once = merge_adjacent(pieces)
+    assert merge_adjacent(once) == once
 
 
 def test_neighbours_of_one_kind_become_one() -> None:
@@ -51,7 +51,7 @@ def test_neighbours_of_one_kind_become_one() -> None:
         TextDelta("a", (3,)),
         TextDelta("b", (4, 5)),
     ]
-    assert merged(pieces) == [ReasoningTextDelta("hmm", (1, 2)), TextDelta("ab", (3, 4, 5))]
+    assert merge_adjacent(pieces) == [ReasoningTextDelta("hmm", (1, 2)), TextDelta("ab", (3, 4, 5))]
 
 
 def test_the_pieces_of_a_call_become_one_that_has_its_name() -> None:
@@ -60,7 +60,7 @@ def test_the_pieces_of_a_call_become_one_that_has_its_name() -> None:
         ToolCallDelta(0, '{"a"', None, (2,)),
         ToolCallDelta(0, ":1}", None, (3,)),
     ]
-    assert merged(pieces) == [ToolCallDelta(0, '{"a":1}', "add", (1, 2, 3))]
+    assert merge_adjacent(pieces) == [ToolCallDelta(0, '{"a":1}', "add", (1, 2, 3))]
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_the_pieces_of_a_call_become_one_that_has_its_name() -> None:
     ],
 )
 def test_what_belongs_to_different_items_stays_apart(pieces: list[OutputDelta]) -> None:
-    assert merged(pieces) == pieces
+    assert merge_adjacent(pieces) == pieces

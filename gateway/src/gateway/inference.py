@@ -1,8 +1,10 @@
-"""What passes between a turn and the engine that runs it."""
+"""What passes between a turn and an engine: the call, and the events of the completion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from gateway.protocol.resources import Usage
 from gateway.protocol.tools import FunctionTool, PlainText, TextFormat, ToolChoice
@@ -14,7 +16,7 @@ PromptRole = Literal["system", "user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class PromptToolCall:
-    """A function the model has called, as it is told of it again."""
+    """A function call of the model, as part of a later prompt."""
 
     call_id: str
     name: str
@@ -23,7 +25,7 @@ class PromptToolCall:
 
 @dataclass(frozen=True, slots=True)
 class PromptMessage:
-    """One message as the engine gets it; a `tool` message answers the call `call_id`."""
+    """One message of the prompt; a `tool` message answers the call `call_id`."""
 
     role: PromptRole
     text: str
@@ -33,8 +35,8 @@ class PromptMessage:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Generation parameters as the engine gets them; `max_output_tokens` is further bounded by the window.
-    None leaves it to the engine."""
+    """Generation parameters as the engine gets them. `max_output_tokens` is bounded further by the context window; None
+    leaves it to the engine."""
 
     temperature: float
     top_p: float
@@ -46,7 +48,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class OutputOptions:
-    """What is asked of the answer's form."""
+    """The requested form of the output: tools, a schema, reasoning."""
 
     tools: tuple[FunctionTool, ...] = ()
     tool_choice: ToolChoice = "auto"
@@ -56,20 +58,20 @@ class OutputOptions:
 
     @property
     def is_plain(self) -> bool:
-        """Nothing that an engine would have to parse, or to hold to a grammar."""
+        """Without anything that an engine has to parse or to constrain by a grammar."""
         return not self.tools and isinstance(self.format, PlainText)
 
 
 @dataclass(frozen=True, slots=True)
 class PromptTokens:
-    """The engine has read the prompt: its token ids, from which an answer can be continued."""
+    """The token ids of the rendered prompt, from which an answer can be continued. Sent once, before the output."""
 
     token_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """What one chunk brought. `text` is empty while a character's bytes are incomplete."""
+    """The text of one chunk, empty while the bytes of a character are incomplete."""
 
     text: str
     token_ids: tuple[int, ...] = ()
@@ -77,7 +79,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningTextDelta:
-    """Reasoning in front of the answer, from engines that tell the two apart."""
+    """Reasoning before the answer, from engines that separate the two."""
 
     text: str
     token_ids: tuple[int, ...] = ()
@@ -85,7 +87,7 @@ class ReasoningTextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A piece of the call number `index`; the first one names the function."""
+    """A part of function call number `index`; the first part names the function."""
 
     index: int
     arguments: str
@@ -103,28 +105,59 @@ class UsageReport:
     usage: Usage
 
 
+@dataclass(frozen=True, slots=True)
+class EngineCall:
+    """One completion. With `token_ids` (of the prompt and of the output so far) the engine continues behind them
+    instead of rendering `prompt`. `affinity`: calls with the same value share a prefix, so they prefer the same engine."""
+
+    prompt: tuple[PromptMessage, ...]
+    sampling: Sampling
+    options: OutputOptions
+    user_id: str
+    request_id: str
+    affinity: str
+    token_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedPrompt:
+    """The engine's own count of a rendered prompt and its token ids. `limit`: the model's whole context, in tokens."""
+
+    count: int
+    limit: int
+    ids: tuple[int, ...] = ()
+
+
+class ServedModel(msgspec.Struct, frozen=True):
+    """A model as the engine lists it. `max_model_len`: its context, in tokens."""
+
+    id: str
+    created: int = 0
+    max_model_len: int | None = None
+
+
 EngineEvent = PromptTokens | TextDelta | ReasoningTextDelta | ToolCallDelta | Finished | UsageReport
 OutputDelta = TextDelta | ReasoningTextDelta | ToolCallDelta
 
 
-def size_of(piece: OutputDelta) -> int:
-    """Bytes of what it says."""
-    return len((piece.arguments if isinstance(piece, ToolCallDelta) else piece.text).encode("utf-8", "surrogatepass"))
+def size_bytes(delta: OutputDelta) -> int:
+    """Of its text or arguments, in UTF-8."""
+    return len((delta.arguments if isinstance(delta, ToolCallDelta) else delta.text).encode("utf-8", "surrogatepass"))
 
 
-def merged(pieces: Sequence[OutputDelta]) -> list[OutputDelta]:
-    """Neighbours of one kind joined: what gathered while the log was busy becomes one event."""
-    joined: list[OutputDelta] = []
-    for piece in pieces:
-        last = joined[-1] if joined else None
-        match last, piece:
+def merge_adjacent(deltas: Sequence[OutputDelta]) -> list[OutputDelta]:
+    """Joins neighbours of one kind: what gathered while the log was busy becomes one event."""
+    merged: list[OutputDelta] = []
+    for delta in deltas:
+        last = merged[-1] if merged else None
+        match last, delta:
             case TextDelta(), TextDelta():
-                joined[-1] = TextDelta(last.text + piece.text, last.token_ids + piece.token_ids)
+                merged[-1] = TextDelta(last.text + delta.text, last.token_ids + delta.token_ids)
             case ReasoningTextDelta(), ReasoningTextDelta():
-                joined[-1] = ReasoningTextDelta(last.text + piece.text, last.token_ids + piece.token_ids)
-            case ToolCallDelta(), ToolCallDelta(name=None) if last.index == piece.index:
-                arguments, ids = last.arguments + piece.arguments, last.token_ids + piece.token_ids
-                joined[-1] = ToolCallDelta(last.index, arguments, last.name, ids)
+                merged[-1] = ReasoningTextDelta(last.text + delta.text, last.token_ids + delta.token_ids)
+            case ToolCallDelta(), ToolCallDelta(name=None) if last.index == delta.index:
+                arguments, ids = last.arguments + delta.arguments, last.token_ids + delta.token_ids
+                merged[-1] = ToolCallDelta(last.index, arguments, last.name, ids)
             case _:
-                joined.append(piece)
-    return joined
+                merged.append(delta)
+    return merged

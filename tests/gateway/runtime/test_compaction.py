@@ -14,9 +14,9 @@ from gateway.protocol.json_objects import converted
 from gateway.protocol.requests import CompactRequest, ItemsCreate
 from gateway.protocol.resources import CompactedResponse, encoded
 from gateway.runtime.user_encryption import UserEncryption
-from gateway.store.history.threads import RECENT_ITEMS
+from gateway.store.history.turn_store import RECENT_ITEMS
 from tests.contract import conformance
-from tests.gateway.replica import SEAL, FakeEngine, Replica, replica, spoken
+from tests.gateway.replica import ENCRYPTION, FakeEngine, Replica, replica, spoken
 
 TALK = (
     InputMessage("user", "My name is Alice."),
@@ -47,7 +47,7 @@ async def test_the_users_messages_stay_and_one_sealed_item_stands_for_the_rest(g
     assert [item.text for item in kept if isinstance(item, Message)] == ["My name is Alice.", "I live in a lighthouse."]
     assert isinstance(sealed, Compaction)
     assert "lighthouse" not in sealed.encrypted_content
-    assert "Alice lives in a lighthouse." in SEAL.decrypt("user_1", sealed.encrypted_content)
+    assert "Alice lives in a lighthouse." in ENCRYPTION.decrypt("user_1", sealed.encrypted_content)
 
 
 async def test_a_new_chain_can_begin_with_it_as_it_came(gateway: Replica) -> None:
@@ -74,12 +74,12 @@ async def test_the_model_is_asked_for_a_summary_and_for_what_the_client_adds(gat
 
 async def test_its_tokens_are_accounted_for(gateway: Replica) -> None:
     made = await compacted(gateway)
-    assert gateway.books.used == [("user_1", made.usage)]
+    assert gateway.usage.added == [("user_1", made.usage)]
     assert made.usage.output_tokens == len("Alice lives in a lighthouse.")
 
 
 async def test_compacting_again_builds_on_the_compaction_before(gateway: Replica) -> None:
-    sealed = InputCompaction(SEAL.encrypt("user_1", "Alice is a keeper."))
+    sealed = InputCompaction(ENCRYPTION.encrypt("user_1", "Alice is a keeper."))
     await compacted(gateway, input=(sealed, *TALK))
     assert "Alice is a keeper." in gateway.engine.texts[0]
 
@@ -106,14 +106,14 @@ async def test_what_can_not_be_compacted_is_refused_and_costs_nothing(
 
 @pytest.mark.parametrize(
     "sealed",
-    ["garbage", "\ud800", UserEncryption(b"o" * 32).encrypt("user_1", "x"), SEAL.encrypt("user_2", "x")],
+    ["garbage", "\ud800", UserEncryption(b"o" * 32).encrypt("user_1", "x"), ENCRYPTION.encrypt("user_2", "x")],
     ids=["garbage", "half a character", "by another server", "for another user"],
 )
 async def test_what_this_user_could_not_go_on_from_is_refused_before_it_is_kept(gateway: Replica, sealed: str) -> None:
-    mine = InputCompaction(SEAL.encrypt("user_1", "x"))
-    gateway.compaction.refuse_unreadable("user_1", (*TALK, mine))
+    mine = InputCompaction(ENCRYPTION.encrypt("user_1", "x"))
+    gateway.compaction.check_readable("user_1", (*TALK, mine))
     with pytest.raises(InvalidRequest) as caught:
-        gateway.compaction.refuse_unreadable("user_1", (mine, InputCompaction(sealed)))
+        gateway.compaction.check_readable("user_1", (mine, InputCompaction(sealed)))
     assert (caught.value.code, caught.value.param) == ("invalid_value", "items[1].encrypted_content")
 
 

@@ -10,7 +10,7 @@ from gateway.protocol.input_items import InputMessage
 from gateway.protocol.tools import FunctionTool
 from gateway.runtime.context_window import ROOM_FOR_AN_ANSWER_TOKENS
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.threads import RECENT_ITEMS, ThreadSnapshot, TurnStore
+from gateway.store.history.turn_store import RECENT_ITEMS, ThreadSnapshot, TurnStore
 from tests.gateway.builders import Wire
 from tests.gateway.replica import FakeEngine, Replica, replica, spoken
 
@@ -164,7 +164,7 @@ async def test_a_long_conversation_that_does_not_fit_is_refused_where_nothing_ma
 
 
 async def test_the_next_turn_of_a_long_conversation_reads_once_more_and_counts_nothing(port: int) -> None:
-    async with replica(port, FakeEngine(limit=131_072), threads=CountingStore) as gateway:
+    async with replica(port, FakeEngine(limit=131_072), store=CountingStore) as gateway:
         within = await made(gateway, talk(LONG))
         await say(gateway, within)
         counted, CountingStore.loads = gateway.engine.counted, 0
@@ -174,7 +174,7 @@ async def test_the_next_turn_of_a_long_conversation_reads_once_more_and_counts_n
 
 
 async def test_a_short_conversation_is_read_in_one_round_trip(port: int) -> None:
-    async with replica(port, threads=CountingStore) as gateway:
+    async with replica(port, store=CountingStore) as gateway:
         CountingStore.loads = 0
         await say(gateway, await made(gateway, talk(5)))
         assert CountingStore.loads == 0

@@ -12,7 +12,7 @@ from gateway.protocol.requests import decode_count, decode_create_body
 from gateway.protocol.resources import InputTokens
 from gateway.runtime.counting import TokenCounter
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.threads import RECENT_ITEMS
+from gateway.store.history.turn_store import RECENT_ITEMS
 from tests.gateway.replica import FakeEngine, Replica, replica
 
 
@@ -24,7 +24,7 @@ async def gateway(port: int) -> AsyncIterator[Replica]:
 
 async def counted(gateway: Replica, **asked: Any) -> InputTokens:
     create = decode_count(json.dumps(asked).encode())
-    return await TokenCounter(gateway.engine, gateway.acceptance).count("user_1", create)
+    return await TokenCounter(gateway.engine, gateway.preparation).count("user_1", create)
 
 
 @pytest.mark.parametrize("asked", [{"input": "hello"}, {"input": "hello", "instructions": "be brief"}, {"input": []}])

@@ -17,7 +17,7 @@ from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
 async def begun(gateway: Replica) -> asyncio.Event:
     gateway.engine.hold = asyncio.Event()
     running = await gateway.begun(ResponseCreate(input="go"))
-    while len(running.log.frames) < 5:
+    while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     return gateway.engine.hold
 
@@ -43,7 +43,7 @@ async def test_with_nobody_else_the_turns_come_to_their_end(redis: Redis, port: 
     async with replica(port, FakeEngine(*spoken("text"))) as gateway:
         go_on = await begun(gateway)
         ((_, response_id),) = await Leases(redis, "g1").turns("g1")
-        running = gateway.turns.running("user_1", response_id)
+        running = gateway.registry.find("user_1", response_id)
         leaving = Drain(gateway.turns, Leases(redis, "g1"), gateway.reader, "g1", seconds=60)
         leaving.begin()
         go_on.set()

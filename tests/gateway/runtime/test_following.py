@@ -33,7 +33,7 @@ async def held(owner: Replica, **asked: Any) -> str:
     """A turn that waits behind its first letter."""
     owner.engine.hold = asyncio.Event()
     running = await owner.begun(ResponseCreate(**({"input": "go"} | asked)))
-    while len(running.log.frames) < 5:
+    while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     return running.request.response_id
 
@@ -89,7 +89,7 @@ async def test_stopping_what_has_ended_changes_nothing(owner: Replica, other: Re
 
 async def test_an_outcome_is_waited_for_wherever_the_turn_runs(owner: Replica, other: Replica) -> None:
     response_id = await held(owner)
-    running = owner.turns.running("user_1", response_id)
+    running = owner.registry.find("user_1", response_id)
     here = asyncio.create_task(owner.following.outcome("user_1", response_id, running=running))
     there = asyncio.create_task(other.following.outcome("user_1", response_id))
     let_go(owner)
@@ -113,7 +113,7 @@ async def test_what_runs_is_stopped_before_it_is_deleted(owner: Replica, other: 
     response_id = await held(owner)
     await other.following.delete("user_1", response_id)
     assert owner.engine.closed.is_set()
-    await owner.turns.finish(5)
+    await owner.registry.finish(5)
     assert await redis.keys(f"*{response_id}*") == []
 
 
@@ -148,13 +148,13 @@ async def test_an_answer_whose_events_have_expired_can_be_retrieved_and_not_foll
 ) -> None:
     running = await owner.begun(ResponseCreate(input="go"))
     await followed(running)
-    await owner.turns.finish(5)
+    await owner.registry.finish(5)
     response_id = running.request.response_id
     await other.following.check("user_1", response_id)
     await redis.delete(*keys_of(running.log))
     with pytest.raises(EventsExpired):
         await other.following.check("user_1", response_id)
-    assert (await other.following.get("user_1", response_id)).ended
+    assert (await other.following.get("user_1", response_id)).has_ended
 
 
 async def test_who_waits_for_a_response_that_is_deleted_meanwhile_is_told_so(owner: Replica, other: Replica) -> None:

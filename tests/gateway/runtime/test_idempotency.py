@@ -40,7 +40,7 @@ async def answered(gateway: Replica) -> str:
     answer = await gateway.turns.start("user_1", QUESTION, idempotency_key=MINE)
     assert answer.running is not None
     await followed(answer.running)
-    await gateway.turns.finish(5)
+    await gateway.registry.finish(5)
     return answer.response_id
 
 

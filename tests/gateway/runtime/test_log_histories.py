@@ -48,7 +48,7 @@ class Gateway:
         known = turn(response_id=response_id)
         for frame in told:
             known.replay(decode_event(frame))
-        self.log = self.writer.open(known, segment=segment, told=told)
+        self.log = self.writer.open(known, segment=segment, frames=told)
         self.waits = False
         if not told:
             self.say(Created())
@@ -71,8 +71,8 @@ class Gateway:
 
     async def shown(self) -> list[str]:
         """What its own followers have seen."""
-        frames = self.log.frames.follow()
-        return [await anext(frames) for _ in range(len(self.log.frames))]
+        frames = self.log.events.follow()
+        return [await anext(frames) for _ in range(len(self.log.events))]
 
 
 class Histories(RuleBasedStateMachine):
@@ -135,7 +135,7 @@ class Histories(RuleBasedStateMachine):
         self._run(follow())
 
     async def _followed(self, starting_after: int) -> list[str]:
-        async with self._reader.frames(USER, self._response_id) as frames:
+        async with self._reader.events(USER, self._response_id) as frames:
             return [text async for text in frames.follow(starting_after)]
 
     @invariant()

@@ -24,10 +24,10 @@ from gateway.protocol.resources import Generation
 from gateway.runtime.preparation import PreparedTurn, TurnPreparation, UnstoredHistory
 from gateway.runtime.user_encryption import UserEncryption
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.limits import MAX_ITEMS
-from gateway.store.history.threads import TurnStore
+from gateway.store.history.turn_store import TurnStore
+from gateway.turn.limits import MAX_ITEMS
 from tests.gateway.builders import SAMPLING
-from tests.gateway.replica import DEFAULTS, SEAL, FakeEngine, Replica, replica, spoken
+from tests.gateway.replica import DEFAULTS, ENCRYPTION, FakeEngine, Replica, replica, spoken
 
 NOTHING: UnstoredHistory = {}
 CALL = InputFunctionCall("call_1", "add", "{}")
@@ -44,7 +44,7 @@ async def prepared(
     gateway: Replica, remembered: UnstoredHistory = NOTHING, user: str = "user_1", **asked: Any
 ) -> PreparedTurn:
     create = ResponseCreate(**({"input": "and now?"} | asked))
-    return await gateway.acceptance.prepare(user, create, remembered, response_id=new_response_id())
+    return await gateway.preparation.prepare(user, create, remembered, response_id=new_response_id())
 
 
 async def refused(gateway: Replica, remembered: UnstoredHistory = NOTHING, **asked: Any) -> ParleyError:
@@ -67,7 +67,7 @@ async def test_what_was_said_in_a_conversation_is_gone_on_from(gateway: Replica)
     await gateway.answered(ResponseCreate(input="how are you?", conversation=within))
     accepted = await prepared(gateway, conversation=within)
     assert told(accepted) == ["how are you?", "fine", "and now?"]
-    assert accepted.turn.request.conversation_id == accepted.turn.request.thread == within
+    assert accepted.turn.request.conversation_id == accepted.turn.request.thread_id == within
     assert [position_in(item.id) for item in accepted.asked] == [accepted.turn.request.position - 1]
 
 
@@ -101,14 +101,14 @@ async def test_an_answer_of_a_conversation_can_be_gone_on_from_outside_of_it(gat
     accepted = await prepared(gateway, previous_response_id=first)
     assert told(accepted) == ["one", "fine", "and now?"]
     assert accepted.context.copied
-    assert accepted.turn.request.thread != within
+    assert accepted.turn.request.thread_id != within
 
 
 async def test_what_is_stored_nowhere_goes_on_from_memory_and_from_what_is_stored(gateway: Replica) -> None:
     stored = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
     running = await gateway.begun(ResponseCreate(input="two", previous_response_id=stored, store=False))
-    await running.log.frames.wait_closed()
-    remembered = {running.request.response_id: running.said}
+    await running.log.events.wait_closed()
+    remembered = {running.request.response_id: running.items}
     accepted = await prepared(
         gateway, remembered, previous_response_id=running.request.response_id, store=False, input="three"
     )
@@ -151,7 +151,7 @@ async def test_an_answer_that_still_runs_can_not_be_gone_on_from(gateway: Replic
     running = await gateway.begun(ResponseCreate(input="one"))
     error = await refused(gateway, previous_response_id=running.request.response_id)
     assert (error.status, error.param) == (400, "previous_response_id")
-    await running.log.frames.wait_closed()
+    await running.log.events.wait_closed()
 
 
 async def test_another_model_is_refused_by_name(gateway: Replica) -> None:
@@ -197,7 +197,7 @@ async def test_what_the_model_was_told_first_stands_instead_of_the_deployments_o
         "user_1", ResponseCreate(input="now", conversation=within), NOTHING, response_id=new_response_id()
     )
     assert (accepted.system, accepted.head, accepted.older) == (None, (PromptMessage("system", "be loud"),), 1)
-    again = await limited(gateway, redis).again(accepted.turn.request, accepted.asked)
+    again = await limited(gateway, redis).restore(accepted.turn.request, accepted.asked)
     assert (again.head, told(again), again.older) == (accepted.head, told(accepted), 1)
     for one in (accepted, again):
         await one.load_older(10)
@@ -211,7 +211,7 @@ async def test_where_there_is_no_system_prompt_none_is_sent(port: int) -> None:
 
 
 async def test_a_compaction_is_read_by_whom_it_was_made_for(gateway: Replica) -> None:
-    mine = InputCompaction(SEAL.encrypt("user_1", "a summary"))
+    mine = InputCompaction(ENCRYPTION.encrypt("user_1", "a summary"))
     foreign = InputCompaction(UserEncryption(b"o" * 32).encrypt("user_1", "a summary"))
     asked = InputMessage("user", "hi")
     assert told(await prepared(gateway, input=(mine, asked))) == ["a summary", "hi"]
@@ -219,7 +219,7 @@ async def test_a_compaction_is_read_by_whom_it_was_made_for(gateway: Replica) ->
 
 
 async def test_a_compaction_does_not_stand_instead_of_the_deployments_system_prompt(gateway: Replica) -> None:
-    sealed = InputCompaction(SEAL.encrypt("user_1", "a summary"))
+    sealed = InputCompaction(ENCRYPTION.encrypt("user_1", "a summary"))
     assert (await prepared(gateway, input=(sealed, InputMessage("user", "hi")))).system == PromptMessage(
         "system", "be kind"
     )
@@ -270,11 +270,11 @@ async def test_a_call_that_was_deleted_does_not_poison_its_conversation(gateway:
 def limited(gateway: Replica, redis: Redis) -> TurnPreparation:
     """That reads few items first."""
     recent = TurnStore(redis, retention_seconds=60, recent_items=4)
-    return TurnPreparation(gateway.engine, recent, gateway.responses, defaults=DEFAULTS, seal=SEAL)
+    return TurnPreparation(gateway.engine, recent, gateway.responses, defaults=DEFAULTS, seal=ENCRYPTION)
 
 
 def acceptance(gateway: Replica, defaults: Defaults) -> TurnPreparation:
-    return TurnPreparation(gateway.engine, gateway.threads, gateway.responses, defaults=defaults, seal=SEAL)
+    return TurnPreparation(gateway.engine, gateway.store, gateway.responses, defaults=defaults, seal=ENCRYPTION)
 
 
 async def test_prompts_that_differ_in_more_than_their_items_have_another_shape(gateway: Replica) -> None:
@@ -295,11 +295,11 @@ async def test_another_system_prompt_of_the_deployment_is_another_shape(gateway:
 async def test_a_turn_can_be_prepared_again_from_what_was_kept(gateway: Replica) -> None:
     within = await conversation(gateway.redis, InputMessage("user", "one"), InputMessage("assistant", "fine"))
     running = await gateway.begun(ResponseCreate(input="two", conversation=within))
-    await running.log.frames.wait_closed()
-    again = await gateway.acceptance.again(running.request, running.accepted.asked)
-    assert again.exchanges == running.accepted.exchanges
-    assert again.items == running.accepted.items
-    assert (again.system, again.turn.request) == (running.accepted.system, running.request)
+    await running.log.events.wait_closed()
+    again = await gateway.preparation.restore(running.request, running.prepared.asked)
+    assert again.exchanges == running.prepared.exchanges
+    assert again.items == running.prepared.items
+    assert (again.system, again.turn.request) == (running.prepared.system, running.request)
 
 
 async def test_what_was_said_since_is_no_part_of_a_turn_that_is_prepared_again(gateway: Replica) -> None:
@@ -309,11 +309,13 @@ async def test_what_was_said_since_is_no_part_of_a_turn_that_is_prepared_again(g
     second = await gateway.begun(ResponseCreate(input="two", conversation=within))
     gateway.engine.hold.set()
     for running in (first, second):
-        await running.log.frames.wait_closed()
+        await running.log.events.wait_closed()
     kept = (await gateway.responses.interrupted("user_1", second.request.response_id)).request
-    assert told(await gateway.acceptance.again(kept, second.accepted.asked)) == told(second.accepted) == ["one", "two"]
+    assert (
+        told(await gateway.preparation.restore(kept, second.accepted.asked)) == told(second.accepted) == ["one", "two"]
+    )
     unlisted = replace(kept, before=None)  # as an earlier version kept it
-    assert told(await gateway.acceptance.again(unlisted, second.accepted.asked)) == ["one", "fine", "two"]
+    assert told(await gateway.preparation.restore(unlisted, second.accepted.asked)) == ["one", "fine", "two"]
 
 
 async def test_a_long_conversation_is_as_long_when_a_turn_is_prepared_again(gateway: Replica, redis: Redis) -> None:
@@ -323,7 +325,7 @@ async def test_a_long_conversation_is_as_long_when_a_turn_is_prepared_again(gate
     create = ResponseCreate(input="two", conversation=within)
     second = await limited(gateway, redis).prepare("user_1", create, NOTHING, response_id=new_response_id())
     gateway.engine.hold.set()
-    await first.log.frames.wait_closed()
-    again = await limited(gateway, redis).again(second.turn.request, second.asked)
+    await first.log.events.wait_closed()
+    again = await limited(gateway, redis).restore(second.turn.request, second.asked)
     assert told(again) == told(second) == ["3", "4", "5", "one", "two"]
     assert again.context.said.older == second.context.said.older == 3

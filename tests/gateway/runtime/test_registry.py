@@ -13,7 +13,7 @@ from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_response_id
 from gateway.protocol.items import text_of
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.threads import TurnRecord, TurnStore
+from gateway.store.history.turn_store import TurnRecord, TurnStore
 from tests.contract import conformance
 from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
 
@@ -52,7 +52,7 @@ async def test_the_message_is_in_history_before_the_answer_begins(gateway: Repli
 async def test_nobody_has_to_listen_for_a_turn_to_finish(gateway: Replica) -> None:
     within = (await Conversations(gateway.redis).create("user_1", {})).id
     await gateway.begun(ResponseCreate(input="hello", conversation=within))
-    await gateway.turns.finish(5)
+    await gateway.registry.finish(5)
     assert await kept(gateway.redis, within) == ["hello", "the answer"]
 
 
@@ -70,7 +70,7 @@ async def test_a_client_that_hangs_up_while_asking_finds_the_answer_later(port: 
             await go_on.wait()
             return await super().accept(record)
 
-    async with replica(port, FakeEngine(*spoken("the answer")), threads=Slow) as gateway:
+    async with replica(port, FakeEngine(*spoken("the answer")), store=Slow) as gateway:
         within = (await Conversations(gateway.redis).create("user_1", {})).id
         create = ResponseCreate(input="hello", conversation=within)
         async with anyio.create_task_group() as client:
@@ -78,7 +78,7 @@ async def test_a_client_that_hangs_up_while_asking_finds_the_answer_later(port: 
             await reached.wait()
             client.cancel_scope.cancel()
             go_on.set()
-        await gateway.turns.finish(5)
+        await gateway.registry.finish(5)
         assert await kept(gateway.redis, within) == ["hello", "the answer"]
 
 
@@ -96,7 +96,7 @@ async def test_what_was_not_accepted_starts_nothing_and_leaves_nothing(
 ) -> None:
     with pytest.raises(error):
         await gateway.turns.start("user_1", ResponseCreate(input="x", **asked))
-    await gateway.turns.finish(0)
+    await gateway.registry.finish(0)
     assert gateway.engine.asked == []
     assert [key for key in await redis.keys() if b"parley:gateway" not in key] == []
 
@@ -115,7 +115,7 @@ class Lossy(TurnStore):
 
 
 async def test_what_was_accepted_without_an_answer_is_answered_and_found_by_asking_again(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("the answer")), threads=Lossy) as gateway:
+    async with replica(port, FakeEngine(*spoken("the answer")), store=Lossy) as gateway:
         within = (await Conversations(gateway.redis).create("user_1", {})).id
         create = ResponseCreate(input="hello", conversation=within)
         with pytest.raises(Unavailable):
@@ -132,7 +132,7 @@ async def test_the_same_asked_ten_times_at_once_is_one_turn(gateway: Replica) ->
     create = ResponseCreate(input="hello", conversation=within)
     answers = await asyncio.gather(*(gateway.turns.start("user_1", create, idempotency_key="mine") for _ in range(10)))
     other = await gateway.turns.start("user_2", ResponseCreate(input="hello"), idempotency_key="mine")
-    await gateway.turns.finish(5)
+    await gateway.registry.finish(5)
     assert len({answer.response_id for answer in answers}) == 1
     assert other.response_id != answers[0].response_id
     assert len(gateway.engine.asked) == 2
@@ -142,7 +142,7 @@ async def test_the_same_asked_ten_times_at_once_is_one_turn(gateway: Replica) ->
 async def test_an_id_that_was_used_for_another_message_is_refused_and_nothing_is_kept(gateway: Replica) -> None:
     here, there = [(await Conversations(gateway.redis).create("user_1", {})).id for _ in range(2)]
     await gateway.turns.start("user_1", ResponseCreate(input="hello", conversation=here), idempotency_key="mine")
-    await gateway.turns.finish(5)
+    await gateway.registry.finish(5)
     for other in (
         ResponseCreate(input="goodbye", conversation=here),
         ResponseCreate(input="hello", conversation=there),
@@ -157,17 +157,17 @@ async def test_a_foreign_turn_answers_as_an_absent_one(gateway: Replica) -> None
     go_on = hold(gateway)
     running = await gateway.begun(HELD)
     response_id = running.request.response_id
-    assert gateway.turns.running("user_1", response_id) is running
-    assert gateway.turns.running("user_2", response_id) is None
-    assert gateway.turns.running("user_1", new_response_id()) is None
+    assert gateway.registry.find("user_1", response_id) is running
+    assert gateway.registry.find("user_2", response_id) is None
+    assert gateway.registry.find("user_1", new_response_id()) is None
     go_on.set()
     await followed(running)
-    await gateway.turns.finish(5)
-    assert gateway.turns.running("user_1", response_id) is None
+    await gateway.registry.finish(5)
+    assert gateway.registry.find("user_1", response_id) is None
 
 
 async def test_stopping_what_does_not_run_here_is_no_error(gateway: Replica) -> None:
-    gateway.turns.stop(new_response_id())
+    gateway.registry.stop(new_response_id())
 
 
 async def test_a_turn_is_listed_as_this_gateways_while_it_runs(gateway: Replica, redis: Redis) -> None:
@@ -176,14 +176,14 @@ async def test_a_turn_is_listed_as_this_gateways_while_it_runs(gateway: Replica,
     await gateway.begun(ResponseCreate(input="secret", store=False))
     assert await listed(redis) == {f"user_1 {running.request.response_id}".encode()}
     go_on.set()
-    await gateway.turns.finish(5)
+    await gateway.registry.finish(5)
     assert await listed(redis) == set()
 
 
 async def test_leaving_lets_turns_finish_that_can(gateway: Replica) -> None:
     go_on = hold(gateway)
     running = await gateway.begun(HELD)
-    finishing = asyncio.create_task(gateway.turns.finish(5))
+    finishing = asyncio.create_task(gateway.registry.finish(5))
     go_on.set()
     await finishing
     assert conformance.story(await followed(running))["status"] == "completed"
@@ -192,22 +192,22 @@ async def test_leaving_lets_turns_finish_that_can(gateway: Replica) -> None:
 async def test_what_is_let_go_has_no_ending_here_and_stays_listed_for_another(gateway: Replica, redis: Redis) -> None:
     hold(gateway)
     running = await gateway.begun(HELD)
-    while len(running.log.frames) < 5:
+    while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
-    await gateway.turns.release()
-    assert (running.log.frames.is_closed, running.log.frames.is_complete) == (True, False)
+    await gateway.registry.release()
+    assert (running.log.events.is_closed, running.log.events.is_complete) == (True, False)
     assert gateway.engine.closed.is_set()
     assert await listed(redis) == {f"user_1 {running.request.response_id}".encode()}
     stored = await gateway.responses.get("user_1", running.request.response_id)
-    assert not stored.ended
+    assert not stored.has_ended
 
 
 async def test_what_is_stored_nowhere_ends_with_its_gateway(gateway: Replica) -> None:
     hold(gateway)
     running = await gateway.begun(ResponseCreate(input="secret", store=False))
-    while len(running.log.frames) < 5:
+    while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
-    await gateway.turns.release()
+    await gateway.registry.release()
     assert conformance.story(await followed(running))["status"] == "incomplete"
 
 
@@ -215,5 +215,5 @@ async def test_a_turn_that_was_stopped_is_ended_and_not_let_go(gateway: Replica)
     hold(gateway)
     running = await gateway.begun(HELD)
     running.stop()
-    await gateway.turns.release()
+    await gateway.registry.release()
     assert conformance.story(await followed(running))["status"] == "incomplete"

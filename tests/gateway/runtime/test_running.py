@@ -27,7 +27,7 @@ from gateway.runtime.generation_loop import ANSWER_BYTES
 from gateway.runtime.retry_policy import RetryPolicy
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.keys import response_key
-from gateway.store.history.threads import CommitResult, TurnStore
+from gateway.store.history.turn_store import CommitResult, TurnStore
 from gateway.turn.log_entry import decode_frame
 from tests.contract import conformance
 from tests.gateway.builders import Wire, keys_of
@@ -80,7 +80,7 @@ async def test_the_answer_is_in_history_before_anybody_hears_that_it_is_complete
     async with replica(port, FakeEngine(*spoken("whole"))) as gateway:
         within = await conversation(gateway)
         running = await gateway.begun(ResponseCreate(input="hello", conversation=within))
-        async for text in running.log.frames.follow():
+        async for text in running.log.events.follow():
             if json.loads(text)["type"] == "response.completed":
                 assert await texts(gateway, within) == [("hello", "completed"), ("whole", "completed")]
 
@@ -88,7 +88,7 @@ async def test_the_answer_is_in_history_before_anybody_hears_that_it_is_complete
 async def test_what_another_replica_would_read_is_what_was_told_here(redis: Redis, port: int) -> None:
     async with replica(port, FakeEngine(*spoken("the same"))) as gateway:
         running = await gateway.begun(ResponseCreate(input="hello"))
-        frames = [text async for text in running.log.frames.follow()]
+        frames = [text async for text in running.log.events.follow()]
         kept: Any = await redis.xrange(keys_of(running.log)[0])
         assert [decode_frame(*entry) for entry in kept] == frames
 
@@ -143,7 +143,7 @@ async def test_stopping_closes_the_engines_stream_and_keeps_the_text(port: int) 
     async with replica(port, engine) as gateway:
         within = await conversation(gateway)
         running = await gateway.begun(ResponseCreate(input="go", conversation=within))
-        async for text in running.log.frames.follow():
+        async for text in running.log.events.follow():
             if json.loads(text)["type"] == "response.output_text.delta":
                 running.stop()
                 running.stop()
@@ -154,7 +154,7 @@ async def test_stopping_closes_the_engines_stream_and_keeps_the_text(port: int) 
         assert whole["incomplete_details"]["reason"] == "cancelled"
         assert whole["usage"]["output_tokens"] == 1
         assert await texts(gateway, within) == [("go", "completed"), ("h", "incomplete")]
-        assert gateway.books.used == [("user_1", Usage(3, 1, 4))]
+        assert gateway.usage.added == [("user_1", Usage(3, 1, 4))]
 
 
 async def test_a_turn_stopped_before_it_began_has_one_ending_too(port: int) -> None:
@@ -190,7 +190,7 @@ async def test_an_engine_that_breaks_as_it_ends_is_asked_again_when_it_is_back(p
 
 async def test_what_an_engine_breaks_over_again_and_again_is_not_asked_for_ever(port: int) -> None:
     breaks = [EngineCrashed("the model server answered 500")] * 50
-    async with replica(port, FakeEngine(Finished("stop"), faults=breaks), patience=RetryPolicy(600, 5)) as gateway:
+    async with replica(port, FakeEngine(Finished("stop"), faults=breaks), policy=RetryPolicy(600, 5)) as gateway:
         *_, error, failed = await gateway.answered(ResponseCreate(input="go"))
         assert failed["response"]["error"]["code"] == EngineCrashed.code
         assert "500" in error["error"]["message"]
@@ -250,14 +250,14 @@ class Broken(Forgetful):
 
 
 async def test_an_answer_is_kept_although_redis_was_away_for_a_moment(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("kept")), threads=Forgetful) as gateway:
+    async with replica(port, FakeEngine(*spoken("kept")), store=Forgetful) as gateway:
         within = await conversation(gateway)
         assert conformance.story(await gateway.answered(ResponseCreate(input="go", conversation=within)))
         assert (await texts(gateway, within))[1] == ("kept", "completed")
 
 
 async def test_a_turn_ends_although_its_answer_can_not_be_kept(port: int) -> None:
-    async with replica(port, threads=Broken) as gateway:
+    async with replica(port, store=Broken) as gateway:
         assert (await gateway.answered(ResponseCreate(input="go")))[-1]["response"]["id"]
 
 
@@ -270,13 +270,13 @@ class Overtaken(TurnStore):
 
 
 async def test_what_another_has_taken_over_is_neither_kept_nor_ended_here(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("mine")), threads=Overtaken) as gateway:
+    async with replica(port, FakeEngine(*spoken("mine")), store=Overtaken) as gateway:
         within = await conversation(gateway)
         running = await gateway.begun(ResponseCreate(input="go", conversation=within))
-        await gateway.turns.finish(5)
-        assert (running.log.frames.is_closed, running.log.frames.is_complete) == (True, False)
+        await gateway.registry.finish(5)
+        assert (running.log.events.is_closed, running.log.events.is_complete) == (True, False)
         assert await texts(gateway, within) == [("go", "completed")]
-        assert not (await gateway.responses.get("user_1", running.request.response_id)).ended
+        assert not (await gateway.responses.get("user_1", running.request.response_id)).has_ended
 
 
 async def test_an_engine_that_dies_is_a_pause_and_the_answer_goes_on_by_its_ids(port: int) -> None:
@@ -321,7 +321,7 @@ async def test_half_a_call_can_not_be_gone_on_with(port: int) -> None:
 
 async def afterwards(gateway: Replica, **asked: Any) -> list[Wire]:
     events = await gateway.answered(ResponseCreate(**asked))
-    await gateway.turns.finish(5)
+    await gateway.registry.finish(5)
     return events
 
 
@@ -329,7 +329,7 @@ async def test_tokens_are_accounted_for_whoever_asked(port: int) -> None:
     async with replica(port) as gateway:
         await afterwards(gateway, input="hi")
         await afterwards(gateway, input="hi", store=False)
-        assert gateway.books.used == [("user_1", Usage(9, 2, 11))] * 2
+        assert gateway.usage.added == [("user_1", Usage(9, 2, 11))] * 2
 
 
 async def test_a_title_is_thought_of_from_the_first_question_until_there_is_one(port: int) -> None:
@@ -340,14 +340,14 @@ async def test_a_title_is_thought_of_from_the_first_question_until_there_is_one(
         await afterwards(gateway, input="no conversation")
         titled = (await Conversations(gateway.redis).create("user_1", {"title": "mine"})).id
         await afterwards(gateway, input="hello", conversation=titled)
-        assert gateway.books.considered == [("user_1", within, "hello", "ok")] * 2
+        assert gateway.titles.scheduled == [("user_1", within, "hello", "ok")] * 2
 
 
 async def test_a_conversation_whose_first_answer_failed_has_a_title_too(port: int) -> None:
     async with replica(port, FakeEngine(TextDelta("x"), Finished("stop"), faults=[EngineFailed("x")])) as gateway:
         within = await conversation(gateway)
         await afterwards(gateway, input="hello", conversation=within)
-        assert gateway.books.considered == [("user_1", within, "hello", "x")]
+        assert gateway.titles.scheduled == [("user_1", within, "hello", "x")]
 
 
 async def test_an_answer_without_an_end_ends_where_it_is_too_long_to_be_kept(port: int) -> None:

@@ -59,7 +59,7 @@ async def abandoned(owner: Replica) -> str:
     """A turn that has told its first letter, and whose gateway says nothing any more."""
     owner.engine.hold = asyncio.Event()
     running = await owner.begun(ResponseCreate(input="go"))
-    while len(running.log.frames) < 5:
+    while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     return running.request.response_id
 
@@ -68,12 +68,12 @@ async def taken_over(open_: AsyncExitStack, taker: Replica, redis: Redis, respon
     writer = Writer(redis, retention_seconds=60)
     await open_.enter_async_context(working(writer.run()))
     ownership, segments = Leases(redis, "g2"), Segments(redis)
-    takeover = Takeover(ownership, segments, responses, taker.acceptance, taker.turns, writer, gateway_id="g2")
-    await takeover.of("g1")
+    takeover = Takeover(ownership, segments, responses, taker.preparation, taker.turns, writer, gateway_id="g2")
+    await takeover.take_over_all("g1")
 
 
 async def ended(taker: Replica, response_id: str) -> Wire:
-    running = taker.turns.running("user_1", response_id)
+    running = taker.registry.find("user_1", response_id)
     assert running is not None
     return conformance.story(await followed(running))
 
@@ -99,7 +99,7 @@ async def test_a_stop_at_an_owner_that_has_lost_the_turn_reaches_the_new_one(
     response_id = await abandoned(owner)
     async with AsyncExitStack() as open_:
         await taken_over(open_, taker, redis, ResponseStore(redis))
-        assert owner.turns.running("user_1", response_id) is not None
+        assert owner.registry.find("user_1", response_id) is not None
         stopped = await owner.following.cancel("user_1", response_id)
         assert taker.engine.closed.is_set()
     assert stopped.status == "incomplete"
@@ -116,7 +116,7 @@ async def test_a_stop_that_can_not_be_kept_stops_what_runs_here_all_the_same(own
     response_id = await abandoned(owner)
     following = ResponseFollower(owner.turns, Away(redis), owner.reader)
     assert (await following.cancel("user_1", response_id)).status == "incomplete"
-    await owner.turns.finish(5)
+    await owner.registry.finish(5)
     with pytest.raises(Unavailable):
         await following.cancel("user_1", response_id)
 
@@ -129,30 +129,30 @@ async def test_what_was_stopped_before_it_was_taken_over_has_its_usage_and_asks_
     async with AsyncExitStack() as open_:
         await taken_over(open_, taker, redis, ResponseStore(redis))
         response = await ended(taker, response_id)
-        await taker.turns.finish(5)
+        await taker.registry.finish(5)
     assert (taker.engine.asked, taker.engine.resumed) == ([], [])
     assert (response["usage"]["input_tokens"], response["usage"]["output_tokens"]) == (len(PROMPT_IDS), 1)
     assert response["incomplete_details"]["stopped_in_ms"] >= 0
-    assert [(user, usage.total_tokens) for user, usage in taker.books.used] == [("user_1", len(PROMPT_IDS) + 1)]
+    assert [(user, usage.total_tokens) for user, usage in taker.usage.added] == [("user_1", len(PROMPT_IDS) + 1)]
 
 
 async def test_an_answer_that_was_kept_and_not_told_is_accounted_by_who_tells_it(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
     response_id = await abandoned(owner)
-    running = owner.turns.running("user_1", response_id)
+    running = owner.registry.find("user_1", response_id)
     assert running is not None
     cast("Any", running.log).append_entries = lambda _: None  # dies behind the commit
     owner.engine.hold.set()  # type: ignore[union-attr]
-    while not (await owner.responses.get("user_1", response_id)).ended:
+    while not (await owner.responses.get("user_1", response_id)).has_ended:
         await asyncio.sleep(0.005)
     async with AsyncExitStack() as open_:
         await taken_over(open_, taker, redis, ResponseStore(redis))
         assert (await ended(taker, response_id))["status"] == "completed"
-        await taker.turns.finish(5)
-    assert [(user, usage.output_tokens) for user, usage in taker.books.used] == [("user_1", len(TEXT))]
+        await taker.registry.finish(5)
+    assert [(user, usage.output_tokens) for user, usage in taker.usage.added] == [("user_1", len(TEXT))]
     running.log.fence_off()
-    assert owner.books.used == []
+    assert owner.usage.added == []
 
 
 async def test_a_foreign_stop_leaves_no_trace(owner: Replica, redis: Redis) -> None:
@@ -165,7 +165,7 @@ async def test_a_foreign_stop_leaves_no_trace(owner: Replica, redis: Redis) -> N
 async def test_a_stop_from_elsewhere_counts_from_when_it_was_wished(owner: Replica, redis: Redis) -> None:
     response_id = await abandoned(owner)
     requested_at_ms = int(time.time() * 1000) - 60_000
-    await owner.reader.send_command("g1", {"cancel": response_id, "wished_ms": str(requested_at_ms)})
+    await owner.reader.send_command("g1", CancelTurn(response_id, requested_at_ms))
     response = await ended(owner, response_id)
     assert response["incomplete_details"]["stopped_in_ms"] >= 60_000
 
@@ -184,15 +184,15 @@ async def test_who_follows_an_answer_whose_conversation_is_deleted_sees_its_end_
     owner.engine.hold = asyncio.Event()
     running = await owner.begun(ResponseCreate(input="go", conversation=within))
     response_id = running.request.response_id
-    while len(running.log.frames) < 5:
+    while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     following = [asyncio.create_task(frames_of(one, response_id)) for one in (owner, taker)]
     (active,) = await conversations.delete("user_1", within)
-    owner.turns.stop(active)
+    owner.registry.stop(active)
     here, there = await asyncio.gather(*following)
     assert here == there
     assert here[-1]["type"] == "response.incomplete"
-    await owner.turns.finish(5)
+    await owner.registry.finish(5)
     left = [key for key in await redis.keys() if response_id.encode() in key]
     assert [await redis.ttl(key) <= 10 for key in left] == [True]
 

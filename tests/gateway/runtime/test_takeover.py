@@ -49,7 +49,7 @@ async def taking(
             Leases(redis, name),
             segments(redis),
             ResponseStore(redis),
-            gateway.acceptance,
+            gateway.preparation,
             gateway.turns,
             writer,
             gateway_id=name,
@@ -60,7 +60,7 @@ async def abandoned(owner: Replica) -> str:
     """A turn that has told its first letter, and whose gateway says nothing any more."""
     owner.engine.hold = asyncio.Event()
     running = await owner.begun(ResponseCreate(input="go"))
-    while len(running.log.frames) < 5:
+    while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     return running.request.response_id
 
@@ -83,7 +83,7 @@ async def taker(port: int) -> AsyncIterator[Replica]:
 
 async def failed(taker: Replica, response_id: str) -> Wire:
     """What its last event says."""
-    running = taker.turns.running("user_1", response_id)
+    running = taker.registry.find("user_1", response_id)
     assert running is not None
     last: Wire = (await followed(running))[-1]
     assert last["type"] == "response.failed"
@@ -92,7 +92,7 @@ async def failed(taker: Replica, response_id: str) -> Wire:
 
 
 async def whole(taker: Replica, response_id: str) -> Wire:
-    running = taker.turns.running("user_1", response_id)
+    running = taker.registry.find("user_1", response_id)
     assert running is not None
     return conformance.story(await followed(running))
 
@@ -102,9 +102,9 @@ async def test_the_answer_goes_on_behind_the_last_event_that_was_kept(
 ) -> None:
     response_id = await abandoned(owner)
     async with taking(taker, redis) as takeover:
-        await takeover.of("g1")
+        await takeover.take_over_all("g1")
         response = await whole(taker, response_id)
-        await taker.turns.finish(5)
+        await taker.registry.finish(5)
     assert response["output"][0]["content"][0]["text"] == TEXT
     assert taker.engine.resumed == [(ord("a"),)]
     assert (await taker.responses.get("user_1", response_id)).owner == "g2"
@@ -117,26 +117,26 @@ async def test_a_conversation_whose_first_answer_was_taken_over_gets_its_title(
     within = (await Conversations(redis).create("user_1", {})).id
     owner.engine.hold = asyncio.Event()
     running = await owner.begun(ResponseCreate(input="go", conversation=within))
-    while len(running.log.frames) < 5:
+    while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     async with taking(taker, redis) as takeover:
-        await takeover.of("g1")
+        await takeover.take_over_all("g1")
         await whole(taker, running.request.response_id)
-        await taker.turns.finish(5)
-    assert taker.books.considered == [("user_1", within, "go", TEXT)]
+        await taker.registry.finish(5)
+    assert taker.titles.scheduled == [("user_1", within, "go", TEXT)]
 
 
 async def test_an_owner_that_thaws_adds_nothing_more(owner: Replica, taker: Replica, redis: Redis) -> None:
     response_id = await abandoned(owner)
-    running = owner.turns.running("user_1", response_id)
+    running = owner.registry.find("user_1", response_id)
     async with taking(taker, redis) as takeover:
-        await takeover.of("g1")
+        await takeover.take_over_all("g1")
         assert owner.engine.hold is not None
         owner.engine.hold.set()
         response = await whole(taker, response_id)
-        await owner.turns.finish(5)
+        await owner.registry.finish(5)
         assert running is not None
-        assert (running.log.is_fenced_off, running.log.frames.is_complete) == (True, False)
+        assert (running.log.is_fenced_off, running.log.events.is_complete) == (True, False)
     assert (await taker.responses.get("user_1", response_id)).response.output[0].id == response["output"][0]["id"]
 
 
@@ -147,8 +147,8 @@ async def test_of_two_takers_one_goes_on(owner: Replica, taker: Replica, redis: 
         taking(taker, redis) as second_takeover,
         taking(third, redis, name="g3") as third_takeover,
     ):
-        await asyncio.gather(second_takeover.of("g1"), third_takeover.of("g1"))
-        going = [one for one in (taker, third) if one.turns.running("user_1", response_id)]
+        await asyncio.gather(second_takeover.take_over_all("g1"), third_takeover.take_over_all("g1"))
+        going = [one for one in (taker, third) if one.registry.find("user_1", response_id)]
         assert len(going) == 1
         assert (await whole(going[0], response_id))["status"] == "completed"
 
@@ -158,9 +158,9 @@ async def test_a_seal_whose_answer_was_lost_is_this_gateways_all_the_same(
 ) -> None:
     response_id = await abandoned(owner)
     async with taking(taker, redis, LossySegments) as takeover:
-        await takeover.of("g1")
+        await takeover.take_over_all("g1")
         assert await listed(redis, "g1") == 1
-        await takeover.of("g1")
+        await takeover.take_over_all("g1")
         assert (await whole(taker, response_id))["output"][0]["content"][0]["text"] == TEXT
 
 
@@ -170,7 +170,7 @@ async def test_a_turn_that_somebody_stopped_meanwhile_is_ended_with_its_text(
     response_id = await abandoned(owner)
     await ResponseStore(redis).request_cancel("user_1", response_id)
     async with taking(taker, redis) as takeover:
-        await takeover.of("g1")
+        await takeover.take_over_all("g1")
         response = await whole(taker, response_id)
     assert (response["status"], response["output"][0]["content"][0]["text"]) == ("incomplete", "a")
     assert taker.engine.resumed == []
@@ -182,7 +182,7 @@ async def test_a_turn_of_which_nothing_was_told_begins_here(taker: Replica, redi
         assert answer.running is not None
         answer.running.log.fence_off()  # frozen before its first event
         async with taking(taker, redis) as takeover:
-            await takeover.of("g1")
+            await takeover.take_over_all("g1")
             response = await whole(taker, answer.response_id)
     assert response["output"][0]["content"][0]["text"] == TEXT
 
@@ -190,14 +190,14 @@ async def test_a_turn_of_which_nothing_was_told_begins_here(taker: Replica, redi
 async def test_what_has_ended_is_only_taken_off_the_list(owner: Replica, taker: Replica, redis: Redis) -> None:
     running = await owner.begun(ResponseCreate(input="go"))
     await followed(running)
-    await owner.turns.finish(5)
+    await owner.registry.finish(5)
     await Leases(redis, "g1").add("user_1", running.request.response_id)
     await Leases(redis, "g1").add("user_1", "resp_that_never_was")
     async with taking(taker, redis) as takeover:
-        await takeover.of("g1")
+        await takeover.take_over_all("g1")
         assert await listed(redis, "g1") == 1, "what is not known yet may still be accepted"
         takeover.accepting_seconds = 0
-        await takeover.of("g1")
+        await takeover.take_over_all("g1")
     assert await listed(redis, "g1") == 0
     assert taker.engine.asked == []
 
@@ -211,7 +211,7 @@ async def test_followers_of_the_first_owner_are_told_the_rest(owner: Replica, ta
     following = [asyncio.create_task(follow(one)) for one in (owner, taker)]
     await asyncio.sleep(0)
     async with taking(taker, redis) as takeover:
-        await takeover.of("g1")
+        await takeover.take_over_all("g1")
         assert owner.engine.hold is not None
         owner.engine.hold.set()  # it thaws, and finds that it has lost the turn
         first, second = await asyncio.gather(*following)
@@ -225,22 +225,22 @@ async def test_an_answer_that_ends_just_before_the_seal_has_one_ending(
 ) -> None:
     """The owner was only late: it tells the rest while its log is being read, and that was all."""
     response_id = await abandoned(owner)
-    running = owner.turns.running("user_1", response_id)
+    running = owner.registry.find("user_1", response_id)
     assert running is not None
 
     class LateSegments(Segments):
         async def fence(self, *told: object) -> bool:
             assert owner.engine.hold is not None
             owner.engine.hold.set()
-            await owner.turns.finish(5)
+            await owner.registry.finish(5)
             return await super().fence(*told)  # type: ignore[arg-type]
 
     async with taking(taker, redis, LateSegments) as takeover:
-        await takeover.of("g1")
-        await taker.turns.finish(5)
+        await takeover.take_over_all("g1")
+        await taker.registry.finish(5)
     whole = conformance.story(await followed(running))
     assert whole["output"][0]["content"][0]["text"] == TEXT
-    assert taker.turns.running("user_1", response_id) is None
+    assert taker.registry.find("user_1", response_id) is None
     assert await redis.xlen(f"parley:{{user_1}}:response:{response_id}:log:1") == 0
     assert await listed(redis, "g2") == 0
 
@@ -254,12 +254,12 @@ async def test_a_turn_whose_taker_failed_half_way_is_not_taken_off_the_list_by_a
         taking(taker, redis, LossySegments) as takeover,
         taking(third, redis, name="g3") as third_takeover,
     ):
-        await takeover.of("g1")
-        await third_takeover.of("g1")
-        assert third.turns.running("user_1", response_id) is None
-        await takeover.of("g1")
+        await takeover.take_over_all("g1")
+        await third_takeover.take_over_all("g1")
+        assert third.registry.find("user_1", response_id) is None
+        await takeover.take_over_all("g1")
         assert (await whole(taker, response_id))["output"][0]["content"][0]["text"] == TEXT
-        await third_takeover.of("g1")
+        await third_takeover.take_over_all("g1")
     assert await listed(redis, "g1") == 0
 
 
@@ -267,13 +267,13 @@ async def test_an_owner_that_has_nothing_to_say_is_told_that_it_lost_the_turn(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
     response_id = await abandoned(owner)
-    running = owner.turns.running("user_1", response_id)
+    running = owner.registry.find("user_1", response_id)
     assert running is not None
     async with taking(taker, redis) as takeover, taking(owner, redis, name="g1") as thawed:
-        await thawed.lose_what_others_took()
+        await thawed.fence_off_lost_turns()
         lost_before = running.log.is_fenced_off
-        await takeover.of("g1")
-        await thawed.lose_what_others_took()
+        await takeover.take_over_all("g1")
+        await thawed.fence_off_lost_turns()
         assert (lost_before, running.log.is_fenced_off) == (False, True)
         seen = [json.loads(text) async for text in owner.following.follow("user_1", response_id)]
     assert conformance.story(seen)["output"][0]["content"][0]["text"] == TEXT
@@ -285,7 +285,7 @@ async def test_what_can_not_go_on_ends_with_what_was_shown(taker: Replica, redis
     async with replica(port, thinking, name="g1") as first:
         response_id = await abandoned(first)
         async with taking(taker, redis) as takeover:
-            await takeover.of("g1")
+            await takeover.take_over_all("g1")
             response = await failed(taker, response_id)
     assert response["error"]["code"] == AnswerInterrupted.code
     assert response["output"][0]["content"][0]["text"] == "hm"
@@ -300,10 +300,10 @@ async def test_a_question_that_can_not_be_read_again_ends_its_answer(
         async def again(self, *told: object) -> PreparedTurn:
             raise InvalidRequest("it was sealed for somebody else")
 
-    taker.acceptance.__class__ = Unreadable
+    taker.preparation.__class__ = Unreadable
     response_id = await abandoned(owner)
     async with taking(taker, redis) as takeover:
-        await takeover.of("g1")
+        await takeover.take_over_all("g1")
         response = await failed(taker, response_id)
     assert response["output"][0]["content"][0]["text"] == "a"
     assert await listed(redis, "g1") == 0
@@ -316,6 +316,6 @@ async def test_what_a_bug_keeps_from_being_taken_stays_listed_and_is_told_once(
     await redis.hset(f"parley:{{user_1}}:response:{response_id}", "request", "{}")
     async with taking(taker, redis) as takeover:
         for _ in range(3):
-            await takeover.of("g1")
+            await takeover.take_over_all("g1")
     assert await listed(redis, "g1") == 1
     assert [one.getMessage() for one in caplog.records].count("a turn could not be taken over") == 1

@@ -13,7 +13,7 @@ from gateway.errors import ShuttingDown
 from gateway.inference import Finished, PromptTokens, TextDelta
 from gateway.protocol.create import ResponseCreate
 from gateway.runtime.drain import Drain
-from gateway.store.history.threads import CommitResult, TurnRecord, TurnStore
+from gateway.store.history.turn_store import CommitResult, TurnRecord, TurnStore
 from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from tests.gateway.builders import Wire
@@ -61,17 +61,17 @@ async def test_a_taker_that_froze_behind_its_seal_finds_that_another_has_taken_f
         taking(taker, redis, FreezingSegments) as takeover,
         taking(third, redis, name="g3") as third_takeover,
     ):
-        freezing = asyncio.create_task(takeover.of("g1"))
+        freezing = asyncio.create_task(takeover.take_over_all("g1"))
         await behind_the_seal.reached.wait()
-        await third_takeover.of("g2")  # the lease of the frozen one has lapsed
+        await third_takeover.take_over_all("g2")  # the lease of the frozen one has lapsed
         behind_the_seal.go.set()
         await freezing
-        assert taker.turns.running("user_1", response_id) is None
-        running = third.turns.running("user_1", response_id)
+        assert taker.registry.find("user_1", response_id) is None
+        running = third.registry.find("user_1", response_id)
         assert running is not None
         third_engine.hold.set()
         assert said(await followed(running)) == TEXT
-        await third.turns.finish(5)
+        await third.registry.finish(5)
         kept = await third.responses.get("user_1", response_id)
     assert (kept.owner, kept.response.status) == ("g3", "completed")
     assert [await listed(redis, name) for name in ("g1", "g2", "g3")] == [0, 0, 0]
@@ -87,7 +87,7 @@ async def accepting(port: int) -> AsyncIterator[tuple[Replica, Frozen]]:
             await before.here()
             return await super().accept(record)
 
-    async with replica(port, FakeEngine(*spoken(TEXT)), threads=FreezingThreads) as found:
+    async with replica(port, FakeEngine(*spoken(TEXT)), store=FreezingThreads) as found:
         yield found, before
 
 
@@ -102,14 +102,14 @@ async def test_a_turn_that_is_accepted_while_its_gateway_leaves_goes_on_elsewher
     hand_over = Drain(leaving.turns, lease, leaving.reader, "g1", seconds=0)
     async with taking(taker, redis) as takeover:
         await hand_over.done()
-        await takeover.of("g1")  # finds it listed, and not accepted yet
+        await takeover.take_over_all("g1")  # finds it listed, and not accepted yet
         before.go.set()
         answer = await asking
         assert answer.running is not None
         following = asyncio.create_task(events_of(leaving, answer.response_id))
-        await answer.running.log.frames.wait_closed()
-        assert not answer.running.log.frames.is_complete
-        await takeover.of("g1")
+        await answer.running.log.events.wait_closed()
+        assert not answer.running.log.events.is_complete
+        await takeover.take_over_all("g1")
         assert said(await following) == TEXT
 
 
@@ -130,7 +130,7 @@ async def test_what_is_asked_of_a_gateway_that_has_begun_to_leave_is_refused_and
     async with replica(port, SlowEngine()) as gateway:
         asking = asyncio.create_task(gateway.turns.start("user_1", ASKED))
         await counting.reached.wait()
-        gateway.turns.close()
+        gateway.registry.close()
         counting.go.set()
         with pytest.raises(ShuttingDown):
             await asking
@@ -156,20 +156,20 @@ async def test_a_gateway_takes_back_a_turn_that_it_has_not_noticed_losing(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
     response_id = await abandoned(owner)
-    old = owner.turns.running("user_1", response_id)
+    old = owner.registry.find("user_1", response_id)
     assert old is not None
     taker.engine.hold = asyncio.Event()
     async with taking(taker, redis) as takeover, taking(owner, redis, name="g1") as thawed:
-        await takeover.of("g1")
-        await taker.turns.release()
+        await takeover.take_over_all("g1")
+        await taker.registry.release()
         await thawed.of("g2")
-        new = owner.turns.running("user_1", response_id)
+        new = owner.registry.find("user_1", response_id)
         assert new is not None
         assert new is not old
         assert old.log.is_fenced_off
         while sum(task.get_name() == response_id for task in owner.turns._tasks) > 1:
             await asyncio.sleep(0.005)  # until the old one has ended
-        assert owner.turns.running("user_1", response_id) is new
+        assert owner.registry.find("user_1", response_id) is new
         assert await listed(redis, "g1") == 1
         assert owner.engine.hold is not None
         owner.engine.hold.set()
@@ -195,12 +195,12 @@ async def test_behind_the_id_that_ends_a_text_nothing_is_asked_for(port: int, ta
             await never.here()
             return "lost"
 
-    async with replica(port, Joining(), threads=Forgetting) as first:
+    async with replica(port, Joining(), store=Forgetting) as first:
         running = await first.begun(ASKED)
         await never.reached.wait()  # all of the text is in the log, and nothing in history
         async with taking(taker, redis) as takeover:
-            await takeover.of("g1")
-            going_on = taker.turns.running("user_1", running.request.response_id)
+            await takeover.take_over_all("g1")
+            going_on = taker.registry.find("user_1", running.request.response_id)
             assert going_on is not None
             events = await followed(going_on)
         never.go.set()
@@ -214,7 +214,7 @@ async def test_a_log_that_has_gone_while_its_owner_was_frozen_is_not_made_anew(
     owner: Replica, redis: Redis, gone: str
 ) -> None:
     response_id = await abandoned(owner)
-    running = owner.turns.running("user_1", response_id)
+    running = owner.registry.find("user_1", response_id)
     assert running is not None
     key = f"parley:{{user_1}}:response:{response_id}:log"
     if gone == "deleted":
@@ -223,31 +223,31 @@ async def test_a_log_that_has_gone_while_its_owner_was_frozen_is_not_made_anew(
         assert await redis.delete(key)
     assert owner.engine.hold is not None
     owner.engine.hold.set()
-    await owner.turns.finish(5)
+    await owner.registry.finish(5)
     assert running.log.is_fenced_off
     assert not await redis.exists(key)
 
 
 async def test_a_frozen_owner_whose_log_has_gone_hears_so_when_it_thaws(owner: Replica, redis: Redis) -> None:
     response_id = await abandoned(owner)
-    running = owner.turns.running("user_1", response_id)
+    running = owner.registry.find("user_1", response_id)
     assert running is not None
     async with taking(owner, redis, name="g1") as thawed:
-        await thawed.lose_what_others_took()
+        await thawed.fence_off_lost_turns()
         lost_before = running.log.is_fenced_off
         await redis.delete(f"parley:{{user_1}}:response:{response_id}:log")
-        await thawed.lose_what_others_took()
+        await thawed.fence_off_lost_turns()
     assert (lost_before, running.log.is_fenced_off) == (False, True)
 
 
 async def test_a_deleted_answer_leaves_no_segment_of_its_log(owner: Replica, taker: Replica, redis: Redis) -> None:
     response_id = await abandoned(owner)
     async with taking(taker, redis) as takeover:
-        await takeover.of("g1")
+        await takeover.take_over_all("g1")
         with suppress(StopAsyncIteration):
             await anext(taker.following.follow("user_1", response_id))
         await taker.following.delete("user_1", response_id)
-        await taker.turns.finish(5)
+        await taker.registry.finish(5)
     assert [key for key in await redis.keys() if response_id.encode() in key] == []
 
 
@@ -263,7 +263,7 @@ async def test_a_turn_that_is_deleted_while_it_is_taken_over_is_nobodys(
             return sealed
 
     async with taking(taker, redis, Deleting) as takeover:
-        await takeover.of("g1")
-    assert taker.turns.running("user_1", response_id) is None
+        await takeover.take_over_all("g1")
+    assert taker.registry.find("user_1", response_id) is None
     assert [await listed(redis, name) for name in ("g1", "g2")] == [0, 0]
     assert [key for key in await redis.keys() if response_id.encode() in key] == []

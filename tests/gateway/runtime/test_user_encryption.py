@@ -5,31 +5,31 @@ from hypothesis import strategies as st
 from gateway.errors import InvalidRequest
 from gateway.runtime.user_encryption import UserEncryption
 
-SEAL = UserEncryption(b"k" * 32)
-SEALED = SEAL.encrypt("user_1", "你好")
+ENCRYPTION = UserEncryption(b"k" * 32)
+SEALED = ENCRYPTION.encrypt("user_1", "你好")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_was_sealed_opens_again_for_its_user(text: str) -> None:
-    assert SEAL.decrypt("user_1", SEAL.encrypt("user_1", text)) == text
+    assert ENCRYPTION.decrypt("user_1", ENCRYPTION.encrypt("user_1", text)) == text
 
 
 def test_the_client_can_not_read_it() -> None:
     assert "你好" not in SEALED
-    assert SEAL.encrypt("user_1", "你好") != SEALED
+    assert ENCRYPTION.encrypt("user_1", "你好") != SEALED
 
 
 @pytest.mark.parametrize(
     ("seal", "user", "sealed"),
     [
-        (SEAL, "user_2", SEALED),
+        (ENCRYPTION, "user_2", SEALED),
         (UserEncryption(b"o" * 32), "user_1", SEALED),
-        (SEAL, "user_1", SEALED[:-6] + "AAAAA="),
-        (SEAL, "user_1", "x" + SEALED),
-        (SEAL, "user_1", ""),
-        (SEAL, "user_1", "你好"),
-        (SEAL, "user_1", "\ud800"),
-        (SEAL, "user_1", "gAAAAA"),
+        (ENCRYPTION, "user_1", SEALED[:-6] + "AAAAA="),
+        (ENCRYPTION, "user_1", "x" + SEALED),
+        (ENCRYPTION, "user_1", ""),
+        (ENCRYPTION, "user_1", "你好"),
+        (ENCRYPTION, "user_1", "\ud800"),
+        (ENCRYPTION, "user_1", "gAAAAA"),
     ],
     ids=["another user", "another key", "changed", "longer", "empty", "not base64", "half a character", "cut short"],
 )

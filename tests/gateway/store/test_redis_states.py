@@ -83,7 +83,7 @@ async def test_what_is_there_can_be_read(gateway: Replica, redis: Redis, state: 
     conversations = Conversations(redis)
     within = (await conversations.create("user_1", {"title": "kept"})).id
     response_id = (await gateway.answered(ResponseCreate(input="go", conversation=within)))[-1]["response"]["id"]
-    await gateway.turns.finish(5)
+    await gateway.registry.finish(5)
     async with state(redis):
         assert (await conversations.conversation("user_1", within)).metadata == {"title": "kept"}
         page = await conversations.items.page("user_1", within, limit=9, after=None, order="asc")
@@ -98,7 +98,7 @@ async def test_who_has_no_room_any_more_can_delete(gateway: Replica, redis: Redi
     conversations = Conversations(redis)
     within = (await conversations.create("user_1", {})).id
     response_id = (await gateway.answered(ASKED))[-1]["response"]["id"]
-    await gateway.turns.finish(5)
+    await gateway.registry.finish(5)
     async with full(redis):
         await conversations.delete("user_1", within)
         await gateway.following.delete("user_1", response_id)
@@ -108,17 +108,17 @@ async def test_who_has_no_room_any_more_can_delete(gateway: Replica, redis: Redi
 @REFUSING
 async def test_an_answer_waits_for_room_and_goes_on_without_a_hole(gateway: Replica, redis: Redis, state: Any) -> None:
     response_id = await abandoned(gateway)
-    running = gateway.turns.running("user_1", response_id)
+    running = gateway.registry.find("user_1", response_id)
     assert running is not None
     assert gateway.engine.hold is not None
     async with state(redis):
-        shown = len(running.log.frames)
+        shown = len(running.log.events)
         gateway.engine.hold.set()
         await gateway.engine.closed.wait()  # it has said everything
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await running.log.wait_flushed()
-        assert len(running.log.frames) == shown, "nobody sees what is not kept"
+        assert len(running.log.events) == shown, "nobody sees what is not kept"
     assert conformance.story(await followed(running))["output"][0]["content"][0]["text"] == TEXT
 
 
@@ -139,10 +139,10 @@ async def test_a_turn_that_can_not_be_taken_over_for_now_is_taken_over_later(
         async with state(redis):
             with pytest.raises(StorageFull):
                 await Segments(redis).fence("user_1", response_id, 0, "g2")
-            await takeover.of("g1")
+            await takeover.take_over_all("g1")
             assert await redis.scard("parley:gateway:g1:turns") == 1
-            assert taker.turns.running("user_1", response_id) is None
-        await takeover.of("g1")
+            assert taker.registry.find("user_1", response_id) is None
+        await takeover.take_over_all("g1")
         assert (await whole(taker, response_id))["output"][0]["content"][0]["text"] == TEXT
     assert await listed(redis, "g1") == 0
 
@@ -162,7 +162,7 @@ def loading(process: Process) -> Iterator[None]:
 
 async def test_a_redis_that_is_loading_is_waited_for(gateway: Replica, redis: Redis, durable_redis: Process) -> None:
     response_id = await abandoned(gateway)
-    running = gateway.turns.running("user_1", response_id)
+    running = gateway.registry.find("user_1", response_id)
     assert running is not None
     async with redis.pipeline(transaction=False) as pipe:
         for number in range(200):

@@ -109,7 +109,7 @@ def test_ids_that_are_dropped_before_they_were_kept_leave_no_trace() -> None:
     for piece in (TextDelta("a", (1,)), TextDelta("", (2, 3))):
         log.append(piece)
     entries = log.drain()
-    log.drop(2)
+    log.drop_token_ids(2)
     log.append(TextDelta("你", (4,)))
     assert kept([*entries, *log.drain()]) == [1, 4]
 
@@ -119,7 +119,7 @@ def test_ids_that_were_kept_can_be_dropped_too() -> None:
     log.append(TextDelta("a", (1, 2, 3)))
     entries = log.drain()
     log.append(TextDelta("", (4,)))
-    log.drop(3)  # the one that waits and the last two that were kept
+    log.drop_token_ids(3)  # the one that waits and the last two that were kept
     log.append(TextDelta("b", (5,)))
     assert kept([*entries, *log.drain()]) == [1, 5]
 
@@ -133,7 +133,7 @@ async def test_flushed_is_when_all_that_can_be_shown_is_kept(port: int) -> None:
         log.append(TextDelta("", (2,)))
         async with working(writer.run()):
             await log.wait_flushed()
-        assert len(log.frames) == await redis.xlen(keys_of(log)[-1]) == 4
+        assert len(log.events) == await redis.xlen(keys_of(log)[-1]) == 4
 
 
 async def test_flushed_raises_what_a_piece_could_not_be_made_into(port: int) -> None:
@@ -150,9 +150,9 @@ async def test_a_lost_log_shows_nothing_more_and_says_so_once() -> None:
     log, told = begin(), list[str]()
     log.on_fenced_off = lambda: told.append("lost")
     log.publish(log.drain())
-    shown = len(log.frames)
+    shown = len(log.events)
     log.append(TextDelta("more"))
     log.fence_off()
     log.publish(log.drain())
     await log.wait_flushed()
-    assert (len(log.frames), log.frames.is_closed, log.frames.is_complete, told) == (shown, True, False, ["lost"])
+    assert (len(log.events), log.events.is_closed, log.events.is_complete, told) == (shown, True, False, ["lost"])

@@ -8,7 +8,7 @@ from gateway.errors import EngineFailed
 from gateway.inference import ReasoningTextDelta, TextDelta, ToolCallDelta
 from gateway.protocol.events import ArgumentsDelta, Delta, OutputTextDelta, ReasoningDelta, frame
 from gateway.protocol.resources import WindowUse
-from gateway.turn.log_entry import LogEntry, decode_frame, fenced_by, is_last, prompt_tokens, token_ids
+from gateway.turn.log_entry import LogEntry, decode_frame, fenced_by, is_terminal, prompt_tokens, token_ids
 from gateway.turn.state_machine import Completed, Created, Failed, Incomplete
 from tests.gateway.builders import turn
 
@@ -51,8 +51,8 @@ def test_every_event_of_a_turn_comes_back_byte_for_byte(ending: Completed | Inco
     of = turn()
     entries = [LogEntry(event) for step in (*STEPS, ending) for event in of.step(step)]
     assert [decode_frame(*kept(entry)) for entry in entries] == [entry.frame for entry in entries]
-    assert [is_last(entry.fields()) for entry in entries] == [False] * (len(entries) - 1) + [True]
-    assert [entry.is_last for entry in entries] == [is_last(entry.fields()) for entry in entries]
+    assert [is_terminal(entry.fields()) for entry in entries] == [False] * (len(entries) - 1) + [True]
+    assert [entry.is_terminal for entry in entries] == [is_terminal(entry.fields()) for entry in entries]
 
 
 @given(NUMBERS)

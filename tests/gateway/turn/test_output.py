@@ -26,7 +26,7 @@ class PromptHistory:
             self.events += self.output.add(piece)
 
     def closed(self, status: ItemStatus = "completed") -> "PromptHistory":
-        self.events += self.output.close_with_a_message(status)
+        self.events += self.output.close_with_message(status)
         return self
 
     @property
@@ -153,7 +153,7 @@ def test_an_answer_that_is_ended_once_more_has_the_same_items() -> None:
 
 def test_white_space_that_waits_for_a_word_is_not_doubled_when_the_engine_begins_again() -> None:
     told = PromptHistory(TextDelta("\n\n"))
-    told.output.begin_again()
+    told.output.restart()
     told.output.add(TextDelta("\n\n"))
     told.output.add(TextDelta("Hi"))
     assert [text_of(item) for item in told.items] == ["\n\nHi"]
@@ -186,7 +186,7 @@ def test_only_the_item_that_was_open_can_be_incomplete(status: ItemStatus) -> No
 
 def test_closing_twice_says_nothing_twice() -> None:
     told = PromptHistory(TextDelta("a")).closed()
-    assert told.output.close_with_a_message("completed") == told.output.close("incomplete") == []
+    assert told.output.close_with_message("completed") == told.output.close("incomplete") == []
 
 
 def test_an_answer_has_no_more_items_than_positions() -> None:

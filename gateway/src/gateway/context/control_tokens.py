@@ -1,13 +1,13 @@
-"""Control tokens of models in what people write: told apart from the model's own by a character that nobody sees."""
+"""Control tokens of models in text that users write: an invisible character makes them plain text to the tokenizer."""
 
 import re
 
-# By family, for the models that vLLM serves. Behind the first character of each goes a zero-width space: the words stay
-# readable, and the tokenizer sees plain text. All repetitions are bounded, so that a text costs what it is long.
+# By family, for the models that vLLM serves. A zero-width space follows the first character of each: the words stay
+# readable, and the tokenizer sees plain text. All repetitions are bounded, so the cost is linear in the text's length.
 _CONTROL = re.compile(
     "|".join(
         (
-            # <|im_start|>, <|turn>, <｜User｜>: ChatML, Llama 3, Phi, Command, DeepSeek ... whatever follows the bar
+            # <|im_start|>, <|turn>, <｜User｜>: ChatML, Llama 3, Phi, Command, DeepSeek; anything may follow the bar
             r"[<＜‹](?=[|｜])",
             # <turn|>
             r"<(?=/?\w{1,40}[|｜]>)",
@@ -16,7 +16,7 @@ _CONTROL = re.compile(
             r"<(?=(?:start|end)_(?:of|function)_\w{1,40}>)",
             r"<(?=(?:unused|extra_id_|reserved_|TOKENS_UNUSED_)\d{1,6}>)",
             r"<(?=(?:fim|repo|file|image|video|audio)_\w{1,40}>)",
-            # <tool_call>, <think>, <minimax:tool_call>: added to a vocabulary, or read by a parser of answers
+            # <tool_call>, <think>, <minimax:tool_call>: added to a vocabulary, or read by an output parser
             r"<(?=/?(?:\w{1,20}:)?(?:tool_calls?|tool_responses?|tools|think|arg_key|arg_value)>)",
             # [INST], [/TOOL_RESULTS], [gMASK]: Mistral, BERT, GLM
             r"\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|MODEL_SETTINGS|TOOL_(?:CALLS|RESULTS|CONTENT))\])",

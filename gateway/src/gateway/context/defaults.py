@@ -1,4 +1,4 @@
-"""What a request that does not say otherwise gets: its conversation's own defaults, under them the deployment's."""
+"""Generation parameters of a request: its own, else its conversation's, else the deployment's."""
 
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,17 +17,19 @@ class Defaults:
     system_prompt: str
     sampling: Sampling
 
-    def of(self, create: ResponseCreate | ChatCompletion, conversation: Generation) -> Sampling:
-        usual = self.sampling
+    def resolve(self, create: ResponseCreate | ChatCompletion, conversation: Generation) -> Sampling:
+        deployment = self.sampling
         return Sampling(
-            temperature=_first(create.temperature, conversation.temperature, usual.temperature),
-            top_p=_first(create.top_p, conversation.top_p, usual.top_p),
+            temperature=_first(create.temperature, conversation.temperature, deployment.temperature),
+            top_p=_first(create.top_p, conversation.top_p, deployment.top_p),
             repetition_penalty=_first(
-                create.repetition_penalty, conversation.repetition_penalty, usual.repetition_penalty
+                create.repetition_penalty, conversation.repetition_penalty, deployment.repetition_penalty
             ),
-            max_output_tokens=create.max_output_tokens or conversation.max_output_tokens or usual.max_output_tokens,
-            presence_penalty=_first(create.presence_penalty, None, usual.presence_penalty),
-            frequency_penalty=_first(create.frequency_penalty, None, usual.frequency_penalty),
+            max_output_tokens=create.max_output_tokens
+            or conversation.max_output_tokens
+            or deployment.max_output_tokens,
+            presence_penalty=_first(create.presence_penalty, None, deployment.presence_penalty),
+            frequency_penalty=_first(create.frequency_penalty, None, deployment.frequency_penalty),
         )
 
 

@@ -1,33 +1,32 @@
-"""What of a conversation is sent to the model: which turns fit, and with what text."""
+"""What of a conversation is sent to the model: which exchanges fit into its context, and with what text."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+import msgspec
+
 from gateway.context.control_tokens import neutralise
 from gateway.errors import ContextLengthExceeded
-from gateway.inference import PromptMessage, PromptRole, PromptToolCall
+from gateway.inference import PromptMessage, PromptRole, PromptToolCall, TokenizedPrompt
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import Compaction, FunctionCall, FunctionCallOutput, Item, Message, MessageRole, Reasoning
 
 Exchange = tuple[PromptMessage, ...]
-"""A whole turn: the user's messages and all that answers them. The window never cuts one in half."""
+"""The user's messages and everything that answers them. The context window never cuts one in half."""
 
-
-@dataclass(frozen=True, slots=True)
-class TokenCount:
-    """The engine's own count: tokens of the rendered prompt, and of the whole context."""
-
-    tokens: int
-    limit: int
+# The newest part of a long conversation is counted first: all of it may be a hundred times what fits.
+EXCHANGES_COUNTED_FIRST = 200
+# A chat template's own tokens around one message: 5 in ChatML, 4 in Llama's; some spell the role out.
+_TEMPLATE_TOKENS = 32
 
 
 @dataclass(frozen=True, slots=True)
 class ContextWindow:
-    """The part of a conversation that fits. `count` is None where it was proven to fit without one, or the engine
-    can not count; `limit` is the whole context in tokens, None where unknown."""
+    """The part of a conversation that fits. `count` is None where a bound proved that it fits, or the engine cannot
+    count. `limit` is the model's whole context in tokens, None where unknown."""
 
-    prompts: tuple[PromptMessage, ...]
+    messages: tuple[PromptMessage, ...]
     count: int | None
     limit: int | None
     exchanges_left_out: int = 0
@@ -38,167 +37,177 @@ class ContextWindow:
         return None if self.count is None or self.limit is None else self.limit - self.count
 
 
-def prompts(items: Sequence[Item], unsealed: Callable[[Compaction], str]) -> list[PromptMessage]:
-    """`unsealed` reads what a compaction says. Reasoning is never sent again: no chat template expects it."""
-    told: list[PromptMessage] = []
+@dataclass(frozen=True, slots=True)
+class PromptHistory:
+    """A whole conversation. The `head`, the instructions before the first question, belongs to no exchange and is
+    always sent. The last exchange is the new input."""
+
+    head: tuple[PromptMessage, ...]
+    exchanges: tuple[Exchange, ...]
+
+
+class TokenCountCheckpoint(
+    msgspec.Struct,
+    frozen=True,
+    # Stored as JSON with each conversation.
+    rename={
+        "token_count": "tokens",
+        "context_limit": "limit",
+        "item_count": "items",
+        "last_position": "last",
+        "prompt_digest": "shape",
+    },
+):
+    """The engine's own count of an earlier, complete prompt of a conversation: its first `item_count` items, the last
+    one at `last_position`. `prompt_digest` identifies the rest of the prompt: instructions and tools."""
+
+    token_count: int
+    context_limit: int
+    item_count: int
+    last_position: int
+    prompt_digest: str
+
+
+def prompt_messages(items: Sequence[Item], decrypt: Callable[[Compaction], str]) -> list[PromptMessage]:
+    """`decrypt` returns the text of a compaction. Reasoning is never sent again: no chat template expects it."""
+    messages: list[PromptMessage] = []
     for item in items:
         match item:
             case Message() if item.text:
-                told.append(PromptMessage(_role(item.role), item.text))
+                messages.append(PromptMessage(_prompt_role(item.role), item.text))
             case FunctionCall():
-                told.append(PromptMessage("assistant", "", (PromptToolCall(item.call_id, item.name, item.arguments),)))
+                call = PromptToolCall(item.call_id, item.name, item.arguments)
+                messages.append(PromptMessage("assistant", "", (call,)))
             case FunctionCallOutput():
-                told.append(PromptMessage("tool", item.output, call_id=item.call_id))
+                messages.append(PromptMessage("tool", item.output, call_id=item.call_id))
             case Compaction():
-                told.append(PromptMessage("system", unsealed(item)))
+                messages.append(PromptMessage("system", decrypt(item)))
             case Message() | Reasoning():
                 pass
-    return told
+    return messages
 
 
-def exchanges(told: Sequence[PromptMessage]) -> list[Exchange]:
-    """Each begins with what was asked, or with what was told the model before that; a question that was never answered
-    is one by itself."""
-    turns: list[list[PromptMessage]] = []
-    introduces = False  # so far the last one is nothing but what the model is told
-    for prompt in told:
-        asks = prompt.role == "user" or (prompt.role == "system" and turns and turns[-1][-1].role != "system")
-        if not turns or (asks and not introduces):
-            turns.append([])
-            introduces = True
-        turns[-1].append(prompt)
-        introduces = introduces and prompt.role == "system"
-    return [tuple(turn) for turn in turns]
+def split_exchanges(messages: Sequence[PromptMessage]) -> list[Exchange]:
+    """Each begins with the user's messages, or with the system messages before them. A question without an answer is an
+    exchange of its own."""
+    exchanges: list[list[PromptMessage]] = []
+    only_system = False  # the last exchange has nothing but system messages so far
+    for message in messages:
+        after_other = exchanges and exchanges[-1][-1].role != "system"
+        begins = message.role == "user" or (message.role == "system" and after_other)
+        if not exchanges or (begins and not only_system):
+            exchanges.append([])
+            only_system = True
+        exchanges[-1].append(message)
+        only_system = only_system and message.role == "system"
+    return [tuple(exchange) for exchange in exchanges]
 
 
-@dataclass(frozen=True, slots=True)
-class PromptHistory:
-    """A whole conversation. Its `head`, what the model was told before anything was asked, belongs to no turn: it is
-    sent as long as the conversation lasts. The last of the turns is what is asked now."""
-
-    head: tuple[PromptMessage, ...]
-    turns: tuple[Exchange, ...]
-
-
-def joined(before: Sequence[PromptMessage], asked: Sequence[PromptMessage]) -> PromptHistory:
-    """What is asked now stands or falls together. The result of a function belongs to the turn that called it."""
-    head = tuple(takewhile(lambda prompt: prompt.role == "system", before))
-    earlier = exchanges(before[len(head) :])
-    if asked and asked[0].role in ("tool", "assistant") and earlier:
-        return PromptHistory(head, (*earlier[:-1], (*earlier[-1], *asked)))
-    return PromptHistory(head, (*earlier, tuple(asked)))
+def assemble(history: Sequence[PromptMessage], new: Sequence[PromptMessage]) -> PromptHistory:
+    """The new input is one exchange. The output of a function belongs to the exchange that called it."""
+    head = tuple(takewhile(lambda message: message.role == "system", history))
+    earlier = split_exchanges(history[len(head) :])
+    if new and new[0].role in ("tool", "assistant") and earlier:
+        return PromptHistory(head, (*earlier[:-1], (*earlier[-1], *new)))
+    return PromptHistory(head, (*earlier, tuple(new)))
 
 
-def alternating(told: Sequence[PromptMessage]) -> tuple[PromptMessage, ...]:
-    """Joins neighbours of one role: after a question that was never answered, many chat templates refuse another."""
+def merge_adjacent_roles(messages: Sequence[PromptMessage]) -> tuple[PromptMessage, ...]:
+    """Joins neighbours of one role: many chat templates refuse a second question after an unanswered one."""
     runs: list[list[PromptMessage]] = []
-    for prompt in told:
-        if not runs or runs[-1][-1].role != prompt.role or prompt.role == "tool":
+    for message in messages:
+        if not runs or runs[-1][-1].role != message.role or message.role == "tool":
             runs.append([])
-        runs[-1].append(prompt)
-    return tuple(run[0] if len(run) == 1 else _one(run) for run in runs)
+        runs[-1].append(message)
+    return tuple(run[0] if len(run) == 1 else _merged(run) for run in runs)
 
 
-def _one(run: Sequence[PromptMessage]) -> PromptMessage:
-    text = "\n\n".join(prompt.text for prompt in run if prompt.text)
-    return PromptMessage(run[0].role, text, tuple(call for prompt in run for call in prompt.calls))
-
-
-@dataclass(frozen=True, slots=True)
-class TokenCountCheckpoint:
-    """The engine's own count of an earlier prompt of a conversation, of which nothing had been left out: its first
-    `items` items, the last of them at position `last`. `shape` tells the rest of the prompt: instructions, tools."""
-
-    tokens: int
-    limit: int
-    items: int
-    last: int
-    shape: str
+def _merged(run: Sequence[PromptMessage]) -> PromptMessage:
+    text = "\n\n".join(message.text for message in run if message.text)
+    return PromptMessage(run[0].role, text, tuple(call for message in run for call in message.calls))
 
 
 def reuse_token_count(
-    measured: TokenCountCheckpoint | None, shape: str, before: Sequence[Item], added: Callable[[Sequence[Item]], int]
+    checkpoint: TokenCountCheckpoint | None,
+    prompt_digest: str,
+    items: Sequence[Item],
+    bound: Callable[[Sequence[Item]], int],
 ) -> int | None:
-    """At most so many tokens `before` needs, of which `added` bounds what came after the count; None: count again.
+    """An upper bound of the tokens of `items`, of which `bound` bounds those after the checkpoint. None where the
+    checkpoint does not apply.
 
-    An answer that was still running then has a place before `last`, so the number of items must be right too.
+    An answer that was still running at the checkpoint has a position before `last_position`, so the number of items
+    must match too.
     """
-    if measured is None or measured.shape != shape:
+    if checkpoint is None or checkpoint.prompt_digest != prompt_digest:
         return None
-    positions = [position_in(item.id) or 0 for item in before]
-    covered = [position for position in positions if position <= measured.last]
-    if len(covered) != measured.items:
+    positions = [position_in(item.id) or 0 for item in items]
+    covered = [position for position in positions if position <= checkpoint.last_position]
+    if len(covered) != checkpoint.item_count:
         return None
-    return measured.tokens + added(before[len(covered) :])
+    return checkpoint.token_count + bound(items[len(covered) :])
 
 
-def max_token_bound(told: Sequence[PromptMessage]) -> int:
-    """No tokenizer makes more tokens of a text than it has bytes; each message costs a few more for its frame."""
-    return sum(len(neutralise(prompt.text).encode()) + _FRAME_TOKENS + _calls_bytes(prompt) for prompt in told)
+def max_token_bound(messages: Sequence[PromptMessage]) -> int:
+    """No tokenizer makes more tokens of a text than it has bytes; the template adds a few to each message."""
+    return sum(len(neutralise(message.text).encode()) + _TEMPLATE_TOKENS + _call_bytes(message) for message in messages)
 
 
-# A chat template's own words around one message: 5 in ChatML, 4 in Llama's; some name the role in full.
-_FRAME_TOKENS = 32
+def _call_bytes(message: PromptMessage) -> int:
+    return sum(len(call.name.encode()) + len(call.arguments.encode()) + 2 * _TEMPLATE_TOKENS for call in message.calls)
 
 
-def _calls_bytes(prompt: PromptMessage) -> int:
-    return sum(len(call.name.encode()) + len(call.arguments.encode()) + 2 * _FRAME_TOKENS for call in prompt.calls)
-
-
-# Of a long conversation the most recent part is counted first: all of it may be a hundred times what fits.
-EXCHANGES_COUNTED_FIRST = 200
-
-
-async def fit(
+async def fit_window(
     head: Sequence[PromptMessage],
-    turns: Sequence[Exchange],
+    exchanges: Sequence[Exchange],
     *,
-    count: Callable[[tuple[PromptMessage, ...]], Awaitable[TokenCount | None]],
-    room_wanted: int,
+    count: Callable[[tuple[PromptMessage, ...]], Awaitable[TokenizedPrompt | None]],
+    wanted_room: int,
     may_leave_out: bool = True,
     counted_first: int = EXCHANGES_COUNTED_FIRST,
 ) -> ContextWindow:
-    """The most recent whole turns that leave `room_wanted` tokens for the answer; the head always stays.
+    """The newest whole exchanges that leave `wanted_room` tokens for the answer; the head always stays.
 
-    A search over the engine's own counts: one where everything fits, else at most log2(turns) + 2 of them, and one more
-    each time that `counted_first` turns have to be doubled.
-    Raises ContextLengthExceeded when the least that may be sent leaves no room at all.
+    A binary search over the engine's own counts: one count where everything fits, else at most log2(exchanges) + 2, and
+    one more each time that `counted_first` is doubled. Raises ContextLengthExceeded when the least that may be sent
+    leaves no room at all.
     """
     counted: dict[int, ContextWindow] = {}
 
-    async def sending(most_recent: int) -> ContextWindow:
-        if most_recent not in counted:
-            oldest = len(turns) - most_recent
-            told = alternating([*head, *(prompt for turn in turns[oldest:] for prompt in turn)])
-            known = await count(told)
-            tokens, limit = (None, None) if known is None else (known.tokens, known.limit)
-            counted[most_recent] = ContextWindow(told, tokens, limit, oldest)
-        return counted[most_recent]
+    async def window_of(newest: int) -> ContextWindow:
+        if newest not in counted:
+            oldest = len(exchanges) - newest
+            rest = (message for exchange in exchanges[oldest:] for message in exchange)
+            messages = merge_adjacent_roles([*head, *rest])
+            known = await count(messages)
+            tokens, limit = (None, None) if known is None else (known.count, known.limit)
+            counted[newest] = ContextWindow(messages, tokens, limit, oldest)
+        return counted[newest]
 
-    async def leaves_room(most_recent: int) -> bool:
-        window = await sending(most_recent)
+    async def leaves_room(newest: int) -> bool:
+        window = await window_of(newest)
         if window.room is None or window.limit is None:
             return True
-        return window.room >= (min(room_wanted, window.limit // 2) if may_leave_out else 1)
+        return window.room >= (min(wanted_room, window.limit // 2) if may_leave_out else 1)
 
-    least, sent = min(1, len(turns)), min(len(turns), counted_first)
-    while await leaves_room(sent) and sent < len(turns):
-        least, sent = sent, min(len(turns), 2 * sent)
+    fits, sent = min(1, len(exchanges)), min(len(exchanges), counted_first)
+    while await leaves_room(sent) and sent < len(exchanges):
+        fits, sent = sent, min(len(exchanges), 2 * sent)
     if may_leave_out and not await leaves_room(sent):
         sent -= 1
-        while least < sent:
-            middle = (least + sent + 1) // 2
+        while fits < sent:
+            middle = (fits + sent + 1) // 2
             if await leaves_room(middle):
-                least = middle
+                fits = middle
             else:
                 sent = middle - 1
-        sent = least
-    window = await sending(sent)
+        sent = fits
+    window = await window_of(sent)
     if window.room is not None and window.room <= 0:
         raise ContextLengthExceeded(window.count, window.limit)
     return window
 
 
-def _role(role: MessageRole) -> PromptRole:
-    # `developer` would be rendered as a system turn by some templates and refused by others.
+def _prompt_role(role: MessageRole) -> PromptRole:
+    # `developer` would be rendered as a system message by some templates and refused by others.
     return "system" if role == "developer" else role

@@ -5,10 +5,10 @@ import unicodedata
 
 from gateway.inference import PromptMessage
 
-LONGEST = 60
-LONGEST_WORDS = 40
-_QUESTION_READ = 2_000
-_ANSWER_READ = 600
+MAX_CHARACTERS = 60
+MAX_FIRST_WORDS = 40
+_QUESTION_CHARACTERS = 2_000
+_ANSWER_CHARACTERS = 600
 
 INSTRUCTION = (
     "Answer with a title of at most six words for this conversation, in its language. No quotes, no full stop."
@@ -21,32 +21,32 @@ _QUOTES = "\"'“”„‘’«»‹›「」『』《》＂＇"
 _STOPS = ".。．"
 
 _JOINERS = frozenset("\u200c\u200d")
-_UNSEEN = frozenset({"Cc", "Cf", "Cs"})
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs"})
 
 
-def prompts(question: str, answer: str) -> tuple[PromptMessage, ...]:
-    """What the model is asked for a title with. The beginnings are enough to tell what it is about."""
-    exchange = f"{question[:_QUESTION_READ]}\n\n{answer[:_ANSWER_READ]}"
+def title_prompt(question: str, answer: str) -> tuple[PromptMessage, ...]:
+    """The request to the model. The beginnings of question and answer are enough."""
+    exchange = f"{question[:_QUESTION_CHARACTERS]}\n\n{answer[:_ANSWER_CHARACTERS]}"
     return PromptMessage("system", INSTRUCTION), PromptMessage("user", exchange)
 
 
-def cleaned(answer: str) -> str | None:
-    """The model's answer as a title; None when it is none: empty, too long, or more than one line."""
+def clean_title(answer: str) -> str | None:
+    """The model's answer as a title; None if it is empty, too long, or more than one line."""
     bare = _MARKUP.sub("", _CONTROL_TOKEN.sub("", answer)).strip()
     if len(bare.splitlines()) != 1:
         return None
     title = _on_one_line(bare)
     while title != (shorter := _LABEL.sub("", title).strip(_QUOTES + "*_ ").rstrip(_STOPS)):
         title = shorter
-    return title if 0 < len(title) <= LONGEST else None
+    return title if 0 < len(title) <= MAX_CHARACTERS else None
 
 
 def first_words(question: str) -> str:
     """At most 40 characters, cut between words, or between characters where the script has no spaces."""
-    text = _on_one_line(question[:_QUESTION_READ])
-    if len(text) <= LONGEST_WORDS:
+    text = _on_one_line(question[:_QUESTION_CHARACTERS])
+    if len(text) <= MAX_FIRST_WORDS:
         return text
-    longest = LONGEST_WORDS - 1
+    longest = MAX_FIRST_WORDS - 1
     between_words = (at for at in range(longest, longest // 2, -1) if _between_words(text, at))
     between_characters = (at for at in range(longest, 0, -1) if _between_characters(text, at))
     cut = next(between_words, None) or next(between_characters, longest)
@@ -54,9 +54,9 @@ def first_words(question: str) -> str:
 
 
 def _on_one_line(text: str) -> str:
-    """Without what can not be seen, such as the characters that turn the direction of all that follows."""
+    """Without invisible characters, such as those that change the direction of the text after them."""
     line = " ".join(text.split())
-    return "".join(one for one in line if one in _JOINERS or unicodedata.category(one) not in _UNSEEN).strip()
+    return "".join(one for one in line if one in _JOINERS or unicodedata.category(one) not in _INVISIBLE).strip()
 
 
 def _between_words(text: str, at: int) -> bool:

@@ -1,4 +1,4 @@
-"""Functions that were called, and what answers them."""
+"""Function calls and the outputs that answer them."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,22 @@ from gateway.errors import InvalidRequest
 from gateway.protocol.items import FunctionCall, FunctionCallOutput, Item
 
 
-def check_tool_outputs(before: Sequence[Item], asked: Sequence[Item]) -> None:
-    """A chat template would render them, and the model would answer something that was never asked."""
-    known = called((*before, *asked))
-    for item in asked:
+def check_tool_outputs(history: Sequence[Item], new: Sequence[Item]) -> None:
+    """Raises InvalidRequest for an output without its call: a chat template would render it, and the model would answer
+    something that was never asked."""
+    known = call_ids((*history, *new))
+    for item in new:
         if isinstance(item, FunctionCallOutput) and item.call_id not in known:
             raise InvalidRequest(
                 f"no function call has the `call_id` {item.call_id!r} that an output answers", param="input"
             )
 
 
-def drop_orphaned_outputs(before: Sequence[Item]) -> list[Item]:
-    """The call of a result may have been deleted since: that must not end the whole conversation."""
-    known = called(before)
-    return [item for item in before if not isinstance(item, FunctionCallOutput) or item.call_id in known]
+def drop_orphaned_outputs(history: Sequence[Item]) -> list[Item]:
+    """The call of an output may have been deleted since; the conversation goes on without the output."""
+    known = call_ids(history)
+    return [item for item in history if not isinstance(item, FunctionCallOutput) or item.call_id in known]
 
 
-def called(items: Sequence[Item]) -> set[str]:
+def call_ids(items: Sequence[Item]) -> set[str]:
     return {item.call_id for item in items if isinstance(item, FunctionCall)}

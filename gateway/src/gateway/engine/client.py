@@ -9,22 +9,13 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import openai
 
-from gateway.context.prompt import TokenCount
 from gateway.engine.chat import messages, request, sampled, tools
 from gateway.engine.chunks import engine_events, server_sent
 from gateway.engine.failures import TRANSPORT_ERRORS, translated
 from gateway.errors import ContextLengthExceeded, ParleyError, Unavailable
-from gateway.inference import EngineEvent, OutputOptions, PromptMessage, Sampling
+from gateway.inference import EngineCall, EngineEvent, OutputOptions, PromptMessage, ServedModel, TokenizedPrompt
 
 T = TypeVar("T")
-
-
-class ServedModel(msgspec.Struct, frozen=True):
-    """A model, as the engine lists it."""
-
-    id: str
-    created: int = 0
-    max_model_len: int | None = None
 
 
 class _Models(msgspec.Struct):
@@ -76,8 +67,8 @@ class EngineClient:
         """The configured name, or else the first one the engine serves. Raises Unavailable or EngineFailed."""
         return self._model or (await self.served()).id
 
-    async def limit(self) -> int | None:
-        """The whole context in tokens; None where the engine does not tell."""
+    async def context_limit(self) -> int | None:
+        """In tokens; None where the engine does not report it."""
         return (await self.served()).max_model_len if self._vllm else None
 
     async def served(self) -> ServedModel:
@@ -86,16 +77,18 @@ class EngineClient:
             self._served = await self._listed()
         return self._served
 
-    async def count(self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions) -> TokenCount | None:
-        """The engine's own count of the rendered prompt, in tokens; None where the engine has no way to tell."""
+    async def tokenize(self, prompt: tuple[PromptMessage, ...], options: OutputOptions) -> TokenizedPrompt | None:
+        """The rendered prompt as the model reads it; None where the engine cannot tell."""
         if not self._vllm:
             return None
-        counted = await self._tokenized(prompts, wanted)
-        return TokenCount(counted.count, counted.max_model_len)
-
-    async def prompt_ids(self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions) -> tuple[int, ...]:
-        """The rendered prompt as the model reads it."""
-        return (await self._tokenized(prompts, wanted)).tokens
+        body: dict[str, Any] = {"model": await self.model(), "messages": messages(prompt)}
+        if offered := tools(options):
+            body["tools"] = offered
+        if (effort := options.reasoning_effort) is not None:
+            # As vLLM itself passes it to the chat template.
+            body["chat_template_kwargs"] = {"reasoning_effort": effort, "enable_thinking": effort != "none"}
+        counted = await self._ask("tokenize", body, _decode_count)
+        return TokenizedPrompt(counted.count, counted.max_model_len, counted.tokens)
 
     async def detokenize(self, token_ids: Sequence[int]) -> str:
         """What so many ids say; U+FFFD where they end inside a character."""
@@ -111,22 +104,12 @@ class EngineClient:
             raise
         return self._served
 
-    async def stream(
-        self,
-        prompts: tuple[PromptMessage, ...],
-        sampling: Sampling,
-        wanted: OutputOptions,
-        *,
-        user_id: str,
-        request_id: str,
-    ) -> AsyncGenerator[EngineEvent]:
+    async def stream(self, call: EngineCall) -> AsyncGenerator[EngineEvent]:
         """Closing the iterator closes the connection, which stops the engine within milliseconds.
 
         Raises Unavailable, ContextLengthExceeded, EngineRefused or EngineFailed.
         """
-        fields = request(prompts, sampling, wanted)
-        fields |= {"stream": True, "stream_options": {"include_usage": True}, "return_token_ids": True}
-        async with self.opened(fields, user_id=user_id, request_id=request_id) as answer:
+        async with self._continued(call) if call.token_ids else self._answered(call) as answer:
             async for data in server_sent(answer.iter_bytes()):
                 if data == b"[DONE]":
                     return
@@ -134,32 +117,28 @@ class EngineClient:
                     yield event
             raise Unavailable("vllm")  # the stream ended before its [DONE]
 
-    async def resume(
-        self, token_ids: Sequence[int], sampling: Sampling, *, user_id: str, request_id: str
-    ) -> AsyncGenerator[EngineEvent]:
-        """Goes on behind a prompt and what has been said, given as ids: as text they would be cut up differently
-        (greedy, continued by text: 9 of 20 answers the same; by ids: 20 of 20).
+    @asynccontextmanager
+    async def _answered(self, call: EngineCall) -> AsyncGenerator[openai.AsyncAPIResponse[Any]]:
+        fields = request(call.prompt, call.sampling, call.options)
+        fields |= {"stream": True, "stream_options": {"include_usage": True}, "return_token_ids": True}
+        async with self.opened(fields, user_id=call.user_id, request_id=call.request_id) as answer:
+            yield answer
 
-        Raises Unavailable, ContextLengthExceeded or EngineFailed.
-        """
-        wanted = sampled(sampling) | {"return_token_ids": True, "cache_salt": self._salt(user_id)}
+    @asynccontextmanager
+    async def _continued(self, call: EngineCall) -> AsyncGenerator[openai.AsyncAPIResponse[Any]]:
+        body = sampled(call.sampling) | {"return_token_ids": True, "cache_salt": self._salt(call.user_id)}
         try:
             async with self._client.completions.with_streaming_response.create(
                 model=await self.model(),
-                prompt=list(token_ids),
+                prompt=list(call.token_ids),
                 stream=True,
                 stream_options={"include_usage": True},
-                extra_headers={"X-Request-Id": request_id},
-                extra_body=wanted,
+                extra_headers={"X-Request-Id": call.request_id},
+                extra_body=body,
             ) as answer:
-                async for data in server_sent(answer.iter_bytes()):
-                    if data == b"[DONE]":
-                        return
-                    for event in engine_events(data):
-                        yield event
+                yield answer
         except TRANSPORT_ERRORS as exc:
             raise self._translated(exc) from exc
-        raise Unavailable("vllm")  # the stream ended before its [DONE]
 
     @asynccontextmanager
     async def opened(
@@ -206,15 +185,6 @@ class EngineClient:
     def _salt(self, user_id: str) -> str:
         """A prefix cache shared between users tells one what another has sent, by timing."""
         return hmac.new(self._server_key, user_id.encode(), hashlib.sha256).hexdigest()
-
-    async def _tokenized(self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions) -> "_Counted":
-        body: dict[str, Any] = {"model": await self.model(), "messages": messages(prompts)}
-        if offered := tools(wanted):
-            body["tools"] = offered
-        if (effort := wanted.reasoning_effort) is not None:
-            # As vLLM itself passes it to the template of a chat.
-            body["chat_template_kwargs"] = {"reasoning_effort": effort, "enable_thinking": effort != "none"}
-        return await self._ask("tokenize", body, _decode_count)
 
     async def _ask(self, path: str, body: dict[str, Any], decode: Callable[[bytes], T]) -> T:
         root = str(self._client.base_url).removesuffix("/").removesuffix("/v1")

@@ -12,11 +12,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway.context.prompt import TokenCount
-from gateway.engine.client import EngineClient, ServedModel
+from gateway.engine.client import EngineClient
 from gateway.engine.roster import Backend, EnginePool
 from gateway.errors import EngineFailed, ParleyError, Unavailable
-from gateway.inference import EngineEvent, OutputOptions, PromptMessage, Sampling
+from gateway.inference import EngineCall, EngineEvent, OutputOptions, PromptMessage, ServedModel, TokenizedPrompt
 
 T = TypeVar("T")
 
@@ -44,21 +43,16 @@ class EngineBalancer:
             return told
         return msgspec.structs.replace(told, max_model_len=self._smallest(told.max_model_len))
 
-    async def limit(self) -> int | None:
-        """The smallest context of all, in tokens; None where the engines do not tell."""
-        told = await self._asked("", EngineClient.limit)
-        return None if told is None else self._smallest(told)
+    async def context_limit(self) -> int | None:
+        """The smallest one of all, in tokens; None where the engines do not report it."""
+        limit = await self._asked("", EngineClient.context_limit)
+        return None if limit is None else self._smallest(limit)
 
-    async def count(
-        self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions, *, affinity: str
-    ) -> TokenCount | None:
-        counted = await self._asked(affinity, lambda engine: engine.count(prompts, wanted))
-        return counted and replace(counted, limit=self._smallest(counted.limit))
-
-    async def prompt_ids(
-        self, prompts: tuple[PromptMessage, ...], wanted: OutputOptions, *, affinity: str
-    ) -> tuple[int, ...]:
-        return await self._asked(affinity, lambda engine: engine.prompt_ids(prompts, wanted))
+    async def tokenize(
+        self, prompt: tuple[PromptMessage, ...], options: OutputOptions, *, affinity: str
+    ) -> TokenizedPrompt | None:
+        tokenized = await self._asked(affinity, lambda engine: engine.tokenize(prompt, options))
+        return tokenized and replace(tokenized, limit=self._smallest(tokenized.limit))
 
     async def detokenize(self, token_ids: Sequence[int], *, affinity: str) -> str:
         return await self._asked(affinity, lambda engine: engine.detokenize(token_ids))
@@ -68,33 +62,9 @@ class EngineBalancer:
         """Whether what one engine has failed can go on at once, on another."""
         return bool(self._roster.serving)
 
-    async def probe(self) -> None:
-        """Raises Unavailable or EngineFailed while none serves."""
-        if not self._roster.serving:
-            raise Unavailable("vllm")
-
-    def stream(
-        self,
-        prompts: tuple[PromptMessage, ...],
-        sampling: Sampling,
-        wanted: OutputOptions,
-        *,
-        user_id: str,
-        request_id: str,
-        affinity: str,
-    ) -> AsyncGenerator[EngineEvent]:
+    def stream(self, call: EngineCall) -> AsyncGenerator[EngineEvent]:
         """Closing the iterator stops the engine within milliseconds."""
-        return self._streamed(
-            affinity,
-            lambda engine: engine.stream(prompts, sampling, wanted, user_id=user_id, request_id=request_id),
-        )
-
-    def resume(
-        self, token_ids: Sequence[int], sampling: Sampling, *, user_id: str, request_id: str, affinity: str
-    ) -> AsyncGenerator[EngineEvent]:
-        return self._streamed(
-            affinity, lambda engine: engine.resume(token_ids, sampling, user_id=user_id, request_id=request_id)
-        )
+        return self._streamed(call.affinity, lambda engine: engine.stream(call))
 
     def relayed(self, fields: dict[str, Any], *, user_id: str, request_id: str, affinity: str) -> AsyncGenerator[bytes]:
         return self._streamed(affinity, lambda engine: engine.relayed(fields, user_id=user_id, request_id=request_id))

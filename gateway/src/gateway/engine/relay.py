@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import msgspec
 
-from gateway.context.prompt import TokenCount
 from gateway.engine import completion
 from gateway.engine.chunks import EngineUsage, engine_events, usage
 from gateway.engine.engines import EngineBalancer
 from gateway.engine.event_stream import data_of, whole_events
 from gateway.engine.failures import TRANSPORT_ERRORS, translated
 from gateway.errors import ContextLengthExceeded, EngineRefused, ParleyError, Unavailable
-from gateway.inference import EngineEvent, OutputDelta, Sampling, UsageReport
+from gateway.inference import EngineEvent, OutputDelta, Sampling, TokenizedPrompt, UsageReport
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.resources import Usage
 
@@ -70,7 +69,7 @@ class ChatRelay:
         if self._usage is not None or not self._taken:
             return self._usage
         counted = await self._count()
-        prompt = counted.tokens if counted else 0
+        prompt = counted.count if counted else 0
         return Usage(prompt, self._pieces, prompt + self._pieces)
 
     def _withheld(self, events: list[EngineEvent]) -> bool:
@@ -97,7 +96,7 @@ class ChatRelay:
 
     async def _within_the_context(self) -> Sampling:
         """vLLM refuses an output limit beyond its context, where it would end anyway."""
-        wanted, limit = self._sampling.max_output_tokens, await self._engine.limit()
+        wanted, limit = self._sampling.max_output_tokens, await self._engine.context_limit()
         if wanted is None or limit is None:
             return self._sampling
         return replace(self._sampling, max_output_tokens=min(wanted, limit))
@@ -107,13 +106,13 @@ class ChatRelay:
         if not isinstance(exc, ContextLengthExceeded | EngineRefused):
             return exc
         counted = await self._count()
-        if counted is not None and counted.tokens >= counted.limit:
-            return ContextLengthExceeded(counted.tokens, counted.limit, param="messages")
+        if counted is not None and counted.count >= counted.limit:
+            return ContextLengthExceeded(counted.count, counted.limit, param="messages")
         return ContextLengthExceeded(param="messages") if isinstance(exc, ContextLengthExceeded) else exc
 
-    async def _count(self) -> TokenCount | None:
+    async def _count(self) -> TokenizedPrompt | None:
         try:
-            return await self._engine.count(
+            return await self._engine.tokenize(
                 completion.prompts(self._asked.messages), completion.form(self._asked), affinity=self._user_id
             )
         except ParleyError:

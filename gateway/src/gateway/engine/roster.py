@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gateway.engine.addresses import Addresses
-from gateway.engine.client import EngineClient, ServedModel
+from gateway.engine.client import EngineClient
 from gateway.engine.ranking import order
 from gateway.errors import ParleyError
+from gateway.inference import ServedModel
 
 logger = logging.getLogger(__name__)
 

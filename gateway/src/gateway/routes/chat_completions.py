@@ -43,7 +43,7 @@ async def create(request: Request, user: Annotated[User, Depends(current_user)])
     served = await engine.model()
     if asked.model not in (None, served):
         raise ModelNotFound(asked.model or "", served)
-    sampling = request.state.defaults.of(asked, _NO_CONVERSATION)
+    sampling = request.state.defaults.resolve(asked, _NO_CONVERSATION)
     relay = ChatRelay(engine, asked, sampling, user_id=user.id)
 
     async def account() -> None:

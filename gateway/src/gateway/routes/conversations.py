@@ -55,7 +55,7 @@ _ADDED = {"conversation_id": "$request.path.conversation_id", "item_id": "$respo
 )
 async def create(request: Request, user: CurrentUser) -> Response:
     body = decode_conversation_create(await json_body(request))
-    request.state.compaction.refuse_unreadable(user.id, body.items or ())
+    request.state.compaction.check_readable(user.id, body.items or ())
     return answer(
         await request.state.conversations.create(
             user.id, body.metadata or {}, generation=body.generation or Generation(), items=body.items or ()
@@ -116,7 +116,7 @@ async def delete(request: Request, user: CurrentUser, conversation_id: Conversat
 )
 async def create_items(request: Request, user: CurrentUser, conversation_id: ConversationId) -> Response:
     body = decode_items_create(await json_body(request))
-    request.state.compaction.refuse_unreadable(user.id, body.items)
+    request.state.compaction.check_readable(user.id, body.items)
     return answer(await request.state.conversations.items.create(user.id, conversation_id, body.items))
 
 

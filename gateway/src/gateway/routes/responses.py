@@ -29,7 +29,7 @@ from gateway.routes.credentials import current_user
 from gateway.routes.openapi import Body, described, linked
 from gateway.routes.server_sent import streamed
 from gateway.routes.until_revoked import RevocableResponse
-from gateway.runtime.registry import StartedTurn
+from gateway.runtime.acceptance import StartedTurn
 from gateway.runtime.running import RunningTurn
 from gateway.turn.state_machine import Failed
 
@@ -166,7 +166,7 @@ async def input_tokens(request: Request, user: CurrentUser) -> Response:
 
 async def _resource(request: Request, user: User, started: StartedTurn) -> Resource:
     if started.running is not None:
-        return started.running.accepted.turn.response("in_progress")
+        return started.running.prepared.turn.response("in_progress")
     stored: Resource = (await request.state.following.get(user.id, started.response_id)).response
     return stored
 

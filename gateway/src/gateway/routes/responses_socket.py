@@ -152,7 +152,7 @@ class Connection:
         if isinstance(running.ending, Failed):
             self._forget(create.previous_response_id)
         elif not running.request.stored:
-            self._remembered = {running.request.response_id: running.said}
+            self._remembered = {running.request.response_id: running.items}
 
     def _forget(self, previous_response_id: str | None) -> None:
         """What could not be gone on from is evicted: the client starts anew instead of failing again."""

@@ -8,10 +8,10 @@ from gateway.engine.engines import EngineBalancer
 from gateway.identity.introspection import Identity
 from gateway.identity.revocations import Revocations
 from gateway.routes.places import ConnectionLimit
+from gateway.runtime.acceptance import TurnAcceptance
 from gateway.runtime.compaction import Compaction
 from gateway.runtime.counting import TokenCounter
 from gateway.runtime.following import ResponseFollower
-from gateway.runtime.registry import TurnRegistry
 from gateway.store.health import StorageHealth
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.responses import ResponseStore
@@ -33,7 +33,7 @@ class State(TypedDict):
     accounting: UsageStore
     defaults: Defaults
     storage: StorageHealth
-    turns: TurnRegistry
+    turns: TurnAcceptance
     following: ResponseFollower
     compaction: Compaction
     counting: TokenCounter

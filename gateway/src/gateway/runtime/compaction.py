@@ -1,4 +1,4 @@
-"""A long conversation made short: one sealed item that a new chain can begin with."""
+"""Shortens a long conversation: one encrypted summary item that a new chain can begin with."""
 
 import secrets
 import time
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from gateway.context.prompt import fit, joined, prompts
+from gateway.context.prompt import ContextWindow, assemble, fit_window
 from gateway.errors import (
     ContextLengthExceeded,
     EngineFailed,
@@ -15,23 +15,24 @@ from gateway.errors import (
     NotFound,
     PreviousResponseNotFound,
 )
-from gateway.inference import Finished, OutputOptions, PromptMessage, Sampling, TextDelta, UsageReport
+from gateway.inference import EngineCall, Finished, OutputOptions, PromptMessage, Sampling, TextDelta, UsageReport
 from gateway.protocol.ids import is_response_id, new_item_id
 from gateway.protocol.input_items import InputCompaction, InputItem, InputMessage
 from gateway.protocol.items import Compaction as CompactionItem
 from gateway.protocol.items import Item, Message
 from gateway.protocol.requests import CompactRequest
 from gateway.protocol.resources import CompactedResponse, Usage
-from gateway.runtime.ports import HistoryReader, ModelServer, ResponseStore, UsageStore
+from gateway.runtime.ports import HistoryReader, ModelServer, ResponseStore, UsageRecorder
+from gateway.runtime.prompt_builder import PromptBuilder
 from gateway.runtime.user_encryption import UserEncryption
 
-_WANTED = (
+_INSTRUCTIONS = (
     "Summarise this conversation so that it can go on without its text: what was asked and answered, names, numbers, "
     "decisions, what is still open. Write in the language of the conversation, and nothing but the summary."
 )
 SUMMARY_TOKENS = 1_024
 _SAMPLING = Sampling(temperature=0.2, top_p=0.9, repetition_penalty=1.05, max_output_tokens=SUMMARY_TOKENS)
-_PLAIN = OutputOptions()
+_PLAIN_TEXT = OutputOptions()
 SUMMARY = "Summary of the conversation so far:\n"
 
 
@@ -39,19 +40,21 @@ class Compaction:
     def __init__(
         self,
         engine: ModelServer,
-        threads: HistoryReader,
+        history: HistoryReader,
         responses: ResponseStore,
-        accounting: UsageStore,
-        seal: UserEncryption,
+        usage: UsageRecorder,
+        prompts: PromptBuilder,
+        encryption: UserEncryption,
     ) -> None:
         self._engine = engine
-        self._threads = threads
+        self._history = history
         self._responses = responses
-        self._accounting = accounting
-        self._seal = seal
+        self._usage = usage
+        self._prompts = prompts
+        self._encryption = encryption
 
     async def compact(self, user_id: str, request: CompactRequest) -> CompactedResponse:
-        """The user's messages, and one item that stands for all the rest.
+        """The user's messages, and one item that stands for everything else.
 
         Raises InvalidRequest, PreviousResponseNotFound, ModelNotFound, Unavailable or EngineFailed.
         """
@@ -59,31 +62,32 @@ class Compaction:
         if request.model != served:
             raise ModelNotFound(request.model, served)
         items = await self._items(user_id, request)
-        summary, usage = await self._summary(user_id, items, request.instructions)
-        await self._accounting.add(user_id, usage)
-        kept = [item for item in items if isinstance(item, Message) and item.role == "user"]
-        sealed = CompactionItem(new_item_id("cmp", len(items) + 1), self._seal.encrypt(user_id, SUMMARY + summary))
-        return CompactedResponse("resp_" + secrets.token_hex(16), int(time.time()), (*kept, sealed), usage)
+        summary, usage = await self._summarise(user_id, items, request.instructions)
+        await self._usage.add(user_id, usage)
+        questions = [item for item in items if isinstance(item, Message) and item.role == "user"]
+        ciphertext = self._encryption.encrypt(user_id, SUMMARY + summary)
+        compaction = CompactionItem(new_item_id("cmp", len(items) + 1), ciphertext)
+        return CompactedResponse("resp_" + secrets.token_hex(16), int(time.time()), (*questions, compaction), usage)
 
-    def refuse_unreadable(self, user_id: str, items: Sequence[InputItem]) -> None:
-        """Before they are kept, where every later turn would fail for them. Raises InvalidRequest."""
+    def check_readable(self, user_id: str, items: Sequence[InputItem]) -> None:
+        """Before they are stored, where every later turn would fail for them. Raises InvalidRequest."""
         for index, item in enumerate(items):
             if isinstance(item, InputCompaction):
-                self._seal.decrypt(user_id, item.encrypted_content, param=f"items[{index}].encrypted_content")
+                self._encryption.decrypt(user_id, item.encrypted_content, param=f"items[{index}].encrypted_content")
 
     async def _items(self, user_id: str, request: CompactRequest) -> list[Item]:
-        before = await self._before(user_id, request.previous_response_id)
-        asked: Sequence[InputItem] = ()
+        history = await self._load(user_id, request.previous_response_id)
+        new: Sequence[InputItem] = ()
         if isinstance(request.input, str):
-            asked = (InputMessage(role="user", content=request.input),)
+            new = (InputMessage(role="user", content=request.input),)
         elif request.input is not None:
-            asked = request.input
-        items = [*before, *(item.at(len(before) + offset) for offset, item in enumerate(asked, 1))]
+            new = request.input
+        items = [*history, *(item.at(len(history) + offset) for offset, item in enumerate(new, 1))]
         if not items:
             raise InvalidRequest("`input` is empty; expected something to compact", param="input")
         return items
 
-    async def _before(self, user_id: str, previous: str | None) -> list[Item]:
+    async def _load(self, user_id: str, previous: str | None) -> list[Item]:
         if previous is None:
             return []
         if not is_response_id(previous):
@@ -92,32 +96,21 @@ class Compaction:
             stored = await self._responses.get(user_id, previous)
         except NotFound as exc:
             raise PreviousResponseNotFound from exc
-        return await self._threads.read(user_id, stored.thread, stored.last)
+        return await self._history.read(user_id, stored.thread_id, stored.last_position)
 
-    async def _summary(self, user_id: str, items: Sequence[Item], instructions: str | None) -> tuple[str, Usage]:
-        told = prompts(items, lambda item: self._seal.decrypt(user_id, item.encrypted_content))
-        wanted = PromptMessage("user", f"{_WANTED}\n\n{instructions}" if instructions else _WANTED)
-        conversation = joined(told, [wanted])
-        window = await fit(
-            conversation.head,
-            conversation.turns,
-            count=lambda chosen: self._engine.count(chosen, _PLAIN, affinity=user_id),
-            room_wanted=SUMMARY_TOKENS,
-        )
-        if told and not conversation.head and window.exchanges_left_out == len(conversation.turns) - 1:
-            raise ContextLengthExceeded(window.count, window.limit)  # nothing would be left to summarise
+    async def _summarise(self, user_id: str, items: Sequence[Item], instructions: str | None) -> tuple[str, Usage]:
+        window = await self._fit(user_id, items, instructions)
         most = _SAMPLING.max_output_tokens if window.room is None else min(SUMMARY_TOKENS, window.room)
-        sampling = replace(_SAMPLING, max_output_tokens=most)
-        text, usage, reason = "", Usage(0, 0, 0), "length"
-        stream = self._engine.stream(
-            window.prompts,
-            sampling,
-            _PLAIN,
+        call = EngineCall(
+            prompt=window.messages,
+            sampling=replace(_SAMPLING, max_output_tokens=most),
+            options=_PLAIN_TEXT,
             user_id=user_id,
             request_id=f"compact-{secrets.token_hex(8)}",
             affinity=user_id,
         )
-        async with aclosing(stream):
+        text, usage, reason = "", Usage(0, 0, 0), "length"
+        async with aclosing(self._engine.stream(call)) as stream:
             async for event in stream:
                 match event:
                     case TextDelta():
@@ -127,5 +120,19 @@ class Compaction:
                     case Finished():
                         reason = event.reason
         if not text.strip():
-            raise EngineFailed(f"the model had no summary to give; it ended with {reason!r}")
+            raise EngineFailed(f"the model returned no summary; it finished with {reason!r}")
         return text.strip(), usage
+
+    async def _fit(self, user_id: str, items: Sequence[Item], instructions: str | None) -> ContextWindow:
+        history = self._prompts.messages(user_id, items)
+        question = PromptMessage("user", f"{_INSTRUCTIONS}\n\n{instructions}" if instructions else _INSTRUCTIONS)
+        prompt = assemble(history, [question])
+        window = await fit_window(
+            prompt.head,
+            prompt.exchanges,
+            count=lambda messages: self._engine.tokenize(messages, _PLAIN_TEXT, affinity=user_id),
+            wanted_room=SUMMARY_TOKENS,
+        )
+        if history and not prompt.head and window.exchanges_left_out == len(prompt.exchanges) - 1:
+            raise ContextLengthExceeded(window.count, window.limit)  # nothing would be left to summarise
+        return window

@@ -1,6 +1,6 @@
-"""How long a prompt would be, by the engine's own count, without asking for an answer to it."""
+"""How many tokens a prompt has, by the engine's own count, without generating an answer."""
 
-from gateway.context.prompt import alternating
+from gateway.context.prompt import merge_adjacent_roles
 from gateway.errors import EngineRefused
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import InputTokens
@@ -9,23 +9,20 @@ from gateway.runtime.preparation import TurnPreparation
 
 
 class TokenCounter:
-    def __init__(self, engine: ModelServer, acceptance: TurnPreparation) -> None:
+    def __init__(self, engine: ModelServer, preparation: TurnPreparation) -> None:
         self._engine = engine
-        self._acceptance = acceptance
+        self._preparation = preparation
 
     async def count(self, user_id: str, create: ResponseCreate) -> InputTokens:
-        """Of all that was said, whether it fits or not.
+        """Of the whole conversation, whether it fits or not.
 
-        Raises what TurnPreparation.prepare raises, EngineFailed, and EngineRefused where the engine can not count.
+        Raises what TurnPreparation.prepare raises, EngineFailed, and EngineRefused where the engine cannot count.
         """
-        accepted = await self._acceptance.prepare(user_id, create, {}, response_id="")
-        if accepted.older:
-            await accepted.load_older(accepted.older)
-        counted = await self._engine.count(
-            alternating([*accepted.introduction, *(prompt for turn in accepted.exchanges for prompt in turn)]),
-            accepted.turn.request.form,
-            affinity=accepted.affinity,
-        )
+        prepared = await self._preparation.prepare(user_id, create, {}, response_id="")
+        if prepared.older_count:
+            prepared = await self._preparation.load_older(prepared, prepared.older_count)
+        messages = merge_adjacent_roles(prepared.messages)
+        counted = await self._engine.tokenize(messages, prepared.turn.request.options, affinity=prepared.affinity)
         if counted is None:
-            raise EngineRefused("it can not count tokens")
-        return InputTokens(counted.tokens)
+            raise EngineRefused("it cannot count tokens")
+        return InputTokens(counted.count)

@@ -1,61 +1,59 @@
-"""Leaving: the turns of a gateway that is told to stop go on elsewhere, at once where there is another."""
+"""Shutting down: the turns of this gateway continue on another one, at once where there is one."""
 
 import asyncio
 import logging
 from typing import Protocol
 
 from gateway.errors import Unavailable
+from gateway.runtime.ports import CommandSender
 from gateway.runtime.registry import TurnRegistry
+from gateway.turn.commands import TakeOverTurns
 
 logger = logging.getLogger(__name__)
 
 
 class Leases(Protocol):
     async def live_peers(self) -> list[str]: ...
-    async def leave(self) -> None: ...
+    async def release(self) -> None: ...
     def stop_takeovers(self) -> None: ...
-
-
-class CommandSender(Protocol):
-    async def send_command(self, gateway_id: str, wish: dict[str, str]) -> None: ...
 
 
 class Drain:
     def __init__(
-        self, turns: TurnRegistry, leases: Leases, messenger: CommandSender, gateway_id: str, *, seconds: float
+        self, registry: TurnRegistry, leases: Leases, sender: CommandSender, gateway_id: str, *, seconds: float
     ) -> None:
-        """`seconds`: with nobody to take them the turns have so long to end; what has not by then is gone on with by
-        whoever starts next."""
-        self._turns = turns
+        """`seconds`: how long turns may take to end when no other gateway is alive. What has not ended by then
+        continues on the next gateway that starts."""
+        self._registry = registry
         self._leases = leases
-        self._messenger = messenger
+        self._sender = sender
         self._gateway_id = gateway_id
         self._seconds = seconds
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
-        """As soon as we know: the web server waits for its open streams before it asks anybody else."""
+    def start(self) -> None:
+        """On SIGTERM: the web server waits for its open streams before it shuts the application down. Idempotent."""
         if self._task is None:
-            self._turns.close()
+            self._registry.close()
             self._leases.stop_takeovers()
-            self._task = asyncio.create_task(self._leave())
+            self._task = asyncio.create_task(self._drain())
 
-    async def done(self) -> None:
-        self.begin()
+    async def finish(self) -> None:
+        self.start()
         if self._task is not None:
             await self._task
 
-    async def _leave(self) -> None:
+    async def _drain(self) -> None:
         try:
-            others = await self._leases.live_peers()
+            peers = await self._leases.live_peers()
         except Unavailable:
-            others = []
-        if not others:
-            await self._turns.finish(self._seconds)
-        await self._turns.release()
+            peers = []
+        if not peers:
+            await self._registry.finish(self._seconds)
+        await self._registry.release()
         try:
-            await self._leases.leave()
-            for other in others:
-                await self._messenger.send_command(other, {"released": self._gateway_id})
+            await self._leases.release()
+            for peer in peers:
+                await self._sender.send_command(peer, TakeOverTurns(self._gateway_id))
         except Unavailable:
-            logger.warning("left without a word: the lease will lapse")
+            logger.warning("shut down without releasing the lease; it will expire")

@@ -1,142 +1,127 @@
-"""May this turn start, and from what: the step between a client's request and a turn that runs."""
+"""From a client's request to a turn that can start: load its history, build its prompt, fix its parameters."""
 
-import hashlib
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import takewhile
-
-import msgspec
 
 from gateway.context.defaults import Defaults, output_options
-from gateway.context.prompt import Exchange, PromptHistory, TokenCountCheckpoint, joined, prompts
-from gateway.context.tool_calls import called, check_tool_outputs, drop_orphaned_outputs
-from gateway.errors import InvalidRequest, ModelNotFound, NotFound, PreviousResponseNotFound
+from gateway.context.prompt import PromptHistory
+from gateway.context.tool_calls import check_tool_outputs
+from gateway.errors import ModelNotFound
 from gateway.inference import PromptMessage
 from gateway.protocol.create import ResponseCreate
-from gateway.protocol.ids import new_thread_id, position_in
-from gateway.protocol.items import FunctionCallOutput, Item, Message, introduces
-from gateway.runtime.ports import HistoryReader, ModelServer, ResponseStore
-from gateway.runtime.user_encryption import UserEncryption
-from gateway.store.history.limits import check_item_limit
-from gateway.store.history.threads import RECENT_ITEMS, ThreadSnapshot
-from gateway.turn.output import MAX_OUTPUT_ITEMS
+from gateway.protocol.ids import position_in
+from gateway.protocol.items import Item
+from gateway.runtime.history_loader import HistoryLoader, LoadedHistory, UnstoredHistory
+from gateway.runtime.ports import ModelServer
+from gateway.runtime.prompt_builder import PromptBuilder, prompt_digest
+from gateway.turn.limits import RECENT_ITEMS, check_item_limit
 from gateway.turn.state_machine import Turn, TurnRequest
-
-_encode = msgspec.json.Encoder().encode
-
-UnstoredHistory = Mapping[str, tuple[Item, ...]]
-"""What was said up to a response that is stored nowhere, by its id."""
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadContext:
-    """What was said before. `thread` is where the new items go, None when nowhere; `copied`: a new chain, which
-    begins with a copy of what it goes on from."""
-
-    thread: str | None
-    said: ThreadSnapshot
-    copied: bool = False
-
-
-@dataclass(slots=True)
 class PreparedTurn:
-    """A turn that may run, from as much of what was said before as was read until now."""
+    """A turn that can start, with as much of its history as was read so far."""
 
     turn: Turn
-    context: ThreadContext
-    asked: tuple[Item, ...]
-    exchanges: Sequence[Exchange]
-    head: tuple[PromptMessage, ...] = ()
-    further: Callable[[ThreadSnapshot, int], Awaitable[tuple[ThreadSnapshot, PromptHistory]]] | None = None
-
-    async def load_older(self, count: int) -> None:
-        """So many of the older items. Raises Unavailable."""
-        if self.further is not None:
-            said, told = await self.further(self.context.said, count)
-            self.context = replace(self.context, said=said)
-            self.head, self.exchanges = told.head, told.turns
+    history: LoadedHistory
+    input: tuple[Item, ...]
+    prompt: PromptHistory
 
     @property
-    def older(self) -> int:
-        """Items that were not read."""
-        return self.context.said.older if self.further is not None else 0
+    def head(self) -> tuple[PromptMessage, ...]:
+        """Sent in any case: the system prompt and the instructions that begin the conversation."""
+        system_prompt = self.turn.request.system_prompt
+        if system_prompt is None:
+            return self.prompt.head
+        return (PromptMessage("system", system_prompt), *self.prompt.head)
 
     @property
-    def system(self) -> PromptMessage | None:
-        system = self.turn.request.system
-        return None if system is None else PromptMessage("system", system)
+    def messages(self) -> list[PromptMessage]:
+        """The whole prompt, as far as the history was read."""
+        return [*self.head, *(message for exchange in self.prompt.exchanges for message in exchange)]
 
     @property
-    def introduction(self) -> tuple[PromptMessage, ...]:
-        """What is sent in any case."""
-        return (self.system, *self.head) if self.system else self.head
-
-    @property
-    def affinity(self) -> str:
-        """What it has in common with the answers whose beginning an engine may still hold."""
-        return self.turn.request.thread or self.turn.request.user_id
-
-    @property
-    def before(self) -> tuple[Item, ...]:
-        return (*self.context.said.head, *self.context.said.before)
+    def older_count(self) -> int:
+        """Items of the history that were not read."""
+        return self.history.snapshot.older_count
 
     @property
     def items(self) -> tuple[Item, ...]:
-        """All that the model is asked to go on from."""
-        return (*self.before, *self.asked)
+        """History and input."""
+        return (*self.history.items, *self.input)
 
     @property
-    def measured(self) -> TokenCountCheckpoint | None:
-        return self.context.said.measured
+    def affinity(self) -> str:
+        """Turns with the same value share the beginning of their prompts, which one engine may hold in its cache."""
+        return self.turn.request.thread_id or self.turn.request.user_id
 
 
 class TurnPreparation:
+    """Every method raises Unavailable when the store or the engine is not reachable."""
+
     def __init__(
-        self,
-        engine: ModelServer,
-        threads: HistoryReader,
-        responses: ResponseStore,
-        *,
-        defaults: Defaults,
-        seal: UserEncryption,
+        self, engine: ModelServer, history: HistoryLoader, prompts: PromptBuilder, *, defaults: Defaults
     ) -> None:
         self._engine = engine
-        self._threads = threads
-        self._responses = responses
+        self._history = history
+        self._prompts = prompts
         self._defaults = defaults
-        self._seal = seal
 
     async def prepare(
-        self, user_id: str, create: ResponseCreate, remembered: UnstoredHistory, *, response_id: str
+        self, user_id: str, create: ResponseCreate, unstored: UnstoredHistory, *, response_id: str
     ) -> PreparedTurn:
-        """Nothing of it is kept yet, but for positions in its conversation.
+        """Stores nothing yet but the reservation of positions in its conversation.
 
-        Raises NotFound, PreviousResponseNotFound, ModelNotFound, InvalidRequest or Unavailable.
+        Raises NotFound, PreviousResponseNotFound, ModelNotFound or InvalidRequest.
         """
         model = await self._engine.model()
         if create.model not in (None, "", model):
             raise ModelNotFound(create.model or "", model)
-        context = await self._context(user_id, create, remembered)
-        first = context.said.position
-        asked = tuple(item.at(first + offset) for offset, item in enumerate(create.items))
-        context = await self._with_calls(user_id, context, asked)
-        said = context.said
-        check_item_limit(len(said.before), len(asked) + 1)
-        check_tool_outputs(said.before, asked)
-        told = self._told(user_id, asked, said)
-        system = self._system(create, said, asked)
-        recent = said.before[-RECENT_ITEMS:]
-        request = TurnRequest(
+        history = await self._history.load(user_id, create, unstored)
+        first = history.snapshot.next_position
+        new = tuple(item.at(first + offset) for offset, item in enumerate(create.items))
+        history = await self._history.load_calls(user_id, history, new)
+        check_item_limit(len(history.snapshot.items), len(new) + 1)
+        check_tool_outputs(history.snapshot.items, new)
+        prompt = self._prompts.build(user_id, history.snapshot, new)
+        request = self._request(user_id, create, history, new, model=model, response_id=response_id)
+        return PreparedTurn(Turn(request), history, new, prompt)
+
+    async def restore(self, request: TurnRequest, new: tuple[Item, ...]) -> PreparedTurn:
+        """An accepted turn, from what is stored of it. Whether its conversation has a title is not read."""
+        history = await self._history.reload(request, request.first_position - len(new))
+        prompt = self._prompts.build(request.user_id, history.snapshot, new)
+        return PreparedTurn(Turn(request), history, new, prompt)
+
+    async def load_older(self, prepared: PreparedTurn, count: int) -> PreparedTurn:
+        """With `count` more of the older items in its history and prompt."""
+        user_id = prepared.turn.request.user_id
+        history = await self._history.load_older(user_id, prepared.history, count)
+        prompt = self._prompts.build(user_id, history.snapshot, prepared.input)
+        return replace(prepared, history=history, prompt=prompt)
+
+    def _request(
+        self,
+        user_id: str,
+        create: ResponseCreate,
+        history: LoadedHistory,
+        new: tuple[Item, ...],
+        *,
+        model: str,
+        response_id: str,
+    ) -> TurnRequest:
+        snapshot = history.snapshot
+        recent = snapshot.items[-RECENT_ITEMS:]
+        system_prompt = self._prompts.system_prompt(create, snapshot, new)
+        return TurnRequest(
             response_id=response_id,
             user_id=user_id,
             model=model,
-            sampling=self._defaults.of(create, context.said.generation),
-            form=output_options(create),
+            sampling=self._defaults.resolve(create, snapshot.generation),
+            options=output_options(create),
             created_at=int(time.time()),
-            position=first + len(asked),
-            thread=context.thread,
+            first_position=snapshot.next_position + len(new),
+            thread_id=history.thread_id,
             conversation_id=create.conversation_id,
             previous_response_id=create.previous_response_id,
             instructions=create.instructions,
@@ -148,102 +133,8 @@ class TurnPreparation:
             reasoning=create.reasoning,
             safety_identifier=create.safety_identifier,
             prompt_cache_key=create.prompt_cache_key,
-            system=system,
-            shape=_shape(model, system, create),
-            before=tuple(position_in(item.id) or 0 for item in recent),
-            older=said.older + len(said.head) + len(said.before) - len(recent),
+            system_prompt=system_prompt,
+            prompt_digest=prompt_digest(model, system_prompt, create),
+            history_positions=tuple(position_in(item.id) or 0 for item in recent),
+            older_count=snapshot.older_count + len(snapshot.head) + len(snapshot.items) - len(recent),
         )
-        return self._accepted(request, context, asked, told)
-
-    async def again(self, request: TurnRequest, asked: tuple[Item, ...]) -> PreparedTurn:
-        """The same turn from what is kept of it; whether its conversation has a title is found out when it gets one.
-
-        Raises Unavailable.
-        """
-        said = await self._said_then(request, request.position - len(asked))
-        told = self._told(request.user_id, asked, said)
-        return self._accepted(request, ThreadContext(request.thread, said), asked, told)
-
-    async def _said_then(self, request: TurnRequest, first: int) -> ThreadSnapshot:
-        """Without what other turns of the same conversation have said since, at positions they had reserved: none is
-        among the older items, unless it takes longer than all those that are listed."""
-        user_id, thread, then = request.user_id, request.thread or "", request.before
-        if then is None:
-            return ThreadSnapshot(await self._threads.read(user_id, thread, first - 1), first, titled=False)
-        found = await self._threads.read(user_id, thread, first - 1, since=then[0]) if then else []
-        known = frozenset(then)
-        before = [item for item in found if position_in(item.id) in known]
-        said = ThreadSnapshot(before, first, titled=False, older=request.older)
-        return await self._threads.load_head(user_id, thread, said)
-
-    async def _context(self, user_id: str, create: ResponseCreate, remembered: UnstoredHistory) -> ThreadContext:
-        count = len(create.items) + MAX_OUTPUT_ITEMS
-        if create.conversation_id is not None:
-            said = await self._threads.reserve(user_id, create.conversation_id, count)
-            return ThreadContext(create.conversation_id, said)
-        previous = create.previous_response_id
-        if previous is None:
-            return ThreadContext(new_thread_id() if create.stored else None, ThreadSnapshot([], 1))
-        if previous in remembered:
-            if create.stored:
-                raise InvalidRequest("the previous response was not stored; send `store: false`", param="store")
-            return ThreadContext(None, _remembered(remembered[previous]))
-        return await self._chain(user_id, previous, count, stored=create.stored)
-
-    async def _chain(self, user_id: str, previous: str, count: int, *, stored: bool) -> ThreadContext:
-        """Goes on at the end of a chain; from anywhere else, and from a conversation, a new chain begins."""
-        try:
-            stored_before = await self._responses.get(user_id, previous)
-        except NotFound as exc:
-            raise PreviousResponseNotFound from exc
-        if not stored_before.ended:
-            raise InvalidRequest("the previous response still runs; wait for its end", param="previous_response_id")
-        thread, last = stored_before.thread, stored_before.last
-        if stored and stored_before.in_a_chain:
-            said = await self._threads.reserve(user_id, thread, count)
-            if said.position == last + 1:
-                return ThreadContext(thread, said)
-        items = await self._threads.read(user_id, thread, last)
-        return ThreadContext(new_thread_id() if stored else None, ThreadSnapshot(items, last + 1), copied=True)
-
-    async def _with_calls(self, user_id: str, context: ThreadContext, asked: Sequence[Item]) -> ThreadContext:
-        """Read back to the calls that are answered now."""
-        answered = {item.call_id for item in asked if isinstance(item, FunctionCallOutput)}
-        said = context.said
-        while said.older and answered - called((*said.before, *asked)):
-            said = await self._threads.load_older(user_id, context.thread or "", said, len(said.before) + RECENT_ITEMS)
-        return replace(context, said=said)
-
-    def _accepted(
-        self, request: TurnRequest, context: ThreadContext, asked: tuple[Item, ...], told: PromptHistory
-    ) -> PreparedTurn:
-        further = partial(self._further, request.user_id, context.thread or "", asked)
-        return PreparedTurn(Turn(request), context, asked, told.turns, told.head, further)
-
-    async def _further(
-        self, user_id: str, thread: str, asked: Sequence[Item], said: ThreadSnapshot, count: int
-    ) -> tuple[ThreadSnapshot, PromptHistory]:
-        said = await self._threads.load_older(user_id, thread, said, count)
-        return said, self._told(user_id, asked, said)
-
-    def _told(self, user_id: str, asked: Sequence[Item], said: ThreadSnapshot) -> PromptHistory:
-        def told(items: Sequence[Item]) -> list[PromptMessage]:
-            return prompts(items, lambda item: self._seal.decrypt(user_id, item.encrypted_content))
-
-        return joined([*told(said.head), *told(drop_orphaned_outputs(said.before))], told(asked))
-
-    def _system(self, create: ResponseCreate, said: ThreadSnapshot, asked: Sequence[Item]) -> str | None:
-        """The deployment's own only where nobody has begun the conversation with another."""
-        own = create.instructions or said.generation.instructions
-        leading = takewhile(introduces, (*said.head, *said.before, *asked))
-        given = any(isinstance(item, Message) for item in leading)
-        return own if own or given else self._defaults.system_prompt or None
-
-
-def _remembered(items: Sequence[Item]) -> ThreadSnapshot:
-    last = max((position_in(item.id) or 0 for item in items), default=0)
-    return ThreadSnapshot(list(items), last + 1)
-
-
-def _shape(model: str, system: str | None, create: ResponseCreate) -> str:
-    return hashlib.sha256(_encode((model, system, create.tools, create.tool_choice))).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Running one turn: the engine's pieces go into its log, the answer into history, and then comes the one ending."""
+"""Runs one turn: the engine's deltas go into its log, the answer into history, and last comes the terminal event."""
 
 import asyncio
 import logging
@@ -10,52 +10,57 @@ import anyio
 
 from gateway.errors import InternalError, ParleyError, Unavailable
 from gateway.protocol.items import Item, Message, text_of
-from gateway.runtime.context_window import token_count_checkpoint
-from gateway.runtime.generation_loop import GenerationLoop, GenerationState
-from gateway.runtime.ports import ModelServer, Titles, TurnStore, UsageStore
+from gateway.runtime.context_window import WindowSelection
+from gateway.runtime.generation_loop import GenerationLoop
+from gateway.runtime.generation_state import GenerationState
+from gateway.runtime.ports import ModelServer, TitleScheduler, TurnStore, UsageRecorder
 from gateway.runtime.preparation import PreparedTurn
 from gateway.runtime.retry_policy import RetryPolicy
 from gateway.turn.log import TurnLog
+from gateway.turn.records import CommitRecord, CommitResult
 from gateway.turn.state_machine import Completed, Ending, Failed, Incomplete, TurnRequest
 
 logger = logging.getLogger(__name__)
 
-_COMMIT_PAUSE_SECONDS = 0.5
+_COMMIT_RETRY_SECONDS = 0.5
 
 
 @dataclass(slots=True)
 class RunningTurn:
-    accepted: PreparedTurn
+    """A stop and a release are requested independently of each other, and a stop prevails: the turn ends here."""
+
+    prepared: PreparedTurn
     log: TurnLog
-    produced: GenerationState = field(default_factory=GenerationState)
+    generation: GenerationState = field(default_factory=GenerationState)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     ending: Ending | None = None
-    released: bool = False
-    stop_wished_at: float | None = None
+    is_released: bool = False
+    stop_requested_at: float | None = None
 
     def __post_init__(self) -> None:
-        # Frees the engine: what it makes here is not wanted any more.
-        self.log.on_fenced_off = self.scope.cancel
+        # Frees the engine: another gateway generates the rest.
+        self.log.on_fenced_off(self.scope.cancel)
 
     @property
     def request(self) -> TurnRequest:
-        return self.accepted.turn.request
+        return self.prepared.turn.request
 
     @property
-    def said(self) -> tuple[Item, ...]:
-        """Everything up to here, the answer included: what a next turn goes on from."""
-        outcome = self.accepted.turn.outcome
-        return (*self.accepted.items, *(outcome.output if outcome else ()))
+    def items(self) -> tuple[Item, ...]:
+        """History, input and output: what a next turn continues from."""
+        outcome = self.prepared.turn.outcome
+        return (*self.prepared.items, *(outcome.output if outcome else ()))
 
     def stop(self, seconds_ago: float = 0.0) -> None:
-        """Idempotent; closes the stream from the engine, keeps what it has said. `seconds_ago`: when it was wished."""
-        if self.stop_wished_at is None:
-            self.stop_wished_at = time.monotonic() - seconds_ago
+        """Closes the stream from the engine and keeps the partial output; idempotent. `seconds_ago`: when the user
+        asked for it."""
+        if self.stop_requested_at is None:
+            self.stop_requested_at = time.monotonic() - seconds_ago
         self.scope.cancel()
 
     def release(self) -> None:
-        """Lets go without an ending: another gateway goes on with it."""
-        self.released = True
+        """Ends without a terminal event: another gateway continues the turn."""
+        self.is_released = True
         self.scope.cancel()
 
 
@@ -63,127 +68,132 @@ class TurnRunner:
     def __init__(
         self,
         engine: ModelServer,
-        threads: TurnStore,
-        accounting: UsageStore,
-        titles: Titles,
-        patience: RetryPolicy,
+        windows: WindowSelection,
+        store: TurnStore,
+        usage: UsageRecorder,
+        titles: TitleScheduler,
+        policy: RetryPolicy,
         *,
         gateway_id: str,
     ) -> None:
         self._gateway_id = gateway_id
         self._engine = engine
-        self._threads = threads
-        self._accounting = accounting
+        self._windows = windows
+        self._store = store
+        self._usage = usage
         self._titles = titles
-        self._patience = patience
+        self._policy = policy
 
     async def run(self, running: RunningTurn, ending: Ending | None = None) -> None:
-        """Whatever happens in here, the log gets its one ending: followers wait for nothing else. Only a turn that goes
-        on elsewhere has none. With an `ending` there is nothing left to produce."""
+        """Whatever fails in here, the log gets its one terminal event, since followers wait for nothing else; only a
+        turn that continues on another gateway gets none. With an `ending` there is nothing left to generate."""
         started = time.monotonic()
-        production = GenerationLoop(self._engine, running.accepted, running.log, running.produced, self._patience)
+        loop = GenerationLoop(
+            self._engine, self._windows, running.prepared, running.log, running.generation, self._policy
+        )
         if ending is None:
-            ending = await self._produced(running, production)
+            ending = await self._generate(running, loop)
         if ending is None or running.log.is_fenced_off:
             return
         running.ending = ending
         entries = running.log.finish(ending)
-        # Apart from the answer: what was shown is kept however that ended.
-        await self._commit(running, production)
+        # However the turn ended, what was shown is stored.
+        await self._commit(running, loop)
         if not running.log.is_fenced_off:
             running.log.append_entries(entries)
-        await running.log.frames.wait_closed()
-        if not running.log.frames.is_complete:
+        await running.log.events.wait_closed()
+        if not running.log.events.is_complete:
             return
         _log_end(running, time.monotonic() - started)
-        await self._afterwards(running)
+        await self._record(running)
 
-    async def _produced(self, running: RunningTurn, production: GenerationLoop) -> Ending | None:
-        """None for a turn that was let go."""
+    async def _generate(self, running: RunningTurn, loop: GenerationLoop) -> Ending | None:
+        """None for a turn that was released or fenced off."""
         ending: Ending | None = None
         with running.scope:
-            ending = await _ending_of(self._answer(running, production), running.request.response_id)
+            ending = await _ending_of(self._answer(running, loop), running.request.response_id)
+        if loop.chosen is not None:
+            running.prepared = loop.chosen.prepared
         if running.log.is_fenced_off:
             return None
-        if ending is None and running.released and running.stop_wished_at is None:
-            await _flushed(running.log)
-            running.log.frames.close(moved=True)
+        if ending is None and running.is_released and running.stop_requested_at is None:
+            await _wait_flushed(running.log)
+            running.log.events.close(moved=True)
             return None
-        wished = running.stop_wished_at
+        requested_at = running.stop_requested_at
         if ending is None:
-            ending = Incomplete("cancelled", stopped_in_ms=_since(wished) if wished is not None else None)
-        # All that was shown is in the log before the answer is in history: they never differ.
-        await _flushed(running.log)
-        return replace(ending, usage=running.produced.usage) if isinstance(ending, Incomplete) else ending
+            stopped_in_ms = _milliseconds_since(requested_at) if requested_at is not None else None
+            ending = Incomplete("cancelled", stopped_in_ms=stopped_in_ms)
+        # Everything shown is in the log before the answer is in history, so the two never differ.
+        await _wait_flushed(running.log)
+        return replace(ending, usage=running.generation.usage) if isinstance(ending, Incomplete) else ending
 
-    async def _answer(self, running: RunningTurn, production: GenerationLoop) -> Ending:
-        reason = await production.run()
+    async def _answer(self, running: RunningTurn, loop: GenerationLoop) -> Ending:
+        reason = await loop.run()
         if reason == "length" and running.request.generate:
             return Incomplete("max_output_tokens")
-        return Completed(running.produced.usage, int(time.time()))
+        return Completed(running.generation.usage, int(time.time()))
 
-    async def _commit(self, running: RunningTurn, production: GenerationLoop) -> None:
-        """The answer is in history before anybody hears that it is complete, however long Redis stays away."""
-        request, outcome = running.request, running.accepted.turn.outcome
-        if request.thread is None or outcome is None:
+    async def _commit(self, running: RunningTurn, loop: GenerationLoop) -> None:
+        """The answer is in history before a follower sees that it is complete, however long Redis stays away."""
+        request, outcome = running.request, running.prepared.turn.outcome
+        if request.thread_id is None or outcome is None:
             return
-        measured = (
-            token_count_checkpoint(running.accepted, production.window, outcome.usage) if production.window else None
-        )
+        checkpoint = loop.chosen.checkpoint(outcome.usage) if loop.chosen else None
+        record = CommitRecord(request.user_id, request.thread_id, outcome, self._gateway_id, checkpoint)
         while True:
             try:
-                kept = await self._threads.commit(
-                    request.user_id, request.thread, outcome, outcome.output, measured, owner=self._gateway_id
-                )
+                result = await self._store.commit(record)
             except Unavailable:
-                await asyncio.sleep(_COMMIT_PAUSE_SECONDS)
+                await asyncio.sleep(_COMMIT_RETRY_SECONDS)
             except Exception:
-                # Told as complete it would be gone after a reload.
-                logger.exception("an answer could not be kept", extra={"response": request.response_id})
-                await asyncio.sleep(_COMMIT_PAUSE_SECONDS)
+                # Shown as complete, it would be gone after a reload.
+                logger.exception("an answer could not be stored", extra={"response": request.response_id})
+                await asyncio.sleep(_COMMIT_RETRY_SECONDS)
             else:
-                if kept == "lost":
+                if result is CommitResult.FENCED_OFF:
                     running.log.fence_off()
-                running.log.discard_after_delivery = kept == "gone"
+                elif result is CommitResult.DELETED:
+                    running.log.discard_after_delivery()
                 return
 
-    async def _afterwards(self, running: RunningTurn) -> None:
-        """Nobody waits for this."""
-        request, usage = running.request, running.produced.usage
+    async def _record(self, running: RunningTurn) -> None:
+        """Usage and title, after the client has its answer."""
+        request, usage = running.request, running.generation.usage
         if usage is not None:
-            await self._accounting.add(request.user_id, usage)
-        if request.conversation_id is None or running.accepted.context.said.titled:
+            await self._usage.add(request.user_id, usage)
+        if request.conversation_id is None or running.prepared.history.snapshot.has_title:
             return
-        asked = [item for item in running.accepted.items if isinstance(item, Message) and item.role == "user"]
-        outcome = running.accepted.turn.outcome
+        questions = [item for item in running.prepared.items if isinstance(item, Message) and item.role == "user"]
+        outcome = running.prepared.turn.outcome
         answer = "".join(text_of(item) for item in outcome.output) if outcome else ""
-        if asked:
-            self._titles.schedule(request.user_id, request.conversation_id, asked[0].text, answer)
+        if questions:
+            self._titles.schedule(request.user_id, request.conversation_id, questions[0].text, answer)
 
 
-async def _ending_of(work: Awaitable[Ending], response_id: str) -> Ending:
+async def _ending_of(answer: Awaitable[Ending], response_id: str) -> Ending:
     try:
-        return await work
+        return await answer
     except ParleyError as exc:
         return Failed(exc)
     except Exception:
-        logger.exception("turn failed unexpectedly", extra={"response": response_id})
+        logger.exception("a turn failed unexpectedly", extra={"response": response_id})
         return Failed(InternalError())
 
 
-async def _flushed(log: TurnLog) -> None:
+async def _wait_flushed(log: TurnLog) -> None:
     try:
         await log.wait_flushed()
     except ParleyError:
-        return  # `finish` tells of it
+        return  # `finish` makes it the ending
 
 
-def _since(moment: float) -> int:
+def _milliseconds_since(moment: float) -> int:
     return round((time.monotonic() - moment) * 1000)
 
 
 def _log_end(running: RunningTurn, seconds: float) -> None:
-    usage, ending = running.produced.usage, running.ending
+    usage, ending = running.generation.usage, running.ending
     logger.info(
         "turn ended",
         extra={

@@ -1,4 +1,4 @@
-"""Turns of a gateway that died, or gave them away, go on here: the same answer, behind the last event that was kept."""
+"""Continues the turns of a gateway that died, or released them: the same answer, after the last event stored."""
 
 import asyncio
 import logging
@@ -6,31 +6,30 @@ import random
 import time
 from typing import Protocol
 
+from gateway.context.prompt import PromptHistory
 from gateway.errors import InternalError, NotFound, ParleyError, Unavailable
 from gateway.protocol.events import decode_event
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
-from gateway.runtime.generation_loop import GenerationState
-from gateway.runtime.preparation import PreparedTurn, ThreadContext, TurnPreparation
+from gateway.runtime.generation_state import GenerationState
+from gateway.runtime.history_loader import LoadedHistory
+from gateway.runtime.ports import TurnLogWriter
+from gateway.runtime.preparation import PreparedTurn, TurnPreparation
 from gateway.runtime.registry import TurnRegistry
 from gateway.runtime.running import RunningTurn
-from gateway.store.history.responses import InterruptedTurn
-from gateway.store.history.threads import ThreadSnapshot
-from gateway.store.turn_log.fencing import ReplayedEvents
-from gateway.store.turn_log.writer import Writer
-from gateway.turn.log_entry import decode_frame, finish_reason, is_last, prompt_tokens, token_ids
+from gateway.turn.log_entry import decode_frame, finish_reason, is_terminal, prompt_tokens, token_ids
+from gateway.turn.records import InterruptedTurn, ReplayedEvents, ThreadSnapshot
 from gateway.turn.state_machine import Completed, Created, Ending, Failed, Incomplete, Turn, TurnRequest
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 16
+_MAX_CONCURRENT = 16
 
 
 class Leases(Protocol):
     async def add(self, user_id: str, response_id: str) -> None: ...
     async def remove(self, user_id: str, response_id: str, *, of: str | None = None) -> None: ...
     async def turns(self, gateway_id: str) -> list[tuple[str, str]]: ...
-    async def is_alive(self, gateway_id: str) -> bool: ...
     async def forget(self, gateway_id: str) -> None: ...
 
 
@@ -46,141 +45,148 @@ class ResponseStore(Protocol):
 
 
 class Takeover:
-    # A turn is listed before it is accepted: one that is not known yet may still be, for so long.
+    # A turn is listed before it is accepted: for this long an unknown one may still be.
     accepting_seconds = 30.0
 
     def __init__(
         self,
-        ownership: Leases,
+        leases: Leases,
         segments: Segments,
         responses: ResponseStore,
-        acceptance: TurnPreparation,
-        turns: TurnRegistry,
-        writer: Writer,
+        preparation: TurnPreparation,
+        registry: TurnRegistry,
+        writer: TurnLogWriter,
         *,
         gateway_id: str,
     ) -> None:
-        self._ownership = ownership
+        self._leases = leases
         self._segments = segments
         self._responses = responses
-        self._acceptance = acceptance
-        self._turns = turns
+        self._preparation = preparation
+        self._registry = registry
         self._writer = writer
         self._gateway_id = gateway_id
-        self._places = asyncio.Semaphore(_AT_ONCE)
-        # What a bug keeps us from taking: it stays listed, for a gateway that does better.
-        self._hopeless: set[tuple[str, str]] = set()
-        # When a turn of a gateway was first found to be listed only.
-        self._listed_only: dict[tuple[str, str, str], float] = {}
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
+        # Turns that a bug keeps this gateway from taking over: they stay listed for another one.
+        self._failed: set[tuple[str, str]] = set()
+        # When a turn was first found to be listed and not accepted, by gateway, user and response.
+        self._unaccepted_since: dict[tuple[str, str, str], float] = {}
 
-    async def of(self, gateway_id: str) -> None:
-        """All turns of a gateway without a lease. Raises Unavailable; then the next sweep tries again."""
-        listed = await self._ownership.turns(gateway_id)
-        still = {(gateway_id, *one) for one in listed}
-        for gone in [one for one in self._listed_only if one[0] == gateway_id and one not in still]:
-            del self._listed_only[gone]
+    async def take_over_all(self, gateway_id: str) -> None:
+        """All turns of a gateway without a lease. Raises Unavailable; the next sweep tries again."""
+        listed = await self._leases.turns(gateway_id)
+        still_listed = {(gateway_id, *turn) for turn in listed}
+        for key in [key for key in self._unaccepted_since if key[0] == gateway_id and key not in still_listed]:
+            del self._unaccepted_since[key]
         if not listed:
-            await self._ownership.forget(gateway_id)
+            await self._leases.forget(gateway_id)
             return
-        random.shuffle(listed)  # other gateways take theirs from the same list
-        wanted = [one for one in listed if one not in self._hopeless]
-        taken = await asyncio.gather(*(self._one(gateway_id, *one) for one in wanted), return_exceptions=True)
-        for one, outcome in zip(wanted, taken, strict=True):
+        random.shuffle(listed)  # other gateways work on the same list
+        turns = [turn for turn in listed if turn not in self._failed]
+        outcomes = await asyncio.gather(*(self._take_over(gateway_id, *turn) for turn in turns), return_exceptions=True)
+        for turn, outcome in zip(turns, outcomes, strict=True):
             if isinstance(outcome, BaseException) and not isinstance(outcome, Unavailable):
-                logger.error("a turn could not be taken over", exc_info=outcome, extra={"response": one[1]})
-                self._hopeless.add(one)
+                logger.error("a turn could not be taken over", exc_info=outcome, extra={"response": turn[1]})
+                self._failed.add(turn)
 
-    async def lose_what_others_took(self) -> None:
-        """Of our own, while our lease had lapsed: a turn that says nothing would not notice. Raises Unavailable."""
-        for running in self._turns.stored:
+    async def fence_off_lost_turns(self) -> None:
+        """After this gateway's lease had expired: a turn without new events would not notice that another gateway has
+        taken it over. Raises Unavailable."""
+        for running in self._registry.stored:
             request, log = running.request, running.log
             if await self._segments.is_fenced(
                 request.user_id, request.response_id, log.segment, has_entries=log.has_entries
             ):
-                running.log.fence_off()
+                log.fence_off()
 
-    async def _one(self, gateway_id: str, user_id: str, response_id: str) -> None:
-        async with self._places:
+    async def _take_over(self, gateway_id: str, user_id: str, response_id: str) -> None:
+        async with self._slots:
             try:
-                taken = await self._take(gateway_id, user_id, response_id)
+                is_done = await self._try_take_over(gateway_id, user_id, response_id)
             except NotFound:  # deleted meanwhile
-                await self._ownership.remove(user_id, response_id)
-                taken = True
-            if taken:
-                await self._ownership.remove(user_id, response_id, of=gateway_id)
+                await self._leases.remove(user_id, response_id)
+                is_done = True
+            if is_done:
+                await self._leases.remove(user_id, response_id, of=gateway_id)
 
-    async def _take(self, gateway_id: str, user_id: str, response_id: str) -> bool:
-        """False while its list has to keep it."""
+    async def _try_take_over(self, gateway_id: str, user_id: str, response_id: str) -> bool:
+        """False while the turn has to stay on the list of `gateway_id`."""
         try:
             interrupted = await self._responses.interrupted(user_id, response_id)
         except NotFound:
-            return self._stays_unknown(gateway_id, user_id, response_id)
-        told = await self._segments.read(user_id, response_id)
-        if _has_ended(told):
+            return self._is_abandoned(gateway_id, user_id, response_id)
+        replayed = await self._segments.read(user_id, response_id)
+        if _has_ended(replayed):
             return True
-        sealed_here = told.owner == self._gateway_id
-        if sealed_here and self._turns.running(user_id, response_id) is not None:
+        fenced_here = replayed.owner == self._gateway_id
+        if fenced_here and self._registry.find(user_id, response_id) is not None:
             return True
-        if not sealed_here and told.owner not in (None, gateway_id):
-            return False  # its newer owner removes it, once it has got as far as running it
-        # Listed here first: whoever takes it and dies at once leaves it to be found.
-        await self._ownership.add(user_id, response_id)
-        if not sealed_here and not await self._segments.fence(user_id, response_id, told.segment, self._gateway_id):
-            await self._ownership.remove(user_id, response_id)
+        if not fenced_here and replayed.owner not in (None, gateway_id):
+            return False  # its newer owner removes it once the turn runs there
+        # Listed here first: if this gateway dies right after the fence, another one finds the turn.
+        await self._leases.add(user_id, response_id)
+        if not fenced_here and not await self._segments.fence(user_id, response_id, replayed.segment, self._gateway_id):
+            await self._leases.remove(user_id, response_id)
             return True
-        segment = told.segment if sealed_here else told.segment + 1
-        ours = await self._responses.claim(user_id, response_id, self._gateway_id, segment)
-        # Read again: until now the earlier owner could add to it, and end it; were we slow, it is another's by now.
-        told = await self._segments.read(user_id, response_id)
-        if not ours or _has_ended(told) or told.owner != self._gateway_id:
-            await self._ownership.remove(user_id, response_id)
+        segment = replayed.segment if fenced_here else replayed.segment + 1
+        is_claimed = await self._responses.claim(user_id, response_id, self._gateway_id, segment)
+        # Read again: until the fence the earlier owner could add events, and end the turn; after a long pause of this
+        # gateway the turn may have yet another owner.
+        replayed = await self._segments.read(user_id, response_id)
+        if not is_claimed or _has_ended(replayed) or replayed.owner != self._gateway_id:
+            await self._leases.remove(user_id, response_id)
         else:
-            await self._go_on(interrupted.request, interrupted.stored.input, told)
+            await self._resume(interrupted.request, interrupted.stored.input, replayed)
         return True
 
-    def _stays_unknown(self, gateway_id: str, user_id: str, response_id: str) -> bool:
-        """Never accepted, or deleted since, and old enough not to be accepted any more."""
+    def _is_abandoned(self, gateway_id: str, user_id: str, response_id: str) -> bool:
+        """Never accepted, or deleted since, and listed for too long to be accepted any more."""
         now = time.monotonic()
-        return now - self._listed_only.setdefault((gateway_id, user_id, response_id), now) >= self.accepting_seconds
+        return (
+            now - self._unaccepted_since.setdefault((gateway_id, user_id, response_id), now) >= self.accepting_seconds
+        )
 
-    async def _go_on(self, request: TurnRequest, asked: tuple[Item, ...], told: ReplayedEvents) -> None:
-        entries = told.entries
-        frames = [decode_frame(entry_id, fields) for entry_id, fields in entries]
-        lost: Failed | None = None
+    async def _resume(self, request: TurnRequest, new: tuple[Item, ...], replayed: ReplayedEvents) -> None:
+        frames = [decode_frame(entry_id, fields) for entry_id, fields in replayed.entries]
+        failure: Failed | None = None
         try:
-            accepted = await self._acceptance.again(request, asked)
+            prepared = await self._preparation.restore(request, new)
         except Unavailable:
             raise
         except ParleyError:
-            logger.exception("what was asked can not be read again", extra={"response": request.response_id})
-            nothing = ThreadContext(request.thread, ThreadSnapshot([], 1))
-            accepted, lost = PreparedTurn(Turn(request), nothing, asked, ()), Failed(InternalError())
+            logger.exception("the input of a turn cannot be read again", extra={"response": request.response_id})
+            nothing = LoadedHistory(request.thread_id, ThreadSnapshot([], 1))
+            prepared, failure = (
+                PreparedTurn(Turn(request), nothing, new, PromptHistory((), ())),
+                Failed(InternalError()),
+            )
         for frame in frames:
-            accepted.turn.replay(decode_event(frame))
-        produced = _produced(told)
-        # Last, and nothing is waited for from here on: whoever stops it later finds it running here.
+            prepared.turn.replay(decode_event(frame))
+        generation = _generation_of(replayed)
+        # Last, and without any await from here on: a later cancel finds the turn running here.
         interrupted = await self._responses.interrupted(request.user_id, request.response_id)
-        produced.told = interrupted.stored.response.usage
-        ending = _ending(interrupted, produced.usage) or lost
-        log = self._writer.open(accepted.turn, segment=told.segment, told=frames)
-        running = RunningTurn(accepted, log, produced)
+        generation.reported = interrupted.stored.response.usage
+        ending = _ending_of(interrupted, generation.usage) or failure
+        log = self._writer.open(prepared.turn, segment=replayed.segment, frames=frames)
+        running = RunningTurn(prepared, log, generation)
         if not frames:
             log.append(Created())
         logger.info("turn taken over", extra={"response": request.response_id, "events": len(frames)})
-        self._turns.adopt(running, ending)
+        self._registry.adopt(running, ending)
 
 
-def _has_ended(told: ReplayedEvents) -> bool:
-    return bool(told.entries) and is_last(told.entries[-1][1])
+def _has_ended(replayed: ReplayedEvents) -> bool:
+    return bool(replayed.entries) and is_terminal(replayed.entries[-1][1])
 
 
-def _produced(told: ReplayedEvents) -> GenerationState:
-    fields = [one for _, one in told.entries]
-    return GenerationState(token_ids(fields), prompt_tokens=prompt_tokens(fields), reason=finish_reason(fields))
+def _generation_of(replayed: ReplayedEvents) -> GenerationState:
+    entries = [fields for _, fields in replayed.entries]
+    ids, reason = token_ids(entries), finish_reason(entries)
+    return GenerationState(ids, prompt_tokens=prompt_tokens(entries), finish_reason=reason)
 
 
-def _ending(interrupted: InterruptedTurn, usage: Usage | None) -> Ending | None:
-    """Of a turn whose answer was in history already, or that somebody has stopped; None: there is more to say."""
+def _ending_of(interrupted: InterruptedTurn, usage: Usage | None) -> Ending | None:
+    """Of a turn whose answer is in history already, or that was cancelled; None if there is more to generate."""
     response, ago = interrupted.stored.response, interrupted.cancelled_ms_ago
     match response.status:
         case "completed":
@@ -188,11 +194,11 @@ def _ending(interrupted: InterruptedTurn, usage: Usage | None) -> Ending | None:
         case "incomplete" if response.incomplete_details is not None:
             return Incomplete(response.incomplete_details.reason, response.usage)
         case "failed" if response.error is not None:
-            return Failed(_error(response))
+            return Failed(_error_of(response))
     return None if ago is None else Incomplete("cancelled", usage, ago)
 
 
-def _error(response: Response) -> ParleyError:
+def _error_of(response: Response) -> ParleyError:
     error: ParleyError = InternalError()
     if response.error is not None:
         error.message, error.code = response.error.message, response.error.code

@@ -1,4 +1,4 @@
-"""Titles for new conversations, made beside the answers and never in their way."""
+"""Titles for new conversations, generated beside the answers and never in their way."""
 
 import asyncio
 import logging
@@ -6,29 +6,20 @@ from collections.abc import AsyncGenerator, Set
 from contextlib import aclosing
 from typing import Literal, Protocol
 
-from gateway.context.title import cleaned, first_words, prompts
+from gateway.context.title import clean_title, first_words, title_prompt
 from gateway.errors import NotFound, ParleyError
-from gateway.inference import EngineEvent, Finished, OutputOptions, PromptMessage, Sampling, TextDelta
+from gateway.inference import EngineCall, EngineEvent, Finished, OutputOptions, Sampling, TextDelta
 
 logger = logging.getLogger(__name__)
 
 _SAMPLING = Sampling(temperature=0.2, top_p=0.9, repetition_penalty=1.0, max_output_tokens=24)
-_FORM = OutputOptions()
+_PLAIN_TEXT = OutputOptions()
 # Titles are the least urgent of all that the engine does.
-_AT_ONCE = 4
+_MAX_CONCURRENT = 4
 
 
 class StreamingEngine(Protocol):
-    def stream(
-        self,
-        prompts: tuple[PromptMessage, ...],
-        sampling: Sampling,
-        wanted: OutputOptions,
-        *,
-        user_id: str,
-        request_id: str,
-        affinity: str,
-    ) -> AsyncGenerator[EngineEvent]: ...
+    def stream(self, call: EngineCall) -> AsyncGenerator[EngineEvent]: ...
 
 
 class Conversations(Protocol):
@@ -36,83 +27,86 @@ class Conversations(Protocol):
 
 
 class Titles:
-    """`how`: by the model, only from the first words, or not at all."""
+    """`source`: the model, only the first words of the question, or no titles at all."""
 
     def __init__(
         self,
         engine: StreamingEngine,
         conversations: Conversations,
-        how: Literal["model", "words", "off"],
+        source: Literal["model", "words", "off"],
         *,
-        patience_seconds: float = 20.0,
+        timeout_seconds: float = 20.0,
     ) -> None:
         self._engine = engine
         self._conversations = conversations
-        self._how = how
-        self._patience_seconds = patience_seconds
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._source = source
+        self._timeout_seconds = timeout_seconds
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._asking: set[asyncio.Task[None] | None] = set()
+        self._generating: set[asyncio.Task[None] | None] = set()
 
     def schedule(self, user_id: str, conversation_id: str, question: str, answer: str) -> None:
-        """To be called when the first exchange of a conversation without a title is in its history."""
-        if self._how == "off":
+        """Call it once the first exchange of a conversation without a title is in its history."""
+        if self._source == "off":
             return
-        task = asyncio.create_task(self._title(user_id, conversation_id, question, answer))
+        task = asyncio.create_task(self._set_title(user_id, conversation_id, question, answer))
         self._tasks.add(task)
-        task.add_done_callback(self._forget)
+        task.add_done_callback(self._task_done)
 
     @property
     def pending(self) -> Set[asyncio.Task[None]]:
         return self._tasks
 
     async def close(self) -> None:
-        """Asks no further: a title that the model was still to make stays the first words."""
-        self._how = "words"
-        for task in self._tasks & self._asking:
+        """Cancels the calls to the model: those titles stay the first words."""
+        self._source = "words"
+        for task in self._tasks & self._generating:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _title(self, user_id: str, conversation_id: str, question: str, answer: str) -> None:
-        """The first words at once, then the model's title unless somebody has given another."""
+    async def _set_title(self, user_id: str, conversation_id: str, question: str, answer: str) -> None:
+        """The first words at once, then the model's title, unless the user has set another one."""
         words = first_words(question)
         retitle = self._conversations.retitle
         try:
             if words and not await retitle(user_id, conversation_id, words, instead_of=""):
                 return
-            if self._how == "model":
-                self._asking.add(asyncio.current_task())
-                title = await self._asked(user_id, conversation_id, question, answer)
+            if self._source == "model":
+                self._generating.add(asyncio.current_task())
+                title = await self._generate(user_id, conversation_id, question, answer)
                 if title is not None:
                     await retitle(user_id, conversation_id, title, instead_of=words)
         except NotFound:
             return  # deleted by now
         except (ParleyError, TimeoutError) as exc:
-            logger.info("no title by the model", extra={"reason": type(exc).__name__})
+            logger.info("no title from the model", extra={"reason": type(exc).__name__})
 
-    async def _asked(self, user_id: str, conversation_id: str, question: str, answer: str) -> str | None:
+    async def _generate(self, user_id: str, conversation_id: str, question: str, answer: str) -> str | None:
         """None for an answer that is no title. Raises TimeoutError, or what the engine raises."""
-        pieces: list[str] = []
-        async with asyncio.timeout(self._patience_seconds), self._places:
-            events = self._engine.stream(
-                prompts(question, answer),
-                _SAMPLING,
-                _FORM,
-                user_id=user_id,
-                request_id=f"title_{conversation_id}",
-                affinity=conversation_id,
-            )
-            async with aclosing(events):
-                async for event in events:
-                    match event:
-                        case TextDelta(text=text):
-                            pieces.append(text)
-                        case Finished(reason="length"):
-                            return None
-        return cleaned("".join(pieces))
+        parts: list[str] = []
+        call = EngineCall(
+            prompt=title_prompt(question, answer),
+            sampling=_SAMPLING,
+            options=_PLAIN_TEXT,
+            user_id=user_id,
+            request_id=f"title_{conversation_id}",
+            affinity=conversation_id,
+        )
+        async with (
+            asyncio.timeout(self._timeout_seconds),
+            self._slots,
+            aclosing(self._engine.stream(call)) as events,
+        ):
+            async for event in events:
+                match event:
+                    case TextDelta(text=text):
+                        parts.append(text)
+                    case Finished(reason="length"):
+                        return None
+        return clean_title("".join(parts))
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._asking.discard(task)
+        self._generating.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             logger.error("a title ended in a bug", exc_info=exc)

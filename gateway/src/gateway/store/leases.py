@@ -132,7 +132,7 @@ class Leases:
         ids = [one for one in await self._gateways() if one != self._gateway_id]
         return [one for one in ids if await self.is_alive(one)]
 
-    async def leave(self) -> None:
+    async def release(self) -> None:
         """Gives up the lease; the turns stay listed for whoever comes."""
         self._left = True
         await self._do(self._redis.delete(_alive(self._gateway_id)))

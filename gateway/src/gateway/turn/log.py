@@ -1,12 +1,17 @@
-"""One turn's events on their way: steps go in, and come out as frames once they are kept."""
+"""One turn's events on their way: steps go in, and frames come out once they are stored.
+
+Deltas stay unrendered until the writer drains the log. What gathers during one round trip to Redis is merged and only
+then numbered, so a busy server writes a few events a second and turn, and `sequence_number` has no gap.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from enum import Enum, auto
 
 from gateway.errors import InternalError, ParleyError
-from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCallDelta, merged
+from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCallDelta, merge_adjacent
 from gateway.protocol.events import Delta, Event
 from gateway.turn.event_buffer import EventBuffer
 from gateway.turn.log_entry import LogEntry
@@ -15,62 +20,90 @@ from gateway.turn.state_machine import Ending, Failed, Step, Turn
 logger = logging.getLogger(__name__)
 
 
+class LogState(Enum):
+    # The segment that grows has no entry yet.
+    EMPTY = auto()
+    GROWING = auto()
+    # Another gateway has taken the turn over, or the response was deleted.
+    FENCED_OFF = auto()
+
+
 class TurnLog:
     def __init__(
-        self, turn: Turn, wake: Callable[["TurnLog"], None], *, segment: int = 0, told: Sequence[str] = ()
+        self, turn: Turn, wake: Callable[["TurnLog"], None], *, segment: int = 0, frames: Sequence[str] = ()
     ) -> None:
+        """`wake` tells the writer that there is something to drain. `segment` is the one that grows, `frames` are those
+        of the segments before it."""
         self.turn = turn
-        self.frames = EventBuffer(told)
-        self.is_fenced_off = False
-        # Whether the segment that grows has an entry already.
-        self.has_entries = False
-        # Nobody keeps the answer: its events go as soon as its followers have had them.
-        self.discard_after_delivery = False
-        self.on_fenced_off: Callable[[], None] | None = None
-        # Kept with the next delta: who takes the turn over only to end it asks the engine nothing.
-        self.prompt_tokens = 0
-        # With the last delta, if it is known by then: who takes the turn over has nothing more to ask for.
-        self.finish_reason = ""
-        # The last of its segments, the only one that grows.
+        self.events = EventBuffer(frames)
         self.segment = segment
+        self._state = LogState.EMPTY
         self._wake = wake
-        self._pieces: list[OutputDelta] = []
+        self._on_fenced_off: Callable[[], None] = lambda: None
+        self._is_discarded = False
+        self._deltas: list[OutputDelta] = []
         self._entries: list[LogEntry] = []
         self._token_ids: tuple[int, ...] = ()
-        self._dropped = 0
+        self._dropped_ids = 0
+        self._prompt_tokens = 0
+        self._finish_reason = ""
         self._fault: ParleyError | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
+    @property
+    def has_entries(self) -> bool:
+        """Once true, a missing segment was deleted, or has expired."""
+        return self._state is not LogState.EMPTY
+
+    @property
+    def is_fenced_off(self) -> bool:
+        return self._state is LogState.FENCED_OFF
+
+    @property
+    def is_discarded(self) -> bool:
+        """The answer is in no history: its events expire as soon as followers have read them."""
+        return self._is_discarded
+
+    def on_fenced_off(self, callback: Callable[[], None]) -> None:
+        self._on_fenced_off = callback
+
     def append(self, step: Step) -> None:
-        """Raises what an earlier piece of the engine's could not be made into."""
+        """Raises the error that an earlier delta could not be rendered with."""
         if isinstance(step, TextDelta | ReasoningTextDelta | ToolCallDelta):
             if self._fault is not None:
                 raise self._fault
-            self._pieces.append(step)
+            self._deltas.append(step)
         else:
-            self._render(())
             self._entries += [LogEntry(event) for event in self.turn.step(step)]
         self._changed()
 
-    def drop(self, token_ids: int) -> None:
-        """The last so many ids do not count: the engine makes them anew. Only what is silent may wait here by then."""
-        waiting = self._token_ids + tuple(one for piece in self._pieces for one in piece.token_ids)
-        self._pieces = []
-        self._token_ids = waiting[: max(0, len(waiting) - token_ids)]
-        self._dropped += max(0, token_ids - len(waiting))
+    def record_prompt_tokens(self, count: int) -> None:
+        """Stored with the next delta: a gateway that takes the turn over only to end it needs no engine."""
+        self._prompt_tokens = count
+
+    def record_finish_reason(self, reason: str) -> None:
+        """Stored with the last delta, if known by then: a gateway that takes the turn over need not continue it."""
+        self._finish_reason = reason
+
+    def drop_token_ids(self, count: int) -> None:
+        """The last `count` ids are void: the engine generates them again. Only deltas without text may wait by then."""
+        waiting = self._token_ids + tuple(token_id for delta in self._deltas for token_id in delta.token_ids)
+        self._deltas = []
+        self._token_ids = waiting[: max(0, len(waiting) - count)]
+        self._dropped_ids += max(0, count - len(waiting))
 
     async def wait_flushed(self) -> None:
-        """Everything up to here is kept, or the log is lost. Raises as `append` does."""
+        """Until everything appended so far is stored, or the log is fenced off. Raises as `append` does."""
         while not self._idle.is_set() and not self.is_fenced_off:
             await self._idle.wait()
         if self._fault is not None:
             raise self._fault
 
     def finish(self, ending: Ending) -> list[LogEntry]:
-        """The last events, for `append_entries` once the answer they tell of is in history."""
-        pieces, self._pieces = self._pieces, []
-        self._render(pieces)
+        """Renders the last events, to be passed to `append_entries` once the answer is in history."""
+        deltas, self._deltas = self._deltas, []
+        self._render(deltas)
         if self._fault is not None and not isinstance(ending, Failed):
             ending = Failed(self._fault)
         return [LogEntry(event) for event in self.turn.step(ending)]
@@ -80,60 +113,65 @@ class TurnLog:
         self._changed()
 
     def drain(self) -> list[LogEntry]:
-        """Pieces without text at the end wait for the next with text: a log never ends inside a character."""
-        shown = len(self._pieces)
-        while shown and _is_silent(self._pieces[shown - 1]):
-            shown -= 1
-        pieces, self._pieces = self._pieces[:shown], self._pieces[shown:]
-        self._render(pieces)
+        """Takes and renders what waits. Deltas without text at the end wait for one with text: a log never ends
+        inside a character."""
+        visible = len(self._deltas)
+        while visible and _is_invisible(self._deltas[visible - 1]):
+            visible -= 1
+        deltas, self._deltas = self._deltas[:visible], self._deltas[visible:]
+        self._render(deltas)
         entries, self._entries = self._entries, []
         if entries and isinstance(entries[-1].event, Delta):
-            entries[-1] = replace(entries[-1], finish_reason=self.finish_reason)
+            entries[-1] = replace(entries[-1], finish_reason=self._finish_reason)
         return entries
 
+    def mark_written(self) -> None:
+        if self._state is LogState.EMPTY:
+            self._state = LogState.GROWING
+
     def publish(self, entries: Sequence[LogEntry]) -> None:
+        """Shows stored entries to the followers on this gateway."""
         if entries and not self.is_fenced_off:
-            self.frames.append([entry.frame for entry in entries], ended=entries[-1].is_last)
-        if not self._entries and all(_is_silent(piece) for piece in self._pieces):
+            self.events.append([entry.frame for entry in entries], ended=entries[-1].is_terminal)
+        if not self._entries and all(_is_invisible(delta) for delta in self._deltas):
             self._idle.set()
 
+    def discard_after_delivery(self) -> None:
+        self._is_discarded = True
+
     def fence_off(self) -> None:
-        """Another gateway has taken the turn over: what it tells is what counts. Or the response was deleted."""
-        self.is_fenced_off = True
+        self._state = LogState.FENCED_OFF
         self._idle.set()
-        self.frames.close(moved=True)
-        if self.on_fenced_off is not None:
-            self.on_fenced_off()
+        self.events.close(moved=True)
+        self._on_fenced_off()
 
     def _changed(self) -> None:
         self._idle.clear()
         if not self.is_fenced_off:
             self._wake(self)
 
-    def _render(self, pieces: Sequence[OutputDelta]) -> None:
-        """Token ids go with the delta that shows what they were made into."""
-        for piece in merged(pieces):
-            self._token_ids += piece.token_ids
-            for event in self._shown(piece):
+    def _render(self, deltas: Sequence[OutputDelta]) -> None:
+        """Token ids are stored with the event that shows their text."""
+        for delta in merge_adjacent(deltas):
+            self._token_ids += delta.token_ids
+            for event in self._events_of(delta):
                 if isinstance(event, Delta):
-                    self._entries.append(LogEntry(event, self._token_ids, self._dropped, self.prompt_tokens))
-                    self._token_ids, self._dropped, self.prompt_tokens = (), 0, 0
+                    self._entries.append(LogEntry(event, self._token_ids, self._dropped_ids, self._prompt_tokens))
+                    self._token_ids, self._dropped_ids, self._prompt_tokens = (), 0, 0
                 else:
                     self._entries.append(LogEntry(event))
 
-    def _shown(self, piece: OutputDelta) -> Sequence[Event]:
-        """One turn's fault is not the others', whose events go the same way."""
+    def _events_of(self, delta: OutputDelta) -> Sequence[Event]:
+        """A fault stays with this turn: the events of all turns share one writer."""
         try:
-            return self.turn.step(piece)
+            return self.turn.step(delta)
         except ParleyError as exc:
             self._fault = exc
         except Exception:
-            logger.exception(
-                "a piece of an answer could not be shown", extra={"response": self.turn.request.response_id}
-            )
+            logger.exception("an output delta could not be rendered", extra={"response": self.turn.request.response_id})
             self._fault = InternalError()
         return []
 
 
-def _is_silent(piece: OutputDelta) -> bool:
-    return not (piece.name or piece.arguments) if isinstance(piece, ToolCallDelta) else not piece.text
+def _is_invisible(delta: OutputDelta) -> bool:
+    return not (delta.name or delta.arguments) if isinstance(delta, ToolCallDelta) else not delta.text

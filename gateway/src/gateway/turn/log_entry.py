@@ -1,5 +1,5 @@
-"""How an event is kept in a stream: a delta in a few short fields, with the token ids it was made of; the few others
-as they are on the wire."""
+"""An event as an entry of a Redis stream: a delta in a few short fields with its token ids, any other event as it is on
+the wire."""
 
 import struct
 from collections.abc import Iterable, Mapping
@@ -20,16 +20,18 @@ Fields = Mapping[bytes, bytes]
 _LETTERS: dict[type[Delta], bytes] = {OutputTextDelta: b"t", ReasoningDelta: b"r", ArgumentsDelta: b"a"}
 _TERMINAL = b"1"
 
-# The last id a stream can have: Redis refuses every entry after it, so whoever adds it has the turn from then on.
+# The last id a stream can have. Redis refuses every entry after it, so the gateway that adds it owns the turn.
 FENCE_ID = "18446744073709551615-18446744073709551615"
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """An event with the token ids behind it: from the one before up to the last that it shows. `dropped` of the ids
-    before them do not count: they were the beginning of a character that was made anew. `prompt_tokens`: what the
-    engine has read, with the first delta only; `finish_reason` with the last one, where the engine has told both in
-    one chunk: its ids may then end with one that ends a text, behind which there is nothing to go on with."""
+    """An event with its token ids: those since the previous delta, up to the last one it shows.
+
+    `dropped`: this many ids before them are void, because the character they began was generated again.
+    `prompt_tokens` is the size of the prompt, with the first delta only. `finish_reason` is set on the last delta if
+    the engine sent both in one chunk: its ids may then include the end-of-sequence token, which cannot be continued.
+    """
 
     event: Event
     token_ids: tuple[int, ...] = ()
@@ -39,7 +41,7 @@ class LogEntry:
 
     @property
     def id(self) -> str:
-        """Derived from the number, so that an entry can not be added twice; a stream has no id 0-0."""
+        """Derived from the number, so that an entry cannot be added twice. A stream has no id 0-0."""
         return f"{self.event.sequence_number + 1}-0"
 
     @property
@@ -47,13 +49,13 @@ class LogEntry:
         return frame(self.event)
 
     @property
-    def is_last(self) -> bool:
+    def is_terminal(self) -> bool:
         return isinstance(self.event, Terminal)
 
     def fields(self) -> dict[bytes, bytes]:
         event = self.event
         if not isinstance(event, Delta):
-            return {b"e": self.frame.encode(), **({b"end": _TERMINAL} if self.is_last else {})}
+            return {b"e": self.frame.encode(), **({b"end": _TERMINAL} if self.is_terminal else {})}
         return {
             b"k": _LETTERS[type(event)],
             b"i": event.item_id.encode(),
@@ -66,18 +68,18 @@ class LogEntry:
         }
 
 
-def is_last(fields: Fields) -> bool:
+def is_terminal(fields: Fields) -> bool:
     return b"end" in fields
 
 
 def fenced_by(fields: Fields) -> str | None:
-    """The gateway that has taken the turn over here; None for an event."""
+    """The gateway that took the turn over at this entry; None for an event."""
     by = fields.get(b"seal")
     return None if by is None else by.decode()
 
 
 def decode_frame(entry_id: bytes, fields: Fields) -> str:
-    """Byte for byte the frame that the owner's followers get."""
+    """The frame, byte for byte as the owner's own followers receive it."""
     if b"e" in fields:
         return fields[b"e"].decode()
     number, index = int(entry_id.partition(b"-")[0]) - 1, int(fields[b"o"])
@@ -92,7 +94,7 @@ def decode_frame(entry_id: bytes, fields: Fields) -> str:
 
 
 def token_ids(entries: Iterable[Fields]) -> list[int]:
-    """Those of the whole answer so far."""
+    """Of the whole output so far."""
     ids: list[int] = []
     for fields in entries:
         packed = fields.get(b"t", b"")
@@ -102,15 +104,15 @@ def token_ids(entries: Iterable[Fields]) -> list[int]:
 
 
 def prompt_tokens(entries: Iterable[Fields]) -> int:
-    """0 while no delta was kept."""
+    """0 without any delta."""
     return next((int(fields[b"p"]) for fields in entries if b"p" in fields), 0)
 
 
 def finish_reason(entries: Iterable[Fields]) -> str | None:
-    """Why the engine ended, None while it has not, as far as was kept."""
+    """None unless the last delta carries it."""
     return next((fields[b"f"].decode() for fields in entries if b"f" in fields), None)
 
 
 def is_fence_rejection(refusal: Exception) -> bool:
-    """Redis' word for what comes behind a seal."""
+    """How Redis refuses an entry behind a fence."""
     return "exhausted the last possible ID" in str(refusal)

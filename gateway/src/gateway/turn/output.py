@@ -1,4 +1,4 @@
-"""The items of one answer as they grow: pieces of the engine go in, events of the wire come out."""
+"""The items of one answer as they grow: deltas of the engine go in, events of the wire come out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,13 +17,13 @@ from gateway.protocol.items import (
     ReasoningText,
 )
 
-# So many positions of its conversation an answer takes, and it can not have more items.
+# An answer reserves this many positions in its thread, so it cannot have more items.
 MAX_OUTPUT_ITEMS = 128
 
 
 @dataclass(slots=True)
-class _Open:
-    """The item that grows at the moment."""
+class _OpenItem:
+    """The item that grows."""
 
     kind: type[OutputDelta]
     id: str
@@ -31,42 +31,42 @@ class _Open:
     parts: list[str] = field(default_factory=list)
     name: str = ""
     call_id: str = ""
-    call: int = 0
+    call_index: int = 0
 
     @property
     def text(self) -> str:
         return "".join(self.parts)
 
     def item(self, status: ItemStatus) -> OutputItem:
-        begun = status == "in_progress"  # its part is shown by an event of its own
+        is_new = status == "in_progress"  # its content part has an event of its own
         if self.kind is ToolCallDelta:
             return FunctionCall(self.id, self.call_id, self.name, self.text, status)
         if self.kind is ReasoningTextDelta:
-            return Reasoning(self.id, status, content=() if begun else (ReasoningText(self.text),))
-        return Message(self.id, "assistant", status, () if begun else (OutputText(self.text),))
+            return Reasoning(self.id, status, content=() if is_new else (ReasoningText(self.text),))
+        return Message(self.id, "assistant", status, () if is_new else (OutputText(self.text),))
 
 
 class Output:
-    """One item at a time is open; another kind of piece, or another call, closes it and opens the next."""
+    """One item at a time is open; a delta of another kind, or of another call, closes it and opens the next."""
 
-    def __init__(self, number: Callable[[], int], response_id: str, position: int) -> None:
-        """`number` gives out sequence numbers; the items take the positions from `position` on."""
-        self._number = number
+    def __init__(self, take_number: Callable[[], int], response_id: str, position: int) -> None:
+        """`take_number` returns the next `sequence_number`. The items take the positions from `position` on."""
+        self._take_number = take_number
         self._response_id = response_id
         self._position = position
         self._closed: list[OutputItem] = []
-        self._open: _Open | None = None
-        self._held = ""
+        self._open: _OpenItem | None = None
+        self._held_whitespace = ""
 
     def items(self, status: ItemStatus) -> tuple[OutputItem, ...]:
-        """All of them; what is still open has `status`."""
+        """All of them; an open one has `status`."""
         return (*self._closed, self._open.item(status)) if self._open else tuple(self._closed)
 
     def replay(self, event: e.Event) -> None:
-        """Takes up an event that another owner of the turn has told."""
+        """Applies an event that an earlier owner of the turn has logged."""
         match event:
             case e.OutputItemAdded(item=item, output_index=index):
-                self._open = _opened(item, index)
+                self._open = _reopened(item, index)
             case e.OutputItemDone(item=item):
                 self._closed.append(item)
                 self._open = None
@@ -78,22 +78,22 @@ class Output:
     def open_kind(self) -> type[OutputDelta] | None:
         return self._open.kind if self._open else None
 
-    def begin_again(self) -> None:
-        """White space that waits for a word comes once more."""
-        self._held = ""
+    def restart(self) -> None:
+        """Held white space will be generated again."""
+        self._held_whitespace = ""
 
-    def add(self, piece: OutputDelta) -> list[e.Event]:
-        """A piece without text (a character whose bytes are not complete yet) shows nothing."""
-        text = piece.arguments if isinstance(piece, ToolCallDelta) else piece.text
-        if isinstance(piece, TextDelta) and not self._continues(piece):
-            text = self._without_the_frame(text)
-        if not text and not (isinstance(piece, ToolCallDelta) and piece.name):
+    def add(self, delta: OutputDelta) -> list[e.Event]:
+        """No events for a delta without text, as of a character whose bytes are incomplete."""
+        text = delta.arguments if isinstance(delta, ToolCallDelta) else delta.text
+        if isinstance(delta, TextDelta) and not self._continues(delta):
+            text = self._without_leading_whitespace(text)
+        if not text and not (isinstance(delta, ToolCallDelta) and delta.name):
             return []
-        if self._continues(piece):
-            return self._grow(text)
-        self._refuse_a_strange_one(piece)
-        events = [*self.close("completed"), *self._begin(piece)]
-        return [*events, *self._grow(text)] if text else events
+        if self._continues(delta):
+            return self._append(text)
+        self._check_new_item(delta)
+        events = [*self.close("completed"), *self._open_item(delta)]
+        return [*events, *self._append(text)] if text else events
 
     def close(self, status: ItemStatus) -> list[e.Event]:
         if self._open is None:
@@ -104,77 +104,77 @@ class Output:
         where = (now.id, now.index)
         done: list[e.Event]
         if now.kind is ToolCallDelta:
-            done = [e.ArgumentsDone(self._number(), *where, now.name, now.text)]
+            done = [e.ArgumentsDone(self._take_number(), *where, now.name, now.text)]
         elif now.kind is ReasoningTextDelta:
             done = [
-                e.ReasoningDone(self._number(), *where, 0, now.text),
-                e.ContentPartDone(self._number(), *where, 0, ReasoningText(now.text)),
+                e.ReasoningDone(self._take_number(), *where, 0, now.text),
+                e.ContentPartDone(self._take_number(), *where, 0, ReasoningText(now.text)),
             ]
         else:
             done = [
-                e.OutputTextDone(self._number(), *where, 0, now.text),
-                e.ContentPartDone(self._number(), *where, 0, OutputText(now.text)),
+                e.OutputTextDone(self._take_number(), *where, 0, now.text),
+                e.ContentPartDone(self._take_number(), *where, 0, OutputText(now.text)),
             ]
-        return [*done, e.OutputItemDone(self._number(), now.index, item)]
+        return [*done, e.OutputItemDone(self._take_number(), now.index, item)]
 
-    def close_with_a_message(self, status: ItemStatus) -> list[e.Event]:
-        """An answer without a word is an empty message, so that every client finds one."""
+    def close_with_message(self, status: ItemStatus) -> list[e.Event]:
+        """An answer without output gets an empty message, since clients expect one."""
         if not self._closed and self._open is None:
-            return [*self._begin(TextDelta("")), *self.close(status)]
+            return [*self._open_item(TextDelta("")), *self.close(status)]
         return self.close(status)
 
-    def _without_the_frame(self, text: str) -> str:
-        """White space alone opens no message: models put line ends between their reasoning, calls and text."""
-        self._held += text
-        if not self._held.strip():
+    def _without_leading_whitespace(self, text: str) -> str:
+        """White space alone opens no message: models put line ends between reasoning, calls and text."""
+        self._held_whitespace += text
+        if not self._held_whitespace.strip():
             return ""
-        text, self._held = self._held, ""
+        text, self._held_whitespace = self._held_whitespace, ""
         return text.lstrip() if self._closed or self._open else text
 
-    def _continues(self, piece: OutputDelta) -> bool:
+    def _continues(self, delta: OutputDelta) -> bool:
         now = self._open
-        if now is None or now.kind is not type(piece):
+        if now is None or now.kind is not type(delta):
             return False
-        return not isinstance(piece, ToolCallDelta) or piece.index == now.call
+        return not isinstance(delta, ToolCallDelta) or delta.index == now.call_index
 
-    def _refuse_a_strange_one(self, piece: OutputDelta) -> None:
-        """Before a number is given out for it: a sequence has no gap."""
+    def _check_new_item(self, delta: OutputDelta) -> None:
+        """Before it takes a number, so that the sequence has no gap. Raises EngineFailed."""
         if len(self.items("completed")) == MAX_OUTPUT_ITEMS:
             raise EngineFailed(f"the model called more than {MAX_OUTPUT_ITEMS - 1} functions at once")
-        if isinstance(piece, ToolCallDelta) and not piece.name:
+        if isinstance(delta, ToolCallDelta) and not delta.name:
             raise EngineFailed("the model called a function without a name")
 
-    def _begin(self, piece: OutputDelta) -> list[e.Event]:
+    def _open_item(self, delta: OutputDelta) -> list[e.Event]:
         index = len(self._closed)
         prefix: ItemPrefix = (
-            "fc" if isinstance(piece, ToolCallDelta) else "rs" if isinstance(piece, ReasoningTextDelta) else "msg"
+            "fc" if isinstance(delta, ToolCallDelta) else "rs" if isinstance(delta, ReasoningTextDelta) else "msg"
         )
-        now = _Open(type(piece), item_id_in(self._response_id, prefix, self._position + index), index)
-        if isinstance(piece, ToolCallDelta):
-            now.name, now.call, now.call_id = piece.name or "", piece.index, new_call_id()
+        now = _OpenItem(type(delta), item_id_in(self._response_id, prefix, self._position + index), index)
+        if isinstance(delta, ToolCallDelta):
+            now.name, now.call_index, now.call_id = delta.name or "", delta.index, new_call_id()
         self._open = now
-        added = e.OutputItemAdded(self._number(), index, now.item("in_progress"))
-        if isinstance(piece, ToolCallDelta):
+        added = e.OutputItemAdded(self._take_number(), index, now.item("in_progress"))
+        if isinstance(delta, ToolCallDelta):
             return [added]
-        part = ReasoningText("") if isinstance(piece, ReasoningTextDelta) else OutputText("")
-        return [added, e.ContentPartAdded(self._number(), now.id, index, 0, part)]
+        part = ReasoningText("") if isinstance(delta, ReasoningTextDelta) else OutputText("")
+        return [added, e.ContentPartAdded(self._take_number(), now.id, index, 0, part)]
 
-    def _grow(self, text: str) -> list[e.Event]:
+    def _append(self, text: str) -> list[e.Event]:
         now = self._open
-        assert now is not None  # noqa: S101 - for the type checker: _begin came first
+        assert now is not None  # noqa: S101 - for the type checker: _open_item came first
         now.parts.append(text)
         if now.kind is ToolCallDelta:
-            return [e.ArgumentsDelta(self._number(), now.id, now.index, text)]
+            return [e.ArgumentsDelta(self._take_number(), now.id, now.index, text)]
         if now.kind is ReasoningTextDelta:
-            return [e.ReasoningDelta(self._number(), now.id, now.index, 0, text)]
-        return [e.OutputTextDelta(self._number(), now.id, now.index, 0, text)]
+            return [e.ReasoningDelta(self._take_number(), now.id, now.index, 0, text)]
+        return [e.OutputTextDelta(self._take_number(), now.id, now.index, 0, text)]
 
 
-def _opened(item: OutputItem, index: int) -> _Open:
+def _reopened(item: OutputItem, index: int) -> _OpenItem:
     match item:
         case FunctionCall():
-            return _Open(ToolCallDelta, item.id, index, name=item.name, call_id=item.call_id)
+            return _OpenItem(ToolCallDelta, item.id, index, name=item.name, call_id=item.call_id)
         case Reasoning():
-            return _Open(ReasoningTextDelta, item.id, index)
+            return _OpenItem(ReasoningTextDelta, item.id, index)
         case Message():
-            return _Open(TextDelta, item.id, index)
+            return _OpenItem(TextDelta, item.id, index)

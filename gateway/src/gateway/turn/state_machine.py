@@ -1,7 +1,7 @@
 """One turn as a pure state machine: steps go in, numbered events of the wire come out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -23,28 +23,38 @@ from gateway.protocol.resources import (
 from gateway.protocol.tools import JsonSchema, ReasoningConfig, TextConfig, TextFormat
 from gateway.turn.output import Output
 
+# Stored as JSON with each turn: what an earlier version wrote must stay readable.
+_STORED_NAMES = {
+    "options": "form",
+    "first_position": "position",
+    "thread_id": "thread",
+    "system_prompt": "system",
+    "prompt_digest": "shape",
+    "history_positions": "before",
+    "older_count": "older",
+}
 
-@dataclass(frozen=True, slots=True)
-class TurnRequest:
-    """Everything a turn needs to know of itself before it starts. Times are Unix seconds.
 
-    `thread` names where its items are kept, None when nowhere; they take the positions from `position` on. `system` is
-    the system prompt, `shape` tells prompts apart that differ in more than their items. `before` are the positions of
-    the items it goes on from, None where an earlier version kept it; `older` items there were beside these.
+class TurnRequest(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
+    """Everything that is fixed before a turn starts. Times are Unix seconds.
+
+    `thread_id` names where its items are stored, None when nowhere; they take the positions from `first_position` on.
+    `prompt_digest` differs between prompts that differ in more than their items. `history_positions` are those of the
+    items it continues from, None where an earlier version stored the turn; `older_count` items stand before them.
     """
 
     response_id: str
     user_id: str
     model: str
     sampling: Sampling
-    form: OutputOptions
+    options: OutputOptions
     created_at: int
-    position: int = 0
-    thread: str | None = None
+    first_position: int = 0
+    thread_id: str | None = None
     conversation_id: str | None = None
     previous_response_id: str | None = None
     instructions: str | None = None
-    metadata: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = {}
     max_output_tokens: int | None = None
     truncation: Truncation = "disabled"
     background: bool = False
@@ -52,19 +62,19 @@ class TurnRequest:
     reasoning: ReasoningConfig | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
-    system: str | None = None
-    shape: str = ""
-    before: tuple[int, ...] | None = None
-    older: int = 0
+    system_prompt: str | None = None
+    prompt_digest: str = ""
+    history_positions: tuple[int, ...] | None = None
+    older_count: int = 0
 
     @property
     def stored(self) -> bool:
-        return self.thread is not None
+        return self.thread_id is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What was asked is kept."""
+    """The turn was accepted: its input is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
-    """Out of tokens, or stopped by the user, in so many milliseconds: the partial text is kept."""
+    """Out of tokens, or stopped by the user within `stopped_in_ms`. The partial output is kept."""
 
     reason: Literal["max_output_tokens", "cancelled"]
     usage: Usage | None = None
@@ -92,30 +102,34 @@ Step = Created | WindowUse | OutputDelta | Ending
 
 
 class Turn:
-    """Produces each event exactly once and in order; nothing follows the one terminal event, whose resource is the
-    `outcome`."""
+    """Produces each event exactly once and in order. Nothing follows the one terminal event, whose resource is the
+    `outcome`.
+
+    Its log calls `step` for deltas only when the writer drains it: neighbours are merged before they are numbered, so
+    that a busy server writes few events and `sequence_number` has no gap (gateway.turn.log).
+    """
 
     def __init__(self, request: TurnRequest) -> None:
         self.request = request
         self._window: WindowUse | None = None
         self.outcome: Response | None = None
         self._next_number = 0
-        self._output = Output(self._number, request.response_id, request.position)
+        self._output = Output(self._take_number, request.response_id, request.first_position)
 
     def step(self, step: Step) -> Sequence[e.Event]:
         match step:
             case TextDelta() | ReasoningTextDelta() | ToolCallDelta():
                 return self._output.add(step)
             case Created():
-                return [e.ResponseCreated(self._number(), self.response("in_progress"))]
+                return [e.ResponseCreated(self._take_number(), self.response("in_progress"))]
             case WindowUse():
                 announced, self._window = self._window is not None, step
-                return [] if announced else [e.ResponseInProgress(self._number(), self.response("in_progress"))]
+                return [] if announced else [e.ResponseInProgress(self._take_number(), self.response("in_progress"))]
             case _:
                 return self._end(step)
 
     def replay(self, event: e.Event) -> None:
-        """Takes up an event that another owner of the turn has told; they come in order, from the first."""
+        """Applies an event that an earlier owner of the turn has logged. They come in order, from the first."""
         self._next_number = event.sequence_number + 1
         self._output.replay(event)
         match event:
@@ -124,9 +138,9 @@ class Turn:
             case e.ResponseCompleted() | e.ResponseIncomplete() | e.ResponseFailed():
                 self.outcome = event.response
 
-    def begin_again(self) -> None:
-        """The engine says everything anew, of which nothing was shown."""
-        self._output.begin_again()
+    def restart(self) -> None:
+        """The engine generates the output again from its start; none of it was shown."""
+        self._output.restart()
 
     @property
     def nothing_shown(self) -> bool:
@@ -134,22 +148,22 @@ class Turn:
 
     @property
     def text_is_open(self) -> bool:
-        """The last that was shown is text, so plain tokens can go on from here."""
+        """The last output shown is text, so it can be continued by token ids."""
         return self._output.open_kind is TextDelta
 
     def _end(self, ending: Ending) -> list[e.Event]:
-        # An answer that ends before its window was chosen was in progress too.
+        # Every response is in progress before it ends, also one that failed before its window was chosen.
         begin = [] if self._window else list(self.step(WindowUse(0, None, None)))
-        return [*begin, *self._last_words(ending)]
+        return [*begin, *self._final_events(ending)]
 
-    def _last_words(self, ending: Ending) -> list[e.Event]:
+    def _final_events(self, ending: Ending) -> list[e.Event]:
         if isinstance(ending, Failed):
             error = ending.error
-            events = self._output.close("incomplete")  # one that failed before its first word has no message
+            events = self._output.close("incomplete")  # without any output there is no message
             flat = (error.status, error.code, error.message, error.param)
-            events.append(e.TurnError(self._number(), *flat, e.error_body(error)))
+            events.append(e.TurnError(self._take_number(), *flat, e.error_body(error)))
         elif self.request.generate:
-            events = self._output.close_with_a_message(status_of(ending))
+            events = self._output.close_with_message(item_status(ending))
         else:
             events = []
         terminal = self._terminal(ending)
@@ -159,18 +173,19 @@ class Turn:
     def _terminal(self, ending: Ending) -> e.Terminal:
         match ending:
             case Completed(usage, at):
-                return e.ResponseCompleted(self._number(), self.response("completed", usage=usage, completed_at=at))
+                response = self.response("completed", usage=usage, completed_at=at)
+                return e.ResponseCompleted(self._take_number(), response)
             case Incomplete(reason, usage, stopped_in_ms):
                 details = IncompleteDetails(reason, msgspec.UNSET if stopped_in_ms is None else stopped_in_ms)
                 response = self.response("incomplete", usage=usage, incomplete_details=details)
-                return e.ResponseIncomplete(self._number(), response)
+                return e.ResponseIncomplete(self._take_number(), response)
             case Failed(error):
-                details_of = ErrorDetails(error.code, error.message)
-                return e.ResponseFailed(self._number(), self.response("failed", error=details_of))
+                response = self.response("failed", error=ErrorDetails(error.code, error.message))
+                return e.ResponseFailed(self._take_number(), response)
 
-    def _number(self) -> int:
+    def _take_number(self) -> int:
         if self.outcome is not None:
-            raise RuntimeError("a turn has one ending")
+            raise RuntimeError("a turn has exactly one terminal event")
         number = self._next_number
         self._next_number += 1
         return number
@@ -184,7 +199,7 @@ class Turn:
         incomplete_details: IncompleteDetails | None = None,
         error: ErrorDetails | None = None,
     ) -> Response:
-        request, sampling, form = self.request, self.request.sampling, self.request.form
+        request, sampling, options = self.request, self.request.sampling, self.request.options
         return Response(
             id=request.response_id,
             created_at=request.created_at,
@@ -196,11 +211,11 @@ class Turn:
             instructions=request.instructions,
             output=() if status == "in_progress" else self._output.items("incomplete"),
             error=error,
-            tools=form.tools,
-            tool_choice=form.tool_choice,
+            tools=options.tools,
+            tool_choice=options.tool_choice,
             truncation=request.truncation,
-            parallel_tool_calls=form.parallel_tool_calls,
-            text=TextConfig(_strict_or_not(form.format)),
+            parallel_tool_calls=options.parallel_tool_calls,
+            text=TextConfig(_with_strict(options.format)),
             top_p=sampling.top_p,
             presence_penalty=sampling.presence_penalty,
             frequency_penalty=sampling.frequency_penalty,
@@ -215,20 +230,22 @@ class Turn:
             prompt_cache_key=request.prompt_cache_key,
             conversation=ConversationReference(request.conversation_id) if request.conversation_id else None,
             repetition_penalty=sampling.repetition_penalty,
-            window=self._window_used(usage),
+            window=self._window_use(usage),
         )
 
-    def _window_used(self, usage: Usage | None) -> WindowUse | None:
-        """The engine's own number, once it is known."""
+    def _window_use(self, usage: Usage | None) -> WindowUse | None:
+        """With the engine's own token count, once it is known."""
         if self._window is None or usage is None:
             return self._window
         return WindowUse(self._window.items_left_out, usage.input_tokens, self._window.context_tokens)
 
 
-def status_of(ending: Ending) -> ItemStatus:
+def item_status(ending: Ending) -> ItemStatus:
     return "completed" if isinstance(ending, Completed) else "incomplete"
 
 
-def _strict_or_not(wanted: TextFormat) -> TextFormat:
-    """The specification has a boolean where a request may leave it open."""
-    return msgspec.structs.replace(wanted, strict=bool(wanted.strict)) if isinstance(wanted, JsonSchema) else wanted
+def _with_strict(text_format: TextFormat) -> TextFormat:
+    """A response has a boolean where a request may leave it out."""
+    if isinstance(text_format, JsonSchema):
+        return msgspec.structs.replace(text_format, strict=bool(text_format.strict))
+    return text_format

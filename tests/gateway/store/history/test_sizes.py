@@ -12,7 +12,7 @@ from gateway.protocol.input_items import InputMessage
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.responses import ResponseStore
 from gateway.store.history.sizes import StorageQuota
-from gateway.store.history.threads import TurnStore
+from gateway.store.history.turn_store import TurnStore
 from tests.gateway.replica import FakeEngine, Replica, replica, spoken
 
 USER = "user_1"
@@ -36,7 +36,7 @@ async def gateway(port: int, sizes: StorageQuota) -> AsyncIterator[Replica]:
         def __init__(self, redis: Redis, *, retention_seconds: int) -> None:
             super().__init__(redis, retention_seconds=retention_seconds, sizes=sizes)
 
-    async with replica(port, FakeEngine(*spoken("fine")), threads=Bounded) as found:
+    async with replica(port, FakeEngine(*spoken("fine")), store=Bounded) as found:
         yield found
 
 
@@ -86,11 +86,11 @@ async def test_a_deleted_conversation_makes_room_at_once(conversations: Conversa
 
 async def test_a_turn_counts_with_all_that_is_kept_of_it_until_it_is_deleted(gateway: Replica, redis: Redis) -> None:
     await gateway.answered(ResponseCreate(input="x" * 5000))
-    await gateway.turns.finish(5)
+    await gateway.registry.finish(5)
     once = await counted(redis)
     assert once > 5000
     response_id = (await gateway.answered(ResponseCreate(input="x" * 5000)))[-1]["response"]["id"]
-    await gateway.turns.finish(5)
+    await gateway.registry.finish(5)
     twice = await counted(redis)
     assert twice > once + 5000
     await ResponseStore(redis).delete(USER, await ResponseStore(redis).get(USER, response_id))

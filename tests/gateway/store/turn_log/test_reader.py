@@ -44,13 +44,13 @@ class Owner:
         await self.segments.fence(USER, self.response_id, self.log.segment, "g9")
         told = await self.segments.read(USER, self.response_id)
         frames = [decode_frame(*entry) for entry in told.entries]
-        self.log = self.writer.open(self.log.turn, segment=told.segment, told=frames)
+        self.log = self.writer.open(self.log.turn, segment=told.segment, frames=frames)
 
     def end(self) -> None:
         self.log.append_entries(self.log.finish(Completed(None, 1)))
 
     async def frames(self) -> list[str]:
-        return [text async for text in self.log.frames.follow()]
+        return [text async for text in self.log.events.follow()]
 
 
 @asynccontextmanager
@@ -72,7 +72,7 @@ async def reading(
 
 
 async def followed(reader: Reader, owner: Owner, starting_after: int = -1) -> list[str]:
-    async with reader.frames(USER, owner.response_id) as frames:
+    async with reader.events(USER, owner.response_id) as frames:
         return [text async for text in frames.follow(starting_after)]
 
 
@@ -106,7 +106,7 @@ async def test_whoever_joins_at_any_time_from_any_number_sees_the_owners_frames(
 
 
 async def test_what_is_said_arrives_while_it_is_said(port: int) -> None:
-    async with owning(port) as owner, reading(port) as reader, reader.frames(USER, owner.response_id) as frames:
+    async with owning(port) as owner, reading(port) as reader, reader.events(USER, owner.response_id) as frames:
         following = frames.follow(starting_after=3)
         for letter in "live":
             owner.log.append(TextDelta(letter))
@@ -125,7 +125,7 @@ async def test_two_followers_of_one_answer_and_one_of_another_see_theirs(port: i
 
 async def test_one_who_comes_when_another_leaves_misses_nothing(port: int) -> None:
     async with owning(port) as owner, reading(port) as reader:
-        async with reader.frames(USER, owner.response_id) as frames:
+        async with reader.events(USER, owner.response_id) as frames:
             await until(lambda: len(frames) == 2)
         follower = asyncio.create_task(followed(reader, owner))
         owner.end()
@@ -136,14 +136,14 @@ async def test_an_answer_of_many_events_comes_whole(port: int) -> None:
     async with owning(port) as owner, reading(port) as reader:
         for number in range(600):
             owner.log.append(ToolCallDelta(number % 100, "{}", "f") if number < 100 else TextDelta(f"{number} "))
-            await until(lambda number=number: len(owner.log.frames) > number)  # type: ignore[misc]
+            await until(lambda number=number: len(owner.log.events) > number)  # type: ignore[misc]
         owner.end()
         assert await followed(reader, owner) == await owner.frames()
 
 
 async def test_the_log_of_another_user_is_not_there(port: int) -> None:
     async with owning(port) as owner, reading(port) as reader:
-        await until(lambda: len(owner.log.frames) == 2)
+        await until(lambda: len(owner.log.events) == 2)
         assert await reader.exists(USER, owner.response_id)
         assert not await reader.exists("user_2", owner.response_id)
         assert not await reader.exists(USER, new_response_id())
@@ -225,7 +225,7 @@ async def test_following_goes_on_after_redis_was_killed(durable_redis: Process) 
     port = durable_redis.command.port
     async with owning(port) as owner, reading(port) as reader:
         follower = asyncio.create_task(followed(reader, owner))
-        await until(lambda: len(owner.log.frames) == 2)
+        await until(lambda: len(owner.log.events) == 2)
         await asyncio.to_thread(durable_redis.restart)
         owner.log.append(TextDelta("still here"))
         owner.end()

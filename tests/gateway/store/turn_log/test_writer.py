@@ -118,7 +118,7 @@ async def test_redis_has_every_frame_under_its_number(redis: Redis, port: int) -
         log = begin(writer)
         say(log, "你好")
         end(log)
-        frames = await shown(log.frames)
+        frames = await shown(log.events)
     entries = await kept(redis, log)
     assert [entry_id for entry_id, _ in entries] == [b"%d-0" % (number + 1) for number in range(len(frames))]
     assert [decode_frame(*entry) for entry in entries] == frames
@@ -128,7 +128,7 @@ async def test_redis_has_every_frame_under_its_number(redis: Redis, port: int) -
 async def test_an_event_is_in_redis_before_anybody_sees_it(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
         log = begin(writer)
-        followed, letters = log.frames.follow(), iter("abcdef")
+        followed, letters = log.events.follow(), iter("abcdef")
         async for text in followed:
             (newest, _) = (await kept(redis, log))[-1]
             assert int(newest.partition(b"-")[0]) > json.loads(text)["sequence_number"]
@@ -143,9 +143,9 @@ async def test_a_lone_reader_sees_every_token_at_once(port: int) -> None:
         log = begin(writer)
         for number, letter in enumerate("abc"):
             say(log, letter)
-            await until_there_are(log.frames, 5 + number)
+            await until_there_are(log.events, 5 + number)
         end(log)
-        assert [json.loads(text).get("delta") for text in await shown(log.frames)][4:7] == ["a", "b", "c"]
+        assert [json.loads(text).get("delta") for text in await shown(log.events)][4:7] == ["a", "b", "c"]
 
 
 async def test_what_comes_while_redis_is_busy_is_one_event(redis: Redis, port: int) -> None:
@@ -153,7 +153,7 @@ async def test_what_comes_while_redis_is_busy_is_one_event(redis: Redis, port: i
         log = begin(writer)
         say(log, "abc")
         end(log)
-        await log.frames.wait_closed()
+        await log.events.wait_closed()
     deltas = [fields for _, fields in await kept(redis, log) if b"d" in fields]
     assert [(fields[b"d"], token_ids([fields])) for fields in deltas] == [(b"abc", [97, 98, 99])]
 
@@ -174,7 +174,7 @@ async def test_the_events_of_many_turns_go_in_one_round_trip(redis: Redis, port:
             say(log, "hello")
             end(log)
         task = asyncio.create_task(writer.run())
-        frames = [await shown(log.frames) for log in logs]
+        frames = [await shown(log.events) for log in logs]
         task.cancel()
     assert counting.pipelines == 1
     assert [[decode_frame(*entry) for entry in await kept(redis, log)] for log in logs] == frames
@@ -183,10 +183,10 @@ async def test_the_events_of_many_turns_go_in_one_round_trip(redis: Redis, port:
 async def test_the_events_of_an_answer_are_kept_for_a_while(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
         log = begin(writer)
-        await until_there_are(log.frames, 2)
+        await until_there_are(log.events, 2)
         assert await redis.ttl(keys_of(log)[-1]) > KEPT_SECONDS
         end(log)
-        await log.frames.wait_closed()
+        await log.events.wait_closed()
         assert 0 < await redis.ttl(keys_of(log)[-1]) <= KEPT_SECONDS
 
 
@@ -196,7 +196,7 @@ async def test_an_answer_that_is_to_be_kept_nowhere_is_shown_and_not_kept(redis:
         log.append(Created())
         say(log, "secret")
         end(log)
-        assert "secret" in (await shown(log.frames))[-1]
+        assert "secret" in (await shown(log.events))[-1]
     assert await redis.keys() == []
 
 
@@ -209,7 +209,7 @@ async def test_an_append_whose_answer_was_lost_adds_nothing_twice(
         log = begin(writer)
         say(log, "abc")
         end(log)
-        frames = await shown(log.frames)
+        frames = await shown(log.events)
     assert proxy.struck
     assert [decode_frame(*entry) for entry in await kept(redis, log)] == frames
     assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
@@ -220,7 +220,7 @@ async def test_an_entry_that_was_refused_in_the_middle_is_not_lost(redis: Redis,
     async with Proxy(port, "refuse").listening() as behind, writing(behind) as writer:
         log = begin(writer)
         end(log)
-        frames = await shown(log.frames)
+        frames = await shown(log.events)
     assert [decode_frame(*entry) for entry in await kept(redis, log)] == frames
 
 
@@ -231,16 +231,16 @@ async def test_events_wait_for_a_redis_that_was_killed_and_come_once_and_in_orde
     async with writing(port) as writer:
         log = begin(writer)
         say(log, "be")
-        await until_there_are(log.frames, 5)
+        await until_there_are(log.events, 5)
         durable_redis.kill()
         say(log, "fo")
         while "events wait" not in caplog.text:
             await asyncio.sleep(0.01)
         say(log, "re")
         end(log)
-        assert len(log.frames) == 5
+        assert len(log.events) == 5
         await asyncio.to_thread(durable_redis.restart)
-        frames = await shown(log.frames)
+        frames = await shown(log.events)
         async with Redis(port=port) as redis:
             assert [decode_frame(*entry) for entry in await kept(redis, log)] == frames
     assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
@@ -253,15 +253,15 @@ async def test_nothing_comes_twice_after_a_redis_that_was_frozen(
     port = durable_redis.command.port
     async with writing(port, patience_seconds=0.2) as writer:
         log = begin(writer)
-        await until_there_are(log.frames, 2)
+        await until_there_are(log.events, 2)
         durable_redis.pause()
         say(log, "late")
         end(log)
         while caplog.text.count("events wait") < 2:  # it has tried more than once
             await asyncio.sleep(0.01)
-        assert len(log.frames) == 2
+        assert len(log.events) == 2
         durable_redis.resume()
-        frames = await shown(log.frames)
+        frames = await shown(log.events)
         async with Redis(port=port) as redis:
             assert [decode_frame(*entry) for entry in await kept(redis, log)] == frames
 
@@ -301,7 +301,7 @@ async def test_an_append_that_was_swallowed_before_a_seal_is_told_by_the_next_ow
         while not await redis.exists(keys_of(log)[-1]):
             await asyncio.sleep(0.005)
         assert await Segments(redis).fence("user_1", "resp_1", 0, "g2")
-        assert await shown(log.frames) == []
+        assert await shown(log.events) == []
         told = await Segments(redis).read("user_1", "resp_1")
     assert log.is_fenced_off
     assert "kept" in "".join(decode_frame(*entry) for entry in told.entries)
@@ -315,10 +315,10 @@ async def test_a_log_that_was_taken_over_goes_on_in_its_next_segment(redis: Redi
         await Segments(redis).fence("user_1", "resp_1", 0, "g2")
         told = await Segments(redis).read("user_1", "resp_1")
         frames = [decode_frame(*entry) for entry in told.entries]
-        log = writer.open(first.turn, segment=told.segment, told=frames)
+        log = writer.open(first.turn, segment=told.segment, frames=frames)
         say(log, "b")
         end(log)
-        assert (await shown(log.frames))[: len(frames)] == frames
+        assert (await shown(log.events))[: len(frames)] == frames
         assert all([0 < await redis.ttl(key) <= KEPT_SECONDS for key in keys_of(log)])
     assert keys_of(log) == [keys_of(first)[0], keys_of(first)[0] + ":1"]
     assert (await kept(redis, log))[0][0] == b"%d-0" % (len(frames) + 1)

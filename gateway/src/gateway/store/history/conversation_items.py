@@ -13,10 +13,10 @@ from gateway.protocol.resources import Conversation, Page
 from gateway.store.errors import translated
 from gateway.store.history.cursors import Order
 from gateway.store.history.keys import index_key, items_key, now_ms, thread_key
-from gateway.store.history.limits import check_item_limit
 from gateway.store.history.reading import checked_key, read
 from gateway.store.history.sizes import StorageQuota, charge
 from gateway.store.history.transaction import transact
+from gateway.turn.limits import check_item_limit
 
 
 class ConversationItems:

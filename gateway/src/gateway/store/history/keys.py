@@ -3,13 +3,15 @@
 import hashlib
 import time
 
+from gateway.protocol.ids import is_conversation_id
+
 
 def index_key(user_id: str) -> str:
     return f"parley:{{{user_id}}}:conversations"
 
 
 def thread_key(user_id: str, thread_id: str) -> str:
-    kind = "conversation" if is_conversation(thread_id) else "thread"
+    kind = "conversation" if is_conversation_id(thread_id) else "thread"
     return f"parley:{{{user_id}}}:{kind}:{thread_id}"
 
 
@@ -38,10 +40,6 @@ def accepted_key(user_id: str, client_id: str) -> str:
 
 def active_field(response_id: str) -> str:
     return f"active:{response_id}"
-
-
-def is_conversation(thread_id: str) -> bool:
-    return thread_id.startswith("conv_")
 
 
 def now_ms() -> int:

@@ -1,7 +1,6 @@
 """Stored responses: the resource of each answer, what was asked for it, and where its items are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -9,55 +8,18 @@ from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
 from gateway.errors import NotFound
-from gateway.protocol.ids import is_response_id, position_in
+from gateway.protocol.ids import is_conversation_id, is_response_id, position_in
 from gateway.protocol.items import Item
-from gateway.protocol.resources import TERMINAL, Response, decode_response
+from gateway.protocol.resources import decode_response
 from gateway.store.errors import translated
-from gateway.store.history.keys import is_conversation, items_key, log_keys, now_ms, response_key
+from gateway.store.history.keys import items_key, log_keys, now_ms, response_key
 from gateway.store.history.sizes import StorageQuota
+from gateway.turn.records import CancelRequest, InterruptedTurn, StoredResponse
 from gateway.turn.state_machine import TurnRequest
 
 _decode_request = msgspec.json.Decoder(TurnRequest).decode
 _decode_items = msgspec.json.Decoder(tuple[Item, ...]).decode
 _FIELDS = ("response", "input", "thread", "last", "owner", "segment")
-
-
-@dataclass(frozen=True, slots=True)
-class StoredResponse:
-    """`thread` holds its items up to the position `last`; `owner` is the gateway that runs, or ran, the turn, and tells
-    it in `segment` of its log."""
-
-    response: Response
-    input: tuple[Item, ...]
-    thread: str
-    last: int
-    owner: str
-    segment: int
-
-    @property
-    def in_a_chain(self) -> bool:
-        return not is_conversation(self.thread)
-
-    @property
-    def ended(self) -> bool:
-        return self.response.status in TERMINAL
-
-
-@dataclass(frozen=True, slots=True)
-class InterruptedTurn:
-    """`cancelled_ms_ago`: since somebody wished it stopped, None when nobody has."""
-
-    request: TurnRequest
-    stored: StoredResponse
-    cancelled_ms_ago: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class CancelRequest:
-    """That a turn ends: who has to hear it, and when it was first wished, in Unix milliseconds."""
-
-    owner: str
-    requested_at_ms: int
 
 
 class ResponseStore:
@@ -130,8 +92,8 @@ class ResponseStore:
         key = response_key(user_id, stored.response.id)
         # Not in a transaction: a full Redis refuses even to delete in one. What names the rest goes last.
         async with translated(), self._redis.pipeline(transaction=False) as pipe:
-            if not is_conversation(stored.thread):
-                self._forget(pipe, user_id, stored.thread, (*stored.input, *stored.response.output))
+            if not is_conversation_id(stored.thread_id):
+                self._forget(pipe, user_id, stored.thread_id, (*stored.input, *stored.response.output))
             pipe.delete(*log_keys(user_id, stored.response.id, stored.segment), key)
             await pipe.execute()
         await self._sizes.forget(user_id, [key])

@@ -4,8 +4,6 @@ Redis refuses every entry after the last id a stream can have. So the first to a
 owner, if it was only paused, can not add anything any more, and a second taker's seal is refused.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from redis.asyncio import Redis
@@ -14,18 +12,9 @@ from redis.exceptions import ResponseError
 from gateway.store.errors import translated
 from gateway.store.turn_log.keys import segment_key
 from gateway.turn.log_entry import FENCE_ID, Fields, fenced_by, is_fence_rejection
+from gateway.turn.records import ReplayedEvents
 
 _ABANDONED_SECONDS = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayedEvents:
-    """The events so far, oldest first. `segment` is the one that grows, `owner` who sealed the one before it, None for
-    a turn that was never taken over."""
-
-    entries: Sequence[tuple[bytes, Fields]]
-    segment: int
-    owner: str | None
 
 
 class Segments:

@@ -16,9 +16,11 @@ from redis.exceptions import RedisError
 
 from gateway.errors import Unavailable
 from gateway.store.errors import translated
+from gateway.store.turn_log.commands import decode_command, encode_command
 from gateway.store.turn_log.keys import control_key, segment_key
+from gateway.turn.commands import GatewayCommand
 from gateway.turn.event_buffer import EventBuffer
-from gateway.turn.log_entry import Fields, decode_frame, fenced_by, is_last
+from gateway.turn.log_entry import Fields, decode_frame, fenced_by, is_terminal
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class _Mirror:
 
     user_id: str
     response_id: str
-    frames: EventBuffer = field(default_factory=EventBuffer)
+    events: EventBuffer = field(default_factory=EventBuffer)
     segment: int = 0
     last_id: bytes = b"0-0"
     followers: int = 0
@@ -59,7 +61,7 @@ class _Mirror:
             if fenced_by(fields) is not None:
                 self.segment, self.last_id = self.segment + 1, b"0-0"
                 return
-            self.frames.append([decode_frame(entry_id, fields)], ended=is_last(fields))
+            self.events.append([decode_frame(entry_id, fields)], ended=is_terminal(fields))
 
 
 class Reader:
@@ -82,14 +84,14 @@ class Reader:
             return bool(await self._redis.exists(segment_key(user_id, response_id, 0)))
 
     @asynccontextmanager
-    async def frames(self, user_id: str, response_id: str) -> AsyncIterator[EventBuffer]:
+    async def events(self, user_id: str, response_id: str) -> AsyncIterator[EventBuffer]:
         """They arrive while the context is open, and Redis answers. Of a log that is gone they end incomplete."""
         whose = (user_id, response_id)
         mirror = self._mirrors.setdefault(whose, _Mirror(user_id, response_id))
         mirror.followers += 1
         try:
             await self._wake()
-            yield mirror.frames
+            yield mirror.events
         finally:
             mirror.followers -= 1
             if not mirror.followers:
@@ -98,23 +100,26 @@ class Reader:
     async def _wake(self) -> None:
         """This process's own read, so that it takes the new log in; without it that is a second late."""
         try:
-            await self.send_command(self._gateway_id, {"wake": "1"})
+            await self._add_control_entry(self._gateway_id, {"wake": "1"})
         except Unavailable:
             logger.info("a follower waits: redis does not answer")
 
-    async def send_command(self, gateway_id: str, wish: dict[str, str]) -> None:
-        """Wakes another gateway, or this one. Raises Unavailable."""
+    async def send_command(self, gateway_id: str, command: GatewayCommand) -> None:
+        """Durable until the gateway has read it. Raises Unavailable."""
+        await self._add_control_entry(gateway_id, encode_command(command))
+
+    async def _add_control_entry(self, gateway_id: str, fields: dict[str, str]) -> None:
         control = control_key(gateway_id)
         async with translated(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.xadd(control, wish, maxlen=_CONTROL_ENTRIES, approximate=True)  # type: ignore[arg-type]
+            pipe.xadd(control, fields, maxlen=_CONTROL_ENTRIES, approximate=True)  # type: ignore[arg-type]
             pipe.expire(control, _CONTROL_KEPT_SECONDS)
             await pipe.execute()
 
-    async def run(self, obey: Callable[[dict[str, str]], None]) -> None:
-        """Until cancelled; `obey` gets each wish that somebody has for this gateway."""
+    async def run(self, handle_command: Callable[[GatewayCommand], None]) -> None:
+        """Until cancelled. `handle_command` is called with each command that other gateways send to this one."""
         while True:
             try:
-                await self._read_once(obey)
+                await self._read_once(handle_command)
             except RedisError as exc:
                 logger.warning("following waits: redis does not answer", extra={"error": str(exc)})
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -122,10 +127,10 @@ class Reader:
                 logger.exception("following failed")
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _read_once(self, obey: Callable[[dict[str, str]], None]) -> None:
+    async def _read_once(self, handle_command: Callable[[GatewayCommand], None]) -> None:
         wanted: Any = {self._control: self._control_last}
         # An ended one is not read again, and one whose followers leave meanwhile is only read in vain.
-        mirrors = {mirror.key: mirror for mirror in self._mirrors.values() if not mirror.frames.is_closed}
+        mirrors = {mirror.key: mirror for mirror in self._mirrors.values() if not mirror.events.is_closed}
         wanted |= {key: mirror.last_id for key, mirror in mirrors.items()}
         most = min(_ENTRIES_AT_ONCE, _ENTRIES_IN_ALL // len(wanted) + 1)
         found: Any = await self._blocking.xread(wanted, count=most, block=BLOCK_SECONDS * 1000)
@@ -136,7 +141,7 @@ class Reader:
                 continue
             self._control_last = entries[-1][0]
             for _, fields in entries:
-                _obeyed(obey, {field.decode(): value.decode() for field, value in fields.items()})
+                _dispatch(handle_command, fields)
         if mirrors and time.monotonic() - self._checked_at > self.check_seconds:
             await self._end_what_is_gone(list(mirrors.values()))
 
@@ -150,12 +155,14 @@ class Reader:
         for mirror, found in zip(mirrors, there, strict=True):
             mirror.missed = 0 if found else mirror.missed + 1
             if mirror.missed > 1:
-                mirror.frames.close(moved=True)
+                mirror.events.close(moved=True)
 
 
-def _obeyed(obey: Callable[[dict[str, str]], None], wish: dict[str, str]) -> None:
-    """One wish that fails does not take the others with it."""
+def _dispatch(handle_command: Callable[[GatewayCommand], None], fields: Fields) -> None:
+    """A command that fails does not affect the others."""
     try:
-        obey(wish)
+        command = decode_command(fields)
+        if command is not None:
+            handle_command(command)
     except Exception:
-        logger.exception("a wish could not be followed", extra={"wish": sorted(wish)})
+        logger.exception("a command from another gateway failed", extra={"command": sorted(map(bytes.decode, fields))})

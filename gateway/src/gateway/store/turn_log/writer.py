@@ -38,9 +38,9 @@ class Writer:
         self._dirty: dict[TurnLog, None] = {}
         self._woken = asyncio.Event()
 
-    def open(self, turn: Turn, *, segment: int = 0, told: Sequence[str] = ()) -> TurnLog:
-        """`told`: the frames of the segments before."""
-        return TurnLog(turn, self._wake, segment=segment, told=told)
+    def open(self, turn: Turn, *, segment: int = 0, frames: Sequence[str] = ()) -> TurnLog:
+        """`frames` are those of the segments before."""
+        return TurnLog(turn, self._wake, segment=segment, frames=frames)
 
     def _wake(self, log: TurnLog) -> None:
         self._dirty[log] = None
@@ -69,7 +69,8 @@ class Writer:
                 for (log, _), answer in zip(batch, answers, strict=True):
                     if answer == "lost":
                         log.fence_off()
-                    log.has_entries |= answer == "there"
+                    if answer == "there":
+                        log.mark_written()
                 batch = [one for one, answer in zip(batch, answers, strict=True) if answer == "wait"]
             if batch:
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -87,7 +88,7 @@ class Writer:
         A segment that has begun and is not there any more was deleted, or has expired with its seal: it is not made
         anew.
         """
-        request, last = log.turn.request, entries[-1].is_last
+        request, last = log.turn.request, entries[-1].is_terminal
         key = segment_key(request.user_id, request.response_id, log.segment)
         if len(entries) == 1 and log.has_entries and not last:
             pipe.xadd(key, entries[0].fields(), id=entries[0].id, nomkstream=True)
@@ -98,7 +99,7 @@ class Writer:
         if not log.has_entries:
             pipe.expire(key, _ABANDONED_SECONDS)
         for every in segment_keys(request.user_id, request.response_id, log.segment) if last else ():
-            pipe.expire(every, _FORGOTTEN_SECONDS if log.discard_after_delivery else self._kept_seconds)
+            pipe.expire(every, _FORGOTTEN_SECONDS if log.is_discarded else self._kept_seconds)
         pipe.execute_command("EXEC")
         return len(pipe)
 

@@ -1,8 +1,8 @@
 """What a turn reads before it starts and leaves behind: the items of a conversation, or of a chain of responses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -10,74 +10,31 @@ from redis.exceptions import WatchError
 
 from gateway.context.prompt import TokenCountCheckpoint
 from gateway.errors import NotFound
-from gateway.protocol.ids import position_in
+from gateway.protocol.ids import is_conversation_id, position_in
 from gateway.protocol.items import Item, decode_item, encode_item
-from gateway.protocol.resources import Generation, Response, encoded
+from gateway.protocol.resources import Generation, encoded
 from gateway.store.errors import translated
 from gateway.store.history import leftovers, older_items
 from gateway.store.history.keys import (
     accepted_key,
     active_field,
     index_key,
-    is_conversation,
     items_key,
     now_ms,
     response_key,
     responses_key,
     thread_key,
 )
-from gateway.store.history.limits import check_item_limit
 from gateway.store.history.sizes import StorageQuota, charge
+from gateway.turn.limits import RECENT_ITEMS, check_item_limit
 from gateway.turn.output import MAX_OUTPUT_ITEMS
-from gateway.turn.state_machine import TurnRequest
+from gateway.turn.records import CommitRecord, CommitResult, ThreadSnapshot, TurnRecord
 
 # A client that has not asked again within a day has its answer.
 _ONCE_SECONDS = 86_400
-# All of most conversations. What is older is read where the model's context has room for it.
-RECENT_ITEMS = 400
-
-CommitResult = Literal["kept", "gone", "lost"]
-
-_NO_GENERATION = Generation()
-
 _decode_metadata = msgspec.json.Decoder(dict[str, str]).decode
 _decode_generation = msgspec.json.Decoder(Generation).decode
 _decode_measured = msgspec.json.Decoder(TokenCountCheckpoint).decode
-
-
-@dataclass(frozen=True, slots=True)
-class ThreadSnapshot:
-    """Items in order, oldest first, and the first of the new positions. `older` items stand before these; what the
-    model was told before all of them is the `head` then."""
-
-    before: list[Item]
-    position: int
-    measured: TokenCountCheckpoint | None = None
-    generation: Generation = _NO_GENERATION
-    titled: bool = True
-    older: int = 0
-    head: tuple[Item, ...] = ()
-
-    @property
-    def first(self) -> int:
-        """What is older has lower positions."""
-        return (position_in(self.before[0].id) or 0) if self.before else self.position
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRecord:
-    """A turn to accept. `before`: the items a new chain begins with."""
-
-    request: TurnRequest
-    response: Response
-    asked: Sequence[Item]
-    owner: str
-    before: Sequence[Item] = ()
-    idempotency_key: str | None = None
-
-    @property
-    def thread_id(self) -> str:
-        return self.request.thread or ""
 
 
 class TurnStore:
@@ -121,14 +78,20 @@ class TurnStore:
 
     async def load_head(self, user_id: str, thread_id: str, said: ThreadSnapshot) -> ThreadSnapshot:
         """The same, and what the model was told before the older items. Once for each `said`."""
-        head = await older_items.head(self._redis, user_id, thread_id, below=said.first) if said.older else []
-        return replace(said, head=tuple(head), older=max(0, said.older - len(head)))
+        head = (
+            await older_items.head(self._redis, user_id, thread_id, below=said.first_position)
+            if said.older_count
+            else []
+        )
+        return replace(said, head=tuple(head), older_count=max(0, said.older_count - len(head)))
 
     async def load_older(self, user_id: str, thread_id: str, said: ThreadSnapshot, count: int) -> ThreadSnapshot:
         """The same, and `count` more of the older items."""
-        more = await older_items.just_below(self._redis, user_id, thread_id, count, above=said.head, below=said.first)
-        older = max(0, said.older - len(more)) if len(more) == count else 0
-        return replace(said, before=[*more, *said.before], older=older)
+        more = await older_items.just_below(
+            self._redis, user_id, thread_id, count, above=said.head, below=said.first_position
+        )
+        older = max(0, said.older_count - len(more)) if len(more) == count else 0
+        return replace(said, items=[*more, *said.items], older_count=older)
 
     async def read(self, user_id: str, thread_id: str, last: int, *, since: int = 0) -> list[Item]:
         """All items from the position `since` up to the position `last`."""
@@ -177,63 +140,54 @@ class TurnStore:
 
     def _accept(self, pipe: Any, record: TurnRecord) -> None:
         request, thread_id = record.request, record.thread_id
-        user_id, last = request.user_id, request.position + MAX_OUTPUT_ITEMS - 1
+        user_id, last = request.user_id, request.first_position + MAX_OUTPUT_ITEMS - 1
         key, kept = thread_key(user_id, thread_id), response_key(user_id, request.response_id)
-        if not is_conversation(thread_id):
+        if not is_conversation_id(thread_id):
             pipe.hsetnx(key, "created_at", str(request.created_at))
             pipe.hsetnx(key, "position", str(last))
-        self._add(pipe, user_id, thread_id, [*record.before, *record.asked])
+        self._add(pipe, user_id, thread_id, [*record.copied, *record.input])
         pipe.hset(key, active_field(request.response_id), str(last))
         if record.idempotency_key is not None:
             pipe.set(accepted_key(user_id, record.idempotency_key), request.response_id, ex=_ONCE_SECONDS)
-        told = {"response": record.response, "request": request, "input": record.asked}
+        told = {"response": record.response, "request": request, "input": record.input}
         large = {name: encoded(value) for name, value in told.items()}
-        if is_conversation(thread_id):
+        if is_conversation_id(thread_id):
             pipe.sadd(responses_key(user_id, thread_id), request.response_id)
         pipe.hset(kept, mapping={**large, "thread": thread_id, "last": last, "owner": record.owner})
         charge(pipe, user_id, kept, large.values())
         pipe.expire(kept, self._kept_seconds)
         pipe.hexists(key, "created_at")
 
-    async def commit(
-        self,
-        user_id: str,
-        thread_id: str,
-        response: Response,
-        answer: Sequence[Item],
-        measured: TokenCountCheckpoint | None,
-        *,
-        owner: str,
-    ) -> CommitResult:
-        """Keeps the answer; "gone": its conversation, or the response itself, was deleted. "lost": `owner` has lost the
-        turn, and what another gateway says is what counts, in history too."""
-        record = response_key(user_id, response.id)
+    async def commit(self, record: CommitRecord) -> CommitResult:
+        """Stores the answer, unless the turn was deleted or is owned by another gateway."""
+        user_id, thread_id, response = record.user_id, record.thread_id, record.response
+        key = response_key(user_id, response.id)
         async with translated(), self._redis.pipeline(transaction=True) as pipe:
             while True:
-                if (owned_by := await self._owner(pipe, record)) != owner:
-                    return "gone" if owned_by is None else "lost"
-                self._commit(pipe, user_id, thread_id, response, measured)
-                self._add(pipe, user_id, thread_id, answer)
+                owner = await self._owner(pipe, key)
+                if owner != record.owner:
+                    return CommitResult.DELETED if owner is None else CommitResult.FENCED_OFF
+                self._commit(pipe, record)
+                self._add(pipe, user_id, thread_id, response.output)
                 pipe.hexists(thread_key(user_id, thread_id), "created_at")
                 try:
-                    there = (await pipe.execute())[-1]
+                    exists = (await pipe.execute())[-1]
                     break
                 except WatchError:
-                    continue  # somebody wished it stopped, or has just taken it
-        if not there:
+                    continue  # cancelled, or taken over, at this moment
+        if not exists:
             await leftovers.delete(self._redis, user_id, thread_id, response.id)
-        return "kept" if there else "gone"
+        return CommitResult.COMMITTED if exists else CommitResult.DELETED
 
-    def _commit(
-        self, pipe: Any, user_id: str, thread_id: str, response: Response, measured: TokenCountCheckpoint | None
-    ) -> None:
-        key, record = thread_key(user_id, thread_id), response_key(user_id, response.id)
+    def _commit(self, pipe: Any, record: CommitRecord) -> None:
+        user_id, response = record.user_id, record.response
+        key, kept = thread_key(user_id, record.thread_id), response_key(user_id, response.id)
         pipe.hdel(key, active_field(response.id))
-        if measured is not None:
-            pipe.hset(key, "measured", encoded(measured).decode())
-        pipe.hset(record, "response", encoded(response).decode())
-        charge(pipe, user_id, record, [encoded(response.output)])
-        pipe.expire(record, self._kept_seconds)
+        if record.checkpoint is not None:
+            pipe.hset(key, "measured", encoded(record.checkpoint).decode())
+        pipe.hset(kept, "response", encoded(response).decode())
+        charge(pipe, user_id, kept, [encoded(response.output)])
+        pipe.expire(kept, self._retention_seconds)
 
     async def _owner(self, pipe: Any, record: str) -> str | None:
         """None without a record: an accepted response has one until it is deleted."""
@@ -248,7 +202,7 @@ class TurnStore:
             members = {encode_item(item): position_in(item.id) or 0 for item in items}
             pipe.zadd(key, members, nx=True)
             charge(pipe, user_id, key, members)
-        if is_conversation(thread_id):
+        if is_conversation_id(thread_id):
             pipe.zadd(index_key(user_id), {thread_id: now_ms()})
         else:
             pipe.expire(key, self._kept_seconds)

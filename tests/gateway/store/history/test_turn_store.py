@@ -15,9 +15,9 @@ from gateway.protocol.input_items import InputMessage
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Generation
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.limits import MAX_ITEMS
 from gateway.store.history.responses import ResponseStore
-from gateway.store.history.threads import TurnRecord, TurnStore
+from gateway.store.history.turn_store import TurnRecord, TurnStore
+from gateway.turn.limits import MAX_ITEMS
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.state_machine import Turn, TurnRequest
 from tests.gateway.builders import kept
@@ -60,7 +60,8 @@ async def commit(
 ) -> None:
     outcome = Turn(request).response("completed")
     assert (
-        await threads.commit(request.user_id, request.thread or "", outcome, answered, measured, owner="g1") != "lost"
+        await threads.commit(request.user_id, request.thread_id or "", outcome, answered, measured, owner="g1")
+        != "lost"
     )
 
 
@@ -190,9 +191,9 @@ async def test_an_accepted_response_is_found_with_what_was_asked(threads: TurnSt
     asked = question(1)
     await accept(threads, turn(1, thread, 2), asked)
     stored = await ResponseStore(redis).get(ALICE, "resp_1")
-    assert (stored.input, stored.thread, stored.owner, stored.ended) == ((asked,), thread, "g1", False)
+    assert (stored.input, stored.thread, stored.owner, stored.has_ended) == ((asked,), thread, "g1", False)
     await commit(threads, turn(1, thread, 2), answer(2))
-    assert (await ResponseStore(redis).get(ALICE, "resp_1")).ended
+    assert (await ResponseStore(redis).get(ALICE, "resp_1")).has_ended
     with pytest.raises(NotFound):
         await ResponseStore(redis).get(BOB, "resp_1")
 
@@ -227,11 +228,11 @@ async def test_an_answer_kept_again_does_not_bring_its_deleted_response_back(
     await accept(threads, request, question(1))
     answered = answer(2)
     outcome = msgspec.structs.replace(Turn(request).response("completed"), output=(answered,))
-    assert await threads.commit(ALICE, request.thread or "", outcome, (answered,), None, owner="g1") == "kept"
+    assert await threads.commit(ALICE, request.thread_id or "", outcome, (answered,), None, owner="g1") == "kept"
     await responses.delete(ALICE, await responses.get(ALICE, "resp_1"))
     left = {key: await redis.dump(key) for key in await kept(redis)}
     # The word that it was kept was lost: it is kept once more.
-    assert await threads.commit(ALICE, request.thread or "", outcome, (answered,), None, owner="g1") == "gone"
+    assert await threads.commit(ALICE, request.thread_id or "", outcome, (answered,), None, owner="g1") == "gone"
     assert {key: await redis.dump(key) for key in await kept(redis)} == left
 
 

@@ -1,0 +1,173 @@
+"""Accepts a request exactly once: its input is stored, then its turn starts."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import anyio
+
+from gateway.errors import NotFound, ParleyError, ShuttingDown, Unavailable
+from gateway.protocol.create import ResponseCreate
+from gateway.protocol.ids import new_response_id
+from gateway.runtime.history_loader import UnstoredHistory
+from gateway.runtime.idempotency import check_same_request
+from gateway.runtime.ports import ResponseStore, TurnStore
+from gateway.runtime.preparation import PreparedTurn, TurnPreparation
+from gateway.runtime.registry import TurnRegistry
+from gateway.runtime.running import RunningTurn
+from gateway.runtime.turn_list import TurnList
+from gateway.turn.records import TurnRecord
+
+_RETRY_SECONDS = 0.5
+_NO_HISTORY: UnstoredHistory = {}
+
+
+@dataclass(frozen=True, slots=True)
+class StartedTurn:
+    """`running` is None for a request that was accepted before and does not run on this gateway."""
+
+    response_id: str
+    running: RunningTurn | None
+
+
+class TurnAcceptance:
+    # Less than a gateway that takes over leaves a turn listed that is not accepted yet.
+    listed_seconds = 10.0
+
+    def __init__(
+        self,
+        preparation: TurnPreparation,
+        store: TurnStore,
+        responses: ResponseStore,
+        turn_list: TurnList,
+        registry: TurnRegistry,
+        *,
+        gateway_id: str,
+    ) -> None:
+        self._preparation = preparation
+        self._store = store
+        self._responses = responses
+        self._turn_list = turn_list
+        self._registry = registry
+        self._gateway_id = gateway_id
+
+    async def start(
+        self,
+        user_id: str,
+        create: ResponseCreate,
+        unstored: UnstoredHistory = _NO_HISTORY,
+        *,
+        idempotency_key: str | None = None,
+    ) -> StartedTurn:
+        """Stores the input exactly once for each `idempotency_key` and starts the turn.
+
+        Raises what TurnPreparation.prepare raises, StorageLimit, IdempotencyKeyReused and ShuttingDown; then nothing
+        was accepted. After Unavailable something may have been: a retry with the same key finds out.
+        """
+        # A client that disconnects in the middle of this has asked all the same, and finds the answer later.
+        with anyio.CancelScope(shield=True):
+            started = await self._start(user_id, create, unstored, idempotency_key)
+        return started  # noqa: RET504 - mypy: a scope may swallow what leaves it
+
+    async def _start(
+        self, user_id: str, create: ResponseCreate, unstored: UnstoredHistory, idempotency_key: str | None
+    ) -> StartedTurn:
+        if self._registry.is_closed:
+            raise ShuttingDown
+        # First: an accepted request is found, whatever has happened to the engine or the conversation since.
+        if idempotency_key is not None:
+            earlier = await self._store.find_accepted(user_id, idempotency_key)
+            if earlier is not None:
+                return await self._started_before(user_id, create, earlier)
+        response_id = new_response_id()
+        if create.stored:
+            return await self._start_stored(user_id, create, unstored, response_id, idempotency_key)
+        prepared = await self._preparation.prepare(user_id, create, unstored, response_id=response_id)
+        return StartedTurn(response_id, self._registry.begin(prepared))
+
+    async def _start_stored(
+        self,
+        user_id: str,
+        create: ResponseCreate,
+        unstored: UnstoredHistory,
+        response_id: str,
+        idempotency_key: str | None,
+    ) -> StartedTurn:
+        began = time.monotonic()
+        prepared = await self._prepare_listed(user_id, create, unstored, response_id)
+        try:
+            accepted_id = await self._store.accept(self._record(prepared, idempotency_key))
+        except Unavailable:
+            self._registry.run_in_background(self._start_if_accepted(prepared))
+            raise
+        except NotFound:
+            await self._turn_list.remove(user_id, response_id)
+            raise
+        if accepted_id != response_id:
+            await self._turn_list.remove(user_id, response_id)
+            return await self._started_before(user_id, create, accepted_id)
+        if time.monotonic() - began > self.listed_seconds:
+            await self._turn_list.add_again(user_id, response_id)
+        return StartedTurn(response_id, self._registry.begin(prepared))
+
+    async def _started_before(self, user_id: str, create: ResponseCreate, response_id: str) -> StartedTurn:
+        """Raises IdempotencyKeyReused."""
+        try:
+            first = await self._responses.get(user_id, response_id)
+        except NotFound:
+            pass  # deleted since: a follower is told
+        else:
+            check_same_request(create, first)
+        return StartedTurn(response_id, self._registry.find(user_id, response_id))
+
+    async def _prepare_listed(
+        self, user_id: str, create: ResponseCreate, unstored: UnstoredHistory, response_id: str
+    ) -> PreparedTurn:
+        """Lists the turn as this gateway's while its history is read."""
+        listing = asyncio.ensure_future(self._list(user_id, response_id))
+        try:
+            prepared = await self._preparation.prepare(user_id, create, unstored, response_id=response_id)
+            await listing
+            if self._registry.is_closed:
+                raise ShuttingDown
+        except ParleyError:
+            await asyncio.gather(listing, return_exceptions=True)
+            await self._turn_list.remove(user_id, response_id)
+            raise
+        return prepared
+
+    async def _list(self, user_id: str, response_id: str) -> None:
+        """Raises StorageLimit for a user without room. Both requests have ended when it returns."""
+        requests = self._turn_list.add(user_id, response_id), self._store.check_quota(user_id)
+        for outcome in await asyncio.gather(*requests, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    def _record(self, prepared: PreparedTurn, idempotency_key: str | None) -> TurnRecord:
+        history = prepared.history
+        if history.thread_id is None:
+            raise ValueError("a stored turn has a thread")
+        return TurnRecord(
+            request=prepared.turn.request,
+            thread_id=history.thread_id,
+            response=prepared.turn.response("in_progress"),
+            input=prepared.input,
+            owner=self._gateway_id,
+            copied=history.snapshot.items if history.is_copied else (),
+            idempotency_key=idempotency_key,
+        )
+
+    async def _start_if_accepted(self, prepared: PreparedTurn) -> None:
+        """Redis may have stored the turn before it became unreachable. Then it runs, as it would after our death."""
+        request = prepared.turn.request
+        while True:
+            await asyncio.sleep(_RETRY_SECONDS)
+            try:
+                await self._responses.get(request.user_id, request.response_id)
+            except Unavailable:
+                continue
+            except NotFound:
+                await self._turn_list.remove(request.user_id, request.response_id)
+            else:
+                self._registry.begin(prepared)
+            return

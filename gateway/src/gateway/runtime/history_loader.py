@@ -1,0 +1,107 @@
+"""What a turn continues from: a conversation, a chain of responses, or what its connection remembers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gateway.context.tool_calls import call_ids
+from gateway.errors import InvalidRequest, NotFound, PreviousResponseNotFound
+from gateway.protocol.create import ResponseCreate
+from gateway.protocol.ids import new_thread_id, position_in
+from gateway.protocol.items import FunctionCallOutput, Item
+from gateway.runtime.ports import HistoryReader, ResponseStore
+from gateway.turn.limits import RECENT_ITEMS
+from gateway.turn.output import MAX_OUTPUT_ITEMS
+from gateway.turn.records import ThreadSnapshot
+from gateway.turn.state_machine import TurnRequest
+
+UnstoredHistory = Mapping[str, tuple[Item, ...]]
+"""The items up to a response that is not stored, by its id."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedHistory:
+    """`thread_id` is where the new items go, None when they are not stored. `is_copied`: a new chain that begins with a
+    copy of these items."""
+
+    thread_id: str | None
+    snapshot: ThreadSnapshot
+    is_copied: bool = False
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """As far as they were read."""
+        return (*self.snapshot.head, *self.snapshot.items)
+
+
+class HistoryLoader:
+    """Every method raises Unavailable when the store is not reachable."""
+
+    def __init__(self, store: HistoryReader, responses: ResponseStore) -> None:
+        self._store = store
+        self._responses = responses
+
+    async def load(self, user_id: str, create: ResponseCreate, unstored: UnstoredHistory) -> LoadedHistory:
+        """Reserves the positions of the new items too. Raises NotFound, PreviousResponseNotFound or InvalidRequest."""
+        count = len(create.items) + MAX_OUTPUT_ITEMS
+        if create.conversation_id is not None:
+            snapshot = await self._store.reserve(user_id, create.conversation_id, count)
+            return LoadedHistory(create.conversation_id, snapshot)
+        previous = create.previous_response_id
+        if previous is None:
+            return LoadedHistory(new_thread_id() if create.stored else None, ThreadSnapshot([], 1))
+        if previous in unstored:
+            if create.stored:
+                raise InvalidRequest("the previous response was not stored; send `store: false`", param="store")
+            return LoadedHistory(None, _snapshot_of(unstored[previous]))
+        return await self._load_chain(user_id, previous, count, stored=create.stored)
+
+    async def load_calls(self, user_id: str, history: LoadedHistory, new: Sequence[Item]) -> LoadedHistory:
+        """Reads back to the function calls that the new items answer."""
+        answered = {item.call_id for item in new if isinstance(item, FunctionCallOutput)}
+        while history.snapshot.older_count and answered - call_ids((*history.snapshot.items, *new)):
+            history = await self.load_older(user_id, history, len(history.snapshot.items) + RECENT_ITEMS)
+        return history
+
+    async def load_older(self, user_id: str, history: LoadedHistory, count: int) -> LoadedHistory:
+        """With `count` more of the older items."""
+        if history.thread_id is None:
+            return history
+        snapshot = await self._store.load_older(user_id, history.thread_id, history.snapshot, count)
+        return replace(history, snapshot=snapshot)
+
+    async def reload(self, request: TurnRequest, next_position: int) -> LoadedHistory:
+        """What an accepted turn continued from, without items that other turns of the same conversation have added
+        since, at positions they had reserved. None of those is among the older items, unless a turn takes longer than
+        all listed ones."""
+        if request.thread_id is None:
+            return LoadedHistory(None, ThreadSnapshot([], next_position, has_title=False))
+        user_id, thread_id, positions = request.user_id, request.thread_id, request.history_positions
+        if positions is None:  # accepted by an earlier version
+            items = await self._store.read(user_id, thread_id, next_position - 1)
+            return LoadedHistory(thread_id, ThreadSnapshot(items, next_position, has_title=False))
+        found = await self._store.read(user_id, thread_id, next_position - 1, since=positions[0]) if positions else []
+        known = frozenset(positions)
+        items = [item for item in found if position_in(item.id) in known]
+        snapshot = ThreadSnapshot(items, next_position, has_title=False, older_count=request.older_count)
+        return LoadedHistory(thread_id, await self._store.load_head(user_id, thread_id, snapshot))
+
+    async def _load_chain(self, user_id: str, previous: str, count: int, *, stored: bool) -> LoadedHistory:
+        """Continues at the end of a chain; from anywhere else, and from a conversation, a new chain begins."""
+        try:
+            response = await self._responses.get(user_id, previous)
+        except NotFound as exc:
+            raise PreviousResponseNotFound from exc
+        if not response.has_ended:
+            raise InvalidRequest("the previous response is still in progress", param="previous_response_id")
+        thread_id, last = response.thread_id, response.last_position
+        if stored and response.is_chained:
+            snapshot = await self._store.reserve(user_id, thread_id, count)
+            if snapshot.next_position == last + 1:
+                return LoadedHistory(thread_id, snapshot)
+        items = await self._store.read(user_id, thread_id, last)
+        return LoadedHistory(new_thread_id() if stored else None, ThreadSnapshot(items, last + 1), is_copied=True)
+
+
+def _snapshot_of(items: Sequence[Item]) -> ThreadSnapshot:
+    last = max((position_in(item.id) or 0 for item in items), default=0)
+    return ThreadSnapshot(list(items), last + 1)

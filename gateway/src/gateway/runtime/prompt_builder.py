@@ -1,0 +1,47 @@
+"""The prompt of a turn: the items of its history and input as messages, under the right system prompt."""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import takewhile
+
+import msgspec
+
+from gateway.context.prompt import PromptHistory, assemble, prompt_messages
+from gateway.context.tool_calls import drop_orphaned_outputs
+from gateway.inference import PromptMessage
+from gateway.protocol.create import ResponseCreate
+from gateway.protocol.items import Item, Message, introduces
+from gateway.runtime.user_encryption import UserEncryption
+from gateway.turn.records import ThreadSnapshot
+
+_encode = msgspec.json.Encoder().encode
+
+
+class PromptBuilder:
+    def __init__(self, encryption: UserEncryption, default_system_prompt: str) -> None:
+        """An empty `default_system_prompt` is none."""
+        self._encryption = encryption
+        self._default_system_prompt = default_system_prompt
+
+    def messages(self, user_id: str, items: Sequence[Item]) -> list[PromptMessage]:
+        """Raises InvalidRequest for a compaction that was not made here for this user."""
+        return prompt_messages(items, lambda item: self._encryption.decrypt(user_id, item.encrypted_content))
+
+    def build(self, user_id: str, snapshot: ThreadSnapshot, new: Sequence[Item]) -> PromptHistory:
+        """Raises InvalidRequest."""
+        head = self.messages(user_id, snapshot.head)
+        history = self.messages(user_id, drop_orphaned_outputs(snapshot.items))
+        return assemble([*head, *history], self.messages(user_id, new))
+
+    def system_prompt(self, create: ResponseCreate, snapshot: ThreadSnapshot, new: Sequence[Item]) -> str | None:
+        """The request's instructions, else the conversation's. The deployment's own only where the conversation does
+        not begin with instructions as items."""
+        instructions = create.instructions or snapshot.generation.instructions
+        leading = takewhile(introduces, (*snapshot.head, *snapshot.items, *new))
+        has_own = any(isinstance(item, Message) for item in leading)
+        return instructions if instructions or has_own else self._default_system_prompt or None
+
+
+def prompt_digest(model: str, system_prompt: str | None, create: ResponseCreate) -> str:
+    """Of everything in a prompt but its items."""
+    return hashlib.sha256(_encode((model, system_prompt, create.tools, create.tool_choice))).hexdigest()[:16]
