@@ -37,7 +37,7 @@ _WEATHER: Final = FunctionTool(
 _RANDOM: Final = re.compile(r"(?<=_)(?:(?P<position>[0-9a-f]{8})(?P<item>[0-9a-f]{24})|(?P<call>[0-9a-f]{24}))(?=\")")
 
 
-def _turn(*, form: OutputOptions | None = None, generate: bool = True, max_output_tokens: int | None = None) -> Turn:
+def _turn(*, options: OutputOptions | None = None, generate: bool = True, max_output_tokens: int | None = None) -> Turn:
     sampling = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_output_tokens=10_240)
     return Turn(
         TurnRequest(
@@ -45,10 +45,10 @@ def _turn(*, form: OutputOptions | None = None, generate: bool = True, max_outpu
             user_id="user_1",
             model="parley-demo",
             sampling=sampling,
-            form=form or OutputOptions(),
+            options=options or OutputOptions(),
             created_at=_STARTED,
-            position=2,
-            thread="conv_" + "1".zfill(32),
+            first_position=2,
+            thread_id="conv_" + "1".zfill(32),
             conversation_id="conv_" + "1".zfill(32),
             metadata={"client_message_id": "5f0c1d2e-3b4a-4c5d-8e6f-708192a3b4c5"},
             truncation="auto",
@@ -102,7 +102,7 @@ def _failed_in_the_middle() -> Iterator[str]:
 
 
 def _function_call() -> Iterator[str]:
-    turn = _turn(form=OutputOptions(tools=(_WEATHER,)))
+    turn = _turn(options=OutputOptions(tools=(_WEATHER,)))
     pieces = [ToolCallDelta(0, "", "get_weather"), ToolCallDelta(0, '{"city":'), ToolCallDelta(0, ' "北京"}')]
     return _told(turn, TextDelta("Let me look."), *pieces, Completed(_usage(21), _ENDED))
 

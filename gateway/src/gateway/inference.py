@@ -108,7 +108,7 @@ class UsageReport:
 @dataclass(frozen=True, slots=True)
 class EngineCall:
     """One completion. With `token_ids` (of the prompt and of the output so far) the engine continues behind them
-    instead of rendering `prompt`. `affinity`: calls with the same value share a prefix, so they prefer the same engine."""
+    instead of rendering `prompt`. Calls with the same `affinity` share a prefix, so they prefer the same engine."""
 
     prompt: tuple[PromptMessage, ...]
     sampling: Sampling

@@ -13,7 +13,7 @@ CONVERSATION = Generation(temperature=1.0, top_p=0.8, repetition_penalty=1.1, ma
 
 
 def sampled(conversation: Generation = CONVERSATION, **asked: Any) -> Sampling:
-    return DEPLOYMENT.of(ResponseCreate(**asked), conversation)
+    return DEPLOYMENT.resolve(ResponseCreate(**asked), conversation)
 
 
 def test_who_says_nothing_gets_the_deployments_own() -> None:
@@ -42,7 +42,7 @@ def test_penalties_are_the_requests_alone() -> None:
 
 def test_where_nobody_bounds_the_answer_the_engine_does() -> None:
     unbounded = Defaults("", Sampling(0.45, 0.9, 1.2, None))
-    assert unbounded.of(ResponseCreate(), Generation()).max_output_tokens is None
+    assert unbounded.resolve(ResponseCreate(), Generation()).max_output_tokens is None
 
 
 def test_a_plain_request_wants_a_plain_answer() -> None:

@@ -8,18 +8,17 @@ from gateway.context.prompt import (
     ContextWindow,
     Exchange,
     PromptHistory,
-    TokenCount,
     TokenCountCheckpoint,
-    alternating,
-    exchanges,
-    fit,
-    joined,
+    assemble,
+    fit_window,
     max_token_bound,
-    prompts,
+    merge_adjacent_roles,
+    prompt_messages,
     reuse_token_count,
+    split_exchanges,
 )
 from gateway.errors import ContextLengthExceeded
-from gateway.inference import PromptMessage, PromptToolCall
+from gateway.inference import PromptMessage, PromptToolCall, TokenizedPrompt
 from gateway.protocol.ids import new_item_id
 from gateway.protocol.items import (
     Compaction,
@@ -56,7 +55,7 @@ def message(text: str, role: MessageRole = "user", position: int = 1) -> Message
 
 
 def told(*items: Item) -> list[PromptMessage]:
-    return prompts(items, lambda sealed: f"unsealed {sealed.encrypted_content}")
+    return prompt_messages(items, lambda sealed: f"unsealed {sealed.encrypted_content}")
 
 
 class Letters:
@@ -66,27 +65,27 @@ class Letters:
         self.limit = limit
         self.asked = 0
 
-    async def __call__(self, prompts: tuple[PromptMessage, ...]) -> TokenCount:
+    async def __call__(self, prompts: tuple[PromptMessage, ...]) -> TokenizedPrompt:
         self.asked += 1
-        return TokenCount(sum(len(prompt.text) for prompt in prompts), self.limit)
+        return TokenizedPrompt(sum(len(prompt.text) for prompt in prompts), self.limit)
 
 
 async def window(turns: list[Exchange], limit: int) -> tuple[ContextWindow, Letters]:
     count = Letters(limit)
-    return await fit([SYSTEM], turns, count=count, room_wanted=ROOM), count
+    return await fit_window([SYSTEM], turns, count=count, wanted_room=ROOM), count
 
 
 async def test_a_short_conversation_is_sent_whole_for_one_count() -> None:
     turns = [exchange(5, 5), (user("uuu"),)]
     found, count = await window(turns, limit=100)
-    assert found.prompts == (SYSTEM, *turns[0], *turns[1])
+    assert found.messages == (SYSTEM, *turns[0], *turns[1])
     assert (found.room, found.exchanges_left_out, count.asked) == (100 - 23, 0, 1)
 
 
 async def test_the_oldest_whole_turns_go_first_and_the_system_prompt_never() -> None:
     turns = [exchange(20, 20), exchange(20, 20), (user("u" * 10),)]
     found, _ = await window(turns, limit=80)
-    assert found.prompts == (SYSTEM, *turns[1], *turns[2])
+    assert found.messages == (SYSTEM, *turns[1], *turns[2])
     assert found.exchanges_left_out == 1
 
 
@@ -105,8 +104,8 @@ async def test_what_leaves_no_room_at_all_is_refused_with_both_numbers() -> None
 async def test_where_nothing_may_be_left_out_a_long_conversation_is_refused() -> None:
     turns = [exchange(40, 40), (user("u" * 15),)]
     with pytest.raises(ContextLengthExceeded):
-        await fit([SYSTEM], turns, count=Letters(100), room_wanted=ROOM, may_leave_out=False)
-    whole = await fit([SYSTEM], turns, count=Letters(110), room_wanted=ROOM, may_leave_out=False)
+        await fit_window([SYSTEM], turns, count=Letters(100), wanted_room=ROOM, may_leave_out=False)
+    whole = await fit_window([SYSTEM], turns, count=Letters(110), wanted_room=ROOM, may_leave_out=False)
     assert (whole.room, whole.exchanges_left_out) == (5, 0)
 
 
@@ -114,14 +113,14 @@ async def test_an_engine_that_cannot_count_gets_everything() -> None:
     async def unknown(_: tuple[PromptMessage, ...]) -> None:
         return None
 
-    found = await fit([SYSTEM], [exchange(5, 5)], count=unknown, room_wanted=ROOM)
+    found = await fit_window([SYSTEM], [exchange(5, 5)], count=unknown, wanted_room=ROOM)
     assert found.room is None
-    assert len(found.prompts) == 3
+    assert len(found.messages) == 3
 
 
 async def test_a_small_context_is_not_all_kept_free_for_the_answer() -> None:
     turns = [exchange(5, 5), (user("uu"),)]
-    found = await fit([], turns, count=Letters(24), room_wanted=1000)
+    found = await fit_window([], turns, count=Letters(24), wanted_room=1000)
     assert (found.exchanges_left_out, found.room) == (0, 12)
 
 
@@ -150,7 +149,7 @@ async def test_what_is_sent_is_never_above_the_limit_and_never_more_than_a_turn_
         assert len(SYSTEM.text) + sum(sizes[-1]) >= limit
         return
     assert found.count is not None
-    assert found.count == sum(len(prompt.text) for prompt in found.prompts) < limit
+    assert found.count == sum(len(prompt.text) for prompt in found.messages) < limit
     if found.exchanges_left_out:
         next_older = sum(sizes[found.exchanges_left_out - 1])
         assert found.count + next_older > limit - min(ROOM, limit // 2)
@@ -186,7 +185,7 @@ def test_a_turn_is_a_question_with_all_that_answers_it() -> None:
         PromptMessage("tool", "2", call_id="c"),
     )
     unanswered = user("again")
-    assert exchanges([*one, unanswered, *called, assistant("2"), *two]) == [
+    assert split_exchanges([*one, unanswered, *called, assistant("2"), *two]) == [
         one,
         (unanswered,),
         (*called, assistant("2")),
@@ -199,23 +198,23 @@ def test_what_introduces_a_conversation_belongs_to_no_turn_and_what_is_told_late
         PromptMessage("system", text) for text in ("be brief", "a summary", "from now on in English")
     )
     one, two, now = exchange(1, 1), exchange(2, 2), user("now")
-    assert joined([prompt, summary, *one, later, *two], [now]) == PromptHistory(
+    assert assemble([prompt, summary, *one, later, *two], [now]) == PromptHistory(
         (prompt, summary), (one, (later, *two), (now,))
     )
 
 
 async def test_what_introduces_a_conversation_is_sent_and_counted_however_long_it_gets() -> None:
     first = PromptMessage("system", "f" * 10)
-    conversation = joined([first, *exchange(20, 20) * 5], [user("u" * 10)])
-    found = await fit(conversation.head, conversation.turns, count=Letters(100), room_wanted=ROOM)
-    assert found.prompts == (first, *exchange(20, 20), user("u" * 10))
+    conversation = assemble([first, *exchange(20, 20) * 5], [user("u" * 10)])
+    found = await fit_window(conversation.head, conversation.exchanges, count=Letters(100), wanted_room=ROOM)
+    assert found.messages == (first, *exchange(20, 20), user("u" * 10))
     assert (found.count, found.exchanges_left_out) == (60, 4)
 
 
 async def test_an_introduction_that_leaves_no_room_is_refused_with_both_numbers() -> None:
-    conversation = joined([PromptMessage("system", "f" * 95), *exchange(1, 1)], [user("uuuuu")])
+    conversation = assemble([PromptMessage("system", "f" * 95), *exchange(1, 1)], [user("uuuuu")])
     with pytest.raises(ContextLengthExceeded) as caught:
-        await fit(conversation.head, conversation.turns, count=Letters(100), room_wanted=ROOM)
+        await fit_window(conversation.head, conversation.exchanges, count=Letters(100), wanted_room=ROOM)
     assert (caught.value.tokens, caught.value.limit) == (100, 100)
 
 
@@ -223,42 +222,42 @@ async def test_an_introduction_that_leaves_no_room_is_refused_with_both_numbers(
 async def test_of_a_long_conversation_hardly_more_is_counted_than_what_fits(many: int, first: int, limit: int) -> None:
     turns, counted = [exchange(5, 5)] * many, []
 
-    async def count(told: tuple[PromptMessage, ...]) -> TokenCount:
+    async def count(told: tuple[PromptMessage, ...]) -> TokenizedPrompt:
         counted.append(len(told))
-        return TokenCount(sum(len(prompt.text) for prompt in told), limit)
+        return TokenizedPrompt(sum(len(prompt.text) for prompt in told), limit)
 
-    found = await fit([], turns, count=count, room_wanted=ROOM, counted_first=first)
-    whole = await fit([], turns, count=Letters(limit), room_wanted=ROOM, counted_first=EXCHANGES_COUNTED_FIRST)
+    found = await fit_window([], turns, count=count, wanted_room=ROOM, counted_first=first)
+    whole = await fit_window([], turns, count=Letters(limit), wanted_room=ROOM, counted_first=EXCHANGES_COUNTED_FIRST)
     assert found == whole
-    assert max(counted) <= 2 * max(first, 2 * len(found.prompts))
+    assert max(counted) <= 2 * max(first, 2 * len(found.messages))
     assert len(counted) <= 2 * many.bit_length() + 2
 
 
 @given(st.lists(st.sampled_from(["user", "assistant", "system", "tool"]), max_size=30))
 def test_no_message_is_lost_or_moved_when_turns_are_told_apart(roles: list[str]) -> None:
     before = [PromptMessage(role, str(number)) for number, role in enumerate(roles)]  # type: ignore[arg-type]
-    assert [prompt for turn in exchanges(before) for prompt in turn] == before
-    conversation = joined(before, [user("now")])
-    sent = [*conversation.head, *(prompt for turn in conversation.turns for prompt in turn)]
+    assert [prompt for turn in split_exchanges(before) for prompt in turn] == before
+    conversation = assemble(before, [user("now")])
+    sent = [*conversation.head, *(prompt for turn in conversation.exchanges for prompt in turn)]
     assert sent == [*before, user("now")]
-    assert all(exchanges(before))
+    assert all(split_exchanges(before))
 
 
 def test_what_is_asked_now_is_a_turn_of_its_own() -> None:
     asked = [PromptMessage("system", "be brief"), user("one"), user("two")]
-    assert joined(exchange(1, 1), asked) == PromptHistory((), (exchange(1, 1), tuple(asked)))
+    assert assemble(exchange(1, 1), asked) == PromptHistory((), (exchange(1, 1), tuple(asked)))
 
 
 def test_the_result_of_a_function_belongs_to_the_turn_that_called_it() -> None:
     called = (user("1+1?"), PromptMessage("assistant", "", (PromptToolCall("c", "add", "{}"),)))
     result = PromptMessage("tool", "2", call_id="c")
-    assert joined([*exchange(1, 1), *called], [result]) == PromptHistory((), (exchange(1, 1), (*called, result)))
-    assert joined([], [result]) == PromptHistory((), ((result,),))
+    assert assemble([*exchange(1, 1), *called], [result]) == PromptHistory((), (exchange(1, 1), (*called, result)))
+    assert assemble([], [result]) == PromptHistory((), ((result,),))
 
 
 def test_what_is_sent_alternates_although_a_question_was_never_answered() -> None:
     asked = [user("one"), user("two"), assistant("2"), user("three")]
-    assert alternating(asked) == (user("one\n\ntwo"), assistant("2"), user("three"))
+    assert merge_adjacent_roles(asked) == (user("one\n\ntwo"), assistant("2"), user("three"))
 
 
 def test_calls_are_joined_to_the_text_before_them_and_results_to_nothing() -> None:
@@ -270,7 +269,7 @@ def test_calls_are_joined_to_the_text_before_them_and_results_to_nothing() -> No
         PromptMessage("assistant", "", (call,)),
         PromptMessage("assistant", "", (other,)),
     ]
-    assert alternating([*asked, *results]) == (
+    assert merge_adjacent_roles([*asked, *results]) == (
         user("?"),
         PromptMessage("assistant", "Let me see", (call, other)),
         *results,
@@ -304,7 +303,7 @@ def test_what_is_proven_is_never_below_the_true_count(counted: list[str], since:
 @given(TEXTS)
 def test_no_tokenizer_makes_more_of_a_conversation_than_is_reckoned_with(texts: list[str]) -> None:
     items = [message(text) for text in texts]
-    sent = alternating(told(*items))
+    sent = merge_adjacent_roles(told(*items))
     assert sum(len(neutralise(prompt.text).encode()) + FRAME for prompt in sent) <= bound(items)
 
 

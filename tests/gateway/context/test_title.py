@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.context.title import LONGEST, LONGEST_WORDS, cleaned, first_words, prompts
+from gateway.context.title import MAX_CHARACTERS, MAX_FIRST_WORDS, clean_title, first_words, title_prompt
 
 
 @pytest.mark.parametrize(
@@ -23,18 +23,18 @@ from gateway.context.title import LONGEST, LONGEST_WORDS, cleaned, first_words, 
         ("What is 1.5 + 2?", "What is 1.5 + 2?"),
         ("The user's guide", "The user's guide"),
         ("light\u202ehouses\u0007 \u200b👩\u200d🔬", "lighthouses 👩\u200d🔬"),
-        ("a" * LONGEST, "a" * LONGEST),
+        ("a" * MAX_CHARACTERS, "a" * MAX_CHARACTERS),
     ],
 )
 def test_the_models_answer_becomes_a_title_of_one_line(answer: str, title: str) -> None:
-    assert cleaned(answer) == title
+    assert clean_title(answer) == title
 
 
 @pytest.mark.parametrize(
-    "answer", ["", " \n", "。", '""', "**", "<|im_end|>", "one\ntwo", "a\u2028b", "a" * (LONGEST + 1)]
+    "answer", ["", " \n", "。", '""', "**", "<|im_end|>", "one\ntwo", "a\u2028b", "a" * (MAX_CHARACTERS + 1)]
 )
 def test_an_answer_that_is_no_title_is_none(answer: str) -> None:
-    assert cleaned(answer) is None
+    assert clean_title(answer) is None
 
 
 @pytest.mark.parametrize(
@@ -63,17 +63,17 @@ def test_the_first_words_are_cut_between_words_or_characters(question: str, word
 @given(st.text(max_size=200))
 def test_first_words_are_one_short_line_of_any_question(question: str) -> None:
     words = first_words(question)
-    assert len(words) <= LONGEST_WORDS
+    assert len(words) <= MAX_FIRST_WORDS
     assert len(words.splitlines()) <= 1
 
 
 @given(st.text(max_size=100))
 def test_a_title_is_one_short_line_whatever_the_model_says(answer: str) -> None:
-    title = cleaned(answer)
-    assert title is None or (1 <= len(title) <= LONGEST and len(title.splitlines()) == 1)
+    title = clean_title(answer)
+    assert title is None or (1 <= len(title) <= MAX_CHARACTERS and len(title.splitlines()) == 1)
 
 
 def test_the_model_is_shown_the_beginning_of_the_exchange() -> None:
-    instruction, exchange = prompts("q" * 5000, "a" * 5000)
+    instruction, exchange = title_prompt("q" * 5000, "a" * 5000)
     assert (instruction.role, exchange.role) == ("system", "user")
     assert exchange.text == "q" * 2000 + "\n\n" + "a" * 600

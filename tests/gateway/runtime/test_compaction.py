@@ -14,7 +14,7 @@ from gateway.protocol.json_objects import converted
 from gateway.protocol.requests import CompactRequest, ItemsCreate
 from gateway.protocol.resources import CompactedResponse, encoded
 from gateway.runtime.user_encryption import UserEncryption
-from gateway.store.history.turn_store import RECENT_ITEMS
+from gateway.turn.limits import RECENT_ITEMS
 from tests.contract import conformance
 from tests.gateway.replica import ENCRYPTION, FakeEngine, Replica, replica, spoken
 
@@ -141,10 +141,10 @@ async def test_a_model_without_a_word_has_failed(gateway: Replica, text: str) ->
 async def test_a_small_context_gets_a_summary_that_fits(gateway: Replica) -> None:
     gateway.engine.size = 700
     await compacted(gateway)
-    prompts, sampling, _ = gateway.engine.asked[-1]
-    used = sum(len(prompt.text) for prompt in prompts)
-    assert sampling.max_output_tokens is not None
-    assert used + sampling.max_output_tokens <= 700
+    call = gateway.engine.asked[-1]
+    used = sum(len(prompt.text) for prompt in call.prompt)
+    assert call.sampling.max_output_tokens is not None
+    assert used + call.sampling.max_output_tokens <= 700
 
 
 async def test_the_oldest_is_left_out_of_what_is_too_long(gateway: Replica) -> None:

@@ -10,7 +10,9 @@ from gateway.protocol.input_items import InputMessage
 from gateway.protocol.tools import FunctionTool
 from gateway.runtime.context_window import ROOM_FOR_AN_ANSWER_TOKENS
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.turn_store import RECENT_ITEMS, ThreadSnapshot, TurnStore
+from gateway.store.history.turn_store import TurnStore
+from gateway.turn.limits import RECENT_ITEMS
+from gateway.turn.records import ThreadSnapshot
 from tests.gateway.builders import Wire
 from tests.gateway.replica import FakeEngine, Replica, replica, spoken
 
@@ -49,7 +51,7 @@ async def test_the_last_usage_proves_room_where_bytes_alone_would_not(gateway: R
     gateway.engine.size = 700
     for _ in range(8):
         await say(gateway, within)
-    told = [len(prompts) for prompts, _, _ in gateway.engine.asked]
+    told = [len(call.prompt) for call in gateway.engine.asked]
     assert told == [2 + 2 * number for number in range(8)]
     assert gateway.engine.counted < 8
 
@@ -93,9 +95,9 @@ async def test_what_may_not_be_left_out_is_refused_with_both_numbers(gateway: Re
 async def test_the_answer_is_bounded_by_what_is_left(gateway: Replica, within: str) -> None:
     gateway.engine.size = 1000
     await say(gateway, within, "x" * 600, max_output_tokens=900)
-    assert gateway.engine.asked[-1][1].max_output_tokens == 1000 - 600 - len("be kind")
+    assert gateway.engine.asked[-1].sampling.max_output_tokens == 1000 - 600 - len("be kind")
     await say(gateway, within, max_output_tokens=9)
-    assert gateway.engine.asked[-1][1].max_output_tokens == 9
+    assert gateway.engine.asked[-1].sampling.max_output_tokens == 9
 
 
 async def test_no_prompt_is_above_the_context_and_none_wastes_more_than_a_turn(gateway: Replica, within: str) -> None:
@@ -233,10 +235,10 @@ async def test_what_is_left_out_of_a_chain_is_counted_whole(gateway: Replica) ->
 
 async def test_an_engine_that_cannot_count_gets_everything_and_nothing_is_claimed(port: int) -> None:
     class Silent(FakeEngine):
-        async def limit(self) -> int | None:
+        async def context_limit(self) -> int | None:
             return None
 
-        async def count(self, *_: object, **__: object) -> None:
+        async def tokenize(self, *_: object, **__: object) -> None:
             return None
 
     async with replica(port, Silent()) as gateway:

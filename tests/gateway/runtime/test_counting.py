@@ -12,7 +12,7 @@ from gateway.protocol.requests import decode_count, decode_create_body
 from gateway.protocol.resources import InputTokens
 from gateway.runtime.counting import TokenCounter
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.turn_store import RECENT_ITEMS
+from gateway.turn.limits import RECENT_ITEMS
 from tests.gateway.replica import FakeEngine, Replica, replica
 
 
@@ -46,9 +46,9 @@ async def test_all_of_a_conversation_is_counted_and_nothing_is_added_to_it(gatew
         )
 
 
-async def test_an_engine_that_can_not_count_says_so(port: int) -> None:
+async def test_an_engine_that_cannot_count_says_so(port: int) -> None:
     class Silent(FakeEngine):
-        async def count(self, *_: object, **__: object) -> None:
+        async def tokenize(self, *_: object, **__: object) -> None:
             return None
 
     async with replica(port, Silent()) as gateway:

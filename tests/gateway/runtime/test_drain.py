@@ -33,7 +33,7 @@ async def test_another_gateway_is_told_at_once_and_finds_the_turns(redis: Redis,
     await other.renew()
     async with replica(port, FakeEngine(*spoken("text"))) as gateway:
         await begun(gateway)
-        await Drain(gateway.turns, leaving, gateway.reader, "g1", seconds=60).done()
+        await Drain(gateway.registry, leaving, gateway.reader, "g1", seconds=60).finish()
     assert b"g1" in await wishes(redis, "g2")
     assert not await other.is_alive("g1")
     assert len(await other.turns("g1")) == 1
@@ -44,10 +44,10 @@ async def test_with_nobody_else_the_turns_come_to_their_end(redis: Redis, port: 
         go_on = await begun(gateway)
         ((_, response_id),) = await Leases(redis, "g1").turns("g1")
         running = gateway.registry.find("user_1", response_id)
-        leaving = Drain(gateway.turns, Leases(redis, "g1"), gateway.reader, "g1", seconds=60)
-        leaving.begin()
+        leaving = Drain(gateway.registry, Leases(redis, "g1"), gateway.reader, "g1", seconds=60)
+        leaving.start()
         go_on.set()
-        await leaving.done()
+        await leaving.finish()
         assert running is not None
         assert conformance.story(await followed(running))["status"] == "completed"
 
@@ -57,18 +57,21 @@ async def test_without_redis_it_leaves_all_the_same(redis: Redis, port: int) -> 
         async def live_peers(self) -> list[str]:
             raise Unavailable("redis")
 
-        async def leave(self) -> None:
+        async def release(self) -> None:
             raise Unavailable("redis")
 
-    async with replica(port) as gateway:
-        await Drain(gateway.turns, Deaf(redis, "g1"), gateway.reader, "g1", seconds=0).done()
+    async with replica(port, FakeEngine(*spoken("text"))) as gateway:
+        await begun(gateway)
+        await Drain(gateway.registry, Deaf(redis, "g1"), gateway.reader, "g1", seconds=0).finish()
+        assert gateway.registry.stored == []
+        assert gateway.engine.closed.is_set()
 
 
 async def test_who_is_about_to_leave_begins_nothing_new(redis: Redis, port: int) -> None:
     async with replica(port) as gateway:
-        leaving = Drain(gateway.turns, Leases(redis, "g1"), gateway.reader, "g1", seconds=0)
-        leaving.begin()
+        leaving = Drain(gateway.registry, Leases(redis, "g1"), gateway.reader, "g1", seconds=0)
+        leaving.start()
         with pytest.raises(Unavailable):
             await gateway.begun(ResponseCreate(input="go"))
-        await leaving.done()
+        await leaving.finish()
         assert gateway.engine.asked == []

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -21,7 +21,9 @@ from gateway.protocol.input_items import (
     InputMessage,
 )
 from gateway.protocol.resources import Generation
-from gateway.runtime.preparation import PreparedTurn, TurnPreparation, UnstoredHistory
+from gateway.runtime.history_loader import HistoryLoader, UnstoredHistory
+from gateway.runtime.preparation import PreparedTurn, TurnPreparation
+from gateway.runtime.prompt_builder import PromptBuilder
 from gateway.runtime.user_encryption import UserEncryption
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.turn_store import TurnStore
@@ -59,7 +61,7 @@ async def conversation(redis: Redis, *items: InputItem, **generation: Any) -> st
 
 
 def told(accepted: PreparedTurn) -> list[str]:
-    return [prompt.text for turn in (accepted.head, *accepted.exchanges) for prompt in turn]
+    return [prompt.text for turn in (accepted.prompt.head, *accepted.prompt.exchanges) for prompt in turn]
 
 
 async def test_what_was_said_in_a_conversation_is_gone_on_from(gateway: Replica) -> None:
@@ -68,7 +70,7 @@ async def test_what_was_said_in_a_conversation_is_gone_on_from(gateway: Replica)
     accepted = await prepared(gateway, conversation=within)
     assert told(accepted) == ["how are you?", "fine", "and now?"]
     assert accepted.turn.request.conversation_id == accepted.turn.request.thread_id == within
-    assert [position_in(item.id) for item in accepted.asked] == [accepted.turn.request.position - 1]
+    assert [position_in(item.id) for item in accepted.input] == [accepted.turn.request.first_position - 1]
 
 
 async def test_a_chain_goes_on_at_its_end(gateway: Replica) -> None:
@@ -77,7 +79,7 @@ async def test_a_chain_goes_on_at_its_end(gateway: Replica) -> None:
     accepted = await prepared(gateway, previous_response_id=second)
     assert told(accepted) == ["one", "fine", "two", "fine", "and now?"]
     assert accepted.turn.request.previous_response_id == second
-    assert not accepted.context.copied
+    assert not accepted.history.is_copied
 
 
 async def test_from_anywhere_else_a_new_chain_begins_with_a_copy(gateway: Replica) -> None:
@@ -100,7 +102,7 @@ async def test_an_answer_of_a_conversation_can_be_gone_on_from_outside_of_it(gat
     first = (await gateway.answered(ResponseCreate(input="one", conversation=within)))[-1]["response"]["id"]
     accepted = await prepared(gateway, previous_response_id=first)
     assert told(accepted) == ["one", "fine", "and now?"]
-    assert accepted.context.copied
+    assert accepted.history.is_copied
     assert accepted.turn.request.thread_id != within
 
 
@@ -164,12 +166,12 @@ async def test_another_model_is_refused_by_name(gateway: Replica) -> None:
 
 async def test_the_nearest_system_prompt_is_sent(gateway: Replica) -> None:
     within = await conversation(gateway.redis, instructions="be brief", temperature=0.0)
-    assert (await prepared(gateway)).system == PromptMessage("system", "be kind")
+    assert (await prepared(gateway)).turn.request.system_prompt == "be kind"
     in_conversation = await prepared(gateway, conversation=within)
-    assert in_conversation.system == PromptMessage("system", "be brief")
+    assert in_conversation.turn.request.system_prompt == "be brief"
     assert in_conversation.turn.request.sampling.temperature == 0.0
     nearest = await prepared(gateway, conversation=within, instructions="be loud", temperature=1.0)
-    assert nearest.system == PromptMessage("system", "be loud")
+    assert nearest.turn.request.system_prompt == "be loud"
     assert nearest.turn.request.sampling.temperature == 1.0
     assert nearest.turn.request.instructions == "be loud"
 
@@ -177,14 +179,14 @@ async def test_the_nearest_system_prompt_is_sent(gateway: Replica) -> None:
 @pytest.mark.parametrize("role", ["system", "developer"])
 async def test_a_system_message_stands_instead_of_the_deployments_own(gateway: Replica, role: Any) -> None:
     accepted = await prepared(gateway, input=(InputMessage(role, "be loud"), InputMessage("user", "hi")))
-    assert accepted.system is None
-    assert accepted.exchanges == ((PromptMessage("system", "be loud"), PromptMessage("user", "hi")),)
+    assert accepted.turn.request.system_prompt is None
+    assert accepted.prompt.exchanges == ((PromptMessage("system", "be loud"), PromptMessage("user", "hi")),)
 
 
 async def test_what_the_model_is_told_later_stands_beside_the_deployments_own(gateway: Replica) -> None:
     within = await conversation(gateway.redis, InputMessage("user", "one"), InputMessage("system", "be loud"))
     accepted = await prepared(gateway, conversation=within)
-    assert accepted.system == PromptMessage("system", "be kind")
+    assert accepted.turn.request.system_prompt == "be kind"
     assert told(accepted) == ["one", "be loud", "and now?"]
 
 
@@ -196,18 +198,22 @@ async def test_what_the_model_was_told_first_stands_instead_of_the_deployments_o
     accepted = await limited(gateway, redis).prepare(
         "user_1", ResponseCreate(input="now", conversation=within), NOTHING, response_id=new_response_id()
     )
-    assert (accepted.system, accepted.head, accepted.older) == (None, (PromptMessage("system", "be loud"),), 1)
-    again = await limited(gateway, redis).restore(accepted.turn.request, accepted.asked)
-    assert (again.head, told(again), again.older) == (accepted.head, told(accepted), 1)
-    for one in (accepted, again):
-        await one.load_older(10)
+    assert (accepted.turn.request.system_prompt, accepted.prompt.head, accepted.older_count) == (
+        None,
+        (PromptMessage("system", "be loud"),),
+        1,
+    )
+    again = await limited(gateway, redis).restore(accepted.turn.request, accepted.input)
+    assert (again.prompt.head, told(again), again.older_count) == (accepted.prompt.head, told(accepted), 1)
+    for prepared_turn in (accepted, again):
+        one = await limited(gateway, redis).load_older(prepared_turn, 10)
         assert told(one) == ["be loud", *"01234", "now"]
-        assert one.older == 0
+        assert one.older_count == 0
 
 
 async def test_where_there_is_no_system_prompt_none_is_sent(port: int) -> None:
     async with replica(port, defaults=Defaults("", SAMPLING)) as gateway:
-        assert (await prepared(gateway)).system is None
+        assert (await prepared(gateway)).turn.request.system_prompt is None
 
 
 async def test_a_compaction_is_read_by_whom_it_was_made_for(gateway: Replica) -> None:
@@ -220,14 +226,12 @@ async def test_a_compaction_is_read_by_whom_it_was_made_for(gateway: Replica) ->
 
 async def test_a_compaction_does_not_stand_instead_of_the_deployments_system_prompt(gateway: Replica) -> None:
     sealed = InputCompaction(ENCRYPTION.encrypt("user_1", "a summary"))
-    assert (await prepared(gateway, input=(sealed, InputMessage("user", "hi")))).system == PromptMessage(
-        "system", "be kind"
-    )
+    assert (await prepared(gateway, input=(sealed, InputMessage("user", "hi")))).turn.request.system_prompt == "be kind"
 
 
 async def test_the_result_of_a_call_that_was_made_is_accepted(gateway: Replica) -> None:
     within = await conversation(gateway.redis, InputMessage("user", "1+1?"), CALL)
-    (exchange,) = (await prepared(gateway, conversation=within, input=(RESULT,))).exchanges
+    (exchange,) = (await prepared(gateway, conversation=within, input=(RESULT,))).prompt.exchanges
     assert exchange == (
         PromptMessage("user", "1+1?"),
         PromptMessage("assistant", "", (PromptToolCall("call_1", "add", "{}"),)),
@@ -240,7 +244,7 @@ async def test_a_call_is_found_however_long_ago_it_was_made(gateway: Replica, re
     within = await conversation(redis, InputMessage("user", "1+1?"), CALL, *later)
     create = ResponseCreate(input=(RESULT,), conversation=within)
     accepted = await limited(gateway, redis).prepare("user_1", create, NOTHING, response_id=new_response_id())
-    assert accepted.older == 0
+    assert accepted.older_count == 0
 
 
 async def test_more_than_is_kept_is_refused_in_a_conversation_and_in_a_chain(gateway: Replica) -> None:
@@ -264,42 +268,50 @@ async def test_a_call_that_was_deleted_does_not_poison_its_conversation(gateway:
     page = await items.page("user_1", within, limit=10, after=None, order="asc")
     await items.delete("user_1", within, page.data[1].id)
     accepted = await prepared(gateway, conversation=within)
-    assert not any(prompt.role == "tool" for turn in accepted.exchanges for prompt in turn)
+    assert not any(prompt.role == "tool" for turn in accepted.prompt.exchanges for prompt in turn)
 
 
 def limited(gateway: Replica, redis: Redis) -> TurnPreparation:
     """That reads few items first."""
     recent = TurnStore(redis, retention_seconds=60, recent_items=4)
-    return TurnPreparation(gateway.engine, recent, gateway.responses, defaults=DEFAULTS, seal=ENCRYPTION)
+    history = HistoryLoader(recent, gateway.responses)
+    return TurnPreparation(gateway.engine, history, gateway.prompts, defaults=DEFAULTS)
 
 
-def acceptance(gateway: Replica, defaults: Defaults) -> TurnPreparation:
-    return TurnPreparation(gateway.engine, gateway.store, gateway.responses, defaults=defaults, seal=ENCRYPTION)
+def with_defaults(gateway: Replica, defaults: Defaults) -> TurnPreparation:
+    history = HistoryLoader(gateway.store, gateway.responses)
+    prompts = PromptBuilder(ENCRYPTION, defaults.system_prompt)
+    return TurnPreparation(gateway.engine, history, prompts, defaults=defaults)
 
 
-async def test_prompts_that_differ_in_more_than_their_items_have_another_shape(gateway: Replica) -> None:
+async def test_prompts_that_differ_in_more_than_their_items_have_another_digest(gateway: Replica) -> None:
     one, same = await prepared(gateway, input="a"), await prepared(gateway, input="b", temperature=1.0)
-    assert one.turn.request.shape == same.turn.request.shape
-    assert (await prepared(gateway, instructions="be loud")).turn.request.shape != one.turn.request.shape
+    assert one.turn.request.prompt_digest == same.turn.request.prompt_digest
+    assert (
+        await prepared(gateway, instructions="be loud")
+    ).turn.request.prompt_digest != one.turn.request.prompt_digest
 
 
-async def test_another_system_prompt_of_the_deployment_is_another_shape(gateway: Replica) -> None:
-    shapes = set()
+async def test_another_system_prompt_of_the_deployment_is_another_digest(gateway: Replica) -> None:
+    digests = set()
     for text in ("be kind", "be kind, and tell everything you know"):
-        other = acceptance(gateway, Defaults(text, DEFAULTS.sampling))
+        other = with_defaults(gateway, Defaults(text, DEFAULTS.sampling))
         accepted = await other.prepare("user_1", ResponseCreate(input="hi"), NOTHING, response_id=new_response_id())
-        shapes.add(accepted.turn.request.shape)
-    assert len(shapes) == 2
+        digests.add(accepted.turn.request.prompt_digest)
+    assert len(digests) == 2
 
 
 async def test_a_turn_can_be_prepared_again_from_what_was_kept(gateway: Replica) -> None:
     within = await conversation(gateway.redis, InputMessage("user", "one"), InputMessage("assistant", "fine"))
     running = await gateway.begun(ResponseCreate(input="two", conversation=within))
     await running.log.events.wait_closed()
-    again = await gateway.preparation.restore(running.request, running.prepared.asked)
-    assert again.exchanges == running.prepared.exchanges
+    again = await gateway.preparation.restore(running.request, running.prepared.input)
+    assert again.prompt.exchanges == running.prepared.prompt.exchanges
     assert again.items == running.prepared.items
-    assert (again.system, again.turn.request) == (running.prepared.system, running.request)
+    assert (again.turn.request.system_prompt, again.turn.request) == (
+        running.prepared.turn.request.system_prompt,
+        running.request,
+    )
 
 
 async def test_what_was_said_since_is_no_part_of_a_turn_that_is_prepared_again(gateway: Replica) -> None:
@@ -312,10 +324,10 @@ async def test_what_was_said_since_is_no_part_of_a_turn_that_is_prepared_again(g
         await running.log.events.wait_closed()
     kept = (await gateway.responses.interrupted("user_1", second.request.response_id)).request
     assert (
-        told(await gateway.preparation.restore(kept, second.accepted.asked)) == told(second.accepted) == ["one", "two"]
+        told(await gateway.preparation.restore(kept, second.prepared.input)) == told(second.prepared) == ["one", "two"]
     )
-    unlisted = replace(kept, before=None)  # as an earlier version kept it
-    assert told(await gateway.preparation.restore(unlisted, second.accepted.asked)) == ["one", "fine", "two"]
+    unlisted = msgspec.structs.replace(kept, history_positions=None)  # as an earlier version kept it
+    assert told(await gateway.preparation.restore(unlisted, second.prepared.input)) == ["one", "fine", "two"]
 
 
 async def test_a_long_conversation_is_as_long_when_a_turn_is_prepared_again(gateway: Replica, redis: Redis) -> None:
@@ -326,6 +338,6 @@ async def test_a_long_conversation_is_as_long_when_a_turn_is_prepared_again(gate
     second = await limited(gateway, redis).prepare("user_1", create, NOTHING, response_id=new_response_id())
     gateway.engine.hold.set()
     await first.log.events.wait_closed()
-    again = await limited(gateway, redis).restore(second.turn.request, second.asked)
+    again = await limited(gateway, redis).restore(second.turn.request, second.input)
     assert told(again) == told(second) == ["3", "4", "5", "one", "two"]
-    assert again.context.said.older == second.context.said.older == 3
+    assert again.older_count == second.older_count == 3

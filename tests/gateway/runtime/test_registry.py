@@ -13,7 +13,8 @@ from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_response_id
 from gateway.protocol.items import text_of
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.turn_store import TurnRecord, TurnStore
+from gateway.store.history.turn_store import TurnStore
+from gateway.turn.records import TurnRecord
 from tests.contract import conformance
 from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
 
@@ -166,8 +167,13 @@ async def test_a_foreign_turn_answers_as_an_absent_one(gateway: Replica) -> None
     assert gateway.registry.find("user_1", response_id) is None
 
 
-async def test_stopping_what_does_not_run_here_is_no_error(gateway: Replica) -> None:
+async def test_stopping_what_does_not_run_here_stops_nothing_else(gateway: Replica) -> None:
+    go_on = hold(gateway)
+    running = await gateway.begun(HELD)
     gateway.registry.stop(new_response_id())
+    assert running.stop_requested_at is None
+    go_on.set()
+    assert conformance.story(await followed(running))["status"] == "completed"
 
 
 async def test_a_turn_is_listed_as_this_gateways_while_it_runs(gateway: Replica, redis: Redis) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from gateway.context.prompt import TokenCount, TokenCountCheckpoint
 from gateway.errors import ContextLengthExceeded, EngineCrashed, EngineFailed, Unavailable
 from gateway.inference import (
     EngineEvent,
@@ -17,18 +16,21 @@ from gateway.inference import (
     PromptTokens,
     ReasoningTextDelta,
     TextDelta,
+    TokenizedPrompt,
     ToolCallDelta,
 )
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.items import Item
-from gateway.protocol.resources import Response, Usage
+from gateway.protocol.resources import Usage
 from gateway.protocol.tools import FunctionTool
-from gateway.runtime.generation_loop import ANSWER_BYTES
 from gateway.runtime.retry_policy import RetryPolicy
+from gateway.runtime.stream_consumer import MAX_ANSWER_BYTES
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.keys import response_key
-from gateway.store.history.turn_store import CommitResult, TurnStore
+from gateway.store.history.turn_store import TurnStore
+from gateway.turn.commands import CancelTurn
 from gateway.turn.log_entry import decode_frame
+from gateway.turn.records import CommitRecord, CommitResult
 from tests.contract import conformance
 from tests.gateway.builders import Wire, keys_of
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
@@ -81,8 +83,9 @@ async def test_the_answer_is_in_history_before_anybody_hears_that_it_is_complete
         within = await conversation(gateway)
         running = await gateway.begun(ResponseCreate(input="hello", conversation=within))
         async for text in running.log.events.follow():
-            if json.loads(text)["type"] == "response.completed":
-                assert await texts(gateway, within) == [("hello", "completed"), ("whole", "completed")]
+            last, in_history = json.loads(text)["type"], await texts(gateway, within)
+        assert last == "response.completed"
+        assert in_history == [("hello", "completed"), ("whole", "completed")]
 
 
 async def test_what_another_replica_would_read_is_what_was_told_here(redis: Redis, port: int) -> None:
@@ -96,7 +99,7 @@ async def test_what_another_replica_would_read_is_what_was_told_here(redis: Redi
 async def test_what_is_to_be_kept_nowhere_touches_no_key(redis: Redis, port: int) -> None:
     async with replica(port, FakeEngine(*spoken("secret"))) as gateway, redis.monitor() as monitor:
         whole = conformance.story(await gateway.answered(ResponseCreate(input="hush", store=False)))
-        await gateway.reader.send_command("g1", {"last": "words"})
+        await gateway.reader.send_command("g1", CancelTurn("words", 0))
         seen = []
         async for command in monitor.listen():
             seen.append(command["command"])
@@ -113,10 +116,10 @@ async def test_parameters_reach_the_engine(port: int) -> None:
     async with replica(port) as gateway:
         asked = {"instructions": "be brief", "temperature": 0.0, "top_p": 0.5, "max_output_tokens": 7, "tools": TOOLS}
         await gateway.answered(ResponseCreate(input="x", **asked))  # type: ignore[arg-type]
-        prompts, sampling, form = gateway.engine.asked[-1]
-        assert prompts == (PromptMessage("system", "be brief"), PromptMessage("user", "x"))
-        assert (sampling.temperature, sampling.top_p, sampling.max_output_tokens) == (0.0, 0.5, 7)
-        assert form.tools == TOOLS
+        call = gateway.engine.asked[-1]
+        assert call.prompt == (PromptMessage("system", "be brief"), PromptMessage("user", "x"))
+        assert (call.sampling.temperature, call.sampling.top_p, call.sampling.max_output_tokens) == (0.0, 0.5, 7)
+        assert call.options.tools == TOOLS
 
 
 async def test_an_answer_that_ran_out_of_tokens_is_incomplete(port: int) -> None:
@@ -131,7 +134,7 @@ async def test_a_warm_up_reads_the_prompt_and_says_nothing(port: int) -> None:
     async with replica(port, FakeEngine(*spoken("x", "length"))) as gateway:
         whole = conformance.story(await gateway.answered(ResponseCreate(input="go", generate=False)))
         assert (whole["status"], whole["output"]) == ("completed", [])
-        assert gateway.engine.asked[-1][1].max_output_tokens == 1
+        assert gateway.engine.asked[-1].sampling.max_output_tokens == 1
         following = ResponseCreate(input="now", previous_response_id=whole["id"])
         await gateway.answered(following)
         assert gateway.engine.texts == ["be kind", "go\n\nnow"]
@@ -199,7 +202,7 @@ async def test_what_an_engine_breaks_over_again_and_again_is_not_asked_for_ever(
 
 async def test_a_bug_before_the_first_word_ends_one_turn_and_no_other(port: int) -> None:
     class Broken(FakeEngine):
-        async def count(self, *_: object, **__: object) -> TokenCount | None:
+        async def tokenize(self, *_: object, **__: object) -> TokenizedPrompt | None:
             raise ZeroDivisionError
 
     async with replica(port, Broken()) as gateway:
@@ -229,20 +232,11 @@ class Forgetful(TurnStore):
     fault: Exception = Unavailable("redis")
     failures = 1
 
-    async def commit(
-        self,
-        user_id: str,
-        thread_id: str,
-        response: Response,
-        answer: Sequence[Item],
-        measured: TokenCountCheckpoint | None,
-        *,
-        owner: str,
-    ) -> CommitResult:
+    async def commit(self, record: CommitRecord) -> CommitResult:
         if self.failures:
             self.failures -= 1
             raise self.fault
-        return await super().commit(user_id, thread_id, response, answer, measured, owner=owner)
+        return await super().commit(record)
 
 
 class Broken(Forgetful):
@@ -264,9 +258,9 @@ async def test_a_turn_ends_although_its_answer_can_not_be_kept(port: int) -> Non
 class Overtaken(TurnStore):
     """Another gateway takes the turn while this one keeps its answer."""
 
-    async def commit(self, user_id: str, thread_id: str, response: Response, *rest: Any, owner: str) -> CommitResult:
-        await self._redis.hset(response_key(user_id, response.id), "owner", "g2")
-        return await super().commit(user_id, thread_id, response, *rest, owner=owner)
+    async def commit(self, record: CommitRecord) -> CommitResult:
+        await self._redis.hset(response_key(record.user_id, record.response.id), "owner", "g2")
+        return await super().commit(record)
 
 
 async def test_what_another_has_taken_over_is_neither_kept_nor_ended_here(port: int) -> None:
@@ -302,11 +296,8 @@ def cut(events: Sequence[EngineEvent], letters: int) -> tuple[EngineEvent, ...]:
 
 
 async def test_an_engine_that_stays_away_ends_the_answer_with_what_was_shown(port: int) -> None:
-    class Away(FakeEngine):
-        async def probe(self) -> None:
-            raise Unavailable("vllm")
-
-    async with replica(port, Away(*spoken("half"), faults=[Unavailable("vllm")])) as gateway:
+    async with replica(port, FakeEngine(*spoken("half"), faults=[Unavailable("vllm")])) as gateway:
+        gateway.engine.has_healthy = False
         *_, failed = await gateway.answered(ResponseCreate(input="go"))
         assert failed["response"]["error"]["code"] == "service_unavailable"
         assert failed["response"]["output"][0]["content"][0]["text"] == "half"
@@ -351,9 +342,9 @@ async def test_a_conversation_whose_first_answer_failed_has_a_title_too(port: in
 
 
 async def test_an_answer_without_an_end_ends_where_it_is_too_long_to_be_kept(port: int) -> None:
-    endless = [TextDelta("x" * (ANSWER_BYTES // 4), (number,)) for number in range(8)]
+    endless = [TextDelta("x" * (MAX_ANSWER_BYTES // 4), (number,)) for number in range(8)]
     async with replica(port, FakeEngine(PromptTokens((1,)), *endless, Finished("stop"))) as gateway:
         response = (await gateway.answered(ResponseCreate(input="go")))[-1]["response"]
         assert response["incomplete_details"] == {"reason": "max_output_tokens"}
-        assert len(response["output"][0]["content"][0]["text"]) <= ANSWER_BYTES * 5 // 4
+        assert len(response["output"][0]["content"][0]["text"]) <= MAX_ANSWER_BYTES * 5 // 4
         assert gateway.engine.closed.is_set()

@@ -16,10 +16,12 @@ from gateway.protocol.ids import new_response_id
 from gateway.runtime.following import ResponseFollower
 from gateway.runtime.takeover import Takeover
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.responses import InterruptedTurn, ResponseStore, StoredResponse
+from gateway.store.history.responses import ResponseStore
 from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.writer import Writer
+from gateway.turn.commands import CancelTurn
+from gateway.turn.records import InterruptedTurn, StoredResponse
 from tests.contract import conformance
 from tests.gateway.builders import Wire, working
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
@@ -68,7 +70,7 @@ async def taken_over(open_: AsyncExitStack, taker: Replica, redis: Redis, respon
     writer = Writer(redis, retention_seconds=60)
     await open_.enter_async_context(working(writer.run()))
     ownership, segments = Leases(redis, "g2"), Segments(redis)
-    takeover = Takeover(ownership, segments, responses, taker.preparation, taker.turns, writer, gateway_id="g2")
+    takeover = Takeover(ownership, segments, responses, taker.preparation, taker.registry, writer, gateway_id="g2")
     await takeover.take_over_all("g1")
 
 
@@ -83,7 +85,7 @@ async def test_a_stop_that_the_new_owner_has_just_missed_is_told_to_it_again(
 ) -> None:
     response_id = await abandoned(owner)
     async with replica(port, name="g3") as third, AsyncExitStack() as open_:
-        cast("Any", owner.turns).stop = lambda _: None  # it is dead: nobody there hears
+        cast("Any", owner.registry).stop = lambda _: None  # it is dead: nobody there hears
         stopping = asyncio.create_task(third.following.cancel("user_1", response_id))
         while not await redis.hexists(f"parley:{{user_1}}:response:{response_id}", "cancel"):
             await asyncio.sleep(0.005)
@@ -114,7 +116,7 @@ async def test_a_stop_is_kept_where_the_turn_runs_too(owner: Replica, redis: Red
 
 async def test_a_stop_that_can_not_be_kept_stops_what_runs_here_all_the_same(owner: Replica, redis: Redis) -> None:
     response_id = await abandoned(owner)
-    following = ResponseFollower(owner.turns, Away(redis), owner.reader)
+    following = ResponseFollower(owner.registry, Away(redis), owner.reader)
     assert (await following.cancel("user_1", response_id)).status == "incomplete"
     await owner.registry.finish(5)
     with pytest.raises(Unavailable):

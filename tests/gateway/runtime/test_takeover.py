@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import pytest
 from redis.asyncio import Redis
@@ -12,17 +11,14 @@ from gateway.errors import AnswerInterrupted, InvalidRequest, Unavailable
 from gateway.inference import PromptTokens, ReasoningTextDelta
 from gateway.protocol.create import ResponseCreate
 from gateway.runtime.preparation import PreparedTurn, TurnPreparation
-from gateway.runtime.takeover import Takeover
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.responses import ResponseStore
 from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
-from gateway.store.turn_log.writer import Writer
 from tests.contract import conformance
-from tests.gateway.builders import Wire, working
+from tests.gateway.builders import Wire
 from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
-
-TEXT = "a lighthouse keeper"
+from tests.gateway.takeovers import TEXT, abandoned, listed, taking, whole
 
 
 class LossySegments(Segments):
@@ -38,49 +34,6 @@ class LossySegments(Segments):
         return sealed
 
 
-@asynccontextmanager
-async def taking(
-    gateway: Replica, redis: Redis, segments: type[Segments] = Segments, name: str = "g2"
-) -> AsyncIterator[Takeover]:
-    """What takes turns over for a replica that is called `name`."""
-    writer = Writer(redis, retention_seconds=60)
-    async with working(writer.run()):
-        yield Takeover(
-            Leases(redis, name),
-            segments(redis),
-            ResponseStore(redis),
-            gateway.preparation,
-            gateway.turns,
-            writer,
-            gateway_id=name,
-        )
-
-
-async def abandoned(owner: Replica) -> str:
-    """A turn that has told its first letter, and whose gateway says nothing any more."""
-    owner.engine.hold = asyncio.Event()
-    running = await owner.begun(ResponseCreate(input="go"))
-    while len(running.log.events) < 5:
-        await asyncio.sleep(0.005)
-    return running.request.response_id
-
-
-async def listed(redis: Redis, name: str) -> int:
-    return int(await redis.scard(f"parley:gateway:{name}:turns"))
-
-
-@pytest.fixture
-async def owner(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken(TEXT))) as found:
-        yield found
-
-
-@pytest.fixture
-async def taker(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken(TEXT)), name="g2") as found:
-        yield found
-
-
 async def failed(taker: Replica, response_id: str) -> Wire:
     """What its last event says."""
     running = taker.registry.find("user_1", response_id)
@@ -89,12 +42,6 @@ async def failed(taker: Replica, response_id: str) -> Wire:
     assert last["type"] == "response.failed"
     response: Wire = last["response"]
     return response
-
-
-async def whole(taker: Replica, response_id: str) -> Wire:
-    running = taker.registry.find("user_1", response_id)
-    assert running is not None
-    return conformance.story(await followed(running))
 
 
 async def test_the_answer_goes_on_behind_the_last_event_that_was_kept(
@@ -297,7 +244,7 @@ async def test_a_question_that_can_not_be_read_again_ends_its_answer(
     """Sealed under a key that was changed since, for one."""
 
     class Unreadable(TurnPreparation):
-        async def again(self, *told: object) -> PreparedTurn:
+        async def restore(self, *told: object) -> PreparedTurn:
             raise InvalidRequest("it was sealed for somebody else")
 
     taker.preparation.__class__ = Unreadable

@@ -13,14 +13,13 @@ from gateway.errors import ShuttingDown
 from gateway.inference import Finished, PromptTokens, TextDelta
 from gateway.protocol.create import ResponseCreate
 from gateway.runtime.drain import Drain
-from gateway.store.history.turn_store import CommitResult, TurnRecord, TurnStore
+from gateway.store.history.turn_store import TurnStore
 from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
+from gateway.turn.records import CommitResult, TurnRecord
 from tests.gateway.builders import Wire
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
-from tests.gateway.runtime.test_takeover import TEXT, abandoned, listed, owner, taker, taking
-
-__all__ = ["owner", "taker"]
+from tests.gateway.takeovers import TEXT, abandoned, listed, taking
 
 ASKED = ResponseCreate(input="go")
 
@@ -99,9 +98,9 @@ async def test_a_turn_that_is_accepted_while_its_gateway_leaves_goes_on_elsewher
     await before.reached.wait()
     lease = Leases(redis, "g1")
     await lease.renew()
-    hand_over = Drain(leaving.turns, lease, leaving.reader, "g1", seconds=0)
+    drain = Drain(leaving.registry, lease, leaving.reader, "g1", seconds=0)
     async with taking(taker, redis) as takeover:
-        await hand_over.done()
+        await drain.finish()
         await takeover.take_over_all("g1")  # finds it listed, and not accepted yet
         before.go.set()
         answer = await asking
@@ -162,12 +161,12 @@ async def test_a_gateway_takes_back_a_turn_that_it_has_not_noticed_losing(
     async with taking(taker, redis) as takeover, taking(owner, redis, name="g1") as thawed:
         await takeover.take_over_all("g1")
         await taker.registry.release()
-        await thawed.of("g2")
+        await thawed.take_over_all("g2")
         new = owner.registry.find("user_1", response_id)
         assert new is not None
         assert new is not old
         assert old.log.is_fenced_off
-        while sum(task.get_name() == response_id for task in owner.turns._tasks) > 1:
+        while sum(task.get_name() == response_id for task in owner.registry._tasks) > 1:
             await asyncio.sleep(0.005)  # until the old one has ended
         assert owner.registry.find("user_1", response_id) is new
         assert await listed(redis, "g1") == 1
@@ -193,7 +192,7 @@ async def test_behind_the_id_that_ends_a_text_nothing_is_asked_for(port: int, ta
     class Forgetting(TurnStore):
         async def commit(self, *args: object, **more: object) -> CommitResult:
             await never.here()
-            return "lost"
+            return CommitResult.FENCED_OFF
 
     async with replica(port, Joining(), store=Forgetting) as first:
         running = await first.begun(ASKED)

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from typing import Literal
 
 import pytest
@@ -7,10 +7,10 @@ from redis.asyncio import Redis
 
 from gateway.errors import ParleyError, Unavailable
 from gateway.inference import (
+    EngineCall,
     EngineEvent,
     Finished,
     OutputOptions,
-    PromptMessage,
     ReasoningTextDelta,
     Sampling,
     TextDelta,
@@ -25,7 +25,7 @@ WORDS = "How tall was the lighthouse at…"
 
 
 class Model:
-    """Says what it is given to say, once it `may`; `asked` is what it was asked with."""
+    """Says what it is given to say, once it `may`; `calls` are those it got."""
 
     def __init__(self, *says: EngineEvent, error: ParleyError | None = None, silent: bool = False) -> None:
         self._says = says
@@ -33,23 +33,14 @@ class Model:
         self.may = asyncio.Event()
         if not silent:
             self.may.set()
-        self.asked: list[tuple[Sequence[PromptMessage], Sampling, str, str]] = []
+        self.calls: list[EngineCall] = []
         self.waits = asyncio.Event()
         self.closed = 0
 
-    async def stream(
-        self,
-        prompts: tuple[PromptMessage, ...],
-        sampling: Sampling,
-        wanted: OutputOptions,
-        *,
-        user_id: str,
-        request_id: str,
-        affinity: str,
-    ) -> AsyncGenerator[EngineEvent]:
-        assert wanted == OutputOptions()
-        assert request_id.endswith(affinity)
-        self.asked.append((prompts, sampling, user_id, request_id))
+    async def stream(self, call: EngineCall) -> AsyncGenerator[EngineEvent]:
+        assert call.options == OutputOptions()
+        assert call.request_id.endswith(call.affinity)
+        self.calls.append(call)
         try:
             self.waits.set()
             await self.may.wait()
@@ -114,11 +105,11 @@ async def test_the_model_is_asked_once_with_little_freedom_and_the_users_own_cac
     titles = Titles(model, conversations, "model")
     titles.schedule(ALICE, made.id, "灯塔有多高？", "约一百米。")
     await finished(titles)
-    ((prompts, sampling, user_id, request_id),) = model.asked
-    assert [prompt.role for prompt in prompts] == ["system", "user"]
-    assert prompts[1].text == "灯塔有多高？\n\n约一百米。"
-    assert sampling == Sampling(temperature=0.2, top_p=0.9, repetition_penalty=1.0, max_output_tokens=24)
-    assert (user_id, request_id) == (ALICE, f"title_{made.id}")
+    (call,) = model.calls
+    assert [message.role for message in call.prompt] == ["system", "user"]
+    assert call.prompt[1].text == "灯塔有多高？\n\n约一百米。"
+    assert call.sampling == Sampling(temperature=0.2, top_p=0.9, repetition_penalty=1.0, max_output_tokens=24)
+    assert (call.user_id, call.request_id) == (ALICE, f"title_{made.id}")
     assert model.closed == 1
 
 
@@ -137,7 +128,7 @@ async def test_the_model_is_asked_once_with_little_freedom_and_the_users_own_cac
 )
 async def test_without_a_title_by_the_model_the_first_words_stay(conversations: Conversations, model: Model) -> None:
     made = await conversations.create(ALICE, {})
-    titles = Titles(model, conversations, "model", patience_seconds=0.05)
+    titles = Titles(model, conversations, "model", timeout_seconds=0.05)
     titles.schedule(ALICE, made.id, QUESTION, "!")
     await finished(titles)
     assert await title_of(conversations, made.id) == WORDS
@@ -150,7 +141,7 @@ async def test_a_title_that_the_client_gave_stays(conversations: Conversations) 
     titles = Titles(model, conversations, "model")
     titles.schedule(ALICE, made.id, QUESTION, "!")
     await finished(titles)
-    assert (await title_of(conversations, made.id), model.asked) == ("mine", [])
+    assert (await title_of(conversations, made.id), model.calls) == ("mine", [])
 
 
 async def test_a_title_that_the_client_gives_meanwhile_stays(conversations: Conversations) -> None:
@@ -189,7 +180,7 @@ async def test_the_deployment_may_do_without_the_model_or_without_titles(
     titles = Titles(model, conversations, how)
     titles.schedule(ALICE, made.id, QUESTION, "!")
     await finished(titles)
-    assert (await title_of(conversations, made.id), model.asked) == (title, [])
+    assert (await title_of(conversations, made.id), model.calls) == (title, [])
 
 
 async def test_whoever_stops_does_not_wait_for_the_model_and_keeps_the_first_words(
@@ -216,7 +207,7 @@ async def test_only_a_few_titles_are_asked_for_at_once(conversations: Conversati
         titles.schedule(ALICE, one.id, QUESTION, "!")
     for _ in made:
         await listened.titles.get()
-    assert len(model.asked) == 4
+    assert len(model.calls) == 4
     model.may.set()
     await finished(titles)
-    assert len(model.asked) == 8
+    assert len(model.calls) == 8

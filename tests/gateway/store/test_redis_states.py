@@ -20,7 +20,7 @@ from gateway.store.turn_log.fencing import Segments
 from tests.contract import conformance
 from tests.gateway.builders import connection
 from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
-from tests.gateway.runtime.test_takeover import TEXT, abandoned, listed, taking, whole
+from tests.gateway.takeovers import TEXT, abandoned, listed, taking, whole
 
 ASKED = ResponseCreate(input="go")
 

@@ -148,7 +148,7 @@ async def test_flushed_raises_what_a_piece_could_not_be_made_into(port: int) -> 
 
 async def test_a_lost_log_shows_nothing_more_and_says_so_once() -> None:
     log, told = begin(), list[str]()
-    log.on_fenced_off = lambda: told.append("lost")
+    log.on_fenced_off(lambda: told.append("lost"))
     log.publish(log.drain())
     shown = len(log.events)
     log.append(TextDelta("more"))

@@ -227,7 +227,7 @@ def test_what_was_asked_for_is_told_back() -> None:
 )
 def test_tools_are_told_back_with_all_their_keys(choice: Any, told: Any) -> None:
     form = OutputOptions(tools=(FunctionTool("add"),), tool_choice=choice, parallel_tool_calls=False)
-    whole = conformance.story(run(TextDelta("x"), of=turn(form=form)))
+    whole = conformance.story(run(TextDelta("x"), of=turn(options=form)))
     assert whole["tools"] == [
         {"type": "function", "name": "add", "description": None, "parameters": None, "strict": None}
     ]
@@ -235,7 +235,7 @@ def test_tools_are_told_back_with_all_their_keys(choice: Any, told: Any) -> None
 
 
 def test_a_json_answer_says_so() -> None:
-    assert conformance.story(run(TextDelta("{}"), of=turn(form=OutputOptions(format=JsonObject()))))["text"] == {
+    assert conformance.story(run(TextDelta("{}"), of=turn(options=OutputOptions(format=JsonObject()))))["text"] == {
         "format": {"type": "json_object"}
     }
 
@@ -243,14 +243,14 @@ def test_a_json_answer_says_so() -> None:
 def test_a_schema_is_told_back_as_it_was_sent() -> None:
     # The published model wants `schema` to be null, a slip that later revisions mend: so not by the model.
     form = OutputOptions(format=JsonSchema("answer", {"type": "object"}, strict=True))
-    assert run(of=turn(form=form))[-1]["response"]["text"]["format"] == {
+    assert run(of=turn(options=form))[-1]["response"]["text"]["format"] == {
         "type": "json_schema", "name": "answer", "schema": {"type": "object"}, "description": None, "strict": True,
     }  # fmt: skip
 
 
 def test_a_schema_that_does_not_say_whether_it_is_strict_is_not() -> None:
     form = OutputOptions(format=JsonSchema("answer", {"type": "object"}))
-    assert run(of=turn(form=form))[-1]["response"]["text"]["format"]["strict"] is False
+    assert run(of=turn(options=form))[-1]["response"]["text"]["format"]["strict"] is False
 
 
 def test_the_window_is_told_with_the_engines_own_number_once_it_is_known() -> None:
@@ -328,7 +328,7 @@ def test_a_turn_that_was_told_to_its_end_is_over_for_another_owner_too() -> None
 
 
 def test_what_is_kept_nowhere_says_so() -> None:
-    assert conformance.story(run(TextDelta("x"), of=turn(thread=None)))["store"] is False
+    assert conformance.story(run(TextDelta("x"), of=turn(thread_id=None)))["store"] is False
 
 
 def test_a_stream_id_is_echoed_on_the_frame_and_changes_nothing_else() -> None:

@@ -192,7 +192,7 @@ async def test_the_events_of_an_answer_are_kept_for_a_while(redis: Redis, port: 
 
 async def test_an_answer_that_is_to_be_kept_nowhere_is_shown_and_not_kept(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
-        log = writer.open(turn(thread=None))
+        log = writer.open(turn(thread_id=None))
         log.append(Created())
         say(log, "secret")
         end(log)

@@ -1,0 +1,56 @@
+"""Two gateways on one Redis, and what takes turns over from one to the other."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+
+from gateway.protocol.create import ResponseCreate
+from gateway.runtime.takeover import Takeover
+from gateway.store.history.responses import ResponseStore
+from gateway.store.leases import Leases
+from gateway.store.turn_log.fencing import Segments
+from gateway.store.turn_log.writer import Writer
+from tests.contract import conformance
+from tests.gateway.builders import Wire, working
+from tests.gateway.replica import Replica, followed
+
+TEXT = "a lighthouse keeper"
+
+
+@asynccontextmanager
+async def taking(
+    gateway: Replica, redis: Redis, segments: type[Segments] = Segments, name: str = "g2"
+) -> AsyncIterator[Takeover]:
+    """What takes turns over for a replica that is called `name`."""
+    writer = Writer(redis, retention_seconds=60)
+    async with working(writer.run()):
+        yield Takeover(
+            Leases(redis, name),
+            segments(redis),
+            ResponseStore(redis),
+            gateway.preparation,
+            gateway.registry,
+            writer,
+            gateway_id=name,
+        )
+
+
+async def abandoned(owner: Replica) -> str:
+    """A turn that has told its first letter, and whose gateway says nothing any more."""
+    owner.engine.hold = asyncio.Event()
+    running = await owner.begun(ResponseCreate(input="go"))
+    while len(running.log.events) < 5:
+        await asyncio.sleep(0.005)
+    return running.request.response_id
+
+
+async def listed(redis: Redis, name: str) -> int:
+    return int(await redis.scard(f"parley:gateway:{name}:turns"))
+
+
+async def whole(taker: Replica, response_id: str) -> Wire:
+    running = taker.registry.find("user_1", response_id)
+    assert running is not None
+    return conformance.story(await followed(running))
