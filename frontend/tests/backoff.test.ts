@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { backoff } from '../src/wire/backoff'
+import { backoff } from '../src/api/backoff'
 
 test('waits double up to a limit', () => {
   const longest = [0, 1, 2, 3, 10, 1000].map((attempt) => backoff(attempt, () => 1))

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { reduceChat } from '../src/state/chat'
 import type { ChatEvent } from '../src/state/event'
 import { emptyChat, type Chat } from '../src/state/state'
-import type { Item } from '../src/wire/resource'
-import { completed, created, delta, failed, incomplete, item, refusal, started } from './wire'
+import type { Item } from '../src/api/resources'
+import { completed, created, delta, failed, incomplete, item, refusal, started } from './fixtures'
 
 const ready: Chat = { ...emptyChat, history: 'ready' }
 const asked: ChatEvent = { type: 'message.submitted', message: 'message_1', text: 'why?' }

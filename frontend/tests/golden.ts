@@ -1,4 +1,4 @@
-import { parseEvent, type ServerEvent } from '../src/wire/event'
+import { parseEvent, type ServerEvent } from '../src/api/events'
 
 const files = import.meta.glob<string>('../../tests/contract/golden/*.jsonl', {
   query: '?raw',

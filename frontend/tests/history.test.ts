@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { History, type Memory } from '../src/app/history'
 import { Store } from '../src/app/store.svelte'
-import { ApiError } from '../src/wire/http'
-import type { Item } from '../src/wire/resource'
-import { item } from './wire'
+import { ApiError } from '../src/api/http'
+import type { Item } from '../src/api/resources'
+import { item } from './fixtures'
 
 const question = item('msg_q', 'user', 'why?')
 const answer = item('msg_a', 'assistant', 'Because.')

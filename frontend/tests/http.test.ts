@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest'
-import { ApiError, request } from '../src/wire/http'
+import { ApiError, request } from '../src/api/http'
 
 afterEach(() => {
   vi.unstubAllGlobals()

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { merge } from '../src/state/merge'
 import type { Message } from '../src/state/state'
-import type { Item } from '../src/wire/resource'
-import { item } from './wire'
+import type { Item } from '../src/api/resources'
+import { item } from './fixtures'
 
 const mine = (id: string, text: string, status: Message['status']): Message => ({
   id,

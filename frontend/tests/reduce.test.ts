@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import type { PageEvent } from '../src/state/event'
 import { reduce } from '../src/state/reduce'
 import { chatOf, initial, NEW, type State } from '../src/state/state'
-import type { Conversation, User } from '../src/wire/resource'
-import { completed, delta, incomplete, started } from './wire'
+import type { Conversation, User } from '../src/api/resources'
+import { completed, delta, incomplete, started } from './fixtures'
 
 const alice: User = { id: 'user_1', username: 'alice', role: 'user' }
 const opened: PageEvent = { type: 'session.opened', user: alice, drafts: {} }

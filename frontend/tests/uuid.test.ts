@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { uuid } from '../src/wire/uuid'
+import { uuid } from '../src/api/uuid'
 
 test('a UUID is random, and of the version that says so', () => {
   const some = Array.from({ length: 200 }, uuid)

@@ -1,6 +1,6 @@
-import { ApiError } from '../wire/http'
-import { backoff } from '../wire/backoff'
-import type { Conversation, Item, List } from '../wire/resource'
+import { ApiError } from '../api/http'
+import { backoff } from '../api/backoff'
+import type { Conversation, Item, List } from '../api/resources'
 import { isLocal, type ChatId } from '../state/state'
 import type { Store } from './store.svelte'
 

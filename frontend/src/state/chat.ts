@@ -1,4 +1,4 @@
-import type { Item } from '../wire/resource'
+import type { Item } from '../api/resources'
 import type { ChatEvent } from './event'
 import { merge } from './merge'
 import type { Chat, Message, Turn } from './state'

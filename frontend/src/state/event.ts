@@ -1,6 +1,6 @@
-import type { ServerEvent } from '../wire/event'
-import type { Conversation, Item, User } from '../wire/resource'
-import type { EntryEvent } from './entry'
+import type { ServerEvent } from '../api/events'
+import type { Conversation, Item, User } from '../api/resources'
+import type { EntryEvent } from './sign-in'
 import type { ChatId, Failure } from './state'
 
 type SessionEvent =

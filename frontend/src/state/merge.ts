@@ -1,4 +1,4 @@
-import { textOf, type Item } from '../wire/resource'
+import { textOf, type Item } from '../api/resources'
 import type { Message, MessageStatus } from './state'
 
 /** What the page shows of an item; null for what it has no words for. */

@@ -1,6 +1,6 @@
-import type { Conversation, User } from '../wire/resource'
+import type { Conversation, User } from '../api/resources'
 import { reduceChat } from './chat'
-import { reduceEntry, unknownDoorway } from './entry'
+import { reduceEntry, unknownDoorway } from './sign-in'
 import type { ChatEvent, PageEvent } from './event'
 import { added, found, listed, named, raised } from './sidebar'
 import {

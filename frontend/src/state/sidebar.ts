@@ -1,4 +1,4 @@
-import type { Conversation } from '../wire/resource'
+import type { Conversation } from '../api/resources'
 import { isLocal, type ChatId, type Entry, type Sidebar } from './state'
 
 export function listed(

@@ -1,5 +1,5 @@
-import type { User } from '../wire/resource'
-import { unknownDoorway, type Doorway } from './entry'
+import type { User } from '../api/resources'
+import { unknownDoorway, type Doorway } from './sign-in'
 
 /** A conversation's id, or `local_…` until the server has made one. */
 export type ChatId = string

@@ -1,5 +1,5 @@
-import { textOf, type Item } from '../wire/resource'
-import type { ErrorEvent, ResponseResource, ServerEvent } from '../wire/event'
+import { textOf, type Item } from '../api/resources'
+import type { ErrorEvent, ResponseResource, ServerEvent } from '../api/events'
 import { shown } from './merge'
 import type { Chat, Failure, Message, Shortened, Turn, Window } from './state'
 
