@@ -1,4 +1,4 @@
-/** A WebSocket that a test opens, drops and speaks through. */
+/** A WebSocket that a test opens, closes and sends frames through. */
 export class FakeSocket {
   onopen: (() => void) | null = null
   onclose: ((event: { code: number }) => void) | null = null
@@ -26,12 +26,12 @@ export class FakeSocket {
     this.onopen?.()
   }
 
-  /** Lost on the way, or not let in. */
+  /** Closes without a handshake: the connection was lost or refused. */
   drop(): void {
     this.close(1006)
   }
 
-  say(frame: string): void {
+  receive(frame: string): void {
     this.onmessage?.({ data: frame })
   }
 }

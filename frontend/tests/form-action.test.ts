@@ -1,38 +1,36 @@
 import { expect, test } from 'vitest'
-import { Errand } from '../src/app/form-action.svelte'
+import { FormAction } from '../src/app/form-action.svelte'
 import { ApiError } from '../src/api/http'
 
-const refusal = new ApiError(400, 'wrong_password', '')
-const refused = () => Promise.reject(refusal)
+const apiError = new ApiError(400, 'wrong_password', '')
+const failing = () => Promise.reject(apiError)
 
-test('what is done has no failure', async () => {
-  const errand = new Errand()
-  expect(await errand.run(async () => {})).toBe(true)
-  expect(errand).toMatchObject({ busy: false, failure: null })
+test('a successful request leaves no error', async () => {
+  const action = new FormAction()
+  expect(await action.run(async () => {})).toBe(true)
+  expect(action).toMatchObject({ pending: false, error: null })
 })
 
-test('a refusal is kept until the next try, and whoever wants to know is told', async () => {
-  const told: ApiError[] = []
-  const errand = new Errand((error) => told.push(error))
-  expect(await errand.run(refused)).toBe(false)
-  expect(errand).toMatchObject({ busy: false, failure: refusal })
-  expect(told).toEqual([refusal])
-  await errand.run(async () => expect(errand.failure).toBeNull())
+test('an error is kept until the next attempt, and reported to the callback', async () => {
+  const reported: ApiError[] = []
+  const action = new FormAction((error) => reported.push(error))
+  expect(await action.run(failing)).toBe(false)
+  expect(action).toMatchObject({ pending: false, error: apiError })
+  expect(reported).toEqual([apiError])
+  await action.run(async () => expect(action.error).toBeNull())
 })
 
-test('a button that is pressed twice asks once', async () => {
-  const errand = new Errand()
+test('a second run during the first one sends nothing', async () => {
+  const action = new FormAction()
   let finish = (): void => {}
-  const first = errand.run(() => new Promise((resolve) => (finish = resolve)))
-  expect(await errand.run(refused)).toBe(false)
+  const first = action.run(() => new Promise((resolve) => (finish = resolve)))
+  expect(await action.run(failing)).toBe(false)
   finish()
   expect(await first).toBe(true)
 })
 
-test('a fault of the page is not taken for a refusal', async () => {
-  const errand = new Errand()
-  await expect(errand.run(() => Promise.reject(new TypeError('a fault')))).rejects.toThrow(
-    'a fault',
-  )
-  expect(errand.busy).toBe(false)
+test('another exception is not handled as an API error', async () => {
+  const action = new FormAction()
+  await expect(action.run(() => Promise.reject(new TypeError('a bug')))).rejects.toThrow('a bug')
+  expect(action.pending).toBe(false)
 })

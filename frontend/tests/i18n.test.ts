@@ -4,25 +4,27 @@ import { accountZh } from '../src/i18n/account.zh'
 import { en } from '../src/i18n/en'
 import { zh } from '../src/i18n/zh'
 
-/** Of a dictionary that may have smaller ones in it. */
-function leaves(words: object, path = ''): [path: string, text: string][] {
-  return Object.entries(words).flatMap(([key, word]): [string, string][] =>
-    typeof word === 'string' ? [[`${path}${key}`, word]] : leaves(word, `${path}${key}.`),
+/** Lists the strings of a nested dictionary with their paths. */
+function flatten(dictionary: object, path = ''): [path: string, text: string][] {
+  return Object.entries(dictionary).flatMap(([key, value]): [string, string][] =>
+    typeof value === 'string' ? [[`${path}${key}`, value]] : flatten(value, `${path}${key}.`),
   )
 }
 
-const english = [...leaves(en), ...leaves(accountEn)]
-const chinese = [...leaves(zh), ...leaves(accountZh)]
+const english = [...flatten(en), ...flatten(accountEn)]
+const chinese = [...flatten(zh), ...flatten(accountZh)]
 
-test('no word is left untranslated', () => {
+test('every string is translated', () => {
   expect(chinese.map(([path]) => path)).toEqual(english.map(([path]) => path))
   expect(english.filter(([, text], index) => text === chinese[index]?.[1])).toEqual([])
 })
 
-test('a sentence has as many gaps in both languages', () => {
-  const gaps = (text: string) => text.split('{}').length - 1
-  const unlike = english.filter(([, text], index) => gaps(text) !== gaps(chinese[index]?.[1] ?? ''))
-  expect(unlike).toEqual([])
+test('a string has the same number of placeholders in both languages', () => {
+  const placeholders = (text: string) => text.split('{}').length - 1
+  const different = english.filter(
+    ([, text], index) => placeholders(text) !== placeholders(chinese[index]?.[1] ?? ''),
+  )
+  expect(different).toEqual([])
 })
 
 test('Chinese text has Chinese punctuation', () => {

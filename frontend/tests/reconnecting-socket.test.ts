@@ -1,41 +1,45 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { Line, type LineListener, type Loss } from '../src/api/reconnecting-socket'
+import {
+  ReconnectingSocket,
+  type SocketListener,
+  type CloseReason,
+} from '../src/api/reconnecting-socket'
 import { FakeSockets } from './fake-socket'
 
 let sockets: FakeSockets
-let heard: string[]
-let dialled: number
+let log: string[]
+let connections: number
 
-function dial(comesBack: (loss: Loss) => boolean = () => true): Line {
-  const listener: LineListener = {
-    opened: () => heard.push('opened'),
-    lost: (_, loss) => {
-      heard.push(loss)
-      return comesBack(loss)
+function open(reconnects: (reason: CloseReason) => boolean = () => true): ReconnectingSocket {
+  const listener: SocketListener = {
+    opened: () => log.push('opened'),
+    closed: (_, reason) => {
+      log.push(reason)
+      return reconnects(reason)
     },
-    received: (_, event) => heard.push(event.type),
+    received: (_, event) => log.push(event.type),
   }
-  const line = new Line(
-    { address: () => `ws://x?${dialled++}`, connect: sockets.connect },
+  const socket = new ReconnectingSocket(
+    { url: () => `ws://x?${connections++}`, connect: sockets.connect },
     listener,
   )
-  line.hurry()
-  return line
+  socket.connectNow()
+  return socket
 }
 
 beforeEach(() => {
   vi.useFakeTimers()
   sockets = new FakeSockets()
-  heard = []
-  dialled = 0
+  log = []
+  connections = 0
 })
 
 afterEach(() => {
   vi.useRealTimers()
 })
 
-test('a lasting line comes back for ever', () => {
-  dial()
+test('reconnects forever', () => {
+  open()
   for (let attempt = 0; attempt < 100; attempt++) {
     sockets.last.drop()
     vi.advanceTimersByTime(20_000)
@@ -43,47 +47,47 @@ test('a lasting line comes back for ever', () => {
   expect(sockets.all).toHaveLength(101)
 })
 
-test('a line that was never open is refused, one that was is dropped', () => {
-  dial()
+test('reports a connection that never opened as refused, and one that did as dropped', () => {
+  open()
   sockets.last.drop()
   vi.advanceTimersByTime(20_000)
   sockets.last.accept()
   sockets.last.drop()
-  expect(heard).toEqual(['refused', 'opened', 'dropped'])
+  expect(log).toEqual(['refused', 'opened', 'dropped'])
 })
 
-test('a line that nobody wants back rests until somebody needs it', async () => {
-  const line = dial((loss) => loss !== 'idle')
+test('stays closed until it is needed, if the listener asks for it', async () => {
+  const socket = open((reason) => reason !== 'idle')
   sockets.last.accept()
   sockets.last.close(1000)
   vi.advanceTimersByTime(60_000)
   expect(sockets.all).toHaveLength(1)
-  const ready = line.ready(5000)
+  const isOpen = socket.waitUntilOpen(5000)
   sockets.last.accept()
-  expect(await ready).toBe(true)
-  expect(heard).toEqual(['opened', 'idle', 'opened'])
+  expect(await isOpen).toBe(true)
+  expect(log).toEqual(['opened', 'idle', 'opened'])
 })
 
-test('a line at rest is woken, one that waits after a loss is not hurried by it', () => {
-  const line = dial((loss) => loss !== 'idle')
+test('connectIfIdle connects an idle socket, and does not cut a backoff delay short', () => {
+  const socket = open((reason) => reason !== 'idle')
   sockets.last.accept()
   sockets.last.close(1000)
-  line.wake()
+  socket.connectIfIdle()
   expect(sockets.all).toHaveLength(2)
   sockets.last.drop()
-  line.wake()
+  socket.connectIfIdle()
   expect(sockets.all).toHaveLength(2)
 })
 
-test('each time the address is asked for anew', () => {
-  dial()
+test('computes the URL for each connection', () => {
+  open()
   sockets.last.drop()
   vi.advanceTimersByTime(20_000)
   expect(sockets.all.map(({ url }) => url)).toEqual(['ws://x?0', 'ws://x?1'])
 })
 
-test('a line that opens and breaks at once does not hammer at the server', () => {
-  dial()
+test('a connection that breaks at once does not reset the backoff', () => {
+  open()
   for (let attempt = 0; attempt < 8; attempt++) {
     sockets.last.accept()
     sockets.last.drop()
@@ -96,8 +100,8 @@ test('a line that opens and breaks at once does not hammer at the server', () =>
   expect(sockets.all).toHaveLength(before)
 })
 
-test('a line that held for a while comes back soon', () => {
-  dial()
+test('a stable connection resets the backoff', () => {
+  open()
   for (let attempt = 0; attempt < 8; attempt++) {
     sockets.last.drop()
     vi.advanceTimersByTime(20_000)
@@ -110,64 +114,64 @@ test('a line that held for a while comes back soon', () => {
   expect(sockets.all).toHaveLength(before + 1)
 })
 
-test('a renewed line has nothing more to do with its old socket', () => {
-  const line = dial()
+test('after reconnect, the old connection is ignored', () => {
+  const socket = open()
   const old = sockets.last
   old.accept()
-  line.renew()
+  socket.reconnect()
   expect(old.readyState).toBe(3)
   vi.advanceTimersByTime(400)
   sockets.last.accept()
-  old.say('{"type":"response.created","sequence_number":0,"response":{"id":"resp_1"}}')
-  expect(heard).toEqual(['opened', 'dropped', 'opened'])
+  old.receive('{"type":"response.created","sequence_number":0,"response":{"id":"resp_1"}}')
+  expect(log).toEqual(['opened', 'dropped', 'opened'])
 })
 
-test('sending on a line that is not open says so', () => {
-  const line = dial()
-  expect(line.send({ type: 'x' })).toBe(false)
+test('send returns false while the socket is not open', () => {
+  const socket = open()
+  expect(socket.send({ type: 'x' })).toBe(false)
   sockets.last.accept()
-  expect(line.send({ type: 'x' })).toBe(true)
+  expect(socket.send({ type: 'x' })).toBe(true)
   expect(sockets.last.sent).toEqual([{ type: 'x' }])
 })
 
-test('whoever waits for a line learns when it opens', async () => {
-  const ready = dial().ready(5000)
+test('waitUntilOpen resolves when the socket opens', async () => {
+  const isOpen = open().waitUntilOpen(5000)
   sockets.last.accept()
-  expect(await ready).toBe(true)
+  expect(await isOpen).toBe(true)
 })
 
-test('whoever waits for a line learns when patience is over', async () => {
-  const ready = dial().ready(5000)
+test('waitUntilOpen resolves after its timeout', async () => {
+  const isOpen = open().waitUntilOpen(5000)
   vi.advanceTimersByTime(5000)
-  expect(await ready).toBe(false)
+  expect(await isOpen).toBe(false)
 })
 
-test('a page that becomes visible again does not wait out the pause', () => {
-  const line = dial()
+test('connectNow cuts a backoff delay short', () => {
+  const socket = open()
   for (let attempt = 0; attempt < 8; attempt++) {
     sockets.last.drop()
     vi.advanceTimersByTime(20_000)
   }
   sockets.last.drop()
   const before = sockets.all.length
-  line.hurry()
+  socket.connectNow()
   expect(sockets.all).toHaveLength(before + 1)
 })
 
-test('a closed line stays closed and silent', () => {
-  const line = dial()
+test('a closed socket stays closed and reports nothing', () => {
+  const socket = open()
   sockets.last.accept()
-  line.close()
+  socket.close()
   vi.advanceTimersByTime(60_000)
   expect(sockets.all).toHaveLength(1)
-  expect(heard).toEqual(['opened'])
+  expect(log).toEqual(['opened'])
 })
 
-test('a frame that is no event is passed over, an event it does not know counts', () => {
-  dial()
+test('ignores a frame that is not an event, and delivers an unknown event', () => {
+  open()
   sockets.last.accept()
   for (const frame of ['no json', 'null', '[]', '7', '{"type":7}', '{"type":"response.new_thing"}'])
-    sockets.last.say(frame)
-  sockets.last.say('{"type":"response.created","sequence_number":0,"response":{"id":"resp_1"}}')
-  expect(heard).toEqual(['opened', 'other', 'response.created'])
+    sockets.last.receive(frame)
+  sockets.last.receive('{"type":"response.created","sequence_number":0,"response":{"id":"resp_1"}}')
+  expect(log).toEqual(['opened', 'other', 'response.created'])
 })

@@ -1,46 +1,46 @@
 import { beforeEach, expect, test } from 'vitest'
-import { neighbour, Roster } from '../src/app/resource-list.svelte'
+import { neighbour, ResourceList } from '../src/app/resource-list.svelte'
 import { ApiError } from '../src/api/http'
 
-interface Row {
+interface Resource {
   readonly id: string
 }
 
-const rows = (...ids: string[]): readonly Row[] => ids.map((id) => ({ id }))
+const resources = (...ids: string[]): readonly Resource[] => ids.map((id) => ({ id }))
 
-let roster: Roster<Row>
-let stored: readonly Row[]
+let list: ResourceList<Resource>
+let stored: readonly Resource[]
 
 beforeEach(async () => {
-  stored = rows('a', 'b', 'c')
-  roster = new Roster(async () => ({ data: stored, last_id: null, has_more: false }))
-  await roster.load()
+  stored = resources('a', 'b', 'c')
+  list = new ResourceList(async () => ({ data: stored, last_id: null, has_more: false }))
+  await list.load()
 })
 
-const refusing = (status: number) => () => Promise.reject(new ApiError(status, 'refused', ''))
+const failing = (status: number) => () => Promise.reject(new ApiError(status, 'failed', ''))
 
-test('what was made stands first', () => {
-  roster.add({ id: 'd' })
-  expect(roster.rows).toEqual(rows('d', 'a', 'b', 'c'))
+test('a created resource comes first', () => {
+  list.add({ id: 'd' })
+  expect(list.items).toEqual(resources('d', 'a', 'b', 'c'))
 })
 
-test('what was removed is gone from the list', async () => {
-  await roster.remove('b', async () => {})
-  expect(roster.rows).toEqual(rows('a', 'c'))
+test('a removed resource disappears from the list', async () => {
+  await list.remove('b', async () => {})
+  expect(list.items).toEqual(resources('a', 'c'))
 })
 
-test('what another page has removed already is gone too', async () => {
-  await roster.remove('b', refusing(404))
-  expect(roster.rows).toEqual(rows('a', 'c'))
+test('a resource that another page has removed disappears too', async () => {
+  await list.remove('b', failing(404))
+  expect(list.items).toEqual(resources('a', 'c'))
 })
 
-test('what could not be removed stays', async () => {
-  await expect(roster.remove('b', refusing(503))).rejects.toBeInstanceOf(ApiError)
-  expect(roster.rows).toEqual(rows('a', 'b', 'c'))
+test('a resource that could not be removed stays', async () => {
+  await expect(list.remove('b', failing(503))).rejects.toBeInstanceOf(ApiError)
+  expect(list.items).toEqual(resources('a', 'b', 'c'))
 })
 
-test('the focus goes to the next row, from the last to the one before, from the only to none', () => {
-  expect(neighbour(rows('a', 'b', 'c'), 'b')).toBe('c')
-  expect(neighbour(rows('a', 'b'), 'b')).toBe('a')
-  expect(neighbour(rows('a'), 'a')).toBeNull()
+test('the focus moves to the next row, from the last row to the previous one, from the only row to none', () => {
+  expect(neighbour(resources('a', 'b', 'c'), 'b')).toBe('c')
+  expect(neighbour(resources('a', 'b'), 'b')).toBe('a')
+  expect(neighbour(resources('a'), 'a')).toBeNull()
 })

@@ -1,75 +1,75 @@
 import { describe, expect, test } from 'vitest'
 import {
-  formOf,
-  interrupts,
-  mayRegister,
-  reduceEntry,
-  unknownDoorway,
-  type Doorway,
-  type EntryEvent,
+  currentForm,
+  interruptsSession,
+  canRegister,
+  reduceSignIn,
+  initialSignIn,
+  type SignInState,
+  type SignInEvent,
 } from '../src/state/sign-in'
 import { reduce } from '../src/state/reduce'
-import { initial } from '../src/state/state'
-import type { Options } from '../src/api/resources'
+import { initialState } from '../src/state/state'
+import type { LoginOptions } from '../src/api/resources'
 
-const offered = (registration: Options['registration']): EntryEvent => ({
-  type: 'entry.offered',
+const offered = (registration: LoginOptions['registration']): SignInEvent => ({
+  type: 'signIn.optionsLoaded',
   options: { registration, openid: null },
 })
-const invited: EntryEvent = { type: 'entry.linked', link: { kind: 'invite', token: 'pi_1' } }
-const forgotten: EntryEvent = { type: 'entry.linked', link: { kind: 'reset', token: 'pr_1' } }
-const chosen = (registering: boolean): EntryEvent => ({ type: 'entry.chosen', registering })
+const invited: SignInEvent = { type: 'signIn.linkOpened', link: { kind: 'invite', token: 'pi_1' } }
+const forgotten: SignInEvent = { type: 'signIn.linkOpened', link: { kind: 'reset', token: 'pr_1' } }
+const chosen = (registering: boolean): SignInEvent => ({ type: 'signIn.formSelected', registering })
 
-const after = (...events: readonly EntryEvent[]): Doorway =>
-  events.reduce(reduceEntry, unknownDoorway)
+const after = (...events: readonly SignInEvent[]): SignInState =>
+  events.reduce(reduceSignIn, initialSignIn)
 
 describe('the form', () => {
   test.each([
-    ['log-in before the server has told', [], 'login'],
-    ['the administrator’s on an empty server', [offered('first')], 'first'],
-    ['the administrator’s whatever was chosen', [chosen(true), offered('first')], 'first'],
-    ['log-in where anybody may register', [offered('open')], 'login'],
-    ['registration for who wants it there', [offered('open'), chosen(true)], 'register'],
-    ['log-in without an invite', [offered('invite'), chosen(true)], 'login'],
+    ['login before the options are loaded', [], 'login'],
+    ['the first account on an empty server', [offered('first')], 'first'],
+    ['the first account whatever form was selected', [chosen(true), offered('first')], 'first'],
+    ['login where registration is open', [offered('open')], 'login'],
+    ['registration where it is open and selected', [offered('open'), chosen(true)], 'register'],
+    ['login without an invite', [offered('invite'), chosen(true)], 'login'],
     ['registration with an invite', [offered('invite'), invited], 'register'],
-    ['registration for who is faster than the server', [invited], 'register'],
-    ['log-in for the invited who has an account', [invited, chosen(false)], 'login'],
-    ['log-in with an invite to a closed server', [invited, offered('closed')], 'login'],
-    ['a new password’s with its link', [offered('closed'), forgotten], 'reset'],
-    ['log-in once it is set', [forgotten, { type: 'entry.reset' }], 'login'],
-    ['log-in for who does not want a new one', [forgotten, { type: 'entry.declined' }], 'login'],
-  ] as const)('is %s', (_, events, form) => expect(formOf(after(...events))).toBe(form))
+    ['registration with an invite before the options are loaded', [invited], 'register'],
+    ['login for an invited visitor who selects it', [invited, chosen(false)], 'login'],
+    ['login with an invite where registration is closed', [invited, offered('closed')], 'login'],
+    ['the reset form with a reset link', [offered('closed'), forgotten], 'reset'],
+    ['login after the reset', [forgotten, { type: 'signIn.passwordReset' }], 'login'],
+    ['login after a dismissed reset link', [forgotten, { type: 'signIn.linkDismissed' }], 'login'],
+  ] as const)('is %s', (_, events, form) => expect(currentForm(after(...events))).toBe(form))
 })
 
-test('an invite is kept while its visitor looks at the log-in', () => {
-  const doorway = after(offered('invite'), invited, chosen(false))
-  expect(mayRegister(doorway)).toBe(true)
-  expect(doorway.link?.token).toBe('pi_1')
+test('an invite is kept while the login form is shown', () => {
+  const state = after(offered('invite'), invited, chosen(false))
+  expect(canRegister(state)).toBe(true)
+  expect(state.link?.token).toBe('pi_1')
 })
 
-test('what was remarked goes when another form is wanted', () => {
-  const doorway = after({ type: 'entry.refused', remark: 'openid_state' }, chosen(true))
-  expect(doorway.remark).toBeNull()
+test('a notice disappears when another form is selected', () => {
+  const state = after({ type: 'signIn.failed', notice: 'openid_state' }, chosen(true))
+  expect(state.notice).toBeNull()
 })
 
-test('a link interrupts who is logged in, and nothing else does', () => {
-  expect(interrupts(after(offered('invite'), invited))).toBe(true)
-  expect(interrupts(after(forgotten))).toBe(true)
-  expect(interrupts(after(offered('closed'), invited))).toBe(false)
-  expect(interrupts(after(offered('open'), chosen(true)))).toBe(false)
+test('only a valid link interrupts a session', () => {
+  expect(interruptsSession(after(offered('invite'), invited))).toBe(true)
+  expect(interruptsSession(after(forgotten))).toBe(true)
+  expect(interruptsSession(after(offered('closed'), invited))).toBe(false)
+  expect(interruptsSession(after(offered('open'), chosen(true)))).toBe(false)
 })
 
 describe('a session', () => {
   const user = { id: 'user_1', username: 'alice', role: 'user' }
   const opened = { type: 'session.opened', user, drafts: {} } as const
 
-  test('of an earlier visit uses no link up', () => {
-    expect([forgotten, opened].reduce(reduce, initial).entry.link?.token).toBe('pr_1')
+  test('of an earlier visit keeps the link', () => {
+    expect([forgotten, opened].reduce(reduce, initialState).signIn.link?.token).toBe('pr_1')
   })
 
-  test('that was made with a link leaves nothing of it', () => {
+  test('opened with a link clears the link', () => {
     const closed = { type: 'session.closed' } as const
-    const state = [invited, closed, offered('invite'), opened].reduce(reduce, initial)
-    expect(state.entry).toEqual(unknownDoorway)
+    const state = [invited, closed, offered('invite'), opened].reduce(reduce, initialState)
+    expect(state.signIn).toEqual(initialSignIn)
   })
 })

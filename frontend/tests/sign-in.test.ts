@@ -1,19 +1,19 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { Entrance, type Door } from '../src/app/sign-in'
+import { SignIn, type SignInApi } from '../src/app/sign-in'
 import { Store } from '../src/app/store.svelte'
-import { formOf } from '../src/state/sign-in'
+import { currentForm } from '../src/state/sign-in'
 import { ApiError } from '../src/api/http'
-import type { Options, User } from '../src/api/resources'
+import type { LoginOptions, User } from '../src/api/resources'
 
 const user: User = { id: 'user_1', username: 'alice', role: 'user' }
 
 let store: Store
-let offered: Options
+let offeredOptions: LoginOptions
 let failure: ApiError | null
 let sent: unknown[][]
-let inside: User | null
-let asked: number
-let entrance: Entrance
+let sessionUser: User | null
+let loads: number
+let signIn: SignIn
 
 async function answer<T>(value: T, ...what: unknown[]): Promise<T> {
   sent.push(what)
@@ -24,87 +24,87 @@ async function answer<T>(value: T, ...what: unknown[]): Promise<T> {
 beforeEach(() => {
   vi.useFakeTimers()
   store = new Store()
-  offered = { registration: 'closed', openid: null }
+  offeredOptions = { registration: 'closed', openid: null }
   failure = null
   sent = []
-  inside = null
-  asked = 0
-  const door: Door = {
-    options: async () => {
-      asked++
+  sessionUser = null
+  loads = 0
+  const api: SignInApi = {
+    loginOptions: async () => {
+      loads++
       if (failure?.status === 503) throw failure
-      return offered
+      return offeredOptions
     },
     login: (...what) => answer(user, 'login', ...what),
     register: (...what) => answer(user, 'register', ...what),
-    reset: (...what) => answer(undefined, 'reset', ...what),
+    resetPassword: (...what) => answer(undefined, 'reset', ...what),
   }
-  entrance = new Entrance(store, door, (opened) => (inside = opened))
+  signIn = new SignIn(store, api, (opened) => (sessionUser = opened))
 })
 
 afterEach(() => {
   vi.useRealTimers()
 })
 
-test('what the server offers is known after it was asked', async () => {
-  offered = { registration: 'first', openid: null }
-  await entrance.ask()
-  expect(formOf(store.state.entry)).toBe('first')
+test('the options decide the form once they are loaded', async () => {
+  offeredOptions = { registration: 'first', openid: null }
+  await signIn.loadOptions()
+  expect(currentForm(store.state.signIn)).toBe('first')
 })
 
-test('two who ask at once ask once, and both wait for the answer', async () => {
-  await Promise.all([entrance.ask(), entrance.ask()])
-  expect(asked).toBe(1)
-  expect(store.state.entry.options).toEqual(offered)
+test('two concurrent loads send one request, and both wait for it', async () => {
+  await Promise.all([signIn.loadOptions(), signIn.loadOptions()])
+  expect(loads).toBe(1)
+  expect(store.state.signIn.options).toEqual(offeredOptions)
 })
 
-test('a server that does not know yet is asked until it does', async () => {
+test('the options are requested until the server returns them', async () => {
   failure = new ApiError(503, 'database_unavailable', '')
-  await entrance.ask()
-  expect(store.state.entry.options).toBeNull()
+  await signIn.loadOptions()
+  expect(store.state.signIn.options).toBeNull()
   await vi.advanceTimersByTimeAsync(5_000)
   failure = null
   await vi.advanceTimersByTimeAsync(20_000)
-  expect(store.state.entry.options).toEqual(offered)
-  const before = asked
+  expect(store.state.signIn.options).toEqual(offeredOptions)
+  const before = loads
   await vi.advanceTimersByTimeAsync(60_000)
-  expect(asked).toBe(before)
+  expect(loads).toBe(before)
 })
 
-test('an invite of the address is posted with the registration', async () => {
-  expect(entrance.arrive('#invite=pi_1')).toBe(true)
-  await entrance.register('alice', 'a good password')
+test('an invite in the URL is sent with the registration', async () => {
+  expect(signIn.readFragment('#invite=pi_1')).toBe(true)
+  await signIn.register('alice', 'a good password')
   expect(sent).toEqual([['register', 'alice', 'a good password', 'pi_1']])
-  expect(inside).toEqual(user)
+  expect(sessionUser).toEqual(user)
 })
 
-test('without one nothing is said of an invite', async () => {
-  expect(entrance.arrive('#elsewhere')).toBe(false)
-  await entrance.register('alice', 'a good password')
+test('without an invite none is sent', async () => {
+  expect(signIn.readFragment('#elsewhere')).toBe(false)
+  await signIn.register('alice', 'a good password')
   expect(sent).toEqual([['register', 'alice', 'a good password', null]])
 })
 
-test('a reset link is posted with the password, and log-in comes next', async () => {
-  entrance.arrive('#reset=pr_1')
-  await entrance.reset('a good password')
+test('a reset link is sent with the password, and login follows', async () => {
+  signIn.readFragment('#reset=pr_1')
+  await signIn.resetPassword('a good password')
   expect(sent).toEqual([['reset', 'pr_1', 'a good password']])
-  expect(formOf(store.state.entry)).toBe('login')
-  expect(store.state.entry.remark).toBe('password_set')
-  expect(inside).toBeNull()
+  expect(currentForm(store.state.signIn)).toBe('login')
+  expect(store.state.signIn.notice).toBe('password_set')
+  expect(sessionUser).toBeNull()
 })
 
-test('a refused reset keeps its link for another try', async () => {
-  entrance.arrive('#reset=pr_1')
+test('a failed reset keeps its link for another attempt', async () => {
+  signIn.readFragment('#reset=pr_1')
   failure = new ApiError(400, 'unsuitable_password', '')
-  await expect(entrance.reset('short')).rejects.toBe(failure)
-  expect(formOf(store.state.entry)).toBe('reset')
+  await expect(signIn.resetPassword('short')).rejects.toBe(failure)
+  expect(currentForm(store.state.signIn)).toBe('reset')
 })
 
-test('who was not the first after all is shown the way that is left', async () => {
-  offered = { registration: 'first', openid: null }
-  await entrance.ask()
-  offered = { registration: 'closed', openid: null }
+test('the options are loaded again if another visitor created the first account', async () => {
+  offeredOptions = { registration: 'first', openid: null }
+  await signIn.loadOptions()
+  offeredOptions = { registration: 'closed', openid: null }
   failure = new ApiError(403, 'registration_closed', '')
-  await expect(entrance.register('alice', 'a good password')).rejects.toBe(failure)
-  await vi.waitFor(() => expect(formOf(store.state.entry)).toBe('login'))
+  await expect(signIn.register('alice', 'a good password')).rejects.toBe(failure)
+  await vi.waitFor(() => expect(currentForm(store.state.signIn)).toBe('login'))
 })

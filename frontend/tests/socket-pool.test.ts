@@ -1,43 +1,44 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { Switchboard } from '../src/api/socket-pool'
+import { SocketPool } from '../src/api/socket-pool'
 import { frames } from './golden'
 import { FakeSockets } from './fake-socket'
 import { completed, created, delta, refusal } from './fixtures'
 
 let sockets: FakeSockets
-let heard: string[]
+let log: string[]
 
-function board(): Switchboard {
+function createPool(): SocketPool {
   const listener = {
-    opened: () => heard.push('opened'),
-    lost: (refused: boolean) => heard.push(refused ? 'refused' : 'lost'),
-    received: (chat: string, event: { type: string }) => heard.push(`${chat}: ${event.type}`),
-    turnLost: (chat: string) => heard.push(`${chat} lost`),
-    turnResumed: (chat: string) => heard.push(`${chat} resumed`),
-    turnGone: (chat: string) => heard.push(`${chat} gone`),
+    opened: () => log.push('opened'),
+    lost: (refused: boolean) => log.push(refused ? 'refused' : 'lost'),
+    received: (chat: string, event: { type: string }) => log.push(`${chat}: ${event.type}`),
+    turnLost: (chat: string) => log.push(`${chat} lost`),
+    turnResumed: (chat: string) => log.push(`${chat} resumed`),
+    resumeFailed: (chat: string) => log.push(`${chat} resume failed`),
   }
-  return new Switchboard('ws://x', listener, sockets.connect)
+  return new SocketPool('ws://x', listener, sockets.connect)
 }
 
 beforeEach(() => {
   vi.useFakeTimers()
   sockets = new FakeSockets()
-  heard = []
+  log = []
 })
 
 afterEach(() => {
   vi.useRealTimers()
 })
 
-const ask = (lines: Switchboard, chat: string) =>
-  lines.create(chat, { text: 'why?', clientMessageId: `id of ${chat}` })
+const ask = (pool: SocketPool, chat: string) =>
+  pool.create(chat, { text: 'why?', clientMessageId: `id of ${chat}` })
 
-const say = (socket: number, event: object) => sockets.all[socket]?.say(JSON.stringify(event))
+const receive = (socket: number, event: object) =>
+  sockets.all[socket]?.receive(JSON.stringify(event))
 
-test('a turn goes out on the open line', async () => {
-  const lines = board()
+test('a turn is sent on the open socket', async () => {
+  const pool = createPool()
   sockets.last.accept()
-  expect(await ask(lines, 'conv_1')).toBe(true)
+  expect(await ask(pool, 'conv_1')).toBe(true)
   expect(sockets.last.sent).toEqual([
     {
       type: 'response.create',
@@ -49,17 +50,17 @@ test('a turn goes out on the open line', async () => {
   ])
 })
 
-test('a second turn does not wait for the first: it gets a line of its own', async () => {
-  const lines = board()
+test('a second turn does not wait for the first: it gets its own socket', async () => {
+  const pool = createPool()
   sockets.last.accept()
-  await ask(lines, 'conv_1')
-  const second = ask(lines, 'conv_2')
+  await ask(pool, 'conv_1')
+  const second = ask(pool, 'conv_2')
   sockets.all[1]?.accept()
   expect(await second).toBe(true)
-  say(0, created)
-  say(1, created)
-  say(1, delta('x', 1))
-  expect(heard).toEqual([
+  receive(0, created)
+  receive(1, created)
+  receive(1, delta('x', 1))
+  expect(log).toEqual([
     'opened',
     'opened',
     'conv_1: response.created',
@@ -68,143 +69,143 @@ test('a second turn does not wait for the first: it gets a line of its own', asy
   ])
 })
 
-test('a line is free again after its turn, and after a refusal', async () => {
-  const lines = board()
+test('a socket is free again after its turn, and after a rejected one', async () => {
+  const pool = createPool()
   sockets.last.accept()
-  await ask(lines, 'conv_1')
-  say(0, created)
-  say(0, completed(1))
-  await ask(lines, 'conv_2')
-  say(0, refusal('too_many_requests'))
-  await ask(lines, 'conv_3')
+  await ask(pool, 'conv_1')
+  receive(0, created)
+  receive(0, completed(1))
+  await ask(pool, 'conv_2')
+  receive(0, refusal('too_many_requests'))
+  await ask(pool, 'conv_3')
   expect(sockets.all).toHaveLength(1)
 })
 
 test('a late error does not end a running turn', async () => {
-  const lines = board()
+  const pool = createPool()
   sockets.last.accept()
-  await ask(lines, 'conv_1')
-  say(0, created)
-  say(0, refusal('not_found'))
-  say(0, delta('still here', 1))
-  expect(heard.at(-1)).toBe('conv_1: response.output_text.delta')
+  await ask(pool, 'conv_1')
+  receive(0, created)
+  receive(0, refusal('not_found'))
+  receive(0, delta('still here', 1))
+  expect(log.at(-1)).toBe('conv_1: response.output_text.delta')
 })
 
-test('a further line is given up when it has been idle', async () => {
-  const lines = board()
+test('an extra socket is closed when it has been idle', async () => {
+  const pool = createPool()
   sockets.last.accept()
-  await ask(lines, 'conv_1')
-  const second = ask(lines, 'conv_2')
+  await ask(pool, 'conv_1')
+  const second = ask(pool, 'conv_2')
   sockets.all[1]?.accept()
   await second
-  for (const line of [0, 1]) {
-    say(line, created)
-    say(line, completed(1))
+  for (const index of [0, 1]) {
+    receive(index, created)
+    receive(index, completed(1))
   }
   vi.advanceTimersByTime(30_000)
   expect(sockets.all.map(({ readyState }) => readyState)).toEqual([1, 3])
 })
 
-describe('a line that is lost under a turn', () => {
+describe('a socket that is lost during a turn', () => {
   const back = () => vi.advanceTimersByTime(1_000)
   const url = () => sockets.last.url
 
-  test('comes back and goes on behind the last event', async () => {
-    const lines = board()
+  test('reconnects and resumes after the last event', async () => {
+    const pool = createPool()
     sockets.last.accept()
-    await ask(lines, 'conv_1')
-    for (const frame of frames('text').slice(0, 6)) sockets.last.say(frame)
+    await ask(pool, 'conv_1')
+    for (const frame of frames('text').slice(0, 6)) sockets.last.receive(frame)
     sockets.last.drop()
     back()
     expect(url()).toBe('ws://x?resume=resp_00000000000000000000000000000001&starting_after=5')
     sockets.last.accept()
-    for (const frame of frames('text').slice(6)) sockets.last.say(frame)
-    expect(heard.filter((line) => !line.includes(': '))).toEqual([
+    for (const frame of frames('text').slice(6)) sockets.last.receive(frame)
+    expect(log.filter((entry) => !entry.includes(': '))).toEqual([
       'opened',
       'conv_1 lost',
       'lost',
       'opened',
       'conv_1 resumed',
     ])
-    expect(heard.at(-1)).toBe('conv_1: response.completed')
-    expect(lines.follows('conv_1')).toBe(false)
+    expect(log.at(-1)).toBe('conv_1: response.completed')
+    expect(pool.isFollowing('conv_1')).toBe(false)
   })
 
-  test('is then a line like any other', async () => {
-    const lines = board()
+  test('is reused after the turn', async () => {
+    const pool = createPool()
     sockets.last.accept()
-    await ask(lines, 'conv_1')
-    say(0, created)
+    await ask(pool, 'conv_1')
+    receive(0, created)
     sockets.last.drop()
     back()
     sockets.last.accept()
-    say(1, completed(1))
-    await ask(lines, 'conv_2')
+    receive(1, completed(1))
+    await ask(pool, 'conv_2')
     expect(sockets.all).toHaveLength(2)
     sockets.last.drop()
     back()
     expect(url()).toBe('ws://x')
   })
 
-  test('comes back also if it is a further one', async () => {
-    const lines = board()
+  test('reconnects also if it is an extra one', async () => {
+    const pool = createPool()
     sockets.last.accept()
-    await ask(lines, 'conv_1')
-    const second = ask(lines, 'conv_2')
+    await ask(pool, 'conv_1')
+    const second = ask(pool, 'conv_2')
     sockets.last.accept()
     await second
-    say(1, created)
+    receive(1, created)
     sockets.last.drop()
     back()
     expect(url()).toBe('ws://x?resume=resp_1&starting_after=0')
-    // The page is not cut off: its other line is up.
-    expect(heard).not.toContain('lost')
+    // The page is still connected: its other socket is open.
+    expect(log).not.toContain('lost')
   })
 
-  test.each(['not_found', 'events_expired'])('does not try again after %s', async (code) => {
-    const lines = board()
+  test.each(['not_found', 'events_expired'])('does not retry after %s', async (code) => {
+    const pool = createPool()
     sockets.last.accept()
-    await ask(lines, 'conv_1')
-    say(0, created)
+    await ask(pool, 'conv_1')
+    receive(0, created)
     sockets.last.drop()
     back()
     sockets.last.accept()
-    say(1, refusal(code, 404))
-    expect(heard.at(-1)).toBe('conv_1 gone')
-    expect(lines.follows('conv_1')).toBe(false)
+    receive(1, refusal(code, 404))
+    expect(log.at(-1)).toBe('conv_1 resume failed')
+    expect(pool.isFollowing('conv_1')).toBe(false)
   })
 
-  test('tries again when the server is not ready to resume', async () => {
-    const lines = board()
+  test('retries when the server is not ready to resume', async () => {
+    const pool = createPool()
     sockets.last.accept()
-    await ask(lines, 'conv_1')
-    say(0, created)
+    await ask(pool, 'conv_1')
+    receive(0, created)
     sockets.last.drop()
     back()
     sockets.last.accept()
-    say(1, refusal('service_unavailable', 503))
+    receive(1, refusal('service_unavailable', 503))
     vi.advanceTimersByTime(20_000)
     expect(sockets.all).toHaveLength(3)
     expect(url()).toBe('ws://x?resume=resp_1&starting_after=0')
   })
 
-  test('has nothing to resume before the response has a name', async () => {
-    const lines = board()
+  test('has nothing to resume before the response has an id', async () => {
+    const pool = createPool()
     sockets.last.accept()
-    await ask(lines, 'conv_1')
+    await ask(pool, 'conv_1')
     sockets.last.drop()
-    expect(heard).toEqual(['opened', 'conv_1 gone', 'lost'])
+    expect(log).toEqual(['opened', 'conv_1 resume failed', 'lost'])
     back()
     expect(url()).toBe('ws://x')
   })
 
-  test('may be lost without knowing: silence tells', async () => {
-    const lines = board()
+  test('may die without a close event: the silence timeout detects it', async () => {
+    const pool = createPool()
     sockets.last.accept()
-    await ask(lines, 'conv_1')
-    say(0, created)
+    await ask(pool, 'conv_1')
+    receive(0, created)
     vi.advanceTimersByTime(14_000)
-    say(0, delta('x', 1))
+    receive(0, delta('x', 1))
     vi.advanceTimersByTime(14_000)
     expect(sockets.all).toHaveLength(1)
     vi.advanceTimersByTime(2_000)
@@ -212,14 +213,14 @@ describe('a line that is lost under a turn', () => {
   })
 })
 
-describe('the numbers of the events', () => {
-  test('a number that was heard before is not heard again', async () => {
-    const lines = board()
+describe('the sequence numbers', () => {
+  test('a duplicate event is not delivered again', async () => {
+    const pool = createPool()
     sockets.last.accept()
-    await ask(lines, 'conv_1')
+    await ask(pool, 'conv_1')
     for (const event of [created, delta('a', 1), delta('a', 1), created, delta('b', 2)])
-      say(0, event)
-    expect(heard).toEqual([
+      receive(0, event)
+    expect(log).toEqual([
       'opened',
       'conv_1: response.created',
       'conv_1: response.output_text.delta',
@@ -227,114 +228,111 @@ describe('the numbers of the events', () => {
     ])
   })
 
-  test('a gap makes it go on behind the last event', async () => {
-    const lines = board()
+  test('a gap makes the socket resume after the last event', async () => {
+    const pool = createPool()
     sockets.last.accept()
-    await ask(lines, 'conv_1')
-    say(0, created)
-    say(0, delta('b', 2))
-    expect(heard.slice(2)).toEqual(['conv_1 lost', 'lost'])
+    await ask(pool, 'conv_1')
+    receive(0, created)
+    receive(0, delta('b', 2))
+    expect(log.slice(2)).toEqual(['conv_1 lost', 'lost'])
     vi.advanceTimersByTime(400)
     expect(sockets.last.url).toBe('ws://x?resume=resp_1&starting_after=0')
   })
 
-  test('an event that the page does not know counts, and is told to nobody', async () => {
-    const lines = board()
+  test('an unknown event counts, and is not delivered', async () => {
+    const pool = createPool()
     sockets.last.accept()
-    await ask(lines, 'conv_1')
-    say(0, created)
-    say(0, { type: 'response.new_thing', sequence_number: 1 })
-    say(0, delta('x', 2))
-    expect(heard.slice(1)).toEqual([
-      'conv_1: response.created',
-      'conv_1: response.output_text.delta',
-    ])
+    await ask(pool, 'conv_1')
+    receive(0, created)
+    receive(0, { type: 'response.new_thing', sequence_number: 1 })
+    receive(0, delta('x', 2))
+    expect(log.slice(1)).toEqual(['conv_1: response.created', 'conv_1: response.output_text.delta'])
   })
 })
 
-describe('a turn that runs already', () => {
-  test('is taken up from its first event, on a line of its own', () => {
-    const lines = board()
+describe('a turn that is already running', () => {
+  test('is followed from its first event, on its own socket', () => {
+    const pool = createPool()
     sockets.last.accept()
-    lines.follow('conv_1', 'resp_00000000000000000000000000000001')
-    lines.follow('conv_1', 'resp_00000000000000000000000000000001')
+    pool.follow('conv_1', 'resp_00000000000000000000000000000001')
+    pool.follow('conv_1', 'resp_00000000000000000000000000000001')
     expect(sockets.all.map(({ url }) => url)).toEqual([
       'ws://x',
       'ws://x?resume=resp_00000000000000000000000000000001',
     ])
     sockets.last.accept()
-    for (const frame of frames('stopped')) sockets.last.say(frame)
-    expect(heard.slice(0, 4)).toEqual([
+    for (const frame of frames('stopped')) sockets.last.receive(frame)
+    expect(log.slice(0, 4)).toEqual([
       'opened',
       'opened',
       'conv_1 resumed',
       'conv_1: response.created',
     ])
-    expect(heard.at(-1)).toBe('conv_1: response.incomplete')
+    expect(log.at(-1)).toBe('conv_1: response.incomplete')
   })
 
-  test('can be stopped on that line', () => {
-    const lines = board()
-    lines.follow('conv_1', 'resp_1')
-    expect(lines.cancel('conv_1', 'resp_1')).toBe(false)
+  test('can be stopped on that socket', () => {
+    const pool = createPool()
+    pool.follow('conv_1', 'resp_1')
+    expect(pool.cancel('conv_1', 'resp_1')).toBe(false)
     sockets.last.accept()
-    expect(lines.cancel('conv_1', 'resp_1')).toBe(true)
+    expect(pool.cancel('conv_1', 'resp_1')).toBe(true)
     expect(sockets.last.sent).toEqual([{ type: 'response.cancel', response_id: 'resp_1' }])
   })
 
-  test('whose events are gone is told to be gone', () => {
-    const lines = board()
-    lines.follow('conv_1', 'resp_1')
+  test('whose events have expired is reported as failed to resume', () => {
+    const pool = createPool()
+    pool.follow('conv_1', 'resp_1')
     sockets.last.accept()
-    sockets.last.say(frames('resumed-too-late')[0]!)
-    expect(heard.at(-1)).toBe('conv_1 gone')
+    sockets.last.receive(frames('resumed-too-late')[0]!)
+    expect(log.at(-1)).toBe('conv_1 resume failed')
   })
 })
 
-describe('a server that closes a silent line', () => {
-  test('is not told as a loss, and dialled when somebody asks', async () => {
-    const lines = board()
+describe('an idle socket that the server closes', () => {
+  test('is not reported as lost, and connects for the next question', async () => {
+    const pool = createPool()
     sockets.last.accept()
     sockets.last.close(1000)
     vi.advanceTimersByTime(60_000)
     expect(sockets.all).toHaveLength(1)
-    const asking = ask(lines, 'conv_1')
+    const asking = ask(pool, 'conv_1')
     sockets.last.accept()
     expect(await asking).toBe(true)
-    expect(heard).toEqual(['opened', 'opened'])
+    expect(log).toEqual(['opened', 'opened'])
   })
 
-  test('is dialled when somebody begins to write', () => {
-    const lines = board()
+  test('connects when the user starts to type', () => {
+    const pool = createPool()
     sockets.last.accept()
     sockets.last.close(1000)
-    lines.wake()
+    pool.connectIfIdle()
     expect(sockets.all).toHaveLength(2)
   })
 
-  test('because of its age takes nothing that was on its way with it', async () => {
-    const lines = board()
+  test('because of its age recovers the turn in progress', async () => {
+    const pool = createPool()
     sockets.last.accept()
-    await ask(lines, 'conv_1')
-    sockets.last.say(frames('connection-limit')[0]!)
-    expect(heard).toEqual(['opened'])
+    await ask(pool, 'conv_1')
+    sockets.last.receive(frames('connection-limit')[0]!)
+    expect(log).toEqual(['opened'])
     sockets.last.close(1000)
-    expect(heard).toContain('conv_1 gone')
+    expect(log).toContain('conv_1 resume failed')
   })
 })
 
-test('a turn that finds no line in time was not started', async () => {
-  const lines = board()
-  const creating = ask(lines, 'conv_1')
+test('a turn without an open socket in time is not started', async () => {
+  const pool = createPool()
+  const creating = ask(pool, 'conv_1')
   await vi.advanceTimersByTimeAsync(6000)
   expect(await creating).toBe(false)
 })
 
-test('a stop goes out on the line of its turn', async () => {
-  const lines = board()
+test('a stop is sent on the socket of its turn', async () => {
+  const pool = createPool()
   sockets.last.accept()
-  await ask(lines, 'conv_1')
-  lines.cancel('conv_1', 'resp_1')
-  lines.cancel('conv_2', 'resp_2')
+  await ask(pool, 'conv_1')
+  pool.cancel('conv_1', 'resp_1')
+  pool.cancel('conv_2', 'resp_2')
   expect(sockets.last.sent.slice(1)).toEqual([{ type: 'response.cancel', response_id: 'resp_1' }])
 })

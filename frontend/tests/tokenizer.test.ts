@@ -1,17 +1,17 @@
 import { expect, test } from 'vitest'
-import { spansOf } from '../src/markdown/tokenizer'
+import { tokenize } from '../src/markdown/tokenizer'
 import { grammarOf } from '../src/markdown/grammars'
 
-async function words(language: string, code: string): Promise<Record<string, string>> {
+async function tokens(language: string, code: string): Promise<Record<string, string>> {
   const { default: grammar } = await grammarOf(language)!()
   return Object.fromEntries(
-    spansOf(code, grammar).map(({ kind, start, end }) => [code.slice(start, end), kind]),
+    tokenize(code, grammar).map(({ kind, start, end }) => [code.slice(start, end), kind]),
   )
 }
 
-test('finds the kinds of words of a program', async () => {
+test('finds the kinds of tokens in a program', async () => {
   const code = 'def area(r):\n    return 3.14 * r  # metres\n\nprint("你好")\n'
-  expect(await words('py', code)).toEqual({
+  expect(await tokens('py', code)).toEqual({
     def: 'keyword',
     area: 'function',
     return: 'keyword',
@@ -23,12 +23,12 @@ test('finds the kinds of words of a program', async () => {
 })
 
 test.each(['js', 'ts', 'jsx', 'sh', 'yml', 'rs', 'c#', 'golang'])(
-  'knows %s by its usual name',
+  'finds the grammar of %s by its usual name',
   async (name) => {
     expect((await grammarOf(name)!()).default.length).toBeGreaterThan(0)
   },
 )
 
-test.each(['', 'klingon', 'constructor', '__proto__'])('has no colours for "%s"', (name) => {
+test.each(['', 'klingon', 'constructor', '__proto__'])('has no grammar for "%s"', (name) => {
   expect(grammarOf(name)).toBeNull()
 })

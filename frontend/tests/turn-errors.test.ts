@@ -1,25 +1,25 @@
 import { expect, test } from 'vitest'
 import { en } from '../src/i18n/en'
-import { whyBrokenOff, whyNotSent } from '../src/i18n/turn-errors'
+import { interruptedMessage, notSentMessage } from '../src/i18n/turn-errors'
 
-const failure = (code: string) => ({ code, message: 'The server’s own words.' })
+const failure = (code: string) => ({ code, message: 'The message of the server.' })
 
-test('of a full storage it is said what still works', () => {
-  for (const why of [whyNotSent, whyBrokenOff]) {
-    const sentence = why(en, failure('storage_full'))
-    expect(sentence).toContain('Everything can be read, nothing can be added.')
+test('a full storage is explained with what still works', () => {
+  for (const explain of [notSentMessage, interruptedMessage]) {
+    const sentence = explain(en, failure('storage_full'))
+    expect(sentence).toContain('you can read your chats, but not add to them')
     expect(sentence).toContain('administrator')
   }
 })
 
-test('of a server that restarts it is said that it comes back', () => {
-  for (const why of [whyNotSent, whyBrokenOff])
-    expect(why(en, failure('gateway_leaving'))).toContain('restarting')
+test('a restart of the server is explained', () => {
+  for (const explain of [notSentMessage, interruptedMessage])
+    expect(explain(en, failure('gateway_leaving'))).toContain('restarting')
 })
 
-test('what the page has no words for is told in the server’s', () => {
-  expect(whyNotSent(en, failure('of_tomorrow'))).toBe('Not sent. The server’s own words.')
-  expect(whyBrokenOff(en, failure('of_tomorrow'))).toBe(
-    'The answer broke off. The server’s own words.',
+test('an unknown code is explained by the server’s message', () => {
+  expect(notSentMessage(en, failure('of_tomorrow'))).toBe('Not sent. The message of the server.')
+  expect(interruptedMessage(en, failure('of_tomorrow'))).toBe(
+    'The answer was interrupted. The message of the server.',
   )
 })

@@ -1,16 +1,16 @@
 import { request } from './http'
 import type { List } from './resources'
 
-// What users do with their own account. All times are Unix seconds.
+// Requests about the user's own account. All times are Unix seconds.
 
 export interface Session {
   readonly id: string
-  /** Like "Firefox, Linux"; empty for a client that does not say what it is. */
+  /** For example "Firefox, Linux"; empty for an unknown client. */
   readonly device: string
   readonly created_at: number
   readonly last_used_at: number
   readonly expires_at: number
-  /** Whether it is the one that asks. */
+  /** True for the session of this request. */
   readonly current: boolean
 }
 
@@ -20,15 +20,15 @@ export interface ApiKey {
   readonly id: string
   readonly name: string
   readonly scope: Scope
-  /** The beginning of the key. */
+  /** The first characters of the key. */
   readonly prefix: string
   readonly created_at: number
   readonly last_used_at: number | null
   readonly expires_at: number | null
 }
 
-export interface NewKey extends ApiKey {
-  /** The key itself, in this answer and in no other. */
+export interface CreatedKey extends ApiKey {
+  /** The complete key, returned only here. */
   readonly key: string
 }
 
@@ -38,17 +38,17 @@ export const changePassword = (current: string, next: string) =>
 export const deleteAccount = (current: string) =>
   request<void>('DELETE', '/auth/me', { current_password: current })
 
-export const sessions = () => request<List<Session>>('GET', '/auth/sessions')
+export const listSessions = () => request<List<Session>>('GET', '/auth/sessions')
 
 export const endSession = (id: string) =>
   request<void>('DELETE', `/auth/sessions/${encodeURIComponent(id)}`)
 
 export const endOtherSessions = () => request<void>('DELETE', '/auth/sessions')
 
-export const keys = () => request<List<ApiKey>>('GET', '/auth/keys')
+export const listKeys = () => request<List<ApiKey>>('GET', '/auth/keys')
 
 export const createKey = (name: string, scope: Scope, expiresAt: number | null) =>
-  request<NewKey>('POST', '/auth/keys', {
+  request<CreatedKey>('POST', '/auth/keys', {
     name,
     scope,
     ...(expiresAt === null ? {} : { expires_at: expiresAt }),

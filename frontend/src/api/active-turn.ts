@@ -1,38 +1,38 @@
 export interface Question {
   readonly text: string
-  /** The same again for the same message: the server takes it once. */
+  /** Stays the same when the message is sent again: the server accepts it only once. */
   readonly clientMessageId: string
 }
 
-/** A turn and the line that carries it. */
-export interface Call {
+/** A turn that has a socket. */
+export interface ActiveTurn {
   readonly chat: string
-  /** Null until the server has named the response. */
+  /** Null until the server has assigned an id. */
   responseId: string | null
-  /** The number of the last event heard, -1 before the first. */
-  last: number
-  /** Whether the server may know of it. */
+  /** The last event received, -1 before the first one. */
+  lastSequenceNumber: number
+  /** True once the request may have reached the server. */
   sent: boolean
-  /** From the opening of a line that resumes until its first event. */
+  /** True from the moment a resuming socket opens until its first event. */
   resuming: boolean
-  silence?: ReturnType<typeof setTimeout>
+  silenceTimer?: ReturnType<typeof setTimeout>
 }
 
 /** The client event that starts a turn. */
-export function creation(conversation: string, { text, clientMessageId }: Question): object {
+export function createEvent(conversation: string, { text, clientMessageId }: Question): object {
   return {
     type: 'response.create',
     conversation,
     input: text,
     metadata: { client_message_id: clientMessageId },
-    // A conversation that outgrows the model goes on without its oldest turns.
+    // A conversation that outgrows the context window continues without its oldest turns.
     truncation: 'auto',
   }
 }
 
-/** The query of a line that goes on behind the last event, empty for a line that begins anew. */
-export function resumption(call: Call | undefined): string {
-  if (!call?.responseId) return ''
-  const after = call.last < 0 ? '' : `&starting_after=${call.last}`
-  return `?resume=${encodeURIComponent(call.responseId)}${after}`
+/** The query that resumes a response after its last event; empty if there is nothing to resume. */
+export function resumeQuery(turn: ActiveTurn | undefined): string {
+  if (!turn?.responseId) return ''
+  const after = turn.lastSequenceNumber < 0 ? '' : `&starting_after=${turn.lastSequenceNumber}`
+  return `?resume=${encodeURIComponent(turn.responseId)}${after}`
 }

@@ -6,9 +6,9 @@ const FLUSH_MS = 50
 
 /**
  * Joins the deltas of one chat that arrive within 50 ms, so that the page is drawn at most
- * twenty times a second however fast the model is. Order within a chat is kept.
+ * twenty times a second however fast the model is. The order within a chat is kept.
  */
-export class Deltas {
+export class DeltaBuffer {
   readonly #deliver: Deliver
   readonly #pending = new Map<string, Delta>()
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -23,10 +23,10 @@ export class Deltas {
       this.#deliver(chat, event)
       return
     }
-    const earlier = this.#pending.get(chat)
-    if (earlier !== undefined && earlier.item_id !== event.item_id) this.flush(chat)
-    const joined = earlier?.item_id === event.item_id ? earlier.delta + event.delta : event.delta
-    this.#pending.set(chat, { ...event, delta: joined })
+    const pending = this.#pending.get(chat)
+    if (pending !== undefined && pending.item_id !== event.item_id) this.flush(chat)
+    const delta = pending?.item_id === event.item_id ? pending.delta + event.delta : event.delta
+    this.#pending.set(chat, { ...event, delta })
     this.#timer ??= setTimeout(() => this.#flushAll(), FLUSH_MS)
   }
 

@@ -1,11 +1,11 @@
 import { query, request } from './http'
-import type { Conversation, Item, List, Options, User } from './resources'
+import type { Conversation, Item, List, LoginOptions, User } from './resources'
 
-const PAGE = 100
+const PAGE_SIZE = 100
 
-export const options = () => request<Options>('GET', '/auth/options')
+export const loginOptions = () => request<LoginOptions>('GET', '/auth/options')
 
-/** Without an invite where anybody may register, and for the first account of all. */
+/** `invite` is null if registration is open, and for the first account. */
 export const register = (username: string, password: string, invite: string | null) =>
   request<User>('POST', '/auth/register', {
     username,
@@ -13,7 +13,7 @@ export const register = (username: string, password: string, invite: string | nu
     ...(invite === null ? {} : { invite }),
   })
 
-export const reset = (token: string, password: string) =>
+export const resetPassword = (token: string, password: string) =>
   request<void>('POST', '/auth/reset', { token, password })
 
 export const login = (username: string, password: string) =>
@@ -23,28 +23,28 @@ export const logout = () => request<void>('POST', '/auth/logout')
 
 export const me = () => request<User>('GET', '/auth/me')
 
-/** Without a title: the server gives it one after the first answer. */
+/** Creates it without a title: the server generates one after the first answer. */
 export const createConversation = () => request<Conversation>('POST', '/v1/conversations', {})
 
-export const conversation = (id: string) =>
+export const getConversation = (id: string) =>
   request<Conversation>('GET', `/v1/conversations/${encodeURIComponent(id)}`)
 
-export const conversations = (after: string | null, limit = 50) =>
+export const listConversations = (after: string | null, limit = 50) =>
   request<List<Conversation>>('GET', `/v1/conversations?${query({ limit, after })}`)
 
-/** Stops an answer, through whatever replica runs it; answers when it has ended. */
+/** Stops an answer on any replica; resolves when it has ended. */
 export const cancelResponse = (id: string) =>
   request<unknown>('POST', `/v1/responses/${encodeURIComponent(id)}/cancel`)
 
 /** All items of a conversation, oldest first. */
-export async function allItems(id: string): Promise<readonly Item[]> {
+export async function listAllItems(id: string): Promise<readonly Item[]> {
   const path = `/v1/conversations/${encodeURIComponent(id)}/items`
   const items: Item[] = []
   let after: string | null = null
   for (;;) {
     const page: List<Item> = await request(
       'GET',
-      `${path}?${query({ limit: PAGE, order: 'asc', after })}`,
+      `${path}?${query({ limit: PAGE_SIZE, order: 'asc', after })}`,
     )
     items.push(...page.data)
     if (!page.has_more || page.last_id === null || page.last_id === after) return items

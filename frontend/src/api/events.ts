@@ -1,11 +1,11 @@
 import type { ErrorBody, Item } from './resources'
 
-interface Numbered {
+interface Sequenced {
   readonly sequence_number: number
 }
 
-/** What of the conversation the model was shown; null where the server does not know. */
-export interface WindowUse {
+/** How much of the conversation the model received; null if the server does not know. */
+export interface WindowUsage {
   readonly items_left_out: number
   readonly input_tokens: number | null
   readonly context_tokens: number | null
@@ -20,10 +20,10 @@ export interface ResponseResource {
   } | null
   readonly error: { readonly code: string; readonly message: string } | null
   readonly usage?: { readonly output_tokens: number } | null
-  readonly window?: WindowUse | null
+  readonly window?: WindowUsage | null
 }
 
-interface ResponseEvent extends Numbered {
+interface ResponseEvent extends Sequenced {
   readonly type:
     | 'response.created'
     | 'response.in_progress'
@@ -33,13 +33,13 @@ interface ResponseEvent extends Numbered {
   readonly response: ResponseResource
 }
 
-interface ItemEvent extends Numbered {
+interface ItemEvent extends Sequenced {
   readonly type: 'response.output_item.added' | 'response.output_item.done'
   readonly item: Item
 }
 
-/** A piece of text, of reasoning, or of a function's arguments. */
-export interface Delta extends Numbered {
+/** A piece of text, of reasoning, or of a function call's arguments. */
+export interface Delta extends Sequenced {
   readonly type:
     | 'response.output_text.delta'
     | 'response.reasoning_text.delta'
@@ -48,21 +48,21 @@ export interface Delta extends Numbered {
   readonly delta: string
 }
 
-/** Without a sequence number it answers one client event; with one it announces `response.failed`. */
-export interface ErrorEvent extends Partial<Numbered> {
+/** Without a sequence number it replies to a client event; with one it precedes `response.failed`. */
+export interface ErrorEvent extends Partial<Sequenced> {
   readonly type: 'error'
   readonly status: number
   readonly error: ErrorBody
 }
 
-/** What this page does not know, or has no use for. It counts all the same. */
-export interface OtherEvent extends Partial<Numbered> {
+/** An event that the page does not use. Its sequence number still counts. */
+export interface OtherEvent extends Partial<Sequenced> {
   readonly type: 'other'
 }
 
 export type ServerEvent = ResponseEvent | ItemEvent | Delta | ErrorEvent | OtherEvent
 
-const known = new Set<string>([
+const knownTypes = new Set<string>([
   'response.created',
   'response.in_progress',
   'response.completed',
@@ -76,13 +76,13 @@ const known = new Set<string>([
   'error',
 ] satisfies ServerEvent['type'][])
 
-/** Null for what is no event at all. */
+/** Returns null if the frame is not an event. */
 export function parseEvent(frame: unknown): ServerEvent | null {
   if (typeof frame !== 'string') return null
   try {
     const event = JSON.parse(frame) as { type?: unknown; sequence_number?: number } | null
     if (typeof event?.type !== 'string') return null
-    if (known.has(event.type)) return event as ServerEvent
+    if (knownTypes.has(event.type)) return event as ServerEvent
     const { sequence_number } = event
     return { type: 'other', ...(sequence_number !== undefined && { sequence_number }) }
   } catch {
@@ -94,7 +94,7 @@ export function isDelta(event: ServerEvent): event is Delta {
   return event.type.endsWith('.delta')
 }
 
-/** Whether the turn is over after this event. */
+/** Returns true for the last event of a turn. */
 export function endsTurn(event: ServerEvent): boolean {
   return (
     event.type === 'response.completed' ||

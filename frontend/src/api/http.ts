@@ -1,10 +1,10 @@
 import type { ErrorBody } from './resources'
 
-/** `status` 0: the server could not be reached. */
+/** An error response. Status 0: the server could not be reached. */
 export class ApiError extends Error {
   readonly status: number
   readonly code: string
-  /** What the server asks to wait before another try. */
+  /** From the Retry-After header. */
   readonly retryAfterSeconds: number | null
 
   constructor(
@@ -33,31 +33,31 @@ export async function request<T>(method: string, path: string, body?: unknown): 
   try {
     response = await fetch(path, init)
   } catch {
-    throw new ApiError(0, 'unreachable', `${method} ${path}: no answer`)
+    throw new ApiError(0, 'unreachable', `${method} ${path}: no response`)
   }
-  if (!response.ok) throw await refusal(response)
+  if (!response.ok) throw await errorFrom(response)
   if (response.status === 204) return undefined as T
   try {
     return (await response.json()) as T
   } catch {
-    throw new ApiError(0, 'unreachable', `${method} ${path}: the answer is not JSON`)
+    throw new ApiError(0, 'unreachable', `${method} ${path}: the response is not JSON`)
   }
 }
 
-async function refusal(response: Response): Promise<ApiError> {
+async function errorFrom(response: Response): Promise<ApiError> {
   const body = (await response.json().catch(() => null)) as { error?: ErrorBody } | null
   const code = body?.error?.code ?? `http_${response.status}`
   const message = body?.error?.message ?? response.statusText
-  return new ApiError(response.status, code, message, secondsOf(response.headers))
+  return new ApiError(response.status, code, message, retryAfter(response.headers))
 }
 
-/** Retry-After may be a date too; the services only ever send seconds. */
-function secondsOf(headers: Headers): number | null {
+/** Retry-After may also be a date (RFC 9110, section 10.2.3); the services send only seconds. */
+function retryAfter(headers: Headers): number | null {
   const seconds = Number(headers.get('Retry-After') ?? NaN)
   return Number.isFinite(seconds) && seconds > 0 ? Math.ceil(seconds) : null
 }
 
 export function query(parameters: Record<string, string | number | null>): string {
-  const given = Object.entries(parameters).filter(([, value]) => value !== null)
-  return new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString()
+  const present = Object.entries(parameters).filter(([, value]) => value !== null)
+  return new URLSearchParams(present.map(([name, value]) => [name, String(value)])).toString()
 }

@@ -1,135 +1,135 @@
 import { backoff } from './backoff'
 import { parseEvent, type ServerEvent } from './events'
 
-/** How a line went down: it was never up, the server closed a silent one, or anything else. */
-export type Loss = 'refused' | 'idle' | 'dropped'
+/** Why a connection ended: the handshake failed, the server closed an idle socket, or anything else. */
+export type CloseReason = 'refused' | 'idle' | 'dropped'
 
-export interface LineListener {
-  opened(line: Line): void
-  /** True: come back after a while. False: rest until somebody needs the line. */
-  lost(line: Line, loss: Loss): boolean
-  received(line: Line, event: ServerEvent): void
+export interface SocketListener {
+  opened(socket: ReconnectingSocket): void
+  /** Returns true to reconnect after a delay, false to stay closed until the socket is needed. */
+  closed(socket: ReconnectingSocket, reason: CloseReason): boolean
+  received(socket: ReconnectingSocket, event: ServerEvent): void
 }
 
-export interface LineSettings {
-  /** Asked for each time: what is to be resumed is part of it. */
-  readonly address: (line: Line) => string
+export interface SocketOptions {
+  /** Called for each connection: the URL names the response to resume. */
+  readonly url: (socket: ReconnectingSocket) => string
   readonly connect?: (url: string) => WebSocket
 }
 
-/** A line that was up for so long begins its waits anew. */
-const HELD_MS = 10_000
-/** The server has nothing against us: it was idle, or at the limit of its age. */
-const NORMAL = 1000
+/** A connection that lasted this long resets the backoff. */
+const STABLE_MS = 10_000
+/** The server closes idle sockets, and sockets at their age limit, with this code. */
+const NORMAL_CLOSURE = 1000
 
-/** One WebSocket as the page sees it: up or not, and coming back by itself. It begins at rest. */
-export class Line {
-  readonly #settings: LineSettings
-  readonly #listener: LineListener
-  readonly #connect: (url: string) => WebSocket
+/** A WebSocket that reconnects by itself. It starts disconnected. */
+export class ReconnectingSocket {
+  readonly #options: SocketOptions
+  readonly #listener: SocketListener
+  readonly #createWebSocket: (url: string) => WebSocket
   #socket: WebSocket | null = null
   #timer: ReturnType<typeof setTimeout> | undefined
   #attempt = 0
   #openedAt = 0
-  #open = false
-  #closed = false
-  #waiting: ((open: boolean) => void)[] = []
+  #isOpen = false
+  #isDisposed = false
+  #waiters: ((isOpen: boolean) => void)[] = []
 
-  constructor(settings: LineSettings, listener: LineListener) {
-    this.#settings = settings
+  constructor(options: SocketOptions, listener: SocketListener) {
+    this.#options = options
     this.#listener = listener
-    this.#connect = settings.connect ?? ((url) => new WebSocket(url))
+    this.#createWebSocket = options.connect ?? ((url) => new WebSocket(url))
   }
 
-  get open(): boolean {
-    return this.#open
+  get isOpen(): boolean {
+    return this.#isOpen
   }
 
-  /** False if the line is not up: then nothing was sent. */
+  /** Returns false, and sends nothing, if the socket is not open. */
   send(event: object): boolean {
-    if (!this.#open || this.#socket?.readyState !== 1) return false
+    if (!this.#isOpen || this.#socket?.readyState !== 1) return false
     this.#socket.send(JSON.stringify(event))
     return true
   }
 
-  /** Whether the line is up within `patience` milliseconds. */
-  ready(patience: number): Promise<boolean> {
-    if (this.#open) return Promise.resolve(true)
-    if (this.#closed) return Promise.resolve(false)
-    this.hurry()
+  /** Resolves to whether the socket is open within `timeoutMs`. */
+  waitUntilOpen(timeoutMs: number): Promise<boolean> {
+    if (this.#isOpen) return Promise.resolve(true)
+    if (this.#isDisposed) return Promise.resolve(false)
+    this.connectNow()
     return new Promise((resolve) => {
-      const timer = setTimeout(() => resolve(false), patience)
-      this.#waiting.push((open) => {
+      const timer = setTimeout(() => resolve(false), timeoutMs)
+      this.#waiters.push((isOpen) => {
         clearTimeout(timer)
-        resolve(open)
+        resolve(isOpen)
       })
     })
   }
 
-  /** Up now, instead of when it is needed or after the rest of a wait. */
-  hurry(): void {
-    if (this.#closed || this.#socket !== null) return
+  /** Connects without waiting for the rest of a backoff delay. */
+  connectNow(): void {
+    if (this.#isDisposed || this.#socket !== null) return
     this.#attempt = 0
-    this.#dial()
+    this.#connect()
   }
 
-  /** Up again if it is at rest; a wait after a loss goes on. */
-  wake(): void {
-    if (this.#timer === undefined) this.hurry()
+  /** Connects an idle socket; a running backoff delay is not cut short. */
+  connectIfIdle(): void {
+    if (this.#timer === undefined) this.connectNow()
   }
 
-  /** What is heard on it makes no sense, or nothing is: as if it had been lost. */
-  renew(): void {
+  /** Drops the current connection, because its events have a gap or have stopped, and reconnects. */
+  reconnect(): void {
     const socket = this.#socket
     if (socket === null) return
-    this.#lost(socket, 0)
+    this.#handleClose(socket, 0)
     socket.close()
   }
 
   close(): void {
-    this.#closed = true
+    this.#isDisposed = true
     clearTimeout(this.#timer)
-    this.#socket?.close(NORMAL)
-    this.#settle(false)
+    this.#socket?.close(NORMAL_CLOSURE)
+    this.#notifyWaiters(false)
   }
 
-  #dial(): void {
+  #connect(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const socket = this.#connect(this.#settings.address(this))
+    const socket = this.#createWebSocket(this.#options.url(this))
     this.#socket = socket
-    socket.onopen = () => this.#opened(socket)
-    socket.onmessage = ({ data }) => this.#heard(socket, data)
-    // An error is always followed by close, and says nothing that close does not.
-    socket.onclose = ({ code }) => this.#lost(socket, code)
+    socket.onopen = () => this.#handleOpen(socket)
+    socket.onmessage = ({ data }) => this.#handleMessage(socket, data)
+    // No onerror: an error event is always followed by close and carries no more information.
+    socket.onclose = ({ code }) => this.#handleClose(socket, code)
   }
 
-  #opened(socket: WebSocket): void {
-    if (this.#closed || socket !== this.#socket) return socket.close(NORMAL)
-    this.#open = true
+  #handleOpen(socket: WebSocket): void {
+    if (this.#isDisposed || socket !== this.#socket) return socket.close(NORMAL_CLOSURE)
+    this.#isOpen = true
     this.#openedAt = Date.now()
-    this.#settle(true)
+    this.#notifyWaiters(true)
     this.#listener.opened(this)
   }
 
-  #heard(socket: WebSocket, frame: unknown): void {
-    const event = this.#closed || socket !== this.#socket ? null : parseEvent(frame)
+  #handleMessage(socket: WebSocket, frame: unknown): void {
+    const event = this.#isDisposed || socket !== this.#socket ? null : parseEvent(frame)
     if (event !== null) this.#listener.received(this, event)
   }
 
-  #lost(socket: WebSocket, code: number): void {
-    if (this.#closed || socket !== this.#socket) return
-    const loss = !this.#open ? 'refused' : code === NORMAL ? 'idle' : 'dropped'
-    if (this.#open && Date.now() - this.#openedAt > HELD_MS) this.#attempt = 0
-    this.#open = false
+  #handleClose(socket: WebSocket, code: number): void {
+    if (this.#isDisposed || socket !== this.#socket) return
+    const reason = !this.#isOpen ? 'refused' : code === NORMAL_CLOSURE ? 'idle' : 'dropped'
+    if (this.#isOpen && Date.now() - this.#openedAt > STABLE_MS) this.#attempt = 0
+    this.#isOpen = false
     this.#socket = null
-    if (!this.#listener.lost(this, loss)) return this.#settle(false)
-    // Whoever heard of the loss may have closed the line, or dialled already.
-    if (this.#closed || this.#socket !== null) return
-    this.#timer = setTimeout(() => this.#dial(), backoff(this.#attempt++))
+    if (!this.#listener.closed(this, reason)) return this.#notifyWaiters(false)
+    // The listener may have closed this socket, or connected it already.
+    if (this.#isDisposed || this.#socket !== null) return
+    this.#timer = setTimeout(() => this.#connect(), backoff(this.#attempt++))
   }
 
-  #settle(open: boolean): void {
-    for (const resolve of this.#waiting.splice(0)) resolve(open)
+  #notifyWaiters(isOpen: boolean): void {
+    for (const resolve of this.#waiters.splice(0)) resolve(isOpen)
   }
 }

@@ -1,4 +1,4 @@
-// The resources of the wire that the page reads (Open Responses, OpenAI Conversations).
+// The API resources that the page reads (Open Responses, OpenAI Conversations).
 
 export interface User {
   readonly id: string
@@ -6,10 +6,10 @@ export interface User {
   readonly role: string
 }
 
-/** What is offered to somebody who is not logged in. */
-export interface Options {
+/** The ways to log in or register. */
+export interface LoginOptions {
   readonly registration: 'first' | 'closed' | 'invite' | 'open'
-  /** The name of the provider one can log in with instead. */
+  /** The display name of the OpenID provider, if there is one. */
   readonly openid: string | null
 }
 
@@ -18,7 +18,7 @@ export interface Conversation {
   /** Unix seconds. */
   readonly created_at: number
   readonly metadata: { readonly title?: string } | null
-  /** The responses that run in it, the newest last. */
+  /** The running responses, newest last. */
   readonly active_responses?: readonly string[]
 }
 
@@ -27,14 +27,14 @@ export interface Content {
   readonly text?: string
 }
 
-/** Of each type the page reads what it knows; there are more types and fields, and there will be others. */
+/** The fields that the page reads. There are more types and fields, and future versions add others. */
 export interface Item {
   readonly id: string
   readonly type: string
   readonly role?: 'user' | 'assistant' | 'system' | 'developer'
   readonly status?: 'in_progress' | 'completed' | 'incomplete'
   readonly content?: readonly Content[]
-  /** Of a function call. */
+  /** Only for function calls. */
   readonly name?: string
   readonly arguments?: string
 }

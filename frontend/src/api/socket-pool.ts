@@ -1,197 +1,210 @@
-import { creation, resumption, type Call, type Question } from './active-turn'
+import { createEvent, resumeQuery, type ActiveTurn, type Question } from './active-turn'
 import { endsTurn, type ErrorEvent, type ServerEvent } from './events'
-import { Line, type LineSettings, type Loss } from './reconnecting-socket'
+import { ReconnectingSocket, type CloseReason, type SocketOptions } from './reconnecting-socket'
 
-export interface SwitchboardListener {
+export interface SocketPoolListener {
   opened(): void
-  /** No line is up. `refused`: the handshake may have been turned down. */
+  /** No socket is open. `refused`: the server may have rejected the handshake. */
   lost(refused: boolean): void
   received(chat: string, event: ServerEvent): void
-  /** The line went away under a turn; it comes back and goes on behind the last event. */
+  /** The socket of a turn was lost; it reconnects and resumes after the last event. */
   turnLost(chat: string): void
   turnResumed(chat: string): void
-  /** A turn that can not be followed: only what the server has kept tells how it went on. */
-  turnGone(chat: string): void
+  /** The events of a turn are out of reach: only the stored conversation has its outcome. */
+  resumeFailed(chat: string): void
 }
 
-const PATIENCE_MS = 6_000
-const IDLE_MS = 30_000
-/** A line that says nothing for so long under a turn may be dead without knowing. */
-const SILENCE_MS = 15_000
+const CONNECT_TIMEOUT_MS = 6_000
+const IDLE_TIMEOUT_MS = 30_000
+/** A socket without an event for this long during a turn may be dead without a close event. */
+const SILENCE_TIMEOUT_MS = 15_000
 
 /**
- * Gives every running turn a line of its own, because a socket carries one response at a time:
- * a question in one chat does not wait for a long answer in another. The first line lasts as
- * long as the session, further ones until they have been idle for a while.
+ * Gives each running turn its own socket, because a socket carries one response at a time:
+ * a question in one chat does not wait for a long answer in another. The primary socket lasts as
+ * long as the session, extra sockets until they have been idle for a while.
  */
-export class Switchboard {
+export class SocketPool {
   readonly #url: string
-  readonly #listener: SwitchboardListener
-  readonly #connect: LineSettings['connect']
-  readonly #calls = new Map<Line, Call>()
-  readonly #extra = new Map<Line, ReturnType<typeof setTimeout> | undefined>()
-  readonly #first: Line
+  readonly #listener: SocketPoolListener
+  readonly #connect: SocketOptions['connect']
+  readonly #turns = new Map<ReconnectingSocket, ActiveTurn>()
+  readonly #extra = new Map<ReconnectingSocket, ReturnType<typeof setTimeout> | undefined>()
+  readonly #primary: ReconnectingSocket
 
-  constructor(url: string, listener: SwitchboardListener, connect?: LineSettings['connect']) {
+  constructor(url: string, listener: SocketPoolListener, connect?: SocketOptions['connect']) {
     this.#url = url
     this.#listener = listener
     this.#connect = connect
-    this.#first = this.#line()
-    this.#first.hurry()
+    this.#primary = this.#createSocket()
+    this.#primary.connectNow()
   }
 
-  /** Starts a turn; false if the server could not be reached. */
+  /** Starts a turn; resolves to false if the server could not be reached. */
   async create(chat: string, question: Question): Promise<boolean> {
-    const line = this.#free()
-    const call: Call = { chat, responseId: null, last: -1, sent: false, resuming: false }
-    this.#calls.set(line, call)
-    const ready = await line.ready(PATIENCE_MS)
-    call.sent = ready && line.send(creation(chat, question))
-    if (call.sent) this.#listen(line, call)
-    else this.#hangUp(line, call)
-    return call.sent
+    const socket = this.#acquire()
+    const turn: ActiveTurn = {
+      chat,
+      responseId: null,
+      lastSequenceNumber: -1,
+      sent: false,
+      resuming: false,
+    }
+    this.#turns.set(socket, turn)
+    const isOpen = await socket.waitUntilOpen(CONNECT_TIMEOUT_MS)
+    turn.sent = isOpen && socket.send(createEvent(chat, question))
+    if (turn.sent) this.#restartSilenceTimer(socket, turn)
+    else this.#release(socket, turn)
+    return turn.sent
   }
 
-  /** Takes up a turn that runs at the server, from its first event. */
+  /** Follows a turn that is running on the server, from its first event. */
   follow(chat: string, responseId: string): void {
-    if (this.follows(chat)) return
-    const line = this.#further()
-    this.#calls.set(line, { chat, responseId, last: -1, sent: true, resuming: false })
-    line.hurry()
+    if (this.isFollowing(chat)) return
+    const socket = this.#addExtra()
+    this.#turns.set(socket, {
+      chat,
+      responseId,
+      lastSequenceNumber: -1,
+      sent: true,
+      resuming: false,
+    })
+    socket.connectNow()
   }
 
-  follows(chat: string): boolean {
-    return [...this.#calls.values()].some((call) => call.chat === chat)
+  isFollowing(chat: string): boolean {
+    return [...this.#turns.values()].some((turn) => turn.chat === chat)
   }
 
-  /** False if no line is up that could carry it. */
+  /** Returns false if the turn has no open socket. */
   cancel(chat: string, responseId: string): boolean {
-    const [line] = [...this.#calls].find(([, call]) => call.chat === chat) ?? []
-    return line?.send({ type: 'response.cancel', response_id: responseId }) ?? false
+    const [socket] = [...this.#turns].find(([, turn]) => turn.chat === chat) ?? []
+    return socket?.send({ type: 'response.cancel', response_id: responseId }) ?? false
   }
 
-  /** Somebody is about to say something. */
-  wake(): void {
-    this.#first.wake()
+  /** Connects the primary socket if it is idle, because a message is about to be sent. */
+  connectIfIdle(): void {
+    this.#primary.connectIfIdle()
   }
 
-  hurry(): void {
-    for (const line of this.#lines) line.hurry()
+  connectNow(): void {
+    for (const socket of this.#sockets) socket.connectNow()
   }
 
   close(): void {
-    for (const line of this.#lines) line.close()
+    for (const socket of this.#sockets) socket.close()
     for (const timer of this.#extra.values()) clearTimeout(timer)
-    for (const call of this.#calls.values()) clearTimeout(call.silence)
-    this.#calls.clear()
+    for (const turn of this.#turns.values()) clearTimeout(turn.silenceTimer)
+    this.#turns.clear()
     this.#extra.clear()
   }
 
-  get #lines(): readonly Line[] {
-    return [this.#first, ...this.#extra.keys()]
+  get #sockets(): readonly ReconnectingSocket[] {
+    return [this.#primary, ...this.#extra.keys()]
   }
 
-  #free(): Line {
-    const idle = this.#lines.find((line) => !this.#calls.has(line))
-    if (idle === undefined) return this.#further()
-    if (idle !== this.#first) {
+  #acquire(): ReconnectingSocket {
+    const idle = this.#sockets.find((socket) => !this.#turns.has(socket))
+    if (idle === undefined) return this.#addExtra()
+    if (idle !== this.#primary) {
       clearTimeout(this.#extra.get(idle))
       this.#extra.set(idle, undefined)
     }
     return idle
   }
 
-  #further(): Line {
-    const line = this.#line()
-    this.#extra.set(line, undefined)
-    return line
+  #addExtra(): ReconnectingSocket {
+    const socket = this.#createSocket()
+    this.#extra.set(socket, undefined)
+    return socket
   }
 
-  #line(): Line {
-    const address = (line: Line) => this.#url + resumption(this.#calls.get(line))
-    return new Line(this.#connect ? { address, connect: this.#connect } : { address }, {
-      opened: (line) => this.#opened(line),
-      lost: (line, loss) => this.#lost(line, loss),
-      received: (line, event) => this.#received(line, event),
+  #createSocket(): ReconnectingSocket {
+    const url = (socket: ReconnectingSocket) => this.#url + resumeQuery(this.#turns.get(socket))
+    return new ReconnectingSocket(this.#connect ? { url, connect: this.#connect } : { url }, {
+      opened: (socket) => this.#handleOpen(socket),
+      closed: (socket, reason) => this.#handleClose(socket, reason),
+      received: (socket, event) => this.#handleEvent(socket, event),
     })
   }
 
-  #opened(line: Line): void {
+  #handleOpen(socket: ReconnectingSocket): void {
     this.#listener.opened()
-    const call = this.#calls.get(line)
-    if (!call?.responseId) return
-    call.resuming = true
-    this.#listen(line, call)
-    this.#listener.turnResumed(call.chat)
+    const turn = this.#turns.get(socket)
+    if (!turn?.responseId) return
+    turn.resuming = true
+    this.#restartSilenceTimer(socket, turn)
+    this.#listener.turnResumed(turn.chat)
   }
 
-  #received(line: Line, event: ServerEvent): void {
-    const call = this.#calls.get(line)
-    if (call === undefined) return
-    this.#listen(line, call)
+  #handleEvent(socket: ReconnectingSocket, event: ServerEvent): void {
+    const turn = this.#turns.get(socket)
+    if (turn === undefined) return
+    this.#restartSilenceTimer(socket, turn)
     const number = event.sequence_number
     if (number === undefined) {
-      if (event.type === 'error') this.#refused(line, call, event)
+      if (event.type === 'error') this.#handleError(socket, turn, event)
       return
     }
-    if (number <= call.last) return
-    if (number > call.last + 1) return line.renew()
-    call.last = number
-    call.resuming = false
-    if (event.type === 'response.created') call.responseId = event.response.id
-    if (endsTurn(event)) this.#hangUp(line, call)
-    if (event.type !== 'other') this.#listener.received(call.chat, event)
+    if (number <= turn.lastSequenceNumber) return
+    if (number > turn.lastSequenceNumber + 1) return socket.reconnect()
+    turn.lastSequenceNumber = number
+    turn.resuming = false
+    if (event.type === 'response.created') turn.responseId = event.response.id
+    if (endsTurn(event)) this.#release(socket, turn)
+    if (event.type !== 'other') this.#listener.received(turn.chat, event)
   }
 
-  /** An error that belongs to no turn: it answers a create, a resumption, or a cancel too late. */
-  #refused(line: Line, call: Call, event: ErrorEvent): void {
-    // The server is about to close the line, and that tells the rest.
+  /** Handles an error outside the event sequence: the reply to a create, a resume or a late cancel. */
+  #handleError(socket: ReconnectingSocket, turn: ActiveTurn, event: ErrorEvent): void {
+    // The server closes the socket next, and the close is handled there.
     if (event.error.code === 'websocket_connection_limit_reached') return
-    if (call.responseId === null) {
-      this.#hangUp(line, call)
-      this.#listener.received(call.chat, event)
-    } else if (call.resuming && event.status === 404) {
-      this.#hangUp(line, call)
-      this.#listener.turnGone(call.chat)
-    } else if (call.resuming) {
-      line.renew()
+    if (turn.responseId === null) {
+      this.#release(socket, turn)
+      this.#listener.received(turn.chat, event)
+    } else if (turn.resuming && event.status === 404) {
+      this.#release(socket, turn)
+      this.#listener.resumeFailed(turn.chat)
+    } else if (turn.resuming) {
+      socket.reconnect()
     }
   }
 
-  #lost(line: Line, loss: Loss): boolean {
-    const call = this.#calls.get(line)
-    clearTimeout(call?.silence)
-    if (call?.responseId) {
-      if (loss !== 'refused') this.#listener.turnLost(call.chat)
-    } else if (call?.sent) {
-      // Nobody knows whether the question arrived.
-      this.#calls.delete(line)
-      this.#listener.turnGone(call.chat)
+  #handleClose(socket: ReconnectingSocket, reason: CloseReason): boolean {
+    const turn = this.#turns.get(socket)
+    clearTimeout(turn?.silenceTimer)
+    if (turn?.responseId) {
+      if (reason !== 'refused') this.#listener.turnLost(turn.chat)
+    } else if (turn?.sent) {
+      // The question may or may not have arrived.
+      this.#turns.delete(socket)
+      this.#listener.resumeFailed(turn.chat)
     }
-    const back = this.#calls.has(line) || (line === this.#first && loss !== 'idle')
-    if (!back) this.#forget(line)
-    else if (!this.#lines.some(({ open }) => open)) this.#listener.lost(loss === 'refused')
-    return back
+    const reconnects = this.#turns.has(socket) || (socket === this.#primary && reason !== 'idle')
+    if (!reconnects) this.#remove(socket)
+    else if (!this.#sockets.some(({ isOpen }) => isOpen)) this.#listener.lost(reason === 'refused')
+    return reconnects
   }
 
-  #listen(line: Line, call: Call): void {
-    clearTimeout(call.silence)
-    call.silence = setTimeout(() => line.renew(), SILENCE_MS)
+  #restartSilenceTimer(socket: ReconnectingSocket, turn: ActiveTurn): void {
+    clearTimeout(turn.silenceTimer)
+    turn.silenceTimer = setTimeout(() => socket.reconnect(), SILENCE_TIMEOUT_MS)
   }
 
-  #hangUp(line: Line, call: Call): void {
-    clearTimeout(call.silence)
-    this.#calls.delete(line)
-    if (!this.#extra.has(line)) return
+  /** Ends the turn of a socket; an extra socket is closed after the idle timeout. */
+  #release(socket: ReconnectingSocket, turn: ActiveTurn): void {
+    clearTimeout(turn.silenceTimer)
+    this.#turns.delete(socket)
+    if (!this.#extra.has(socket)) return
     const timer = setTimeout(() => {
-      this.#forget(line)
-      line.close()
-    }, IDLE_MS)
-    this.#extra.set(line, timer)
+      this.#remove(socket)
+      socket.close()
+    }, IDLE_TIMEOUT_MS)
+    this.#extra.set(socket, timer)
   }
 
-  #forget(line: Line): void {
-    clearTimeout(this.#extra.get(line))
-    this.#extra.delete(line)
+  #remove(socket: ReconnectingSocket): void {
+    clearTimeout(this.#extra.get(socket))
+    this.#extra.delete(socket)
   }
 }

@@ -1,4 +1,4 @@
-/** A random UUID (RFC 9562, version 4). `crypto.randomUUID` is not there on a page of plain http. */
+/** A random UUID (RFC 9562, version 4). `crypto.randomUUID` exists only in secure contexts. */
 export function uuid(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16))
   bytes[6] = (bytes[6]! & 0x0f) | 0x40

@@ -6,7 +6,7 @@ export const expiries: readonly Expiry[] = ['30', '90', '365', 'never']
 
 const DAY_SECONDS = 86_400
 
-/** In Unix seconds; null for never. */
+/** Returns Unix seconds; null for a key that never expires. */
 export function expiresAt(expiry: Expiry, nowMs: number): number | null {
   if (expiry === 'never') return null
   return Math.floor(nowMs / 1000) + Number(expiry) * DAY_SECONDS
@@ -16,8 +16,8 @@ export function hasExpired(at: number | null, nowMs: number): boolean {
   return at !== null && at * 1000 <= nowMs
 }
 
-/** Something that works as it stands, for a shell. A key's characters need no quoting. */
-export function curlOf(origin: string, key: string, scope: Scope, question: string): string {
+/** Returns a shell command that works as it stands. The characters of a key need no quoting. */
+export function curlExample(origin: string, key: string, scope: Scope, question: string): string {
   const authorization = `-H "Authorization: Bearer ${key}"`
   if (scope === 'admin') return `curl ${origin}/auth/admin/users \\\n  ${authorization}`
   const body = JSON.stringify({ input: question })

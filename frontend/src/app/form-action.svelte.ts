@@ -1,31 +1,31 @@
 import { ApiError } from '../api/http'
 
-/** What a form or a button asks of the server, one at a time, and how that went. */
-export class Errand {
-  busy = $state(false)
-  failure: ApiError | null = $state.raw(null)
-  readonly #refused: (error: ApiError) => void
+/** The request of a form or a button, one at a time: its pending state and its error. */
+export class FormAction {
+  pending = $state(false)
+  error: ApiError | null = $state.raw(null)
+  readonly #onError: (error: ApiError) => void
 
-  constructor(refused: (error: ApiError) => void = () => {}) {
-    this.#refused = refused
+  constructor(onError: (error: ApiError) => void = () => {}) {
+    this.#onError = onError
   }
 
-  /** True if it was done. What was typed stays with the caller until then. */
-  async run(call: () => Promise<void>): Promise<boolean> {
-    if (this.busy) return false
-    this.busy = true
-    // A live region tells the same words again only if they were gone.
-    this.failure = null
+  /** Resolves to true on success. The caller keeps the form's values until then. */
+  async run(request: () => Promise<void>): Promise<boolean> {
+    if (this.pending) return false
+    this.pending = true
+    // A live region announces the same text again only if it was removed first.
+    this.error = null
     try {
-      await call()
+      await request()
       return true
     } catch (error) {
       if (!(error instanceof ApiError)) throw error
-      this.failure = error
-      this.#refused(error)
+      this.error = error
+      this.#onError(error)
       return false
     } finally {
-      this.busy = false
+      this.pending = false
     }
   }
 }

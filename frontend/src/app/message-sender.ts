@@ -1,110 +1,110 @@
-import { ApiError } from '../api/http'
 import type { Question } from '../api/active-turn'
+import { ApiError } from '../api/http'
 import type { Conversation } from '../api/resources'
 import { uuid } from '../api/uuid'
 import { isLocal, NEW, type ChatId, type Failure } from '../state/state'
 import type { Store } from './store.svelte'
-import { titleOf } from './title'
+import { titleFromText } from './title'
 
-export interface Turns {
+export interface TurnTransport {
   create(chat: ChatId, question: Question): Promise<boolean>
-  /** False if no socket could carry it. */
+  /** Returns false if the turn has no open socket. */
   cancel(chat: ChatId, responseId: string): boolean
 }
 
-export interface Server {
+export interface SenderApi {
   createConversation(): Promise<Conversation>
   cancelResponse(responseId: string): Promise<unknown>
 }
 
-/** The gateway takes frames of 64 KiB; the rest of the frame is short. */
-const LARGEST_BYTES = 64_000
+/** The gateway accepts frames of 64 KiB; the rest of the frame is short. */
+const MAX_TEXT_BYTES = 64_000
 const TOO_LARGE: Failure = { code: 'too_large', message: '' }
 const UNREACHABLE: Failure = { code: 'unreachable', message: '' }
 
-/** Takes a question from the composer to the server, and stops an answer. */
-export class Sending {
+/** Sends questions to the server, and stops answers. */
+export class MessageSender {
   readonly #store: Store
-  readonly #turns: () => Turns | null
-  readonly #server: Server
-  #count = 0
+  readonly #transport: () => TurnTransport | null
+  readonly #api: SenderApi
+  #localChats = 0
 
-  constructor(store: Store, turns: () => Turns | null, server: Server) {
+  constructor(store: Store, transport: () => TurnTransport | null, api: SenderApi) {
     this.#store = store
-    this.#turns = turns
-    this.#server = server
+    this.#transport = transport
+    this.#api = api
   }
 
   async send(from: ChatId, text: string): Promise<void> {
     if (text.trim() === '' || this.#store.chat(from).turn !== null) return
-    const chat = from === NEW ? this.#begin(text) : from
+    const chat = from === NEW ? this.#startChat(text) : from
     const message = uuid()
-    this.#store.inChat(chat, { type: 'message.submitted', message, text })
+    this.#store.dispatchToChat(chat, { type: 'message.submitted', message, text })
     await this.#deliver(chat, { clientMessageId: message, text })
   }
 
   async retry(chat: ChatId, message: string): Promise<void> {
     const question = this.#store.chat(chat).messages.find(({ id }) => id === message)
     if (question?.status !== 'unsent' || this.#store.chat(chat).turn !== null) return
-    this.#store.inChat(chat, { type: 'message.retried', message })
+    this.#store.dispatchToChat(chat, { type: 'message.retried', message })
     await this.#deliver(chat, { clientMessageId: message, text: question.text })
   }
 
   stop(chat: ChatId): void {
     const { turn } = this.#store.chat(chat)
     if (turn === null || turn.stopping) return
-    // Nobody knows yet whether there is anything to stop.
+    // It is unknown whether a response exists.
     if (turn.phase === 'recovering' && turn.responseId === null) return
-    this.#store.inChat(chat, { type: 'stop.requested' })
-    this.remind(chat)
+    this.#store.dispatchToChat(chat, { type: 'stop.requested' })
+    this.sendPendingStop(chat)
   }
 
   /**
-   * Says again that an answer is to stop, if it is: the response had no name before, or the line
-   * went away that had carried the wish.
+   * Sends the cancel of an answer that is to stop: its response had no id before, or the socket
+   * that carried the cancel was lost.
    */
-  remind(chat: ChatId): void {
+  sendPendingStop(chat: ChatId): void {
     const { turn } = this.#store.chat(chat)
     if (turn?.stopping && turn.responseId !== null) void this.#cancel(chat, turn.responseId)
   }
 
   async #cancel(chat: ChatId, responseId: string): Promise<void> {
-    if (this.#turns()?.cancel(chat, responseId)) return
+    if (this.#transport()?.cancel(chat, responseId)) return
     try {
-      await this.#server.cancelResponse(responseId)
+      await this.#api.cancelResponse(responseId)
     } catch (error) {
       if (!(error instanceof ApiError)) throw error
-      this.#store.inChat(chat, { type: 'stop.failed' })
+      this.#store.dispatchToChat(chat, { type: 'stop.failed' })
     }
   }
 
-  #begin(text: string): ChatId {
-    const chat = `local_${++this.#count}`
-    this.#store.dispatch({ type: 'chat.begun', chat, title: titleOf(text) })
+  #startChat(text: string): ChatId {
+    const chat = `local_${++this.#localChats}`
+    this.#store.dispatch({ type: 'chat.started', chat, title: titleFromText(text) })
     return chat
   }
 
   async #deliver(chat: ChatId, question: Question): Promise<void> {
     let id = chat
-    if (sizeOf(question.text) > LARGEST_BYTES) {
-      return this.#store.inChat(chat, { type: 'message.failed', failure: TOO_LARGE })
+    if (encodedBytes(question.text) > MAX_TEXT_BYTES) {
+      return this.#store.dispatchToChat(chat, { type: 'message.failed', failure: TOO_LARGE })
     }
     try {
-      if (isLocal(chat)) id = await this.#create(chat)
-      if (!(await this.#turns()?.create(id, question))) throw new ApiError(0, 'unreachable', '')
+      if (isLocal(chat)) id = await this.#createConversation(chat)
+      if (!(await this.#transport()?.create(id, question))) throw new ApiError(0, 'unreachable', '')
     } catch (error) {
-      this.#store.inChat(id, { type: 'message.failed', failure: failureOf(error) })
+      this.#store.dispatchToChat(id, { type: 'message.failed', failure: failureOf(error) })
     }
   }
 
-  async #create(chat: ChatId): Promise<ChatId> {
-    const conversation = await this.#server.createConversation()
+  async #createConversation(chat: ChatId): Promise<ChatId> {
+    const conversation = await this.#api.createConversation()
     this.#store.dispatch({ type: 'chat.created', chat, conversation })
     return conversation.id
   }
 }
 
-function sizeOf(text: string): number {
+function encodedBytes(text: string): number {
   return new TextEncoder().encode(JSON.stringify(text)).length
 }
 

@@ -1,38 +1,38 @@
 import { ApiError } from '../api/http'
 import type { List } from '../api/resources'
 
-/** A list of things that the user owns, as the server has it. */
-export class Roster<T extends { readonly id: string }> {
-  /** Null until it was read. */
-  rows: readonly T[] | null = $state.raw(null)
-  readonly #read: () => Promise<List<T>>
+/** The page's copy of a list on the server. */
+export class ResourceList<T extends { readonly id: string }> {
+  /** Null until the list has been loaded. */
+  items: readonly T[] | null = $state.raw(null)
+  readonly #fetch: () => Promise<List<T>>
 
-  constructor(read: () => Promise<List<T>>) {
-    this.#read = read
+  constructor(fetch: () => Promise<List<T>>) {
+    this.#fetch = fetch
   }
 
   load = async (): Promise<void> => {
-    this.rows = (await this.#read()).data
+    this.items = (await this.#fetch()).data
   }
 
-  add(row: T): void {
-    this.rows = [row, ...(this.rows ?? [])]
+  add(item: T): void {
+    this.items = [item, ...(this.items ?? [])]
   }
 
-  /** What is gone already was to go: another page may have been faster. */
+  /** A 404 counts as success: another page may have deleted the item. */
   async remove(id: string, remove: (id: string) => Promise<void>): Promise<void> {
     await remove(id).catch((error: unknown) => {
       if (!(error instanceof ApiError) || error.status !== 404) throw error
     })
-    this.rows = this.rows?.filter((row) => row.id !== id) ?? null
+    this.items = this.items?.filter((item) => item.id !== id) ?? null
   }
 }
 
-/** Whose button takes the focus when a row goes with its own: the next one's, or the one's before. */
+/** Returns the id whose button takes the focus after `id` is removed: the next one, or the previous one. */
 export function neighbour<T extends { readonly id: string }>(
-  rows: readonly T[],
+  items: readonly T[],
   id: string,
 ): string | null {
-  const at = rows.findIndex((row) => row.id === id)
-  return (rows[at + 1] ?? rows[at - 1])?.id ?? null
+  const at = items.findIndex((item) => item.id === id)
+  return (items[at + 1] ?? items[at - 1])?.id ?? null
 }

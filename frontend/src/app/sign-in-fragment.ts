@@ -1,24 +1,24 @@
-import type { Link, Remark } from '../state/sign-in'
+import type { OneTimeLink, SignInNotice } from '../state/sign-in'
 
-/** What the address says behind `#`, which no server has seen. */
-export type Arrival = { readonly link: Link } | { readonly remark: Remark }
+/** What the URL fragment carries: a one-time link, or the error of an OpenID login. */
+export type SignInFragment = { readonly link: OneTimeLink } | { readonly notice: SignInNotice }
 
-const REMARKS: readonly Remark[] = [
+const OPENID_ERRORS: readonly SignInNotice[] = [
   'openid_state',
   'openid_refused',
   'openid_no_account',
   'openid_unavailable',
 ]
 
-export function arrivalAt(fragment: string): Arrival | null {
+export function parseFragment(fragment: string): SignInFragment | null {
   const [, name, value] = /^#(invite|reset|login-error)=(.*)$/.exec(fragment) ?? []
   switch (name) {
     case 'invite':
     case 'reset':
-      // A link that lost its end is the server's to refuse, so that somebody hears of it.
+      // A truncated link is also sent, so that the server's error reaches the visitor.
       return { link: { kind: name, token: value ?? '' } }
     case 'login-error':
-      return { remark: REMARKS.find((remark) => remark === value) ?? 'openid_failed' }
+      return { notice: OPENID_ERRORS.find((code) => code === value) ?? 'openid_failed' }
     default:
       return null
   }

@@ -1,82 +1,86 @@
 import { backoff } from '../api/backoff'
 import { ApiError } from '../api/http'
-import type { Options, User } from '../api/resources'
-import { arrivalAt } from './sign-in-fragment'
+import type { LoginOptions, User } from '../api/resources'
+import { parseFragment } from './sign-in-fragment'
 import type { Store } from './store.svelte'
 
-export interface Door {
-  options(): Promise<Options>
+export interface SignInApi {
+  loginOptions(): Promise<LoginOptions>
   login(username: string, password: string): Promise<User>
   register(username: string, password: string, invite: string | null): Promise<User>
-  reset(token: string, password: string): Promise<void>
+  resetPassword(token: string, password: string): Promise<void>
 }
 
-/** How one comes in. What the server refuses is thrown as ApiError, and nothing has changed then. */
-export class Entrance {
+/**
+ * Logs in, registers and resets passwords. An error of the server is thrown as ApiError and leaves
+ * the state unchanged.
+ */
+export class SignIn {
   readonly #store: Store
-  readonly #door: Door
-  readonly #opened: (user: User) => void
-  #asking: Promise<void> | null = null
+  readonly #api: SignInApi
+  readonly #onSession: (user: User) => void
+  #loading: Promise<void> | null = null
 
-  constructor(store: Store, door: Door, opened: (user: User) => void) {
+  constructor(store: Store, api: SignInApi, onSession: (user: User) => void) {
     this.#store = store
-    this.#door = door
-    this.#opened = opened
+    this.#api = api
+    this.#onSession = onSession
   }
 
-  /** True if the address brought something; then it must not stay there. */
-  arrive(fragment: string): boolean {
-    const arrival = arrivalAt(fragment)
-    if (arrival === null) return false
-    if ('link' in arrival) this.#store.dispatch({ type: 'entry.linked', link: arrival.link })
-    else this.#store.dispatch({ type: 'entry.refused', remark: arrival.remark })
+  /** Returns true if the fragment carried something; the caller removes it from the URL. */
+  readFragment(fragment: string): boolean {
+    const parsed = parseFragment(fragment)
+    if (parsed === null) return false
+    if ('link' in parsed) this.#store.dispatch({ type: 'signIn.linkOpened', link: parsed.link })
+    else this.#store.dispatch({ type: 'signIn.failed', notice: parsed.notice })
     return true
   }
 
-  /** Returns after the first answer, whatever it is; asks on for as long as there was none. */
-  ask(): Promise<void> {
-    this.#asking ??= this.#heard().then((heard) => void this.#askOn(heard))
-    return this.#asking
+  /** Resolves after the first attempt, successful or not; retries continue in the background. */
+  loadOptions(): Promise<void> {
+    this.#loading ??= this.#tryLoadOptions().then((loaded) => void this.#retryLoadOptions(loaded))
+    return this.#loading
   }
 
   login = async (username: string, password: string): Promise<void> =>
-    this.#opened(await this.#door.login(username, password))
+    this.#onSession(await this.#api.login(username, password))
 
   register = async (username: string, password: string): Promise<void> => {
-    const { link } = this.#store.state.entry
+    const { link } = this.#store.state.signIn
     const invite = link?.kind === 'invite' ? link.token : null
     try {
-      this.#opened(await this.#door.register(username, password, invite))
+      this.#onSession(await this.#api.register(username, password, invite))
     } catch (error) {
-      // Somebody else was first, or the administrator has just closed the door.
-      if (error instanceof ApiError && error.code === 'registration_closed') void this.ask()
+      // The options have changed: the first account exists, or registration was closed.
+      if (error instanceof ApiError && error.code === 'registration_closed') void this.loadOptions()
       throw error
     }
   }
 
-  reset = async (password: string): Promise<void> => {
-    const { link } = this.#store.state.entry
+  resetPassword = async (password: string): Promise<void> => {
+    const { link } = this.#store.state.signIn
     if (link?.kind !== 'reset') return
-    await this.#door.reset(link.token, password)
-    this.#store.dispatch({ type: 'entry.reset' })
+    await this.#api.resetPassword(link.token, password)
+    this.#store.dispatch({ type: 'signIn.passwordReset' })
   }
 
-  choose = (registering: boolean): void =>
-    this.#store.dispatch({ type: 'entry.chosen', registering })
+  selectForm = (registering: boolean): void =>
+    this.#store.dispatch({ type: 'signIn.formSelected', registering })
 
-  decline = (): void => this.#store.dispatch({ type: 'entry.declined' })
+  dismissLink = (): void => this.#store.dispatch({ type: 'signIn.linkDismissed' })
 
-  async #askOn(heard: boolean): Promise<void> {
-    for (let attempt = 0; !heard; attempt++) {
+  async #retryLoadOptions(loaded: boolean): Promise<void> {
+    for (let attempt = 0; !loaded; attempt++) {
       await new Promise((resolve) => setTimeout(resolve, backoff(attempt)))
-      heard = await this.#heard()
+      loaded = await this.#tryLoadOptions()
     }
-    this.#asking = null
+    this.#loading = null
   }
 
-  async #heard(): Promise<boolean> {
+  async #tryLoadOptions(): Promise<boolean> {
     try {
-      this.#store.dispatch({ type: 'entry.offered', options: await this.#door.options() })
+      const options = await this.#api.loginOptions()
+      this.#store.dispatch({ type: 'signIn.optionsLoaded', options })
       return true
     } catch (error) {
       if (!(error instanceof ApiError)) throw error

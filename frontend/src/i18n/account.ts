@@ -1,21 +1,28 @@
 import type { ApiError } from '../api/http'
 import { accountEn } from './account.en'
 import { accountZh } from './account.zh'
-import type { LanguageName, Words } from './language.svelte'
-import { whyRefused } from './api-errors'
+import { errorMessage } from './api-errors'
+import type { LanguageName, Strings } from './language.svelte'
 
-/** The words of the account's dialog, which are loaded with it. */
-export type AccountWords = typeof accountEn
+/** The strings of the account dialog, which are loaded with it. */
+export type AccountStrings = typeof accountEn
 
-export const accountWords: Record<LanguageName, AccountWords> = { en: accountEn, zh: accountZh }
+export const accountDictionaries: Record<LanguageName, AccountStrings> = {
+  en: accountEn,
+  zh: accountZh,
+}
 
-export function whyRefusedHere(words: Words, own: AccountWords, error: ApiError): string {
+export function accountErrorMessage(
+  strings: Strings,
+  accountStrings: AccountStrings,
+  error: ApiError,
+): string {
   switch (error.code) {
     case 'last_administrator':
-      return own.lastAdministrator
+      return accountStrings.lastAdministrator
     case 'unsuitable_key':
-      return own.unsuitableKey
+      return accountStrings.unsuitableKey
     default:
-      return whyRefused(words, error)
+      return errorMessage(strings, error)
   }
 }

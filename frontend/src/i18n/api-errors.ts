@@ -1,54 +1,54 @@
-import type { Remark } from '../state/sign-in'
 import type { ApiError } from '../api/http'
-import { filled } from './format'
-import type { Words } from './language.svelte'
+import type { SignInNotice } from '../state/sign-in'
+import { format } from './format'
+import type { Strings } from './language.svelte'
 
-/** Why the server did not do what was asked of it. What we have no words for is told in its own. */
-export function whyRefused(words: Words, error: ApiError): string {
+/** Explains an error of the API. An unknown code is explained by the server's message. */
+export function errorMessage(strings: Strings, error: ApiError): string {
   switch (error.code) {
     case 'invalid_credentials':
-      return words.wrongCredentials
+      return strings.wrongCredentials
     case 'wrong_password':
-      return words.wrongPassword
+      return strings.wrongPassword
     case 'name_taken':
-      return words.nameTaken
+      return strings.nameTaken
     case 'unsuitable_name':
-      return words.unsuitableName
+      return strings.unsuitableName
     case 'unsuitable_password':
-      return words.unsuitablePassword
+      return strings.unsuitablePassword
     case 'invalid_link':
-      return words.invalidLink
+      return strings.invalidLink
     case 'registration_closed':
-      return words.registrationClosed
+      return strings.registrationClosed
     case 'not_logged_in':
-      return words.sessionOver
+      return strings.sessionExpired
     case 'foreign_origin':
-      return words.foreignOrigin
+      return strings.foreignOrigin
     case 'too_many_attempts':
-      return later(error, words.tooManyIn, words.tooMany)
+      return retryMessage(error, strings.tooManyAttemptsIn, strings.tooManyAttempts)
     case 'database_unavailable':
-      return words.databaseAway
+      return strings.databaseUnavailable
     default:
-      return byStatus(words, error)
+      return messageByStatus(strings, error)
   }
 }
 
-function byStatus(words: Words, error: ApiError): string {
-  if (error.status === 0) return words.unreachable
-  if (error.status === 429) return later(error, words.busyIn, words.busy)
-  if (error.status === 500) return words.serverFailed
-  if (error.status > 500) return words.notReady
-  return error.message || words.didNotWork
+function messageByStatus(strings: Strings, error: ApiError): string {
+  if (error.status === 0) return strings.unreachable
+  if (error.status === 429) return retryMessage(error, strings.busyIn, strings.busy)
+  if (error.status === 500) return strings.serverError
+  if (error.status > 500) return strings.notReady
+  return error.message || strings.unknownError
 }
 
-function later({ retryAfterSeconds }: ApiError, soon: string, sometime: string): string {
-  return retryAfterSeconds === null ? sometime : filled(soon, retryAfterSeconds)
+function retryMessage({ retryAfterSeconds }: ApiError, timed: string, untimed: string): string {
+  return retryAfterSeconds === null ? untimed : format(timed, retryAfterSeconds)
 }
 
-export type Field = 'username' | 'password' | 'current'
+export type Field = 'username' | 'password' | 'currentPassword'
 
-/** The fields that are to be filled in otherwise. */
-export function atFault(error: ApiError | null): readonly Field[] {
+/** Returns the fields to mark as invalid. */
+export function invalidFields(error: ApiError | null): readonly Field[] {
   switch (error?.code) {
     case 'invalid_credentials':
       return ['username', 'password']
@@ -58,20 +58,20 @@ export function atFault(error: ApiError | null): readonly Field[] {
     case 'unsuitable_password':
       return ['password']
     case 'wrong_password':
-      return ['current']
+      return ['currentPassword']
     default:
       return []
   }
 }
 
-export function remarkIn(words: Words, remark: Remark): string {
-  const said: Record<Remark, string> = {
-    password_set: words.passwordSet,
-    openid_state: words.openidState,
-    openid_refused: words.openidRefused,
-    openid_no_account: words.openidNoAccount,
-    openid_unavailable: words.openidUnavailable,
-    openid_failed: words.openidFailed,
+export function noticeMessage(strings: Strings, notice: SignInNotice): string {
+  const messages: Record<SignInNotice, string> = {
+    password_set: strings.passwordSet,
+    openid_state: strings.openidState,
+    openid_refused: strings.openidRefused,
+    openid_no_account: strings.openidNoAccount,
+    openid_unavailable: strings.openidUnavailable,
+    openid_failed: strings.openidFailed,
   }
-  return said[remark]
+  return messages[notice]
 }

@@ -1,5 +1,5 @@
-/** A sentence with these in the places of its `{}`, one after the other. */
-export function filled(sentence: string, ...parts: readonly (number | string)[]): string {
-  const next = parts.values()
-  return sentence.replaceAll('{}', () => (next.next().value ?? '').toLocaleString('en'))
+/** Replaces each `{}` of a template by the next value. */
+export function format(template: string, ...values: readonly (number | string)[]): string {
+  const next = values.values()
+  return template.replaceAll('{}', () => (next.next().value ?? '').toLocaleString('en'))
 }

@@ -1,16 +1,16 @@
-import { lasting } from '../app/storage'
+import { safeLocalStorage } from '../app/storage'
 import { en } from './en'
 import { zh } from './zh'
 
-export type Words = typeof en
+export type Strings = typeof en
 export type LanguageName = 'en' | 'zh'
 
-const KEY = 'parley.language'
-const dictionaries: Record<LanguageName, Words> = { en, zh }
+const STORAGE_KEY = 'parley.language'
+const dictionaries: Record<LanguageName, Strings> = { en, zh }
 
-function preferred(): LanguageName {
-  const chosen = lasting.read(KEY)
-  if (chosen === 'en' || chosen === 'zh') return chosen
+function preferredLanguage(): LanguageName {
+  const stored = safeLocalStorage.read(STORAGE_KEY)
+  if (stored === 'en' || stored === 'zh') return stored
   return navigator.languages
     .find((tag) => /^(en|zh)\b/i.test(tag))
     ?.toLowerCase()
@@ -19,14 +19,14 @@ function preferred(): LanguageName {
     : 'en'
 }
 
-/** The language of the page, not of the chats. */
+/** The language of the page; the chats may be in any language. */
 class Language {
-  name: LanguageName = $state(preferred())
-  readonly words: Words = $derived(dictionaries[this.name])
+  name: LanguageName = $state(preferredLanguage())
+  readonly strings: Strings = $derived(dictionaries[this.name])
 
-  switch(): void {
+  toggle(): void {
     this.name = this.name === 'en' ? 'zh' : 'en'
-    lasting.write(KEY, this.name)
+    safeLocalStorage.write(STORAGE_KEY, this.name)
   }
 }
 

@@ -1,45 +1,45 @@
 import type { Failure } from '../state/state'
-import type { Words } from './language.svelte'
+import type { Strings } from './language.svelte'
 
-/** Why a question was not sent. What we have no words for is told in the server's. */
-export function whyNotSent(words: Words, failure: Failure | undefined): string {
+/** Explains why a question was not sent. An unknown code is explained by the server's message. */
+export function notSentMessage(strings: Strings, failure: Failure | undefined): string {
   switch (failure?.code) {
     case 'unreachable':
-      return words.notSentOffline
+      return strings.notSentUnreachable
     case 'connection_lost':
-      return words.connectionLost
+      return strings.notSentConnectionLost
     case 'too_many_requests':
-      return words.tooManyRequests
+      return strings.notSentTooManyRequests
     case 'context_length_exceeded':
     case 'too_large':
-      return words.tooLong
+      return strings.notSentTooLong
     case 'service_unavailable':
-      return words.notSentUnavailable
+      return strings.notSentUnavailable
     case 'gateway_leaving':
-      return words.notSentLeaving
+      return strings.notSentRestarting
     case 'storage_full':
-      return words.storageFull
+      return strings.notSentStorageFull
     default:
-      return [words.notSent, failure?.message].filter(Boolean).join(' ')
+      return [strings.notSent, failure?.message].filter(Boolean).join(' ')
   }
 }
 
-/** Why an answer broke off. */
-export function whyBrokenOff(words: Words, failure: Failure | undefined): string {
+/** Explains why an answer was interrupted. */
+export function interruptedMessage(strings: Strings, failure: Failure | undefined): string {
   switch (failure?.code) {
     case undefined:
-      return words.brokeOff
+      return strings.interrupted
     case 'service_unavailable':
-      return words.brokeOffUnavailable
+      return strings.interruptedUnavailable
     case 'gateway_leaving':
-      return words.brokeOffLeaving
+      return strings.interruptedRestarting
     case 'storage_full':
-      return words.brokeOffStorageFull
+      return strings.interruptedStorageFull
     case 'model_error':
-      return words.brokeOffModel
+      return strings.interruptedModelError
     case 'context_length_exceeded':
-      return words.brokeOffTooLong
+      return strings.interruptedTooLong
     default:
-      return [words.brokeOff, failure?.message].filter(Boolean).join(' ')
+      return [strings.interrupted, failure?.message].filter(Boolean).join(' ')
   }
 }

@@ -1,70 +1,70 @@
-import type { Kind } from './tokenizer'
+import type { TokenKind } from './tokenizer'
 import { grammarOf } from './grammars'
 
-interface Painted {
-  readonly kind: Kind
+interface HighlightedRange {
+  readonly kind: TokenKind
   readonly range: AbstractRange
 }
 
-/** Longer code stays plain: colouring it would hold up the page. */
-const LONGEST = 30_000
+/** Longer code stays plain: tokenizing it would block the page. */
+const MAX_LENGTH = 30_000
 
-/** Far enough that code is coloured before it is scrolled into view. */
-const NEAR = '800px'
+/** Large enough to colour code before it is scrolled into view. */
+const ROOT_MARGIN = '800px'
 
 /**
- * Colours the code in `host` by the CSS Custom Highlight API: the nodes stay as they are, so a
- * selection survives and no inline style is needed. Only while it is near the view, because a
- * browser looks through all ranges for every frame. Returns how to end it.
+ * Colours the code in `host` with the CSS Custom Highlight API: the nodes do not change, so a
+ * selection survives and no inline style is needed. Colours only code near the viewport, because
+ * the browser scans all ranges for every frame. Returns a function that removes the colours.
  */
-export function paint(host: HTMLElement): () => void {
+export function highlightCode(host: HTMLElement): () => void {
   const codes = host.querySelectorAll<HTMLElement>('pre > code')
   if (codes.length === 0 || !('highlights' in CSS)) return () => {}
-  const painted = new Map<Element, Promise<readonly Painted[]>>()
-  const erase = (code: Element): void => {
-    void painted
+  const highlighted = new Map<Element, Promise<readonly HighlightedRange[]>>()
+  const remove = (code: Element): void => {
+    void highlighted
       .get(code)
       ?.then((ranges) => ranges.forEach(({ kind, range }) => highlightOf(kind).delete(range)))
-    painted.delete(code)
+    highlighted.delete(code)
   }
   const observer = new IntersectionObserver(
     (entries) => {
       for (const { target, isIntersecting } of entries) {
-        erase(target)
-        if (isIntersecting) painted.set(target, added(target as HTMLElement))
+        remove(target)
+        if (isIntersecting) highlighted.set(target, addRanges(target as HTMLElement))
       }
     },
-    { rootMargin: NEAR },
+    { rootMargin: ROOT_MARGIN },
   )
   for (const code of codes) observer.observe(code)
   return () => {
     observer.disconnect()
-    for (const code of codes) erase(code)
+    for (const code of codes) remove(code)
   }
 }
 
-async function added(code: HTMLElement): Promise<readonly Painted[]> {
+async function addRanges(code: HTMLElement): Promise<readonly HighlightedRange[]> {
   const ranges = await rangesOf(code)
   for (const { kind, range } of ranges) highlightOf(kind).add(range)
   return ranges
 }
 
-async function rangesOf(code: HTMLElement): Promise<readonly Painted[]> {
+async function rangesOf(code: HTMLElement): Promise<readonly HighlightedRange[]> {
   const text = code.firstChild
   const grammar = grammarOf(code.dataset['language'] ?? '')
   if (
     grammar === null ||
     !(text instanceof Text) ||
-    text.length > LONGEST ||
+    text.length > MAX_LENGTH ||
     !('highlights' in CSS)
   )
     return []
   try {
-    const [{ spansOf }, { default: registrations }] = await Promise.all([
+    const [{ tokenize }, { default: registrations }] = await Promise.all([
       import('./tokenizer'),
       grammar(),
     ])
-    return spansOf(text.data, registrations).map(({ kind, start, end }) => ({
+    return tokenize(text.data, registrations).map(({ kind, start, end }) => ({
       kind,
       range: new StaticRange({
         startContainer: text,
@@ -74,14 +74,14 @@ async function rangesOf(code: HTMLElement): Promise<readonly Painted[]> {
       }),
     }))
   } catch {
-    // A chunk that could not be loaded, or a grammar this browser cannot run: plain code is fine.
+    // The chunk failed to load, or the browser does not support the grammar: the code stays plain.
     return []
   }
 }
 
-function highlightOf(kind: Kind): Highlight {
-  const known = CSS.highlights.get(kind)
-  if (known !== undefined) return known
+function highlightOf(kind: TokenKind): Highlight {
+  const existing = CSS.highlights.get(kind)
+  if (existing !== undefined) return existing
   const highlight = new Highlight()
   CSS.highlights.set(kind, highlight)
   return highlight

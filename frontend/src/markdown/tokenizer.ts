@@ -7,17 +7,17 @@ import {
 
 // Loaded only when an answer holds code.
 
-/** The kinds of words a theme tells apart; `ui/prose.css` has their colours. */
-export const kinds = ['comment', 'keyword', 'string', 'constant', 'function'] as const
-export type Kind = (typeof kinds)[number]
+/** The kinds of tokens that have a colour; `ui/prose.css` defines the colours. */
+export const tokenKinds = ['comment', 'keyword', 'string', 'constant', 'function'] as const
+export type TokenKind = (typeof tokenKinds)[number]
 
-export interface Span {
-  readonly kind: Kind
+export interface TokenSpan {
+  readonly kind: TokenKind
   readonly start: number
   readonly end: number
 }
 
-const scopes: Record<Kind, string[]> = {
+const scopes: Record<TokenKind, string[]> = {
   comment: ['comment', 'punctuation.definition.comment'],
   keyword: ['keyword', 'storage', 'variable.language', 'support.type.primitive', 'markup.deleted'],
   string: ['string', 'punctuation.definition.string', 'markup.inserted', 'markup.inline.raw'],
@@ -36,38 +36,41 @@ const scopes: Record<Kind, string[]> = {
   ],
 }
 
-const plain = [
+const uncolouredScopes = [
   'keyword.operator.assignment',
   'keyword.operator.arithmetic',
   'keyword.operator.type',
   'storage.type.generic',
 ]
 
-/** A kind travels through the tokenizer as a colour, the only thing a theme can say. */
-const colourOf = (kind: Kind): string => `#00000${kinds.indexOf(kind) + 1}`
-const kindOf = new Map<string, Kind>(kinds.map((kind) => [colourOf(kind), kind]))
+/** Encodes a kind as a colour, the only attribute that a theme carries through the tokenizer. */
+const colourOf = (kind: TokenKind): string => `#00000${tokenKinds.indexOf(kind) + 1}`
+const kindOf = new Map<string, TokenKind>(tokenKinds.map((kind) => [colourOf(kind), kind]))
 
 const tokenizer = createShikiPrimitive({
   engine: createJavaScriptRegexEngine({ forgiving: true }),
   langs: [],
   themes: [
     {
-      name: 'kinds',
+      name: 'token-kinds',
       settings: [
         { settings: { foreground: '#000000' } },
-        ...kinds.map((kind) => ({ scope: scopes[kind], settings: { foreground: colourOf(kind) } })),
-        { scope: plain, settings: { foreground: '#000000' } },
+        ...tokenKinds.map((kind) => ({
+          scope: scopes[kind],
+          settings: { foreground: colourOf(kind) },
+        })),
+        { scope: uncolouredScopes, settings: { foreground: '#000000' } },
       ],
     },
   ],
 })
 
-/** Where the coloured words of `code` are, as offsets into it. */
-export function spansOf(code: string, grammar: LanguageRegistration[]): readonly Span[] {
+/** Returns the coloured tokens of `code`, as offsets into it. */
+export function tokenize(code: string, grammar: LanguageRegistration[]): readonly TokenSpan[] {
   tokenizer.loadLanguageSync(...grammar)
   const lang = grammar.at(-1)!.name
-  // The first line of a language compiles its expressions, which a slow machine needs a second for.
-  return codeToTokensBase(tokenizer, code, { lang, theme: 'kinds', tokenizeTimeLimit: 5000 })
+  // The first line of a language compiles its expressions, which takes a second on a slow machine.
+  return codeToTokensBase(tokenizer, code, { lang, theme: 'token-kinds', tokenizeTimeLimit: 5000 })
     .flat()
     .flatMap(({ color, offset, content }) => {
       const kind = kindOf.get(color?.toLowerCase() ?? '')

@@ -1,13 +1,13 @@
-import type { Options } from '../api/resources'
+import type { LoginOptions } from '../api/resources'
 
-/** A one-time link that an administrator has given somebody. */
-export interface Link {
+/** A one-time link that an administrator has issued. */
+export interface OneTimeLink {
   readonly kind: 'invite' | 'reset'
   readonly token: string
 }
 
-/** What there is to say to somebody who comes in, besides what went wrong with the form. */
-export type Remark =
+/** A message above the form that does not come from submitting it. */
+export type SignInNotice =
   | 'password_set'
   | 'openid_state'
   | 'openid_refused'
@@ -15,64 +15,63 @@ export type Remark =
   | 'openid_unavailable'
   | 'openid_failed'
 
-export type Form = 'login' | 'register' | 'first' | 'reset'
+export type SignInForm = 'login' | 'register' | 'first' | 'reset'
 
-/** What is known at the way into the page. */
-export interface Doorway {
-  /** Null until the server has told: until then one can log in. */
-  readonly options: Options | null
-  readonly link: Link | null
-  /** Whether the visitor wants an account, where there is a choice. */
+export interface SignInState {
+  /** Null until the server has answered; until then the login form is shown. */
+  readonly options: LoginOptions | null
+  readonly link: OneTimeLink | null
+  /** True if the visitor prefers registration, where both are possible. */
   readonly registering: boolean
-  readonly remark: Remark | null
+  readonly notice: SignInNotice | null
 }
 
-export type EntryEvent =
-  | { readonly type: 'entry.offered'; readonly options: Options }
-  | { readonly type: 'entry.linked'; readonly link: Link }
-  | { readonly type: 'entry.refused'; readonly remark: Remark }
-  | { readonly type: 'entry.chosen'; readonly registering: boolean }
-  | { readonly type: 'entry.reset' }
-  | { readonly type: 'entry.declined' }
+export type SignInEvent =
+  | { readonly type: 'signIn.optionsLoaded'; readonly options: LoginOptions }
+  | { readonly type: 'signIn.linkOpened'; readonly link: OneTimeLink }
+  | { readonly type: 'signIn.failed'; readonly notice: SignInNotice }
+  | { readonly type: 'signIn.formSelected'; readonly registering: boolean }
+  | { readonly type: 'signIn.passwordReset' }
+  | { readonly type: 'signIn.linkDismissed' }
 
-export const unknownDoorway: Doorway = {
+export const initialSignIn: SignInState = {
   options: null,
   link: null,
   registering: false,
-  remark: null,
+  notice: null,
 }
 
-export function reduceEntry(entry: Doorway, event: EntryEvent): Doorway {
+export function reduceSignIn(state: SignInState, event: SignInEvent): SignInState {
   switch (event.type) {
-    case 'entry.offered':
-      return { ...entry, options: event.options }
-    case 'entry.linked':
-      return { ...entry, link: event.link, registering: event.link.kind === 'invite', remark: null }
-    case 'entry.refused':
-      return { ...entry, remark: event.remark }
-    case 'entry.chosen':
-      return { ...entry, registering: event.registering, remark: null }
-    case 'entry.reset':
-      return { ...entry, link: null, remark: 'password_set' }
-    case 'entry.declined':
-      return { ...entry, link: null, registering: false, remark: null }
+    case 'signIn.optionsLoaded':
+      return { ...state, options: event.options }
+    case 'signIn.linkOpened':
+      return { ...state, link: event.link, registering: event.link.kind === 'invite', notice: null }
+    case 'signIn.failed':
+      return { ...state, notice: event.notice }
+    case 'signIn.formSelected':
+      return { ...state, registering: event.registering, notice: null }
+    case 'signIn.passwordReset':
+      return { ...state, link: null, notice: 'password_set' }
+    case 'signIn.linkDismissed':
+      return { ...state, link: null, registering: false, notice: null }
   }
 }
 
-export function formOf(entry: Doorway): Form {
-  if (entry.link?.kind === 'reset') return 'reset'
-  if (entry.options?.registration === 'first') return 'first'
-  return entry.registering && mayRegister(entry) ? 'register' : 'login'
+export function currentForm(state: SignInState): SignInForm {
+  if (state.link?.kind === 'reset') return 'reset'
+  if (state.options?.registration === 'first') return 'first'
+  return state.registering && canRegister(state) ? 'register' : 'login'
 }
 
-/** Before the server has told, an invite is believed. */
-export function mayRegister({ options, link }: Doorway): boolean {
+/** An invite counts as valid until the server has answered. */
+export function canRegister({ options, link }: SignInState): boolean {
   if (options?.registration === 'open') return true
   return link?.kind === 'invite' && options?.registration !== 'closed'
 }
 
-/** Whether a link asks somebody who is logged in to do something first. */
-export function interrupts(entry: Doorway): boolean {
-  const form = formOf(entry)
-  return entry.link !== null && (form === 'reset' || form === 'register')
+/** Returns true if a one-time link needs its form also during a session. */
+export function interruptsSession(state: SignInState): boolean {
+  const form = currentForm(state)
+  return state.link !== null && (form === 'reset' || form === 'register')
 }

@@ -1,57 +1,57 @@
-const NEAR_PX = 48
+const BOTTOM_THRESHOLD_PX = 48
 
 /**
- * Keeps a growing list at its end, but only for a reader who is there: scrolling up lets go,
- * coming back to the end takes hold again.
+ * Keeps a growing transcript scrolled to the bottom, but only for a reader who is there: scrolling
+ * up releases it, scrolling back to the bottom resumes it.
  */
-export class Follow {
-  following = $state(true)
+export class AutoScroll {
+  isFollowing = $state(true)
   #scroller: HTMLElement | null = null
   #top = 0
 
   readonly attach = (scroller: HTMLElement): (() => void) => {
     this.#scroller = scroller
     const content = scroller.firstElementChild
-    const observer = new ResizeObserver(() => this.#grown())
+    const observer = new ResizeObserver(() => this.#handleResize())
     observer.observe(scroller)
     if (content !== null) observer.observe(content)
-    const scrolled = (): void => this.#scrolled()
-    const wheeled = ({ deltaY }: WheelEvent): void => this.#wheeled(deltaY)
-    scroller.addEventListener('scroll', scrolled, { passive: true })
-    scroller.addEventListener('wheel', wheeled, { passive: true })
+    const onscroll = (): void => this.#handleScroll()
+    const onwheel = ({ deltaY }: WheelEvent): void => this.#handleWheel(deltaY)
+    scroller.addEventListener('scroll', onscroll, { passive: true })
+    scroller.addEventListener('wheel', onwheel, { passive: true })
     return () => {
       observer.disconnect()
-      scroller.removeEventListener('scroll', scrolled)
-      scroller.removeEventListener('wheel', wheeled)
+      scroller.removeEventListener('scroll', onscroll)
+      scroller.removeEventListener('wheel', onwheel)
       this.#scroller = null
     }
   }
 
-  toEnd(smooth = false): void {
+  scrollToBottom(smooth = false): void {
     const scroller = this.#scroller
-    this.following = true
+    this.isFollowing = true
     if (scroller === null) return
     scroller.scrollTo({ top: scroller.scrollHeight, behavior: smooth ? 'smooth' : 'instant' })
     this.#top = scroller.scrollTop
   }
 
-  #grown(): void {
-    if (this.following) this.toEnd()
+  #handleResize(): void {
+    if (this.isFollowing) this.scrollToBottom()
   }
 
-  /** Before the first scroll event: a wheel scrolls smoothly, and growth would undo its start. */
-  #wheeled(delta: number): void {
+  /** Releases before the first scroll event: wheel scrolling is smooth, and growth would undo its start. */
+  #handleWheel(delta: number): void {
     const { scrollHeight = 0, clientHeight = 0 } = this.#scroller ?? {}
-    if (delta < 0 && scrollHeight > clientHeight) this.following = false
+    if (delta < 0 && scrollHeight > clientHeight) this.isFollowing = false
   }
 
-  #scrolled(): void {
+  #handleScroll(): void {
     const scroller = this.#scroller
     if (scroller === null) return
-    const up = scroller.scrollTop < this.#top - 1
+    const isUp = scroller.scrollTop < this.#top - 1
     this.#top = scroller.scrollTop
-    const rest = scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop
-    if (up) this.following = this.following && rest < 2
-    else if (rest < NEAR_PX) this.following = true
+    const distance = scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop
+    if (isUp) this.isFollowing = this.isFollowing && distance < 2
+    else if (distance < BOTTOM_THRESHOLD_PX) this.isFollowing = true
   }
 }

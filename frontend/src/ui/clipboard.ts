@@ -1,4 +1,4 @@
-/** Works on plain http too, where browsers offer no `navigator.clipboard`. False if nothing did. */
+/** Copies text, also on plain HTTP, where `navigator.clipboard` does not exist. Resolves to success. */
 export async function copy(text: string): Promise<boolean> {
   try {
     if (navigator.clipboard) {
@@ -6,7 +6,7 @@ export async function copy(text: string): Promise<boolean> {
       return true
     }
   } catch {
-    // Refused, for instance without focus: the old way may still work.
+    // Denied, for example without focus: the fallback may still work.
   }
   return copyBySelection(text)
 }
@@ -15,10 +15,10 @@ function copyBySelection(text: string): boolean {
   const focused = document.activeElement
   const area = document.createElement('textarea')
   area.value = text
-  area.className = 'unseen'
-  // Nothing can be selected outside of a modal dialog.
-  const place = document.querySelector('dialog:modal') ?? document.body
-  place.append(area)
+  area.className = 'visually-hidden'
+  // Text outside a modal dialog cannot be selected.
+  const parent = document.querySelector('dialog:modal') ?? document.body
+  parent.append(area)
   area.select()
   const copied = document.execCommand('copy')
   area.remove()

@@ -1,4 +1,4 @@
 import { MediaQuery } from 'svelte/reactivity'
 
-/** A phone, or a window as narrow: the side bar is then a drawer. */
+/** Matches phones and narrow windows, where the sidebar is a drawer. */
 export const narrow = new MediaQuery('(max-width: 48rem)')

@@ -1,10 +1,10 @@
-import { Errand } from '../../app/form-action.svelte'
+import { FormAction } from '../../app/form-action.svelte'
 import { useParley } from '../context'
 
-/** One whose refusal may mean that the session is over: then the page closes. */
-export function useErrand(): Errand {
+/** Creates an action that checks the session after a 401, and closes the page if it has ended. */
+export function useFormAction(): FormAction {
   const parley = useParley()
-  return new Errand((error) => {
-    if (error.status === 401) void parley.check()
+  return new FormAction((error) => {
+    if (error.status === 401) void parley.checkSession()
   })
 }
