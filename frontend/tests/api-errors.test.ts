@@ -45,7 +45,7 @@ describe('an error', () => {
     expect(errorMessage(en, new ApiError(418, 'http_418', ''))).toBe(en.unknownError)
   })
 
-  test('tells how long to wait, if the server does', () => {
+  test('includes the Retry-After of the server', () => {
     expect(message(429, 'too_many_attempts', 64)).toBe('Too many attempts. Try again in 64 s.')
     expect(message(429, 'rate_limit_exceeded', 1)).toContain('Try again in 1 s.')
     expect(message(429, 'too_many_requests')).toBe(en.busy)

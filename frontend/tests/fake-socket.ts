@@ -26,7 +26,7 @@ export class FakeSocket {
     this.onopen?.()
   }
 
-  /** Closes without a handshake: the connection was lost or refused. */
+  /** Closes abnormally (1006): the connection was lost or refused. */
   drop(): void {
     this.close(1006)
   }

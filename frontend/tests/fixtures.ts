@@ -1,7 +1,7 @@
 import type { ServerEvent } from '../src/api/events'
 import type { Item } from '../src/api/resources'
 
-/** Frames as the gateway sends them, for tests that follow a turn. */
+/** Events as the gateway sends them, for tests of a turn. */
 
 const response = { id: 'resp_1', status: 'in_progress', incomplete_details: null, error: null }
 

@@ -112,7 +112,7 @@ export class Parley {
     }
   }
 
-  /** Loads the options first, so that the form does not change while somebody types. */
+  /** Loads the options first, so that the form does not change while the visitor types. */
   async #showSignIn(): Promise<void> {
     await this.signIn.loadOptions()
     this.#closeSession()

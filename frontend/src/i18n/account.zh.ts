@@ -12,7 +12,7 @@ export const accountZh: AccountStrings = {
   currentPassword: '当前密码',
   currentPasswordRequired: '请输入当前密码。',
   bothPasswordsRequired: '请输入当前密码和新密码。',
-  changeHint: '修改后，当前设备保持登录，其他设备都将退出登录。API 密钥仍然有效。',
+  changeHint: '修改密码后，其他设备都将退出登录。API 密钥仍然有效。',
   change: '修改密码',
   changing: '正在修改…',
   changed: '密码已修改，其他设备均已退出登录。',

@@ -28,7 +28,7 @@ export const en = {
   openidState: 'The login took too long or started in another browser. Try again.',
   openidRefused: 'The identity provider denied the login.',
   openidNoAccount:
-    'The identity provider knows you, but you have no account here. Ask your administrator.',
+    'Your identity is confirmed, but you have no account here. Ask your administrator.',
   openidUnavailable:
     'The identity provider is not available. Log in with a password, or try again later.',
   openidFailed: 'Logging in with the identity provider failed.',
