@@ -1,7 +1,7 @@
-// Loaded before the first paint, so that a chosen theme never flashes the other one.
+// Loaded before the first paint, so that the page never flashes in the wrong theme.
 try {
   const theme = localStorage.getItem('parley.theme')
   if (theme === 'light' || theme === 'dark') document.documentElement.dataset.theme = theme
 } catch {
-  // Storage may be blocked; the system's theme is then right.
+  // Storage may be blocked: the system's theme applies.
 }

@@ -1,8 +1,8 @@
 import { mount } from 'svelte'
 import { Parley } from './app/parley'
-import './look/palette.css'
-import './look/page.css'
-import './look/prose.css'
+import './ui/theme.css'
+import './ui/base.css'
+import './ui/prose.css'
 import App from './view/App.svelte'
 
 const parley = new Parley()

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { reduceChat } from '../src/state/chat'
 import type { ChatEvent } from '../src/state/event'
 import { emptyChat, type Chat } from '../src/state/state'
-import type { Item } from '../src/wire/resource'
-import { completed, created, delta, failed, incomplete, item, refusal, started } from './wire'
+import type { Item } from '../src/api/resources'
+import { completed, created, delta, failed, incomplete, item, refusal, started } from './fixtures'
 
 const ready: Chat = { ...emptyChat, history: 'ready' }
 const asked: ChatEvent = { type: 'message.submitted', message: 'message_1', text: 'why?' }
@@ -20,13 +20,13 @@ describe('a turn', () => {
     expect(chat.turn?.phase).toBe('waiting')
   })
 
-  test('grows the answer by its deltas and knows the name of the response', () => {
+  test('appends deltas to the answer and stores the id of the response', () => {
     const chat = after(asked, ...started, delta('Be', 4), delta('cause', 5))
     expect(chat.messages[1]).toMatchObject({ id: 'msg_a', text: 'Because', status: 'streaming' })
     expect(chat.turn).toMatchObject({ phase: 'streaming', responseId: 'resp_1' })
   })
 
-  test('takes the finished text for the true one', () => {
+  test('replaces the deltas with the final text', () => {
     const done: ChatEvent = {
       type: 'response.output_item.done',
       sequence_number: 6,
@@ -37,7 +37,7 @@ describe('a turn', () => {
     expect(chat.turn).toBeNull()
   })
 
-  test('keeps the partial text of a stopped answer and says that it was stopped', () => {
+  test('keeps the partial text of a stopped answer and marks it as stopped', () => {
     const chat = after(
       asked,
       ...started,
@@ -48,26 +48,29 @@ describe('a turn', () => {
     expect(chat.messages[1]).toMatchObject({
       text: 'Beca',
       status: 'incomplete',
-      shortened: 'stopped',
+      incompleteReason: 'stopped',
     })
     expect(chat.turn).toBeNull()
   })
 
-  test('tells a length limit from a stop', () => {
+  test('distinguishes the output limit from a stop', () => {
     const chat = after(asked, ...started, delta('x'), incomplete('max_output_tokens'))
-    expect(chat.messages[1]?.shortened).toBe('length')
+    expect(chat.messages[1]?.incompleteReason).toBe('length')
   })
 
-  test('shows why an answer broke off', () => {
+  test('shows why an answer failed', () => {
     const chat = after(asked, ...started, delta('x'), failed('model_error', 'gone'))
-    expect(chat.messages[1]).toMatchObject({ shortened: 'failed', failure: { message: 'gone' } })
+    expect(chat.messages[1]).toMatchObject({
+      incompleteReason: 'failed',
+      failure: { message: 'gone' },
+    })
   })
 
-  test('that failed before its first word leaves a trace of it', () => {
+  test('that failed before its first text shows the failure', () => {
     const chat = after(asked, created, failed('model_error', 'gone'))
     expect(chat.messages).toMatchObject([
       { role: 'user', status: 'completed' },
-      { role: 'assistant', text: '', shortened: 'failed' },
+      { role: 'assistant', text: '', incompleteReason: 'failed' },
     ])
   })
 
@@ -77,7 +80,7 @@ describe('a turn', () => {
     expect(reduceChat(before, stray).messages).toBe(before.messages)
   })
 
-  test('passes over items and parts that it does not know', () => {
+  test('ignores unknown items and events', () => {
     const strange: ChatEvent[] = [
       { type: 'response.output_item.added', sequence_number: 3, item: { id: 'x_1', type: 'x' } },
       { type: 'other', sequence_number: 4 },
@@ -87,7 +90,7 @@ describe('a turn', () => {
     expect(chat.messages.map(({ text }) => text)).toEqual(['why?', 'Because'])
   })
 
-  test('can be asked to stop again when the first time did not arrive', () => {
+  test('can be stopped again after a failed stop', () => {
     const chat = after(asked, ...started, { type: 'stop.requested' }, { type: 'stop.failed' })
     expect(chat.turn?.stopping).toBe(false)
   })
@@ -102,8 +105,8 @@ describe('a turn', () => {
   })
 })
 
-describe('a question that is turned down', () => {
-  test('stays with its reason, to be sent again', () => {
+describe('a rejected question', () => {
+  test('stays with its failure, to be sent again', () => {
     const chat = after(asked, refusal('too_many_requests'))
     expect(chat.messages).toMatchObject([
       { status: 'unsent', failure: { code: 'too_many_requests' } },
@@ -111,7 +114,7 @@ describe('a question that is turned down', () => {
     expect(chat.turn).toBeNull()
   })
 
-  test('is sent again under the same id and without the old reason', () => {
+  test('is sent again with the same id and without the failure', () => {
     const chat = after(asked, refusal('too_many_requests'), {
       type: 'message.retried',
       message: 'message_1',
@@ -122,7 +125,7 @@ describe('a question that is turned down', () => {
     expect(chat.turn?.phase).toBe('waiting')
   })
 
-  test('goes back to the composer, but not over what is written there', () => {
+  test('returns to the composer, but does not overwrite a draft', () => {
     const discard: ChatEvent = { type: 'message.discarded', message: 'message_1' }
     expect(after(asked, refusal('x'), discard).draft).toBe('why?')
     expect(
@@ -130,7 +133,7 @@ describe('a question that is turned down', () => {
     ).toBe('other')
   })
 
-  test('is not confused with a late cancel: a running turn goes on', () => {
+  test('is not confused with a late cancel: a running turn continues', () => {
     const chat = after(asked, ...started, refusal('not_found'))
     expect(chat.turn?.phase).toBe('streaming')
     expect(chat.messages[0]?.status).toBe('completed')
@@ -146,7 +149,7 @@ describe('after a lost connection', () => {
     running,
   })
 
-  test('the text from before stays, and goes on when the line is back', () => {
+  test('the partial text stays, and continues after the reconnect', () => {
     const cut = after(asked, ...started, delta('Beca'), lost)
     expect(cut.turn?.phase).toBe('recovering')
     const chat = [{ type: 'turn.resumed' } as const, delta('use.')].reduce(reduceChat, cut)
@@ -154,11 +157,11 @@ describe('after a lost connection', () => {
     expect(chat.messages[1]).toMatchObject({ id: 'msg_a', text: 'Because.' })
   })
 
-  test('an answer that had not begun is waited for again', () => {
+  test('an answer without text yet is waited for again', () => {
     expect(after(asked, created, lost, { type: 'turn.resumed' }).turn?.phase).toBe('waiting')
   })
 
-  test('the partial answer stays while the server still writes it', () => {
+  test('the partial answer stays while the response is still running', () => {
     const chat = after(asked, ...started, delta('Beca'), lost, loaded('resp_1', question))
     expect(chat.turn).toMatchObject({ phase: 'recovering', responseId: 'resp_1' })
     expect(chat.messages).toMatchObject([{ id: 'msg_q' }, { id: 'msg_a', text: 'Beca' }])
@@ -179,7 +182,7 @@ describe('after a lost connection', () => {
     expect(chat.turn).toBeNull()
   })
 
-  test('a question that never arrived is not taken for that of another device', () => {
+  test('a question that never arrived is not confused with one from another device', () => {
     const chat = after(asked, lost, loaded('resp_2', item('msg_o', 'user', 'and how?')))
     expect(chat.messages).toMatchObject([
       { text: 'and how?', status: 'completed' },
@@ -188,24 +191,24 @@ describe('after a lost connection', () => {
     expect(chat.turn).toMatchObject({ phase: 'recovering', responseId: 'resp_2' })
   })
 
-  test('an answer that never comes is given up without losing what was read', () => {
+  test('a turn that no longer runs ends without losing its text', () => {
     const chat = after(asked, ...started, delta('Beca'), lost, loaded(null, question))
     expect(chat.messages[1]).toMatchObject({
       text: 'Beca',
       status: 'incomplete',
-      shortened: 'unknown',
+      incompleteReason: 'unknown',
     })
     expect(chat).toMatchObject({ turn: null, unanswered: false })
   })
 
-  test('a stored question without any answer is said to be unanswered', () => {
+  test('a stored question without an answer is marked as unanswered', () => {
     expect(after(asked, lost, loaded(null, question))).toMatchObject({
       turn: null,
       unanswered: true,
     })
   })
 
-  test('a wish to stop is kept', () => {
+  test('a requested stop is kept', () => {
     const chat = after(asked, created, { type: 'stop.requested' }, lost, loaded('resp_1', question))
     expect(chat.turn).toMatchObject({ stopping: true, responseId: 'resp_1' })
   })
@@ -215,13 +218,13 @@ describe('a reload in the middle of an answer', () => {
   const question = item('msg_q', 'user', 'why?')
   const opened: ChatEvent = { type: 'history.loaded', items: [question], running: 'resp_1' }
 
-  test('takes it up from its first event', () => {
+  test('follows it from its first event', () => {
     const chat = after(opened, { type: 'turn.resumed' }, ...started, delta('Because.'))
     expect(chat.turn).toMatchObject({ phase: 'streaming', responseId: 'resp_1' })
     expect(chat.messages.map(({ text }) => text)).toEqual(['why?', 'Because.'])
   })
 
-  test('shows an answer once that came to its end meanwhile', () => {
+  test('shows an answer that ended meanwhile only once', () => {
     const items = [question, item('msg_a', 'assistant', 'Because.')]
     const late: ChatEvent = { type: 'history.loaded', items, running: 'resp_1' }
     const chat = after(late, { type: 'turn.resumed' }, ...started, delta('Because.'), completed())
@@ -229,7 +232,7 @@ describe('a reload in the middle of an answer', () => {
     expect(chat.turn).toBeNull()
   })
 
-  test('does not disturb a turn that this page follows already', () => {
+  test('does not change a turn that this page already follows', () => {
     const before = after(asked, ...started, delta('Beca'))
     const chat = reduceChat(before, opened)
     expect(chat.turn).toEqual(before.turn)
@@ -238,7 +241,7 @@ describe('a reload in the middle of an answer', () => {
 })
 
 describe('history', () => {
-  test('that cannot be loaded again does not take away what is on the screen', () => {
+  test('that fails to reload keeps the messages on the screen', () => {
     const chat = after(asked, { type: 'history.failed', missing: false })
     expect(chat.history).toBe('ready')
   })

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { reduceChat } from '../src/state/chat'
 import { emptyChat, type Chat } from '../src/state/state'
-import { stories, told } from './golden'
+import { stories, storyEvents } from './golden'
 
 const asked: Chat = reduceChat(
   { ...emptyChat, history: 'ready' },
@@ -12,10 +12,10 @@ const question = { id: 'message_1', role: 'user', text: 'why?', status: 'complet
 const MESSAGE = 'msg_00000002000000000000000000000002'
 
 function after(story: string): Chat {
-  return told(story).reduce(reduceChat, asked)
+  return storyEvents(story).reduce(reduceChat, asked)
 }
 
-/** What is shown of the answer, and what else the story leaves behind. */
+/** Returns the messages of the answer and the context window after a story. */
 function answer(story: string) {
   const { messages, turn, window } = after(story)
   expect(turn).toBeNull()
@@ -23,42 +23,47 @@ function answer(story: string) {
   return { messages: messages.slice(1), window }
 }
 
-const said = { id: MESSAGE, role: 'assistant' }
+const answerMessage = { id: MESSAGE, role: 'assistant' }
 
 describe('after the story', () => {
-  test('of a text, the text is there', () => {
+  test('of a text, the text is shown', () => {
     expect(answer('text')).toEqual({
-      messages: [{ ...said, text: '你好！很高兴见到你。', status: 'completed' }],
+      messages: [{ ...answerMessage, text: '你好！很高兴见到你。', status: 'completed' }],
       window: { leftOut: 0, usedTokens: 35, contextTokens: 4096 },
     })
   })
 
-  test('of an answer at its limit, the text is there and says so', () => {
+  test('of an answer at its output limit, the text is shown with that reason', () => {
     expect(answer('length').messages).toEqual([
-      { ...said, text: 'One, two, three', status: 'incomplete', shortened: 'length' },
+      {
+        ...answerMessage,
+        text: 'One, two, three',
+        status: 'incomplete',
+        incompleteReason: 'length',
+      },
     ])
   })
 
-  test('of a stopped one, the text is there with the time that the stop took', () => {
+  test('of a stopped answer, the text is shown with the duration of the stop', () => {
     expect(answer('stopped').messages).toEqual([
       {
-        ...said,
+        ...answerMessage,
         text: 'Once upon a time',
         status: 'incomplete',
-        shortened: 'stopped',
+        incompleteReason: 'stopped',
         stoppedInMs: 12,
       },
     ])
   })
 
-  test('of one that failed before its first word, there is a trace of it', () => {
+  test('of an answer that failed before its first text, the failure is shown', () => {
     expect(answer('failed-at-once').messages).toEqual([
       {
         id: 'nothing-resp_00000000000000000000000000000001',
         role: 'assistant',
         text: '',
         status: 'incomplete',
-        shortened: 'failed',
+        incompleteReason: 'failed',
         failure: {
           code: 'service_unavailable',
           message: 'vllm is not reachable at the moment; try again',
@@ -67,13 +72,13 @@ describe('after the story', () => {
     ])
   })
 
-  test('of one that failed in the middle, the text is there with the reason', () => {
+  test('of an answer that failed halfway, the text is shown with the failure', () => {
     expect(answer('failed-in-the-middle').messages).toEqual([
       {
-        ...said,
+        ...answerMessage,
         text: 'The answer is',
         status: 'incomplete',
-        shortened: 'failed',
+        incompleteReason: 'failed',
         failure: {
           code: 'model_error',
           message: 'the stream ended without a finish reason',
@@ -82,13 +87,13 @@ describe('after the story', () => {
     ])
   })
 
-  test('of a call, the text and the call are there, one after the other', () => {
+  test('of a function call, the text and the call are shown in order', () => {
     expect(answer('function-call').messages).toEqual([
-      { ...said, text: 'Let me look.', status: 'completed' },
+      { ...answerMessage, text: 'Let me look.', status: 'completed' },
       {
         id: 'fc_00000003000000000000000000000002',
         role: 'assistant',
-        aside: 'call',
+        step: 'function_call',
         name: 'get_weather',
         text: '{"city": "北京"}',
         status: 'completed',
@@ -96,12 +101,12 @@ describe('after the story', () => {
     ])
   })
 
-  test('of reasoning, the thought is apart from the text', () => {
+  test('of reasoning, the reasoning is separate from the text', () => {
     expect(answer('reasoning').messages).toEqual([
       {
         id: 'rs_00000002000000000000000000000002',
         role: 'assistant',
-        aside: 'thought',
+        step: 'reasoning',
         text: 'The user greets me. I greet back.',
         status: 'completed',
       },
@@ -114,11 +119,11 @@ describe('after the story', () => {
     ])
   })
 
-  test('of a warm-up, nothing was said', () => {
+  test('of a warm-up, nothing is shown', () => {
     expect(answer('warm-up').messages).toEqual([])
   })
 
-  test('of a long conversation, it is known how much was left out', () => {
+  test('of a long conversation, the number of items left out is known', () => {
     expect(answer('left-out').window).toEqual({
       leftOut: 6,
       usedTokens: 3793,
@@ -126,7 +131,7 @@ describe('after the story', () => {
     })
   })
 
-  test('of a refusal, the question can be sent again', () => {
+  test('of a rejected turn, the question can be sent again', () => {
     const { messages, turn } = after('refused')
     expect(turn).toBeNull()
     expect(messages).toMatchObject([
@@ -135,20 +140,20 @@ describe('after the story', () => {
   })
 })
 
-test('the window is known before the first word', () => {
-  const begun = told('left-out').slice(0, 2).reduce(reduceChat, asked)
+test('the context window is known before the first text', () => {
+  const begun = storyEvents('left-out').slice(0, 2).reduce(reduceChat, asked)
   expect(begun.window).toEqual({ leftOut: 6, usedTokens: 3790, contextTokens: 4096 })
 })
 
-test.each(stories)('%s begins with a number, or answers no turn', (story) => {
-  const numbers = told(story).map((event) => event.sequence_number)
+test.each(stories)('the events of %s are numbered from 0, or reply to no turn', (story) => {
+  const numbers = storyEvents(story).map((event) => event.sequence_number)
   const without = numbers.length === 1 && numbers[0] === undefined
   expect(without || numbers.every((number, index) => number === index)).toBe(true)
 })
 
-test.each(stories)('%s is told twice without a word being doubled', (story) => {
+test.each(stories)('a replay of %s duplicates no text', (story) => {
   const once = after(story)
   const chat = { ...once, turn: once.turn ?? { ...asked.turn! } }
   const texts = ({ messages }: Chat) => messages.map(({ id, text }) => [id, text])
-  expect(texts(told(story).reduce(reduceChat, chat))).toEqual(texts(once))
+  expect(texts(storyEvents(story).reduce(reduceChat, chat))).toEqual(texts(once))
 })

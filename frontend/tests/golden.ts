@@ -1,4 +1,4 @@
-import { parseEvent, type ServerEvent } from '../src/wire/event'
+import { parseEvent, type ServerEvent } from '../src/api/events'
 
 const files = import.meta.glob<string>('../../tests/contract/golden/*.jsonl', {
   query: '?raw',
@@ -6,17 +6,17 @@ const files = import.meta.glob<string>('../../tests/contract/golden/*.jsonl', {
   eager: true,
 })
 
-/** The frames of a story as the gateway sends them, byte for byte: its own tests hold them. */
+/** The frames of a story, byte for byte as the gateway sends them; its own tests verify them. */
 export function frames(story: string): readonly string[] {
   const text = files[`../../tests/contract/golden/${story}.jsonl`]
   if (text === undefined) throw new Error(`no story ${story}`)
   return text.trimEnd().split('\n')
 }
 
-export function told(story: string): readonly ServerEvent[] {
+export function storyEvents(story: string): readonly ServerEvent[] {
   return frames(story).map((frame) => {
     const event = parseEvent(frame)
-    if (event === null) throw new Error(`no event: ${frame}`)
+    if (event === null) throw new Error(`not an event: ${frame}`)
     return event
   })
 }

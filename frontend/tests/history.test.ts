@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { History, type Memory } from '../src/app/history'
+import { History, type HistoryApi } from '../src/app/history'
 import { Store } from '../src/app/store.svelte'
-import { ApiError } from '../src/wire/http'
-import type { Item } from '../src/wire/resource'
-import { item } from './wire'
+import { ApiError } from '../src/api/http'
+import type { Item } from '../src/api/resources'
+import { item } from './fixtures'
 
 const question = item('msg_q', 'user', 'why?')
 const answer = item('msg_a', 'assistant', 'Because.')
@@ -14,12 +14,12 @@ let active: readonly string[]
 let title: string
 let followed: string[]
 let failure: ApiError | null
-let reads: number
+let requests: number
 let expired: boolean
 let history: History
 
-async function answering<T>(value: () => T): Promise<T> {
-  reads++
+async function respond<T>(value: () => T): Promise<T> {
+  requests++
   if (failure !== null) throw failure
   return value()
 }
@@ -29,7 +29,7 @@ beforeEach(() => {
   store = new Store()
   stored = [question, answer]
   failure = null
-  reads = 0
+  requests = 0
   expired = false
   active = []
   title = 'why?'
@@ -40,15 +40,15 @@ beforeEach(() => {
     metadata: { title },
     active_responses: active,
   })
-  const memory: Memory = {
-    conversations: () =>
-      answering(() => ({ data: [conversation()], last_id: 'conv_1', has_more: false })),
-    conversation: () => answering(conversation),
-    allItems: () => answering(() => stored),
+  const api: HistoryApi = {
+    listConversations: () =>
+      respond(() => ({ data: [conversation()], last_id: 'conv_1', has_more: false })),
+    getConversation: () => respond(conversation),
+    listAllItems: () => respond(() => stored),
   }
-  history = new History(store, memory, {
-    running: (chat, response) => followed.push(`${chat} ${response}`),
-    expired: () => (expired = true),
+  history = new History(store, api, {
+    responseRunning: (chat, response) => followed.push(`${chat} ${response}`),
+    sessionExpired: () => (expired = true),
   })
   store.dispatch({ type: 'connection.opened' })
 })
@@ -57,14 +57,14 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-test('a chat is read once, however often it is opened', async () => {
+test('a chat is loaded once, however often it is opened', async () => {
   await history.open('conv_1')
   await history.open('conv_1')
-  expect(reads).toBe(2)
+  expect(requests).toBe(2)
   expect(store.chat('conv_1').messages.map(({ text }) => text)).toEqual(['why?', 'Because.'])
 })
 
-test('a chat that could not be read is read again when opened again', async () => {
+test('a chat that failed to load is loaded again when it is opened again', async () => {
   failure = new ApiError(0, 'unreachable', '')
   await history.open('conv_1')
   expect(store.chat('conv_1').history).toBe('failed')
@@ -81,12 +81,12 @@ test('a chat that does not exist is missing', async () => {
 
 test('an expired session is noticed', async () => {
   failure = new ApiError(401, 'invalid_api_key', '')
-  await history.list()
+  await history.loadList()
   expect(expired).toBe(true)
   expect(store.state.sidebar.status).toBe('failed')
 })
 
-test('an answer that is being written is followed', async () => {
+test('a running answer is followed', async () => {
   stored = [question]
   active = ['resp_1', 'resp_2']
   await history.open('conv_1')
@@ -94,26 +94,26 @@ test('an answer that is being written is followed', async () => {
   expect(store.chat('conv_1').turn).toMatchObject({ phase: 'recovering', responseId: 'resp_2' })
 })
 
-test('the answers of other chats are followed as soon as the list tells of them', async () => {
+test('the running answers of other chats are followed when the list loads', async () => {
   active = ['resp_1']
-  await history.list()
+  await history.loadList()
   await vi.waitFor(() => expect(followed).toEqual(['conv_1 resp_1']))
 })
 
 test('a list without running answers opens no chat', async () => {
-  await history.list()
-  expect(reads).toBe(1)
+  await history.loadList()
+  expect(requests).toBe(1)
 })
 
-test('what the server has forgotten is not followed again', async () => {
+test('a response marked as unavailable is not followed', async () => {
   stored = [question]
   active = ['resp_1']
-  history.forget('resp_1')
+  history.markUnavailable('resp_1')
   await history.open('conv_1')
   expect(followed).toEqual([])
 })
 
-test('an answer that ends between two reads is not missed', async () => {
+test('an answer that ends between two requests is not missed', async () => {
   stored = [question]
   const reading = history.open('conv_1')
   stored = [question, answer]
@@ -121,10 +121,10 @@ test('an answer that ends between two reads is not missed', async () => {
   expect(store.chat('conv_1').messages.map(({ text }) => text)).toEqual(['why?', 'Because.'])
 })
 
-test('a lost turn is asked after until the server answers', async () => {
+test('a lost turn is recovered with retries until the server answers', async () => {
   failure = new ApiError(0, 'unreachable', '')
-  store.inChat('conv_1', { type: 'message.submitted', message: 'message_1', text: 'why?' })
-  store.inChat('conv_1', { type: 'turn.lost' })
+  store.dispatchToChat('conv_1', { type: 'message.submitted', message: 'message_1', text: 'why?' })
+  store.dispatchToChat('conv_1', { type: 'turn.lost' })
   const recovering = history.recover('conv_1')
   await vi.advanceTimersByTimeAsync(10 * 60_000)
   expect(store.chat('conv_1').turn?.phase).toBe('recovering')
@@ -135,29 +135,29 @@ test('a lost turn is asked after until the server answers', async () => {
   expect(store.chat('conv_1').messages.at(-1)?.text).toBe('Because.')
 })
 
-test('a turn whose conversation is gone is not asked after for ever', async () => {
+test('the recovery of a turn ends if its conversation is missing', async () => {
   failure = new ApiError(404, 'not_found', '')
-  store.inChat('conv_1', { type: 'message.submitted', message: 'message_1', text: 'why?' })
-  store.inChat('conv_1', { type: 'turn.lost' })
+  store.dispatchToChat('conv_1', { type: 'message.submitted', message: 'message_1', text: 'why?' })
+  store.dispatchToChat('conv_1', { type: 'turn.lost' })
   await history.recover('conv_1')
-  expect(reads).toBe(2)
+  expect(requests).toBe(2)
 })
 
-test('the title is read until the model has made one', async () => {
+test('the title is polled until the model has generated one', async () => {
   const titles = () => store.state.sidebar.entries.map((entry) => entry.title)
-  const reading = history.titled('conv_1')
+  const reading = history.pollTitle('conv_1')
   await vi.advanceTimersByTimeAsync(500)
   expect(titles()).toEqual(['why?'])
   title = 'On causes'
   await vi.advanceTimersByTimeAsync(2_000)
   await reading
   expect(titles()).toEqual(['On causes'])
-  expect(reads).toBe(2)
+  expect(requests).toBe(2)
 })
 
-test('a title that stays as it is is not read for ever', async () => {
-  const reading = history.titled('conv_1')
+test('the polling ends for a title that does not change', async () => {
+  const reading = history.pollTitle('conv_1')
   await vi.advanceTimersByTimeAsync(60_000)
   await reading
-  expect(reads).toBe(4)
+  expect(requests).toBe(4)
 })

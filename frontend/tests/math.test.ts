@@ -1,26 +1,26 @@
 import { expect, test } from 'vitest'
-import { nothing, render } from '../src/markdown/blocks'
+import { emptyRendering, render } from '../src/markdown/blocks'
 
 const html = (text: string): string =>
-  render(nothing, text, true)
+  render(emptyRendering, text, true)
     .blocks.map((block) => block.html)
     .join('')
 
 const inline = (tex: string) => `<span class="math">${tex}</span>`
 const display = (tex: string) => `<div class="math display">${tex}</div>\n`
 
-test.each(['\\(a_1 + b_1\\)', '$a_1 + b_1$'])('%s is a formula in a line', (text) => {
+test.each(['\\(a_1 + b_1\\)', '$a_1 + b_1$'])('%s is an inline formula', (text) => {
   expect(html(`Let ${text} be.`)).toBe(`<p>Let ${inline('a_1 + b_1')} be.</p>\n`)
 })
 
 test.each(['\\[\nx = 1\n\\]', '$$\nx = 1\n$$', '$$x = 1$$', '\\[ x = 1 \\]'])(
-  '%j stands by itself',
+  '%j is a display formula',
   (text) => {
     expect(html(text)).toBe(display('x = 1'))
   },
 )
 
-test('Chinese may touch a formula', () => {
+test('Chinese text may touch a formula', () => {
   expect(html('其中$x$是变量。')).toContain(`其中${inline('x')}是变量。`)
 })
 
@@ -31,11 +31,11 @@ test.each([
   'US$5 and 6$',
   'a $ b $ c',
   '$$',
-])('%s holds none', (text) => {
+])('%s contains no formula', (text) => {
   expect(html(text)).not.toContain('class="math">')
 })
 
-test('what looks like Markdown inside a formula is not', () => {
+test('Markdown syntax inside a formula is not parsed', () => {
   expect(html('$$\na\n- b\n* c * d\n$$')).toBe(display('a\n- b\n* c * d'))
 })
 
@@ -43,7 +43,7 @@ test('a formula that is never closed ends at the blank line', () => {
   expect(html('$$\nx\n\nThe *rest*.')).toBe(`${display('x')}<p>The <em>rest</em>.</p>\n`)
 })
 
-test('words after the closing mark are not lost', () => {
+test('text after the closing delimiter is kept', () => {
   expect(html('\\[\nx\n\\] and **so on**')).toBe(
     `${display('x')}<p>and <strong>so on</strong></p>\n`,
   )
@@ -53,7 +53,7 @@ test('a formula in a list ends with its item', () => {
   expect(html('- $$\n  x\n\nafter')).toContain('</ul>\n<p>after</p>')
 })
 
-test('code keeps its dollars', () => {
+test('code keeps its dollar signs', () => {
   expect(html('`$x$`')).toBe('<p><code>$x$</code></p>\n')
   expect(html('```\n$$\nx\n$$\n```')).not.toContain('math')
 })

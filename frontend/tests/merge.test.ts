@@ -1,29 +1,32 @@
 import { expect, test } from 'vitest'
 import { merge } from '../src/state/merge'
 import type { Message } from '../src/state/state'
-import type { Item } from '../src/wire/resource'
-import { item } from './wire'
+import type { Item } from '../src/api/resources'
+import { item } from './fixtures'
 
-const mine = (id: string, text: string, status: Message['status']): Message => ({
+const question = (id: string, text: string, status: Message['status']): Message => ({
   id,
   role: 'user',
   text,
   status,
 })
 
-test('a question of this page is recognised among the stored ones by its text', () => {
-  const merged = merge([mine('message_1', 'hi', 'completed')], [item('msg_1', 'user', 'hi')])
+test('a stored question is matched with the page’s own by its text', () => {
+  const merged = merge([question('message_1', 'hi', 'completed')], [item('msg_1', 'user', 'hi')])
   expect(merged.map(({ id }) => id)).toEqual(['msg_1'])
 })
 
-test('the same question asked twice and stored once is missing once', () => {
-  const local = [mine('message_1', 'hi', 'completed'), mine('message_2', 'hi', 'sending')]
+test('a question asked twice and stored once is missing once', () => {
+  const local = [question('message_1', 'hi', 'completed'), question('message_2', 'hi', 'sending')]
   const merged = merge(local, [item('msg_1', 'user', 'hi')])
   expect(merged.map(({ id }) => id)).toEqual(['msg_1', 'message_2'])
 })
 
-test('an older stored question of the same text does not stand in for a new one', () => {
-  const local: Message[] = [mine('msg_1', 'hi', 'completed'), mine('message_1', 'hi', 'sending')]
+test('an older stored question does not match a new one with the same text', () => {
+  const local: Message[] = [
+    question('msg_1', 'hi', 'completed'),
+    question('message_1', 'hi', 'sending'),
+  ]
   const merged = merge(local, [item('msg_1', 'user', 'hi')])
   expect(merged.map(({ id }) => id)).toEqual(['msg_1', 'message_1'])
 })
@@ -35,19 +38,19 @@ test('an unchanged message stays the same object', () => {
   expect(again[1]).toBe(local[1])
 })
 
-test('items that nobody said aloud are told apart', () => {
-  const thought: Item = {
+test('reasoning and function calls become steps', () => {
+  const reasoning: Item = {
     id: 'rs_1',
     type: 'reasoning',
     content: [{ type: 'reasoning_text', text: 'hm' }],
   }
   const call: Item = { id: 'fc_1', type: 'function_call', name: 'add', arguments: '{"a":1}' }
-  expect(merge([], [thought, call])).toEqual([
-    { id: 'rs_1', role: 'assistant', aside: 'thought', text: 'hm', status: 'completed' },
+  expect(merge([], [reasoning, call])).toEqual([
+    { id: 'rs_1', role: 'assistant', step: 'reasoning', text: 'hm', status: 'completed' },
     {
       id: 'fc_1',
       role: 'assistant',
-      aside: 'call',
+      step: 'function_call',
       name: 'add',
       text: '{"a":1}',
       status: 'completed',
@@ -61,20 +64,20 @@ test.each<Item>([
   { id: 'cmp_1', type: 'compaction' },
   { id: 'rs_1', type: 'reasoning', content: [] },
   { id: 'x_1', type: 'something_new', content: 'of another shape' as never },
-])('an item that the page has no words for is left out: $type', (strange) => {
-  expect(merge([], [strange])).toEqual([])
+])('an item of an unknown kind is ignored: $type', (unknown) => {
+  expect(merge([], [unknown])).toEqual([])
 })
 
-test('a part that the page does not know is left out of a message', () => {
+test('an unknown part of a message is ignored', () => {
   const parts = [{ type: 'picture' }, { type: 'output_text', text: 'a cat' }]
   const [message] = merge([], [{ ...item('msg_1', 'assistant', ''), content: parts }])
   expect(message?.text).toBe('a cat')
 })
 
-test('an answer that is stored as incomplete says so', () => {
+test('an answer stored as incomplete is shown as incomplete', () => {
   const [, answer] = merge(
     [],
     [item('msg_1', 'user', 'hi'), item('msg_2', 'assistant', 'he', 'incomplete')],
   )
-  expect(answer).toMatchObject({ status: 'incomplete', shortened: 'unknown' })
+  expect(answer).toMatchObject({ status: 'incomplete', incompleteReason: 'unknown' })
 })

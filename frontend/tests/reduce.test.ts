@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import type { PageEvent } from '../src/state/event'
 import { reduce } from '../src/state/reduce'
-import { chatOf, initial, NEW, type State } from '../src/state/state'
-import type { Conversation, User } from '../src/wire/resource'
-import { completed, delta, incomplete, started } from './wire'
+import { chatOf, initialState, NEW, type State } from '../src/state/state'
+import type { Conversation, User } from '../src/api/resources'
+import { completed, delta, incomplete, started } from './fixtures'
 
 const alice: User = { id: 'user_1', username: 'alice', role: 'user' }
 const opened: PageEvent = { type: 'session.opened', user: alice, drafts: {} }
@@ -15,14 +15,14 @@ const conversation = (id: string, title = id): Conversation => ({
 })
 
 function after(...events: readonly PageEvent[]): State {
-  return [opened, ...events].reduce(reduce, initial)
+  return [opened, ...events].reduce(reduce, initialState)
 }
 
 const loaded = (...ids: string[]): PageEvent => ({
   type: 'sidebar.loaded',
   conversations: ids.map((id) => conversation(id)),
   hasMore: true,
-  further: false,
+  append: false,
 })
 
 const asked = (chat: string): PageEvent => ({
@@ -55,7 +55,7 @@ describe('chats', () => {
     expect(next.chats['b']).toBe(before.chats['b'])
   })
 
-  test('keep a draft each', () => {
+  test('have separate drafts', () => {
     const draft = (chat: string, text: string): PageEvent => ({
       type: 'chat',
       chat,
@@ -67,7 +67,7 @@ describe('chats', () => {
 })
 
 describe('a new chat', () => {
-  const begun: PageEvent = { type: 'chat.begun', chat: 'local_1', title: 'why?' }
+  const startChat: PageEvent = { type: 'chat.started', chat: 'local_1', title: 'why?' }
 
   test('comes first in the list and leaves an empty new chat behind', () => {
     const draft: PageEvent = {
@@ -75,14 +75,14 @@ describe('a new chat', () => {
       chat: NEW,
       event: { type: 'draft.changed', text: 'why?' },
     }
-    const state = after(loaded('conv_1'), draft, begun)
+    const state = after(loaded('conv_1'), draft, startChat)
     expect(state.sidebar.entries.map(({ id }) => id)).toEqual(['local_1', 'conv_1'])
     expect(state.selected).toBe('local_1')
     expect(chatOf(state, NEW).draft).toBe('')
   })
 
-  test('takes the name the server gives it, with everything said so far', () => {
-    const state = after(begun, asked('local_1'), {
+  test('gets its id from the server and keeps its messages', () => {
+    const state = after(startChat, asked('local_1'), {
       type: 'chat.created',
       chat: 'local_1',
       conversation: conversation('conv_9', 'why?'),
@@ -93,15 +93,15 @@ describe('a new chat', () => {
     expect(state.chats['local_1']).toBeUndefined()
   })
 
-  test('keeps its first words for a title until the server has given it one', () => {
+  test('keeps its first words as the title until the server has generated one', () => {
     const untitled = { id: 'conv_9', created_at: 0, metadata: {} }
     const made: PageEvent = { type: 'chat.created', chat: 'local_1', conversation: untitled }
     const titles = (...events: PageEvent[]) =>
-      after(begun, made, ...events).sidebar.entries.map(({ title }) => title)
+      after(startChat, made, ...events).sidebar.entries.map(({ title }) => title)
     expect(titles()).toEqual(['why?'])
-    expect(titles({ type: 'chat.found', conversation: untitled })).toEqual(['why?'])
+    expect(titles({ type: 'chat.loaded', conversation: untitled })).toEqual(['why?'])
     const named: PageEvent = {
-      type: 'chat.found',
+      type: 'chat.loaded',
       conversation: conversation('conv_9', 'On causes'),
     }
     expect(titles(named)).toEqual(['On causes'])
@@ -109,14 +109,14 @@ describe('a new chat', () => {
       type: 'sidebar.loaded',
       conversations: [untitled],
       hasMore: false,
-      further: false,
+      append: false,
     }
     expect(titles(reloaded)).toEqual(['why?'])
   })
 
-  test('does not call back a reader who went elsewhere', () => {
+  test('does not change the selection of a user who opened another chat', () => {
     const state = after(
-      begun,
+      startChat,
       { type: 'chat.selected', chat: 'conv_1' },
       {
         type: 'chat.created',
@@ -127,49 +127,52 @@ describe('a new chat', () => {
     expect(state.selected).toBe('conv_1')
   })
 
-  test('survives a list that is loaded before the server knows it', () => {
-    const state = after(begun, loaded('conv_1'))
+  test('stays when the list is loaded before the server has created it', () => {
+    const state = after(startChat, loaded('conv_1'))
     expect(state.sidebar.entries.map(({ id }) => id)).toEqual(['local_1', 'conv_1'])
   })
 })
 
 describe('the list', () => {
-  test('puts the chat that was spoken in last first', () => {
+  test('moves the chat with the latest question to the top', () => {
     const state = after(loaded('conv_1', 'conv_2', 'conv_3'), asked('conv_3'))
     expect(state.sidebar.entries.map(({ id }) => id)).toEqual(['conv_3', 'conv_1', 'conv_2'])
   })
 
   test('shows no chat twice when its pages overlap', () => {
-    const further: PageEvent = {
+    const nextPage: PageEvent = {
       type: 'sidebar.loaded',
       conversations: [conversation('conv_2'), conversation('conv_3')],
       hasMore: false,
-      further: true,
+      append: true,
     }
-    const state = after(loaded('conv_1', 'conv_2'), further)
+    const state = after(loaded('conv_1', 'conv_2'), nextPage)
     expect(state.sidebar).toMatchObject({ hasMore: false, status: 'ready' })
     expect(state.sidebar.entries.map(({ id }) => id)).toEqual(['conv_1', 'conv_2', 'conv_3'])
   })
 })
 
 describe('the status line', () => {
-  const said = (...events: typeof started) =>
+  const announcementAfter = (...events: typeof started) =>
     after(asked('a'), ...events.map((event): PageEvent => ({ type: 'chat', chat: 'a', event })))
-      .announced
+      .announcement
 
-  test('says that an answer started, finished, or was stopped', () => {
-    expect(said(...started)).toEqual({ chat: 'a', what: 'started' })
-    expect(said(...started, completed())).toEqual({ chat: 'a', what: 'finished' })
-    expect(said(...started, incomplete('cancelled'))).toEqual({ chat: 'a', what: 'stopped' })
+  test('announces that an answer started, finished or was stopped', () => {
+    expect(announcementAfter(...started)).toEqual({ chat: 'a', kind: 'started' })
+    expect(announcementAfter(...started, completed())).toEqual({ chat: 'a', kind: 'finished' })
+    expect(announcementAfter(...started, incomplete('cancelled'))).toEqual({
+      chat: 'a',
+      kind: 'stopped',
+    })
   })
 
-  test('does not repeat itself for every delta', () => {
+  test('does not repeat for every delta', () => {
     const before = after(
       asked('a'),
       ...started.map((event): PageEvent => ({ type: 'chat', chat: 'a', event })),
     )
     const next = reduce(before, { type: 'chat', chat: 'a', event: delta('x') })
-    expect(next.announced).toBe(before.announced)
+    expect(next.announcement).toBe(before.announcement)
   })
 })
 
@@ -179,12 +182,12 @@ describe('a session', () => {
     expect(chatOf(state, 'a').messages).toHaveLength(1)
   })
 
-  test('that expired leaves its answers running at the server', () => {
+  test('that expired leaves its answers running on the server', () => {
     const state = after(asked('a'), { type: 'session.closed' })
     expect(chatOf(state, 'a').turn?.phase).toBe('recovering')
   })
 
-  test('of another user begins with nothing of the one before', () => {
+  test('of another user starts without the data of the previous user', () => {
     const bob: User = { id: 'user_2', username: 'bob', role: 'user' }
     const state = after(
       asked('a'),
@@ -196,7 +199,7 @@ describe('a session', () => {
         drafts: { [NEW]: 'hello' },
       },
     )
-    expect(state.chats).toEqual({ [NEW]: { ...chatOf(initial, NEW), draft: 'hello' } })
+    expect(state.chats).toEqual({ [NEW]: { ...chatOf(initialState, NEW), draft: 'hello' } })
     expect(state.sidebar.entries).toEqual([])
   })
 })

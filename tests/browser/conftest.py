@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-# Chromium's own requests to its maker would only be refused here; a root user has no sandbox.
+# Chromium's background requests need no network here; its sandbox does not work as root.
 _ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -22,7 +22,7 @@ NewPage = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Not for the whole run: Playwright's event loop would be in the way of every asynchronous test after it."""
+    """Module scope: Playwright's running event loop would break later asynchronous tests."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("Debian's Chromium is not installed: make setup")
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def new_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[NewPage]:
-    """A page of a visitor of its own; `PARLEY_SCREENSHOTS=folder` keeps a picture of each at the test's end."""
+    """Opens each page in its own browser context; `PARLEY_SCREENSHOTS=folder` saves screenshots after the test."""
     contexts: list[BrowserContext] = []
 
     def open_page(**options: object) -> Page:
@@ -45,11 +45,11 @@ def new_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[NewPa
     yield open_page
     for number, context in enumerate(contexts):
         for page in context.pages:
-            _picture(page, f"{request.node.name}-{number}")
+            _save_screenshot(page, f"{request.node.name}-{number}")
         context.close()
 
 
-def _picture(page: Page, name: str) -> None:
+def _save_screenshot(page: Page, name: str) -> None:
     folder = os.environ.get("PARLEY_SCREENSHOTS")
     if folder and not page.is_closed():
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

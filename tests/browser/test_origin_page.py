@@ -1,7 +1,7 @@
 """The page of the demo that Parley grew from, unmodified, in a real browser, against real vLLM.
 
-The page is not part of the project: `PARLEY_ORIGIN_PAGE` names it. It asks for ws://localhost:7777, so the stack must
-be on that port.
+The page is not part of the project: `PARLEY_ORIGIN_PAGE` is its path. It connects to ws://localhost:7777, so the
+stack must use that port.
 """
 
 import os
@@ -17,25 +17,25 @@ from tests.browser.conftest import NewPage
 
 pytestmark = [pytest.mark.browser, pytest.mark.vllm]
 
-NAMED = os.environ.get("PARLEY_ORIGIN_PAGE")
+ORIGIN_PAGE = os.environ.get("PARLEY_ORIGIN_PAGE")
 GREETING = "你好!很高兴能为你提供帮助。有什么问题或需要我协助的事项吗?"
 
 
 @pytest.fixture(scope="module")
 def stack(vllm_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    if NAMED is None:
-        pytest.skip("PARLEY_ORIGIN_PAGE names no page")
-    assert Path(NAMED).exists()
-    assert is_free(7777), "the page asks for port 7777, which is taken"
+    if ORIGIN_PAGE is None:
+        pytest.skip("PARLEY_ORIGIN_PAGE is not set")
+    assert Path(ORIGIN_PAGE).exists()
+    assert is_free(7777), "the page needs port 7777, which is in use"
     with Stack(Plan(tmp_path_factory.mktemp("origin"), engine=f"{vllm_url}/v1", gateways=2, port=7777)) as stack:
         stack.add_user("12345", "x" * 26)
         stack.add_user("alice", "correct horse battery")
         yield stack
 
 
-def connected(new_page: NewPage, **fields: str) -> Page:
+def connect(new_page: NewPage, **fields: str) -> Page:
     page = new_page()
-    page.goto(Path(str(NAMED)).resolve().as_uri())
+    page.goto(Path(str(ORIGIN_PAGE)).resolve().as_uri())
     for field, value in fields.items():
         page.fill(f"#{field}", value)
     page.click("text=Connect")
@@ -43,12 +43,12 @@ def connected(new_page: NewPage, **fields: str) -> Page:
     return page
 
 
-def say(page: Page, text: str) -> None:
+def send(page: Page, text: str) -> None:
     page.fill("#messageText", text)
     page.click("text=Send")
 
 
-def shown(page: Page) -> list[str]:
+def messages(page: Page) -> list[str]:
     return page.locator("#messages li").all_text_contents()
 
 
@@ -60,26 +60,26 @@ def wait_for_text(page: Page, text: str) -> None:
 
 
 def test_it_connects_and_the_answer_streams_in(stack: Stack, new_page: NewPage) -> None:
-    page = connected(new_page)
-    say(page, "你好")
+    page = connect(new_page)
+    send(page, "你好")
     wait_for_text(page, GREETING)
-    assert "".join(shown(page)) == GREETING
-    # Long enough that a busy machine, which joins what gathers while it writes, shows it in pieces too.
-    say(page, "讲个故事")
+    assert "".join(messages(page)) == GREETING
+    # Long enough to arrive in several pieces, even if a busy machine joins deltas.
+    send(page, "讲个故事")
     page.wait_for_function("document.querySelectorAll('#messages li').length > 5")
 
 
-def test_a_wrong_secret_is_told(stack: Stack, new_page: NewPage) -> None:
-    page = connected(new_page, secret="wrong")
-    say(page, "你好")
+def test_a_wrong_secret_is_reported(stack: Stack, new_page: NewPage) -> None:
+    page = connect(new_page, secret="wrong")
+    send(page, "你好")
     wait_for_text(page, "authentication failed")
-    assert shown(page) == ["authentication failed"]
+    assert messages(page) == ["authentication failed"]
 
 
-def test_a_second_browser_that_leaves_is_announced(stack: Stack, new_page: NewPage) -> None:
-    """nginx hands connections out in turn, so that with these four both gateways have at least one."""
-    stays = [connected(new_page) for _ in range(3)]
-    leaves = connected(new_page, userid="alice", secret="correct horse battery")
+def test_a_browser_that_disconnects_is_announced(stack: Stack, new_page: NewPage) -> None:
+    """nginx distributes connections round-robin: with four of them, each gateway has at least one."""
+    stays = [connect(new_page) for _ in range(3)]
+    leaves = connect(new_page, userid="alice", secret="correct horse battery")
     leaves.close()
     for page in stays:
         wait_for_text(page, "Client #alice left the chat")

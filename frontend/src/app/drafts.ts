@@ -1,21 +1,21 @@
 import type { ChatId, State } from '../state/state'
 import { isLocal, NEW } from '../state/state'
-import type { Shelf } from './storage'
+import type { SafeStorage } from './storage'
 
 type Drafts = Record<ChatId, string>
 
-/** What was typed and not sent, a key for each user: a reload or a lost session loses no word. */
-export class DraftShelf {
-  readonly #shelf: Shelf
+/** Stores unsent text under one key for each user, so that it survives a reload and a lost session. */
+export class DraftStorage {
+  readonly #storage: SafeStorage
   #saved = ''
 
-  constructor(shelf: Shelf) {
-    this.#shelf = shelf
+  constructor(storage: SafeStorage) {
+    this.#storage = storage
   }
 
   load(user: string): Drafts {
     try {
-      const drafts: unknown = JSON.parse(this.#shelf.read(this.#key(user)) ?? '{}')
+      const drafts: unknown = JSON.parse(this.#storage.read(this.#key(user)) ?? '{}')
       return isDrafts(drafts) ? drafts : {}
     } catch {
       return {}
@@ -29,12 +29,12 @@ export class DraftShelf {
     const text = JSON.stringify(Object.fromEntries(drafts))
     if (text === this.#saved) return
     this.#saved = text
-    this.#shelf.write(this.#key(user), drafts.length > 0 ? text : null)
+    this.#storage.write(this.#key(user), drafts.length > 0 ? text : null)
   }
 
-  forget(user: string): void {
+  clear(user: string): void {
     this.#saved = ''
-    this.#shelf.write(this.#key(user), null)
+    this.#storage.write(this.#key(user), null)
   }
 
   #key(user: string): string {

@@ -1,46 +1,46 @@
-import * as api from '../wire/api'
-import { backoff } from '../wire/backoff'
-import { Deltas } from '../wire/deltas'
-import { endsTurn, type ServerEvent } from '../wire/event'
-import { ApiError } from '../wire/http'
-import type { User } from '../wire/resource'
-import { Switchboard } from '../wire/switchboard'
+import { backoff } from '../api/backoff'
+import { DeltaBuffer } from '../api/delta-buffer'
+import * as api from '../api/endpoints'
+import { endsTurn, type ServerEvent } from '../api/events'
+import { ApiError } from '../api/http'
+import type { User } from '../api/resources'
+import { SocketPool } from '../api/socket-pool'
 import { isLocal, NEW, type ChatId, type State } from '../state/state'
-import { chatAt, pathOf } from './address'
-import { DraftShelf } from './drafts'
-import { Entrance } from './entrance'
+import { DraftStorage } from './drafts'
 import { History } from './history'
-import { Sending } from './sending'
-import { lasting } from './storage'
+import { MessageSender } from './message-sender'
+import { chatFromPath, pathOf } from './routing'
+import { SignIn } from './sign-in'
+import { safeLocalStorage } from './storage'
 import { Store } from './store.svelte'
 
-/** The page: everything it can do, wired together once. */
+/** The application: creates its parts once and wires them together. */
 export class Parley {
   readonly store = new Store()
-  readonly entrance = new Entrance(this.store, api, (user) => this.#open(user))
+  readonly signIn = new SignIn(this.store, api, (user) => this.#openSession(user))
   readonly #history = new History(this.store, api, {
-    running: (chat, response) => this.#board?.follow(chat, response),
-    expired: () => this.#close(),
+    responseRunning: (chat, response) => this.#sockets?.follow(chat, response),
+    sessionExpired: () => this.#closeSession(),
   })
-  readonly #sending = new Sending(this.store, () => this.#board, api)
-  readonly #deltas = new Deltas((chat, event) => this.store.inChat(chat, event))
-  readonly #drafts = new DraftShelf(lasting)
-  #board: Switchboard | null = null
+  readonly #sender = new MessageSender(this.store, () => this.#sockets, api)
+  readonly #deltas = new DeltaBuffer((chat, event) => this.store.dispatchToChat(chat, event))
+  readonly #drafts = new DraftStorage(safeLocalStorage)
+  #sockets: SocketPool | null = null
 
   async start(): Promise<void> {
-    this.store.dispatch({ type: 'chat.selected', chat: chatAt(location.pathname) })
-    this.store.watch((state) => this.#remember(state))
-    this.#arrive()
-    addEventListener('hashchange', () => this.#arrive())
-    addEventListener('popstate', () => void this.#show(chatAt(location.pathname)))
-    addEventListener('online', () => this.#board?.hurry())
+    this.store.dispatch({ type: 'chat.selected', chat: chatFromPath(location.pathname) })
+    this.store.subscribe((state) => this.#saveState(state))
+    this.#readFragment()
+    addEventListener('hashchange', () => this.#readFragment())
+    addEventListener('popstate', () => void this.#showChat(chatFromPath(location.pathname)))
+    addEventListener('online', () => this.#sockets?.connectNow())
     document.addEventListener('visibilitychange', () => {
-      if (document.visibilityState === 'visible') this.#board?.hurry()
+      if (document.visibilityState === 'visible') this.#sockets?.connectNow()
     })
-    await this.#resume()
+    await this.#restoreSession()
   }
 
-  /** False if the server could not be reached: then the session still holds. */
+  /** Resolves to false if the server could not be reached: the session stays open. */
   async logout(): Promise<boolean> {
     try {
       await api.logout()
@@ -52,155 +52,156 @@ export class Parley {
     return true
   }
 
-  /** The session is over, and its user wanted that. */
+  /** Clears the user's data from the page after a logout or the deletion of the account. */
   leave(): void {
     const { user } = this.store.state
-    this.#close()
-    if (user !== null) this.#drafts.forget(user.id)
-    // A page that outlives its user would show the next one what was said.
+    this.#closeSession()
+    if (user !== null) this.#drafts.clear(user.id)
+    // A reload makes sure that the next user sees nothing of this one.
     location.assign('/')
   }
 
-  /** With the link that the visitor came with. */
-  async reset(password: string): Promise<void> {
-    await this.entrance.reset(password)
-    // It may have been the password of whoever is logged in here, and has ended that session then.
-    if (this.store.state.session === 'in') await this.check()
+  /** Sets a new password with the reset link from the URL. */
+  async resetPassword(password: string): Promise<void> {
+    await this.signIn.resetPassword(password)
+    // If the link belongs to the current user, the reset has ended this session.
+    if (this.store.state.session === 'in') await this.checkSession()
   }
 
-  /** Whether the session still holds: the page is closed if the server says that it does not. */
-  async check(): Promise<void> {
+  /** Closes the session on the page if the server has ended it. */
+  async checkSession(): Promise<void> {
     const error = await api.me().then(
       () => null,
       (reason: unknown) => reason,
     )
-    if (error instanceof ApiError && error.status === 401) this.#close()
+    if (error instanceof ApiError && error.status === 401) this.#closeSession()
   }
 
   select = (chat: ChatId): void => {
     if (chat !== this.store.state.selected) history.pushState(null, '', pathOf(chat))
-    void this.#show(chat)
+    void this.#showChat(chat)
   }
 
-  send = (chat: ChatId, text: string): void => void this.#sending.send(chat, text)
-  retry = (chat: ChatId, message: string): void => void this.#sending.retry(chat, message)
-  stop = (chat: ChatId): void => this.#sending.stop(chat)
+  send = (chat: ChatId, text: string): void => void this.#sender.send(chat, text)
+  retry = (chat: ChatId, message: string): void => void this.#sender.retry(chat, message)
+  stop = (chat: ChatId): void => this.#sender.stop(chat)
   reload = (chat: ChatId): void => void this.#history.open(chat)
-  list = (further: boolean): void => void this.#history.list(further)
-  hurry = (): void => this.#board?.hurry()
+  loadList = (append: boolean): void => void this.#history.loadList(append)
+  reconnectNow = (): void => this.#sockets?.connectNow()
 
-  draft = (chat: ChatId, text: string): void => {
-    this.store.inChat(chat, { type: 'draft.changed', text })
-    // The server closes a line on which nothing was said: by the time of sending it is back.
-    this.#board?.wake()
+  setDraft = (chat: ChatId, text: string): void => {
+    this.store.dispatchToChat(chat, { type: 'draft.changed', text })
+    // The server closes idle sockets: connecting now saves the delay when the message is sent.
+    this.#sockets?.connectIfIdle()
   }
 
   discard = (chat: ChatId, message: string): void =>
-    this.store.inChat(chat, { type: 'message.discarded', message })
+    this.store.dispatchToChat(chat, { type: 'message.discarded', message })
 
-  /** The session of an earlier visit, if it still holds; waits for a server that is away. */
-  async #resume(): Promise<void> {
+  /** Restores the session of an earlier visit, if it is still valid; retries while the server is away. */
+  async #restoreSession(): Promise<void> {
     for (let attempt = 0; ; attempt++) {
       try {
-        return this.#open(await api.me())
+        return this.#openSession(await api.me())
       } catch (error) {
         if (!(error instanceof ApiError)) throw error
-        if (error.status === 401) return await this.#ask()
+        if (error.status === 401) return await this.#showSignIn()
       }
       this.store.dispatch({ type: 'connection.lost' })
       await new Promise((resolve) => setTimeout(resolve, backoff(attempt)))
     }
   }
 
-  /** Only then is it known which form to show; one that changes under the hands is worse than none. */
-  async #ask(): Promise<void> {
-    await this.entrance.ask()
-    this.#close()
+  /** Loads the options first, so that the form does not change while the visitor types. */
+  async #showSignIn(): Promise<void> {
+    await this.signIn.loadOptions()
+    this.#closeSession()
   }
 
-  #arrive(): void {
-    // What opens an account stays neither in the address nor in the browser's history.
-    if (!this.entrance.arrive(location.hash)) return
+  #readFragment(): void {
+    // A one-time link must stay neither in the URL nor in the browser's history.
+    if (!this.signIn.readFragment(location.hash)) return
     history.replaceState(null, '', location.pathname)
-    void this.entrance.ask()
+    void this.signIn.loadOptions()
   }
 
-  #open(user: User): void {
-    this.#board?.close()
+  #openSession(user: User): void {
+    this.#sockets?.close()
     this.store.dispatch({ type: 'session.opened', user, drafts: this.#drafts.load(user.id) })
-    this.#board = this.#connect()
-    void this.#history.list().then(() => this.#title())
-    void this.#show(this.store.state.selected)
+    this.#sockets = this.#createSockets()
+    void this.#history.loadList().then(() => this.#loadSelectedTitle())
+    void this.#showChat(this.store.state.selected)
   }
 
-  #connect(): Switchboard {
+  #createSockets(): SocketPool {
     const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:'
-    return new Switchboard(`${scheme}//${location.host}/v1/responses`, {
-      opened: () => this.#opened(),
-      lost: (refused) => void this.#lost(refused),
-      turnLost: (chat) => this.#turnLost(chat),
+    return new SocketPool(`${scheme}//${location.host}/v1/responses`, {
+      opened: () => this.#handleConnected(),
+      lost: (refused) => void this.#handleDisconnected(refused),
+      turnLost: (chat) => this.#handleTurnLost(chat),
       turnResumed: (chat) => {
-        this.store.inChat(chat, { type: 'turn.resumed' })
-        this.#sending.remind(chat)
+        this.store.dispatchToChat(chat, { type: 'turn.resumed' })
+        this.#sender.sendPendingStop(chat)
       },
-      turnGone: (chat) => {
-        this.#turnLost(chat)
+      resumeFailed: (chat) => {
+        this.#handleTurnLost(chat)
         const response = this.store.chat(chat).turn?.responseId
-        if (response) this.#history.forget(response)
+        if (response) this.#history.markUnavailable(response)
         void this.#history.recover(chat)
       },
-      received: (chat, event) => this.#received(chat, event),
+      received: (chat, event) => this.#handleEvent(chat, event),
     })
   }
 
-  #opened(): void {
+  #handleConnected(): void {
     this.store.dispatch({ type: 'connection.opened' })
     for (const [id, { turn }] of Object.entries(this.store.state.chats))
-      if (turn?.phase === 'recovering' && !this.#board?.follows(id)) void this.#history.recover(id)
+      if (turn?.phase === 'recovering' && !this.#sockets?.isFollowing(id))
+        void this.#history.recover(id)
   }
 
-  #turnLost(chat: ChatId): void {
+  #handleTurnLost(chat: ChatId): void {
     this.#deltas.flush(chat)
-    this.store.inChat(chat, { type: 'turn.lost' })
+    this.store.dispatchToChat(chat, { type: 'turn.lost' })
   }
 
-  #received(chat: ChatId, event: ServerEvent): void {
+  #handleEvent(chat: ChatId, event: ServerEvent): void {
     this.#deltas.push(chat, event)
-    if (event.type === 'response.created') this.#sending.remind(chat)
+    if (event.type === 'response.created') this.#sender.sendPendingStop(chat)
     if (!endsTurn(event)) return
     const questions = this.store.chat(chat).messages.filter(({ role }) => role === 'user')
-    if (questions.length === 1) void this.#history.titled(chat)
+    if (questions.length === 1) void this.#history.pollTitle(chat)
   }
 
-  async #lost(refused: boolean): Promise<void> {
+  async #handleDisconnected(refused: boolean): Promise<void> {
     this.store.dispatch({ type: 'connection.lost' })
     if (!refused) return
-    // A browser does not say why a handshake failed.
-    await this.check()
+    // A browser does not report why a handshake failed.
+    await this.checkSession()
   }
 
-  #close(): void {
-    this.#board?.close()
-    this.#board = null
+  #closeSession(): void {
+    this.#sockets?.close()
+    this.#sockets = null
     this.store.dispatch({ type: 'session.closed' })
-    if (this.store.state.entry.options === null) void this.entrance.ask()
+    if (this.store.state.signIn.options === null) void this.signIn.loadOptions()
   }
 
-  async #show(chat: ChatId): Promise<void> {
+  async #showChat(chat: ChatId): Promise<void> {
     this.store.dispatch({ type: 'chat.selected', chat })
     if (this.store.state.session === 'in') await this.#history.open(chat)
   }
 
-  #title(): void {
+  #loadSelectedTitle(): void {
     const { selected, sidebar } = this.store.state
-    const known = isLocal(selected) || sidebar.entries.some(({ id }) => id === selected)
-    if (!known) void this.#history.find(selected)
+    const isListed = isLocal(selected) || sidebar.entries.some(({ id }) => id === selected)
+    if (!isListed) void this.#history.loadTitle(selected)
   }
 
-  #remember(state: State): void {
+  #saveState(state: State): void {
     if (state.session !== 'in' || state.user === null) return
     this.#drafts.save(state.user.id, state)
-    // The address follows the state: a new chat gets its own as soon as the server has made it.
+    // The URL follows the state: a new chat gets its path when the server creates the conversation.
     const path = pathOf(state.selected)
     if (location.pathname !== path && state.selected !== NEW) history.replaceState(null, '', path)
   }

@@ -1,5 +1,5 @@
-/** Web storage that may be blocked or full: then the page forgets, and works all the same. */
-export class Shelf {
+/** Web storage that ignores errors: where it is blocked or full, the page works without it. */
+export class SafeStorage {
   readonly #storage: () => Storage
 
   constructor(storage: () => Storage) {
@@ -19,9 +19,9 @@ export class Shelf {
       if (value === null) this.#storage().removeItem(key)
       else this.#storage().setItem(key, value)
     } catch {
-      // Nothing to do: the value lives on in the page's state.
+      // The value remains in the page's state.
     }
   }
 }
 
-export const lasting = new Shelf(() => localStorage)
+export const safeLocalStorage = new SafeStorage(() => localStorage)

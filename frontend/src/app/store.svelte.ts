@@ -1,18 +1,18 @@
 import type { ChatEvent, PageEvent } from '../state/event'
 import { reduce } from '../state/reduce'
-import { chatOf, initial, type Chat, type ChatId, type State } from '../state/state'
+import { chatOf, initialState, type Chat, type ChatId, type State } from '../state/state'
 
-/** Holds the page's state for the view; what it becomes is decided by the reducer. */
+/** Holds the page's state for the components; the reducer computes each next state. */
 export class Store {
-  state: State = $state.raw(initial)
-  readonly #watchers: ((state: State) => void)[] = []
+  state: State = $state.raw(initialState)
+  readonly #subscribers: ((state: State) => void)[] = []
 
   readonly dispatch = (event: PageEvent): void => {
     this.state = reduce(this.state, event)
-    for (const watch of this.#watchers) watch(this.state)
+    for (const notify of this.#subscribers) notify(this.state)
   }
 
-  readonly inChat = (chat: ChatId, event: ChatEvent): void => {
+  readonly dispatchToChat = (chat: ChatId, event: ChatEvent): void => {
     this.dispatch({ type: 'chat', chat, event })
   }
 
@@ -20,7 +20,7 @@ export class Store {
     return chatOf(this.state, id)
   }
 
-  watch(watcher: (state: State) => void): void {
-    this.#watchers.push(watcher)
+  subscribe(subscriber: (state: State) => void): void {
+    this.#subscribers.push(subscriber)
   }
 }

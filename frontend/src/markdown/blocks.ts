@@ -1,18 +1,18 @@
 import { createParser, languageOf, type Env, type Token } from './parser'
 
-/** One top-level block of an answer. The same object as before means: not changed. */
+/** One top-level block of an answer. An unchanged block stays the same object. */
 export interface Block {
   readonly html: string
-  /** Set for a code block, whose text can grow without being drawn again. */
+  /** Set for a code block, whose text can be appended to without a new rendering. */
   readonly code: { readonly language: string; readonly text: string } | null
 }
 
 export interface Rendering {
   readonly text: string
   readonly blocks: readonly Block[]
-  /** How many blocks no further text can change, and the offset where they end. */
+  /** The number of blocks that further text cannot change, and the offset where they end. */
   readonly settled: { readonly blocks: number; readonly offset: number }
-  /** What the settled blocks leave for the rest: addresses of links, headings that are open. */
+  /** What the settled blocks define for the rest: link references and the levels of open headings. */
   readonly env: Env
 }
 
@@ -23,31 +23,33 @@ interface Span {
 
 const parser = createParser()
 
-export const nothing: Rendering = {
+export const emptyRendering: Rendering = {
   text: '',
   blocks: [],
   settled: { blocks: 0, offset: 0 },
   env: {},
 }
 
-/** The rendering of `text`; of a growing text only the end is parsed again. */
+/** Renders `source`; for a growing text, only the end is parsed again. */
 export function render(previous: Rendering, source: string, done: boolean): Rendering {
   const text = source.includes('\r') ? source.replace(/\r\n?/g, '\n') : source
-  // The last time everything is parsed at once: a link's address may come long after the link.
-  const before =
-    !done && text.startsWith(previous.text) ? previous : { ...nothing, blocks: previous.blocks }
-  const { blocks: count, offset } = before.settled
-  const env = copy(before.env)
-  const spans = split(parser.parse(text.slice(offset), env))
-  const fresh = spans.map(({ tokens }) => blockOf(tokens, env))
+  // The final rendering parses everything: a link reference may come long after its link.
+  const base =
+    !done && text.startsWith(previous.text)
+      ? previous
+      : { ...emptyRendering, blocks: previous.blocks }
+  const { blocks: count, offset } = base.settled
+  const env = copyEnv(base.env)
+  const spans = splitBlocks(parser.parse(text.slice(offset), env))
+  const rendered = spans.map(({ tokens }) => blockOf(tokens, env))
   const blocks = [
-    ...before.blocks.slice(0, count),
-    ...fresh.map((block, index) => unchanged(previous.blocks[count + index], block)),
+    ...base.blocks.slice(0, count),
+    ...rendered.map((block, index) => reuseUnchanged(previous.blocks[count + index], block)),
   ]
-  return { text, blocks, ...settle(before, text, spans) }
+  return { text, blocks, ...settle(base, text, spans) }
 }
 
-function split(tokens: Token[]): Span[] {
+function splitBlocks(tokens: Token[]): Span[] {
   const spans: Span[] = []
   let start = 0
   tokens.forEach((token, index) => {
@@ -67,33 +69,33 @@ function blockOf(tokens: Token[], env: Env): Block {
   }
 }
 
-function unchanged(previous: Block | undefined, next: Block): Block {
+function reuseUnchanged(previous: Block | undefined, next: Block): Block {
   return previous?.html === next.html ? previous : next
 }
 
 /**
- * A block is settled once another one has begun with two complete lines: the first letters of a
- * line may look like a new block ("-") and turn out to continue the old one ("-5 degrees"), and
- * whether a table begins is decided by its second line.
+ * Settles a block once the next one has two complete lines: the first characters of a line may
+ * look like a new block ("-") but continue the old one ("-5 degrees"), and only the second line
+ * of a table makes it a table.
  */
 function settle(
-  before: Rendering,
+  base: Rendering,
   text: string,
   spans: readonly Span[],
 ): Pick<Rendering, 'settled' | 'env'> {
-  const { settled, env } = before
+  const { settled, env } = base
   const tail = text.slice(settled.offset)
   const starts = lineStarts(tail)
   const open = spans.findLastIndex(({ line }) => line < starts.length - 2)
   const start = starts[spans[open]?.line ?? 0] ?? 0
   if (open <= 0 || start === 0) return { settled, env }
-  const next = copy(env)
+  const next = copyEnv(env)
   parser.parse(tail.slice(0, start), next)
   return { settled: { blocks: settled.blocks + open, offset: settled.offset + start }, env: next }
 }
 
-/** Parsing adds to an environment. */
-function copy(env: Env): Env {
+/** Parsing mutates an environment. */
+function copyEnv(env: Env): Env {
   return { ...env, references: { ...env.references } }
 }
 

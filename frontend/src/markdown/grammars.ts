@@ -37,7 +37,7 @@ const grammars: Record<string, Grammar> = {
   yaml: () => import('@shikijs/langs/yaml'),
 }
 
-const others: Record<string, string> = {
+const aliases: Record<string, string> = {
   'c#': 'csharp',
   'c++': 'cpp',
   cs: 'csharp',
@@ -63,8 +63,8 @@ const others: Record<string, string> = {
   zsh: 'bash',
 }
 
-/** Null for a language the page does not colour. */
+/** Returns null for a language without a grammar. */
 export function grammarOf(language: string): Grammar | null {
-  const name = others[language] ?? language
+  const name = aliases[language] ?? language
   return Object.hasOwn(grammars, name) ? (grammars[name] ?? null) : null
 }

@@ -1,6 +1,6 @@
 import type { MarkdownIt, StateBlock, StateInline } from 'markdown-it'
 
-// TeX between \( \), \[ \], $$ $$ and $ $. Only found here; `typeset.ts` makes formulas of it.
+// Finds TeX between \( \), \[ \], $$ $$ and $ $; `typeset.ts` converts it to MathML.
 
 const CLOSING: Record<string, string> = { '\\(': '\\)', '\\[': '\\]', $$: '$$' }
 
@@ -38,7 +38,7 @@ function inline(state: StateInline, silent: boolean): boolean {
   return true
 }
 
-/** "$5 and $6", "$HOME:$PATH" are none: a formula touches both its marks, and no word touches them. */
+/** Excludes "$5 and $6" and "$HOME:$PATH": no space inside the delimiters, no word character outside. */
 function dollarEnd(src: string, pos: number): number {
   if (/\w/.test(src[pos - 1] ?? '') || /\s/.test(src[pos + 1] ?? ' ')) return -1
   let end = src.indexOf('$', pos + 1)
@@ -47,8 +47,8 @@ function dollarEnd(src: string, pos: number): number {
 }
 
 /**
- * From a mark at the start of a line to the closing one, or to a blank line: TeX allows none, and
- * a formula that is never closed must not swallow the rest of the answer.
+ * Reads from a delimiter at the start of a line to the closing one, or to a blank line: TeX allows
+ * no blank line, and an unclosed formula must not swallow the rest of the answer.
  */
 function block(state: StateBlock, startLine: number, endLine: number, silent: boolean): boolean {
   if (state.sCount[startLine]! - state.blkIndent >= 4) return false
@@ -56,7 +56,7 @@ function block(state: StateBlock, startLine: number, endLine: number, silent: bo
     state.src.slice(state.bMarks[at]! + state.tShift[at]!, state.eMarks[at])
   const [opening, first] = [line(startLine).slice(0, 2), line(startLine).slice(2)]
   const closing = opening === '\\(' ? undefined : CLOSING[opening]
-  // Text after the closing mark makes it a sentence that begins with a formula.
+  // Text after the closing delimiter makes it a sentence that begins with a formula.
   if (closing === undefined || /\S/.test(first.split(closing).slice(1).join(closing))) return false
   if (silent) return true
 

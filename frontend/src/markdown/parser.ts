@@ -4,12 +4,12 @@ import { math } from './math'
 
 const { escapeHtml } = MarkdownIt().utils
 
-/** Raw HTML stays text, and what comes out is sanitised all the same. */
+/** Raw HTML stays text; the output is sanitised in any case. */
 export function createParser(): Parser {
   const parser = new MarkdownIt({ html: false, linkify: true })
   parser.use(cjkFriendly)
   parser.use(math)
-  // "main.py" and "README.md" are files, not sites in Paraguay and Moldova.
+  // "main.py" and "README.md" are file names, not domains.
   parser.linkify.set({ fuzzyLink: false, fuzzyEmail: false })
   parser.core.ruler.push('outline', ({ tokens, env }) => outline(tokens, env))
   parser.core.ruler.push('align', ({ tokens }) => tokens.forEach(align))
@@ -27,9 +27,9 @@ export function languageOf(token: Token): string {
 }
 
 /**
- * Headings without gaps below the page's own h1, whatever level an answer begins with. How large
- * a heading looks is decided by its Markdown level. `env.levels` holds the open headings, so that
- * the rest of a growing answer can be parsed alone.
+ * Assigns heading tags without gaps below the page's own h1, whatever level an answer begins with.
+ * The class keeps the size of the Markdown level. `env.levels` holds the open headings, so that the
+ * rest of a growing answer can be parsed on its own.
  */
 function outline(tokens: Token[], env: Env): void {
   let levels = (env['levels'] as readonly number[] | undefined) ?? []
@@ -45,7 +45,7 @@ function outline(tokens: Token[], env: Env): void {
   env['levels'] = levels
 }
 
-/** The content policy forbids inline style. */
+/** Aligns by class, because the content security policy forbids inline styles. */
 function align(token: Token): void {
   if (token.type !== 'th_open' && token.type !== 'td_open') return
   const side = /text-align:(left|center|right)/.exec(String(token.attrGet('style') ?? ''))?.[1]
@@ -61,13 +61,13 @@ function code(token: Token): string {
   )
 }
 
-/** Loading a picture that the model names would tell its server what was said: it becomes a link. */
+/** Renders an image as a link: loading its URL could leak the conversation to a third party. */
 function image(tokens: Token[], at: number): string {
   const token = tokens[at]!
-  const address = String(token.attrGet('src') ?? '')
-  const name = escapeHtml(token.content || address)
+  const url = String(token.attrGet('src') ?? '')
+  const name = escapeHtml(token.content || url)
   const inside = tokens.slice(0, at).reduce((depth, { type }) => depth + linkDepth(type), 0) > 0
-  return inside ? name : `<a href="${escapeHtml(address)}">${name}</a>`
+  return inside ? name : `<a href="${escapeHtml(url)}">${name}</a>`
 }
 
 function linkDepth(type: string): number {

@@ -6,7 +6,7 @@ const CONFIG: Config & { RETURN_DOM_FRAGMENT: true } = {
     'table thead tbody tr th td a div span button'
   ).split(' '),
   ALLOWED_ATTR: ['href', 'title', 'start', 'class', 'type', 'tabindex', 'data-language'],
-  // Their values are no addresses, and need not look like one.
+  // The values of these attributes are not URLs.
   ADD_URI_SAFE_ATTR: ['start', 'type', 'tabindex', 'data-language'],
   ALLOW_ARIA_ATTR: false,
   ALLOW_DATA_ATTR: false,
@@ -14,7 +14,7 @@ const CONFIG: Config & { RETURN_DOM_FRAGMENT: true } = {
   RETURN_DOM_FRAGMENT: true,
 }
 
-/** The only way from an answer's HTML into the page: nodes, never a string. */
+/** The only path of an answer's HTML into the page: as nodes, never as a string. */
 export function sanitise(html: string): DocumentFragment {
   const fragment = DOMPurify.sanitize(html, CONFIG)
   for (const link of fragment.querySelectorAll('a')) {
@@ -26,15 +26,15 @@ export function sanitise(html: string): DocumentFragment {
 
 const MATH: Config & { RETURN_DOM_FRAGMENT: true } = {
   USE_PROFILES: { mathMl: true },
-  // The theme decides on colours: a model's black would vanish in the dark.
+  // The theme sets the colours: black from a model would be invisible in the dark theme.
   FORBID_ATTR: ['class', 'href', 'id', 'mathcolor', 'mathbackground'],
-  // The TeX itself, which browsers would show beside the formula.
+  // The TeX source, which browsers would show beside the formula.
   FORBID_CONTENTS: ['annotation'],
   RETURN_DOM_FRAGMENT: true,
 }
 
 export function sanitiseMath(mathML: string): DocumentFragment {
-  // A style attribute breaks the content policy as soon as it is parsed, before it can be removed.
-  // KaTeX escapes quotes in text, so this can only be an attribute.
+  // A style attribute violates the content security policy as soon as it is parsed, before DOMPurify
+  // can remove it. KaTeX escapes quotes in text, so this pattern matches only attributes.
   return DOMPurify.sanitize(mathML.replaceAll(/ style="[^"]*"/g, ''), MATH)
 }

@@ -1,21 +1,21 @@
 import { sanitiseMath } from './sanitise'
 
-type Tex = (tex: string, display: boolean) => string
+type Renderer = (tex: string, display: boolean) => string
 
-let tex: Tex | null = null
+let renderer: Renderer | null = null
 
 /**
- * Makes formulas of the TeX in `host`, as MathML, which needs neither style sheets nor fonts of its
- * own. The first formula loads KaTeX; until then, and where it does not understand, the TeX stays.
+ * Converts the TeX in `host` to MathML, which needs neither style sheets nor fonts of its own. The
+ * first formula loads KaTeX; until then, and where KaTeX reports an error, the TeX stays.
  */
 export function typeset(host: HTMLElement): void {
   const formulas = host.querySelectorAll<HTMLElement>('.math')
   if (formulas.length === 0) return
-  if (tex === null) void load().then((loaded) => loaded && typeset(host))
-  else for (const formula of formulas) set(formula, tex)
+  if (renderer === null) void loadRenderer().then((loaded) => loaded && typeset(host))
+  else for (const formula of formulas) typesetFormula(formula, renderer)
 }
 
-function set(formula: HTMLElement, toMathML: Tex): void {
+function typesetFormula(formula: HTMLElement, toMathML: Renderer): void {
   if (formula.firstElementChild !== null) return
   try {
     const mathML = toMathML(formula.textContent, formula.classList.contains('display'))
@@ -25,11 +25,11 @@ function set(formula: HTMLElement, toMathML: Tex): void {
   }
 }
 
-async function load(): Promise<boolean> {
+async function loadRenderer(): Promise<boolean> {
   try {
     const { default: katex } = await import('katex')
-    tex = (text, displayMode) =>
-      katex.renderToString(text, {
+    renderer = (tex, displayMode) =>
+      katex.renderToString(tex, {
         displayMode,
         output: 'mathml',
         strict: 'ignore',

@@ -1,6 +1,6 @@
-import type { ServerEvent } from '../wire/event'
-import type { Conversation, Item, User } from '../wire/resource'
-import type { EntryEvent } from './entry'
+import type { ServerEvent } from '../api/events'
+import type { Conversation, Item, User } from '../api/resources'
+import type { SignInEvent } from './sign-in'
 import type { ChatId, Failure } from './state'
 
 type SessionEvent =
@@ -19,18 +19,18 @@ type SidebarEvent =
       readonly type: 'sidebar.loaded'
       readonly conversations: readonly Conversation[]
       readonly hasMore: boolean
-      /** False: the list begins anew. */
-      readonly further: boolean
+      /** False: the conversations replace the list. */
+      readonly append: boolean
     }
   | { readonly type: 'sidebar.failed' }
 
-/** Everything that concerns one chat, and is reduced without looking at the others. */
+/** An event of one chat, reduced independently of all other chats. */
 export type ChatEvent =
   | { readonly type: 'history.requested' }
   | {
       readonly type: 'history.loaded'
       readonly items: readonly Item[]
-      /** The response that is still being written. */
+      /** The id of the response that is still running. */
       readonly running: string | null
     }
   | { readonly type: 'history.failed'; readonly missing: boolean }
@@ -47,11 +47,11 @@ export type ChatEvent =
 
 export type PageEvent =
   | SessionEvent
-  | EntryEvent
+  | SignInEvent
   | ConnectionEvent
   | SidebarEvent
   | { readonly type: 'chat.selected'; readonly chat: ChatId }
-  | { readonly type: 'chat.begun'; readonly chat: ChatId; readonly title: string }
+  | { readonly type: 'chat.started'; readonly chat: ChatId; readonly title: string }
   | { readonly type: 'chat.created'; readonly chat: ChatId; readonly conversation: Conversation }
-  | { readonly type: 'chat.found'; readonly conversation: Conversation }
+  | { readonly type: 'chat.loaded'; readonly conversation: Conversation }
   | { readonly type: 'chat'; readonly chat: ChatId; readonly event: ChatEvent }

@@ -1,52 +1,56 @@
-import { textOf, type Item } from '../wire/resource'
+import { textOf, type Item } from '../api/resources'
 import type { Message, MessageStatus } from './state'
 
-/** What the page shows of an item; null for what it has no words for. */
-export function shown(item: Item, status: MessageStatus): Message | null {
+/** Returns the message that displays an item; null for items that are not displayed. */
+export function toMessage(item: Item, status: MessageStatus): Message | null {
   const { id, type, role } = item
   const text = textOf(item)
   if (type === 'message' && (role === 'user' || role === 'assistant'))
     return { id, role, text, status }
-  if (type === 'reasoning') return { id, role: 'assistant', aside: 'thought', text, status }
+  if (type === 'reasoning') return { id, role: 'assistant', step: 'reasoning', text, status }
   if (type === 'function_call')
-    return { id, role: 'assistant', aside: 'call', name: item.name ?? '', text, status }
+    return { id, role: 'assistant', step: 'function_call', name: item.name ?? '', text, status }
   return null
 }
 
-function stored(item: Item): Message | null {
-  const message = shown(item, 'completed')
-  // Some clients keep reasoning that only its model's maker can read.
-  if (message?.aside === 'thought' && message.text === '') return null
-  const whole = item.status === 'completed' || item.status === undefined
-  if (message === null || message.role === 'user' || whole) return message
-  return { ...message, status: 'incomplete', shortened: 'unknown' }
+function toStoredMessage(item: Item): Message | null {
+  const message = toMessage(item, 'completed')
+  // Some clients store encrypted reasoning, which has no text.
+  if (message?.step === 'reasoning' && message.text === '') return null
+  const isComplete = item.status === 'completed' || item.status === undefined
+  if (message === null || message.role === 'user' || isComplete) return message
+  return { ...message, status: 'incomplete', incompleteReason: 'unknown' }
 }
 
 /**
- * The server's list, plus what only this page knows: questions that never reached the server,
- * and the beginning of an answer that is still being written.
+ * Merges the stored items with what only this page has: questions that never reached the server,
+ * and the beginning of an answer that is still being generated.
  */
 export function merge(local: readonly Message[], items: readonly Item[]): readonly Message[] {
-  const list = items.map(stored).filter((message) => message !== null)
-  const known = new Set(local.map(({ id }) => id))
-  const arrived = list.filter(({ id, role }) => role === 'user' && !known.has(id))
-  const listed = new Set(list.map(({ id }) => id))
-  const own = local.filter(({ id, role }) => role === 'user' && !listed.has(id))
-  return [...kept(list, local), ...missing(own, arrived), ...partial(list, local)]
+  const stored = items.map(toStoredMessage).filter((message) => message !== null)
+  const localIds = new Set(local.map(({ id }) => id))
+  const arrived = stored.filter(({ id, role }) => role === 'user' && !localIds.has(id))
+  const storedIds = new Set(stored.map(({ id }) => id))
+  const own = local.filter(({ id, role }) => role === 'user' && !storedIds.has(id))
+  return [
+    ...reuseUnchanged(stored, local),
+    ...findUnsent(own, arrived),
+    ...findPartialAnswer(stored, local),
+  ]
 }
 
-/** A message that has not changed stays the same object, so that it is not drawn again. */
-function kept(list: readonly Message[], local: readonly Message[]): readonly Message[] {
-  const before = new Map(local.map((message) => [message.id, message]))
-  return list.map((message) => {
-    const earlier = before.get(message.id)
-    const same = earlier?.text === message.text && earlier.status === message.status
-    return earlier !== undefined && same ? earlier : message
+/** Keeps the same object for an unchanged message, so that it is not drawn again. */
+function reuseUnchanged(stored: readonly Message[], local: readonly Message[]): readonly Message[] {
+  const localById = new Map(local.map((message) => [message.id, message]))
+  return stored.map((message) => {
+    const known = localById.get(message.id)
+    const isSame = known?.text === message.text && known.status === message.status
+    return known !== undefined && isSame ? known : message
   })
 }
 
-/** The page's questions for which the server has none of the same text, in the same order. */
-function missing(own: readonly Message[], arrived: readonly Message[]): readonly Message[] {
+/** Returns the page's questions without a stored question of the same text, in the same order. */
+function findUnsent(own: readonly Message[], arrived: readonly Message[]): readonly Message[] {
   let next = 0
   return own.filter((message) => {
     const at = arrived.findIndex(({ text }, index) => index >= next && text === message.text)
@@ -56,8 +60,11 @@ function missing(own: readonly Message[], arrived: readonly Message[]): readonly
   })
 }
 
-/** All of an answer that is being written: its thoughts and calls are complete before its text. */
-function partial(list: readonly Message[], local: readonly Message[]): readonly Message[] {
-  if (local.at(-1)?.status !== 'streaming' || list.at(-1)?.role !== 'user') return []
+/** Returns all messages of a streaming answer: its steps are complete before its text. */
+function findPartialAnswer(
+  stored: readonly Message[],
+  local: readonly Message[],
+): readonly Message[] {
+  if (local.at(-1)?.status !== 'streaming' || stored.at(-1)?.role !== 'user') return []
   return local.slice(local.findLastIndex(({ role }) => role === 'user') + 1)
 }

@@ -1,33 +1,38 @@
-import type { Conversation, User } from '../wire/resource'
+import type { Conversation, User } from '../api/resources'
 import { reduceChat } from './chat'
-import { reduceEntry, unknownDoorway } from './entry'
 import type { ChatEvent, PageEvent } from './event'
-import { added, found, listed, named, raised } from './sidebar'
+import { addEntry, moveToTop, replaceEntry, upsertEntry, withConversations } from './sidebar'
+import { initialSignIn, reduceSignIn } from './sign-in'
 import {
   chatOf,
   emptyChat,
-  initial,
+  initialState,
   NEW,
-  type Announcement,
+  type AnnouncementKind,
   type ChatId,
   type State,
 } from './state'
 
-/** All of the page's state changes here, and only here. */
+/** The only function that changes the page's state. */
 export function reduce(state: State, event: PageEvent): State {
   switch (event.type) {
     case 'session.opened':
-      return opened(state, event.user, event.drafts)
+      return openSession(state, event.user, event.drafts)
     case 'session.closed':
-      // Kept until somebody logs in: after an expired session nothing is lost for the same user.
-      return { ...unfollowed(state), session: 'out', connection: 'connecting', announced: null }
-    case 'entry.offered':
-    case 'entry.linked':
-    case 'entry.refused':
-    case 'entry.chosen':
-    case 'entry.reset':
-    case 'entry.declined':
-      return { ...state, entry: reduceEntry(state.entry, event) }
+      // The state stays until the next login: the same user continues after an expired session.
+      return {
+        ...markTurnsLost(state),
+        session: 'out',
+        connection: 'connecting',
+        announcement: null,
+      }
+    case 'signIn.optionsLoaded':
+    case 'signIn.linkOpened':
+    case 'signIn.failed':
+    case 'signIn.formSelected':
+    case 'signIn.passwordReset':
+    case 'signIn.linkDismissed':
+      return { ...state, signIn: reduceSignIn(state.signIn, event) }
     case 'connection.opened':
       return { ...state, connection: 'open' }
     case 'connection.lost':
@@ -37,35 +42,35 @@ export function reduce(state: State, event: PageEvent): State {
     case 'sidebar.loaded':
       return {
         ...state,
-        sidebar: listed(state.sidebar, event.conversations, event.hasMore, event.further),
+        sidebar: withConversations(state.sidebar, event.conversations, event.hasMore, event.append),
       }
     case 'sidebar.failed':
       return { ...state, sidebar: { ...state.sidebar, status: 'failed' } }
     case 'chat.selected':
-      return { ...state, selected: event.chat, announced: null }
-    case 'chat.begun':
-      return begun(state, event.chat, event.title)
+      return { ...state, selected: event.chat, announcement: null }
+    case 'chat.started':
+      return startChat(state, event.chat, event.title)
     case 'chat.created':
-      return created(state, event.chat, event.conversation)
-    case 'chat.found':
-      return { ...state, sidebar: found(state.sidebar, event.conversation) }
+      return assignConversation(state, event.chat, event.conversation)
+    case 'chat.loaded':
+      return { ...state, sidebar: upsertEntry(state.sidebar, event.conversation) }
     case 'chat':
-      return inChat(state, event.chat, event.event)
+      return updateChat(state, event.chat, event.event)
   }
 }
 
-function opened(state: State, user: User, drafts: Record<ChatId, string>): State {
-  // A session of an earlier visit has used nothing of what the address brought.
-  const entry = state.session === 'checking' ? { ...state.entry, remark: null } : unknownDoorway
-  if (state.user?.id === user.id) return { ...state, session: 'in', user, entry }
+function openSession(state: State, user: User, drafts: Record<ChatId, string>): State {
+  // A session restored from an earlier visit has not used the link in the URL.
+  const signIn = state.session === 'checking' ? { ...state.signIn, notice: null } : initialSignIn
+  if (state.user?.id === user.id) return { ...state, session: 'in', user, signIn }
   const chats = Object.fromEntries(
-    Object.entries(drafts).map(([id, draft]) => [id, { ...chatOf(initial, id), draft }]),
+    Object.entries(drafts).map(([id, draft]) => [id, { ...chatOf(initialState, id), draft }]),
   )
-  return { ...initial, session: 'in', user, entry, chats, selected: state.selected }
+  return { ...initialState, session: 'in', user, signIn, chats, selected: state.selected }
 }
 
-/** The lines go with the session; turns go on at the server. */
-function unfollowed(state: State): State {
+/** The sockets close with the session; the turns continue on the server. */
+function markTurnsLost(state: State): State {
   const chats = Object.entries(state.chats).map(([id, chat]) => [
     id,
     reduceChat(chat, { type: 'turn.lost' }),
@@ -73,50 +78,51 @@ function unfollowed(state: State): State {
   return { ...state, chats: Object.fromEntries(chats) }
 }
 
-/** The new chat gets a place of its own in the list, and the next new chat is empty again. */
-function begun(state: State, id: ChatId, title: string): State {
+/** Adds the new chat to the list and leaves an empty new chat behind. */
+function startChat(state: State, id: ChatId, title: string): State {
   return {
     ...state,
     selected: state.selected === NEW ? id : state.selected,
-    sidebar: added(state.sidebar, { id, title }),
+    sidebar: addEntry(state.sidebar, { id, title }),
     chats: {
       ...state.chats,
       [id]: { ...emptyChat, history: 'ready' },
-      [NEW]: chatOf(initial, NEW),
+      [NEW]: chatOf(initialState, NEW),
     },
   }
 }
 
-function created(state: State, from: ChatId, conversation: Conversation): State {
-  const { [from]: chat, ...chats } = state.chats
+/** Replaces a local chat id by the id of its conversation. */
+function assignConversation(state: State, local: ChatId, conversation: Conversation): State {
+  const { [local]: chat, ...chats } = state.chats
   if (chat === undefined) return state
   return {
     ...state,
-    selected: state.selected === from ? conversation.id : state.selected,
-    sidebar: named(state.sidebar, from, conversation),
+    selected: state.selected === local ? conversation.id : state.selected,
+    sidebar: replaceEntry(state.sidebar, local, conversation),
     chats: { ...chats, [conversation.id]: chat },
-    announced:
-      state.announced?.chat === from
-        ? { ...state.announced, chat: conversation.id }
-        : state.announced,
+    announcement:
+      state.announcement?.chat === local
+        ? { ...state.announcement, chat: conversation.id }
+        : state.announcement,
   }
 }
 
-function inChat(state: State, id: ChatId, event: ChatEvent): State {
+function updateChat(state: State, id: ChatId, event: ChatEvent): State {
   const before = chatOf(state, id)
   const after = reduceChat(before, event)
   if (after === before) return state
-  const speaking = event.type === 'message.submitted' || event.type === 'message.retried'
-  const what = announcement(event)
+  const isQuestion = event.type === 'message.submitted' || event.type === 'message.retried'
+  const kind = announcementOf(event)
   return {
     ...state,
     chats: { ...state.chats, [id]: after },
-    sidebar: speaking ? raised(state.sidebar, id) : state.sidebar,
-    announced: what === null ? state.announced : { chat: id, what },
+    sidebar: isQuestion ? moveToTop(state.sidebar, id) : state.sidebar,
+    announcement: kind === null ? state.announcement : { chat: id, kind },
   }
 }
 
-function announcement(event: ChatEvent): Announcement | null {
+function announcementOf(event: ChatEvent): AnnouncementKind | null {
   switch (event.type) {
     case 'response.created':
       return 'started'

@@ -1,10 +1,10 @@
-import type { User } from '../wire/resource'
-import { unknownDoorway, type Doorway } from './entry'
+import type { User } from '../api/resources'
+import { initialSignIn, type SignInState } from './sign-in'
 
-/** A conversation's id, or `local_…` until the server has made one. */
+/** A conversation's id, or `local_…` until the server has created the conversation. */
 export type ChatId = string
 
-/** The chat that has no message yet. */
+/** The chat without a message. */
 export const NEW: ChatId = 'new'
 
 export interface Failure {
@@ -12,30 +12,30 @@ export interface Failure {
   readonly message: string
 }
 
-/** Why an answer is shorter than the model meant it. */
-export type Shortened = 'stopped' | 'length' | 'failed' | 'unknown'
+/** Why an answer ended early. */
+export type IncompleteReason = 'stopped' | 'length' | 'failed' | 'unknown'
 
 export type MessageStatus = 'sending' | 'unsent' | 'streaming' | 'completed' | 'incomplete'
 
-/** What is not said aloud: the model's reasoning, and a function it calls. */
-export type Aside = 'thought' | 'call'
+/** An output of the model that is not part of the answer's text. */
+export type StepKind = 'reasoning' | 'function_call'
 
 export interface Message {
-  /** The item's id, or the page's own until the server's list has been read. */
+  /** The item's id; a generated one until the stored items have been loaded. */
   readonly id: string
   readonly role: 'user' | 'assistant'
-  readonly aside?: Aside
-  /** Of the function that is called; `text` is then its arguments. */
+  readonly step?: StepKind
+  /** The name of the called function; `text` holds its arguments. */
   readonly name?: string
   readonly text: string
   readonly status: MessageStatus
-  readonly shortened?: Shortened
+  readonly incompleteReason?: IncompleteReason
   readonly failure?: Failure
-  /** How long it took the server to let go of the model. */
+  /** How long the server took to free the model. */
   readonly stoppedInMs?: number
 }
 
-/** `recovering`: the turn runs at the server, and nothing is heard of it at the moment. */
+/** `recovering`: the turn runs on the server, but the page does not receive its events. */
 export type TurnPhase = 'waiting' | 'streaming' | 'recovering'
 
 export interface Turn {
@@ -45,8 +45,8 @@ export interface Turn {
   readonly failure: Failure | null
 }
 
-/** How much of the conversation the model was shown, and how full that makes it. */
-export interface Window {
+/** How much of the conversation fits into the model's context, and how full the context is. */
+export interface ContextWindow {
   readonly leftOut: number
   readonly usedTokens: number | null
   readonly contextTokens: number | null
@@ -59,35 +59,35 @@ export interface Chat {
   readonly messages: readonly Message[]
   readonly turn: Turn | null
   readonly draft: string
-  /** The answer never came, although the question is stored. */
+  /** True if the question is stored and has no answer. */
   readonly unanswered: boolean
-  /** Null until an answer has told. */
-  readonly window: Window | null
+  /** Null until the first answer reports it. */
+  readonly window: ContextWindow | null
 }
 
-export interface Entry {
+export interface SidebarEntry {
   readonly id: ChatId
   readonly title: string
 }
 
 export interface Sidebar {
   readonly status: 'absent' | 'loading' | 'ready' | 'failed'
-  readonly entries: readonly Entry[]
+  readonly entries: readonly SidebarEntry[]
   readonly hasMore: boolean
 }
 
-export type Announcement = 'started' | 'finished' | 'stopped' | 'failed'
+export type AnnouncementKind = 'started' | 'finished' | 'stopped' | 'failed'
 
 export interface State {
   readonly session: 'checking' | 'out' | 'in'
   readonly user: User | null
-  readonly entry: Doorway
+  readonly signIn: SignInState
   readonly connection: 'connecting' | 'open' | 'lost'
   readonly sidebar: Sidebar
   readonly selected: ChatId
   readonly chats: Readonly<Record<ChatId, Chat>>
-  /** What the status line says, and about which chat. */
-  readonly announced: { readonly chat: ChatId; readonly what: Announcement } | null
+  /** The latest announcement for screen readers, and its chat. */
+  readonly announcement: { readonly chat: ChatId; readonly kind: AnnouncementKind } | null
 }
 
 export const emptyChat: Chat = {
@@ -99,15 +99,15 @@ export const emptyChat: Chat = {
   window: null,
 }
 
-export const initial: State = {
+export const initialState: State = {
   session: 'checking',
   user: null,
-  entry: unknownDoorway,
+  signIn: initialSignIn,
   connection: 'connecting',
   sidebar: { status: 'absent', entries: [], hasMore: false },
   selected: NEW,
   chats: {},
-  announced: null,
+  announcement: null,
 }
 
 export function isLocal(chat: ChatId): boolean {
