@@ -18,15 +18,19 @@ from starlette.routing import WebSocketRoute
 from gateway import clients
 from gateway.context.defaults import Defaults
 from gateway.engine.engines import EngineBalancer
+from gateway.engine.relay import ChatRelay
 from gateway.errors import ParleyError
 from gateway.identity.introspection import Identity
 from gateway.identity.revocations import Revocation, Revocations
 from gateway.inference import Sampling
+from gateway.protocol.chat_completions import ChatCompletion
+from gateway.protocol.resources import Generation
 from gateway.routes import chat_completions, conversations, health, models, openapi, responses, usage
-from gateway.routes.places import ConnectionLimit
+from gateway.routes.connection_limit import ConnectionLimit
+from gateway.routes.json_responses import handle_error
 from gateway.routes.plain_text import plain_text
-from gateway.routes.refusal import refused
-from gateway.routes.responses_socket import handshake_described, responses_socket, upgrade_required
+from gateway.routes.ports import ChatRelays
+from gateway.routes.responses_socket import responses_socket, upgrade_description, upgrade_required
 from gateway.routes.state import SocketLimits, State
 from gateway.runtime.compaction import Compaction
 from gateway.runtime.counting import TokenCounter
@@ -60,16 +64,16 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Parley", lifespan=_lifespan(settings), openapi_url=None, redirect_slashes=False)
     for router in (health, conversations, responses, chat_completions, models, usage):
         app.include_router(router.router)
-    app.add_api_route("/v1/responses", upgrade_required, methods=["GET"], **handshake_described)
+    app.add_api_route("/v1/responses", upgrade_required, methods=["GET"], **upgrade_description)
     app.router.routes.append(WebSocketRoute("/v1/responses", responses_socket))
     if settings.plain_text_protocol:
         app.add_api_route("/ws", upgrade_required, methods=["GET"], include_in_schema=False)
         app.router.routes.append(WebSocketRoute("/ws", plain_text))
     openapi.publish(app)
-    app.add_exception_handler(ParleyError, refused)
-    app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(RequestValidationError, refused)
-    app.add_exception_handler(Exception, refused)
+    app.add_exception_handler(ParleyError, handle_error)
+    app.add_exception_handler(HTTPException, handle_error)
+    app.add_exception_handler(RequestValidationError, handle_error)
+    app.add_exception_handler(Exception, handle_error)
     return app
 
 
@@ -135,21 +139,22 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
     await stack.enter_async_context(_running(erasure.run()))
     return State(
         identity=identity,
-        engine=engine,
-        storage=storage,
-        conversations=conversations,
-        responses=stored,
-        accounting=accounting,
-        defaults=defaults,
-        turns=turns,
-        following=ResponseFollower(turns, stored, reader),
-        compaction=Compaction(engine, threads, stored, accounting, seal),
-        counting=TokenCounter(engine, acceptance),
-        presence=presence,
         revocations=revocations,
-        places=ConnectionLimit(settings.sockets_per_user),
-        socket_limits=SocketLimits(settings.socket_age_seconds, settings.socket_first_event_seconds),
         allowed_origins=settings.allowed_origins,
+        connection_limit=ConnectionLimit(settings.sockets_per_user),
+        socket_limits=SocketLimits(settings.socket_age_seconds, settings.socket_first_event_seconds),
+        turns=turns,
+        follower=ResponseFollower(turns, stored, reader),
+        compaction=Compaction(engine, threads, stored, accounting, seal),
+        token_counter=TokenCounter(engine, acceptance),
+        conversations=conversations,
+        conversation_items=conversations.items,
+        conversation_index=conversations.index,
+        usage=accounting,
+        models=engine,
+        chat_relays=_chat_relays(engine, defaults),
+        presence=presence,
+        storage_health=storage,
     )
 
 
@@ -170,6 +175,13 @@ def _output_limit(settings: Settings) -> int | None:
     if settings.engine_dialect == "vllm" or "max_output_tokens" in settings.model_fields_set:
         return settings.max_output_tokens
     return None
+
+
+def _chat_relays(engine: EngineBalancer, defaults: Defaults) -> ChatRelays:
+    def create(completion: ChatCompletion, *, user_id: str) -> ChatRelay:
+        return ChatRelay(engine, completion, defaults.of(completion, Generation()), user_id=user_id)
+
+    return create
 
 
 @contextmanager

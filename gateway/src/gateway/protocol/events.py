@@ -162,7 +162,7 @@ def frame(event: Event | SocketError) -> str:
     return _encode(event).decode()
 
 
-def addressed(text: str, stream_id: str | None) -> str:
+def with_stream_id(text: str, stream_id: str | None) -> str:
     """The same frame with the client's `stream_id` on it. The event itself is encoded once for all followers."""
     if stream_id is None:
         return text

@@ -10,6 +10,7 @@ from gateway.protocol.tools import FunctionTool, ReasoningConfig, TextConfig, To
 
 T = TypeVar("T")
 
+Order = Literal["asc", "desc"]
 Truncation = Literal["auto", "disabled"]
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed"]
 TERMINAL: frozenset[ResponseStatus] = frozenset({"completed", "incomplete", "failed"})

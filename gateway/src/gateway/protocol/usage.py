@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-KEPT_DAYS = 100
+RETENTION_DAYS = 100
 
 
 class UsageOfDay(msgspec.Struct, frozen=True):
