@@ -160,11 +160,11 @@ async def _opened(settings: Settings, stack: AsyncExitStack) -> State:
 
 def _defaults(settings: Settings) -> Defaults:
     return Defaults(
-        settings.system_prompt,
+        settings.generation.system_prompt,
         Sampling(
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            repetition_penalty=settings.repetition_penalty,
+            temperature=settings.generation.temperature,
+            top_p=settings.generation.top_p,
+            repetition_penalty=settings.generation.repetition_penalty,
             max_output_tokens=_output_limit(settings),
         ),
     )
@@ -172,8 +172,8 @@ def _defaults(settings: Settings) -> Defaults:
 
 def _output_limit(settings: Settings) -> int | None:
     """A server whose context is not known refuses a limit that is larger: there it is sent only when it was set."""
-    if settings.engine_dialect == "vllm" or "max_output_tokens" in settings.model_fields_set:
-        return settings.max_output_tokens
+    if settings.engine_dialect == "vllm" or "max_output_tokens" in settings.generation.model_fields_set:
+        return settings.generation.max_output_tokens
     return None
 
 
