@@ -1,4 +1,4 @@
-"""What a user has used, by day: an addition to OpenAI's API."""
+"""A user's usage by day: an addition to OpenAI's API."""
 
 from typing import Literal
 
