@@ -133,7 +133,7 @@ STORIES: Final[dict[str, Callable[[], Iterable[str]]]] = {
     "reasoning": _reasoning,
     "warm-up": _warm_up,
     "left-out": _left_out,
-    "refused": lambda: _refused(TooManyRequests("8 requests wait on this socket already")),
+    "refused": lambda: _refused(TooManyRequests("8 requests are already queued on this socket")),
     "resumed-too-late": lambda: _refused(EventsExpired()),
     "connection-limit": lambda: _refused(ConnectionLimitReached(3600)),
 }

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gateway.settings import Settings
+from gateway.settings import Settings, variable
 
 NEEDED = {
     "GATEWAY_AUTH_URL": "http://auth-service:8000",
@@ -21,15 +21,15 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_a_turn_has_the_papers_defaults(environment: pytest.MonkeyPatch) -> None:
-    settings = Settings.from_environment()
-    assert settings.system_prompt == "你是一位得力的助手。"
-    assert (settings.temperature, settings.top_p, settings.repetition_penalty) == (0.45, 0.9, 1.2)
-    assert settings.max_output_tokens == 10240
+def test_the_generation_defaults_are_those_of_the_paper(environment: pytest.MonkeyPatch) -> None:
+    defaults = Settings.from_environment().generation
+    assert defaults.system_prompt == "你是一位得力的助手。"
+    assert (defaults.temperature, defaults.top_p, defaults.repetition_penalty) == (0.45, 0.9, 1.2)
+    assert defaults.max_output_tokens == 10240
 
 
 @pytest.mark.parametrize("name", sorted(NEEDED))
-def test_what_has_no_default_must_be_set(environment: pytest.MonkeyPatch, name: str) -> None:
+def test_a_setting_without_a_default_is_required(environment: pytest.MonkeyPatch, name: str) -> None:
     environment.delenv(name)
     with pytest.raises(ValidationError, match=name.removeprefix("GATEWAY_").lower()):
         Settings.from_environment()
@@ -62,18 +62,56 @@ def test_a_short_secret_is_refused_and_not_shown(environment: pytest.MonkeyPatch
         ("GATEWAY_AUTH_URL", "auth-service"),
     ],
 )
-def test_a_url_that_can_not_be_used_stops_the_start(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_unusable_url_is_refused(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
     environment.setenv(name, value)
     with pytest.raises(ValidationError, match=name.removeprefix("GATEWAY_").lower()) as caught:
         Settings.from_environment()
     assert "hunter2" not in str(caught.value)
 
 
+def test_nested_settings_have_variables_of_their_own(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GATEWAY_TEMPERATURE", "0")
+    environment.setenv("GATEWAY_REDIS_USER", "gateway")
+    environment.setenv("GATEWAY_REDIS_PASSWORD", "hunter2")
+    settings = Settings.from_environment()
+    assert settings.generation.temperature == 0
+    assert settings.generation.model_fields_set == {"temperature"}
+    assert settings.redis_credential.user == "gateway"
+    assert settings.redis_credential.password.get_secret_value() == "hunter2"
+
+
+@pytest.mark.parametrize("name", ["GATEWAY_GENERATION", "GATEWAY_REDIS_CREDENTIAL", "GATEWAY_USER"])
+def test_the_name_of_a_nested_model_is_no_variable(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.setenv(name, "{}")
+    with pytest.raises(ValueError, match=f"unknown setting {name}"):
+        Settings.from_environment()
+
+
+def test_every_invalid_variable_is_reported_by_its_own_name(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("GATEWAY_TOP_P", "hunter2")
+    environment.setenv("GATEWAY_PORT", "-1")
+    with pytest.raises(ValidationError) as caught:
+        Settings.from_environment()
+    assert {variable(*error["loc"]) for error in caught.value.errors()} == {"GATEWAY_TOP_P", "GATEWAY_PORT"}
+    assert "hunter2" not in str(caught.value)
+    assert variable("redis_credential", "password") == "GATEWAY_REDIS_PASSWORD"
+
+
+def test_there_are_fewer_than_thirty_settings() -> None:
+    assert len(Settings.model_fields) < 30
+
+
 def test_secrets_may_be_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environment.delenv("GATEWAY_SERVER_KEY")
     environment.setenv("GATEWAY_SECRETS_DIR", str(tmp_path))
     (tmp_path / "server_key").write_text("f" * 40 + "\n")
-    assert Settings.from_environment().server_key.get_secret_value() == "f" * 40
+    (tmp_path / "redis_password").write_text("p" * 16 + "\n")
+    (tmp_path / "temperature").write_text("1")
+    environment.setenv("GATEWAY_TEMPERATURE", "0.5")
+    settings = Settings.from_environment()
+    assert settings.server_key.get_secret_value() == "f" * 40
+    assert settings.redis_credential.password.get_secret_value() == "p" * 16
+    assert settings.generation.temperature == 0.5
 
 
 def test_origins_are_a_comma_separated_list(environment: pytest.MonkeyPatch) -> None:

@@ -8,34 +8,34 @@ import uvicorn
 from pydantic import ValidationError
 
 from gateway.app import create_app
-from gateway.settings import Settings
+from gateway.settings import Settings, variable
 from gateway.telemetry import configure_logging
 from gateway.websocket_protocol import WebSocketProtocol
 
-# A frame of a client, as everywhere in the stack (nginx's body limit is the same).
-_FRAME_BYTES = 64 * 1024
+# The same limit as nginx's for a body.
+_MAX_FRAME_BYTES = 64 * 1024
 
 
 def main() -> None:
     try:
         settings = Settings.from_environment()
     except ValidationError as exc:
-        sys.exit("\n".join(f"gateway: {_variable(error['loc'])}: {error['msg']}" for error in exc.errors()))
+        sys.exit("\n".join(f"gateway: {variable(*error['loc'])}: {error['msg']}" for error in exc.errors()))
     except ValueError as exc:
         sys.exit(f"gateway: {exc}")
     configure_logging()
-    # uvicorn drains on SIGTERM and then raises it again for whoever had it before: leave with 0, not with 143.
-    signal.signal(signal.SIGTERM, _leave)
+    # uvicorn drains on SIGTERM and then raises it again for the previous handler: exit with 0, not with 143.
+    signal.signal(signal.SIGTERM, _exit)
     uvicorn.run(
         create_app(settings),
         host=settings.host,
         port=settings.port,
         loop="uvloop",
         ws=WebSocketProtocol,
-        ws_max_size=_FRAME_BYTES,
-        # 32 kB a socket instead of 67, and 8-13 us saved a frame.
+        ws_max_size=_MAX_FRAME_BYTES,
+        # 32 kB a socket instead of 67, and 8-13 us less a frame.
         ws_per_message_deflate=False,
-        # Who does not answer for 15 s is gone, or reads nothing; nginx gives a silent gateway as long.
+        # A client that answers no ping for 15 s is gone, or reads nothing; nginx waits as long for a silent gateway.
         ws_ping_interval=5,
         ws_ping_timeout=10,
         timeout_graceful_shutdown=2,
@@ -46,12 +46,8 @@ def main() -> None:
     )
 
 
-def _leave(*_: object) -> NoReturn:
+def _exit(*_: object) -> NoReturn:
     sys.exit(0)
-
-
-def _variable(location: tuple[int | str, ...]) -> str:
-    return "GATEWAY_" + "_".join(str(part) for part in location).upper()
 
 
 if __name__ == "__main__":

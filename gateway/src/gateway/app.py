@@ -20,15 +20,19 @@ from starlette.routing import WebSocketRoute
 from gateway import clients
 from gateway.context.defaults import Defaults
 from gateway.engine.engines import EngineBalancer
+from gateway.engine.relay import ChatRelay
 from gateway.errors import ParleyError
 from gateway.identity.introspection import Identity
 from gateway.identity.revocations import Revocation, Revocations
 from gateway.inference import Sampling
+from gateway.protocol.chat_completions import ChatCompletion
+from gateway.protocol.resources import Generation
 from gateway.routes import chat_completions, conversations, health, models, openapi, responses, usage
-from gateway.routes.places import ConnectionLimit
+from gateway.routes.connection_limit import ConnectionLimit
+from gateway.routes.json_responses import handle_error
 from gateway.routes.plain_text import plain_text
-from gateway.routes.refusal import refused
-from gateway.routes.responses_socket import handshake_described, responses_socket, upgrade_required
+from gateway.routes.ports import ChatRelays
+from gateway.routes.responses_socket import responses_socket, upgrade_description, upgrade_required
 from gateway.routes.state import SocketLimits, State
 from gateway.runtime.acceptance import TurnAcceptance
 from gateway.runtime.compaction import Compaction
@@ -68,16 +72,16 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Parley", lifespan=_lifespan(settings), openapi_url=None, redirect_slashes=False)
     for router in (health, conversations, responses, chat_completions, models, usage):
         app.include_router(router.router)
-    app.add_api_route("/v1/responses", upgrade_required, methods=["GET"], **handshake_described)
+    app.add_api_route("/v1/responses", upgrade_required, methods=["GET"], **upgrade_description)
     app.router.routes.append(WebSocketRoute("/v1/responses", responses_socket))
     if settings.plain_text_protocol:
         app.add_api_route("/ws", upgrade_required, methods=["GET"], include_in_schema=False)
         app.router.routes.append(WebSocketRoute("/ws", plain_text))
     openapi.publish(app)
-    app.add_exception_handler(ParleyError, refused)
-    app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(RequestValidationError, refused)
-    app.add_exception_handler(Exception, refused)
+    app.add_exception_handler(ParleyError, handle_error)
+    app.add_exception_handler(HTTPException, handle_error)
+    app.add_exception_handler(RequestValidationError, handle_error)
+    app.add_exception_handler(Exception, handle_error)
     return app
 
 
@@ -135,21 +139,22 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
     revocations = await _open_revocations(redis.shared, identity, stack)
     return State(
         identity=identity,
-        engine=engine,
-        storage=store.health,
-        conversations=store.conversations,
-        responses=store.responses,
-        accounting=store.usage,
-        defaults=_defaults(settings),
-        turns=runtime.acceptance,
-        following=runtime.follower,
-        compaction=runtime.compaction,
-        counting=runtime.counter,
-        presence=presence,
         revocations=revocations,
-        places=ConnectionLimit(settings.sockets_per_user),
-        socket_limits=SocketLimits(settings.socket_age_seconds, settings.socket_first_event_seconds),
         allowed_origins=settings.allowed_origins,
+        connection_limit=ConnectionLimit(settings.sockets_per_user),
+        socket_limits=SocketLimits(settings.socket_age_seconds, settings.socket_first_event_seconds),
+        turns=runtime.acceptance,
+        follower=runtime.follower,
+        compaction=runtime.compaction,
+        token_counter=runtime.counter,
+        conversations=store.conversations,
+        conversation_items=store.conversations.items,
+        conversation_index=store.conversations.index,
+        usage=store.usage,
+        models=engine,
+        chat_relays=_chat_relays(engine, _defaults(settings)),
+        presence=presence,
+        storage_health=store.health,
     )
 
 
@@ -251,11 +256,11 @@ async def _open_revocations(redis: Redis, identity: Identity, stack: AsyncExitSt
 
 def _defaults(settings: Settings) -> Defaults:
     return Defaults(
-        settings.system_prompt,
+        settings.generation.system_prompt,
         Sampling(
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            repetition_penalty=settings.repetition_penalty,
+            temperature=settings.generation.temperature,
+            top_p=settings.generation.top_p,
+            repetition_penalty=settings.generation.repetition_penalty,
             max_output_tokens=_output_limit(settings),
         ),
     )
@@ -263,9 +268,16 @@ def _defaults(settings: Settings) -> Defaults:
 
 def _output_limit(settings: Settings) -> int | None:
     """A server whose context is unknown refuses a limit beyond it: there the limit is sent only if it was set."""
-    if settings.engine_dialect == "vllm" or "max_output_tokens" in settings.model_fields_set:
-        return settings.max_output_tokens
+    if settings.engine_dialect == "vllm" or "max_output_tokens" in settings.generation.model_fields_set:
+        return settings.generation.max_output_tokens
     return None
+
+
+def _chat_relays(engine: EngineBalancer, defaults: Defaults) -> ChatRelays:
+    def create(completion: ChatCompletion, *, user_id: str) -> ChatRelay:
+        return ChatRelay(engine, completion, defaults.resolve(completion, Generation()), user_id=user_id)
+
+    return create
 
 
 @contextmanager

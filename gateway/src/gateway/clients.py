@@ -25,8 +25,8 @@ def redis(settings: Settings, *, connections: int, patience_seconds: float = 2.0
     """
     pool = BlockingConnectionPool.from_url(
         settings.redis_url,
-        username=settings.redis_user,
-        password=settings.redis_password.get_secret_value() or None,
+        username=settings.redis_credential.user,
+        password=settings.redis_credential.password.get_secret_value() or None,
         max_connections=connections,
         timeout=10,
         socket_timeout=patience_seconds,

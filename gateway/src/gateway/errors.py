@@ -1,4 +1,4 @@
-"""Every failure a client may see, with its wire code and HTTP status.
+"""Every error that a client can receive, with its code on the wire and its HTTP status.
 
 ParleyError
 ├── InvalidRequest (400)
@@ -25,7 +25,7 @@ ParleyError
 │   └── AnswerInterrupted
 ├── InternalError (500)
 └── Unavailable (503)
-    ├── Leaving (502)
+    ├── ShuttingDown (502)
     ├── StorageFull
     └── UnsafeEvictionPolicy
 """
@@ -35,7 +35,7 @@ from typing import ClassVar
 
 
 class ParleyError(Exception):
-    """`type` and `code` are the wire's words (Open Responses, "Errors"); `param` names the field at fault."""
+    """`type` and `code` are those of the wire (Open Responses, "Errors"); `param` names the field at fault."""
 
     status: ClassVar[int]
     type: ClassVar[str]
@@ -54,7 +54,7 @@ class ParleyError(Exception):
         return {"type": self.type, "code": self.code, "message": self.message, "param": self.param}
 
     def headers(self) -> dict[str, str]:
-        """What goes with it over HTTP."""
+        """Its headers over HTTP."""
         return {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
 
 
@@ -68,23 +68,23 @@ class UnsupportedParameter(InvalidRequest):
     code = "unsupported_parameter"
 
     def __init__(self, param: str) -> None:
-        super().__init__(f"`{param}` is not supported here; leave it out", param=param)
+        super().__init__(f"`{param}` is not supported; omit it", param=param)
 
 
 class UnsupportedContent(InvalidRequest):
     code = "unsupported_content"
 
     def __init__(self, kind: str, param: str) -> None:
-        super().__init__(f"{kind[:100]!r} is not supported here; only text is", param=param)
+        super().__init__(f"{kind[:100]!r} is not supported; send text", param=param)
 
 
 class PreviousResponseNotFound(InvalidRequest):
-    """OpenAI's own shape for it."""
+    """A 400 with these fields, as OpenAI returns it."""
 
     code = "previous_response_not_found"
 
     def __init__(self) -> None:
-        super().__init__("no such response to go on from", param="previous_response_id")
+        super().__init__("no such response to continue from", param="previous_response_id")
 
 
 class InvalidJson(InvalidRequest):
@@ -98,20 +98,20 @@ class ContextLengthExceeded(InvalidRequest):
     code = "context_length_exceeded"
 
     def __init__(self, tokens: int | None = None, limit: int | None = None, *, param: str = "input") -> None:
-        numbers = f" of {limit} tokens by needing {tokens}" if limit is not None else ""
-        super().__init__(f"the message exceeds the model's context{numbers}; shorten it", param=param)
+        numbers = f" of {limit} tokens: it has {tokens}" if limit is not None else ""
+        super().__init__(f"the input exceeds the model's context window{numbers}; shorten it", param=param)
         self.tokens = tokens
         self.limit = limit
 
 
 class EngineRefused(InvalidRequest):
-    """What was asked for passed our own checks, but the model server can not do it: a schema it has no grammar for,
+    """The request passed our own checks, but the model server does not support it: a schema that it cannot enforce,
     function tools without a parser."""
 
     code = "engine_refused"
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the model server refuses this: {reason[:500]}")
+        super().__init__(f"the model server refused the request: {reason[:500]}")
 
 
 class MethodNotAllowed(InvalidRequest):
@@ -119,7 +119,7 @@ class MethodNotAllowed(InvalidRequest):
     code = "method_not_allowed"
 
     def __init__(self, method: str, allowed: Sequence[str]) -> None:
-        super().__init__(f"this address does not know {method[:20]}; it knows {', '.join(allowed)}")
+        super().__init__(f"expected one of the methods {', '.join(allowed)} for this path, got {method[:20]}")
         self.allowed = allowed
 
     def headers(self) -> dict[str, str]:
@@ -138,18 +138,18 @@ class UnsupportedMediaType(InvalidRequest):
 class StorageLimit(InvalidRequest):
     code = "storage_limit_reached"
 
-    def __init__(self, what: str, limit: int, instead: str = "delete some, or begin a new conversation") -> None:
-        super().__init__(f"no more than {limit} {what} are kept; {instead}")
+    def __init__(self, what: str, limit: int, remedy: str = "delete some, or start a new conversation") -> None:
+        super().__init__(f"you have reached the limit of {limit} {what}; {remedy}")
 
 
 class IdempotencyKeyReused(InvalidRequest):
-    """Answering with the first message's answer would lose the second without a word."""
+    """The response to the first message would be returned for the second, which would be lost silently."""
 
     status = 422
     code = "idempotency_key_reused"
 
     def __init__(self) -> None:
-        super().__init__("another message was sent under this id already; give each message an id of its own")
+        super().__init__("this id was already used for a different message; send each message with its own id")
 
 
 class UpgradeRequired(InvalidRequest):
@@ -157,7 +157,7 @@ class UpgradeRequired(InvalidRequest):
     code = "upgrade_required"
 
     def __init__(self) -> None:
-        super().__init__("expected a WebSocket handshake (RFC 6455) here")
+        super().__init__("expected a WebSocket handshake (RFC 6455)")
 
     def headers(self) -> dict[str, str]:
         """RFC 9110, 15.5.22."""
@@ -168,7 +168,7 @@ class ConnectionLimitReached(InvalidRequest):
     code = "websocket_connection_limit_reached"
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"this socket is open for {seconds / 60:g} minutes; connect again, and resume from there")
+        super().__init__(f"this socket has reached its age limit of {seconds / 60:g} minutes; reconnect and resume")
 
 
 class Unauthenticated(ParleyError):
@@ -177,10 +177,10 @@ class Unauthenticated(ParleyError):
     code = "invalid_api_key"
 
     def __init__(self) -> None:
-        super().__init__("log in, or send `Authorization: Bearer <API key>`")
+        super().__init__("expected a valid session or API key; log in, or send `Authorization: Bearer <API key>`")
 
     def headers(self) -> dict[str, str]:
-        """RFC 9110, 15.5.2. Browsers ask nobody for this scheme."""
+        """RFC 9110, 15.5.2. Browsers show no password prompt for this scheme."""
         return {"WWW-Authenticate": "Bearer"}
 
 
@@ -190,18 +190,18 @@ class OriginRefused(ParleyError):
     code = "origin_not_allowed"
 
     def __init__(self, origin: str) -> None:
-        super().__init__(f"pages of {origin[:200]!r} may not use a session of this site")
+        super().__init__(f"requests from origin {origin[:200]!r} may not use this site's session")
 
 
 class NotFound(ParleyError):
-    """A foreign object and an absent one answer the same."""
+    """The same for another user's object as for an absent one."""
 
     status = 404
     type = "not_found"
     code = "not_found"
 
-    def __init__(self, what: str, *, param: str | None = None) -> None:
-        super().__init__(f"no such {what}", param=param)
+    def __init__(self, what: str, *, param: str | None = None, message: str | None = None) -> None:
+        super().__init__(message or f"no such {what}", param=param)
 
 
 class ModelNotFound(NotFound):
@@ -209,16 +209,17 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
     def __init__(self, model: str, served: str) -> None:
-        super().__init__(f"model {model[:200]!r}; this server runs {served!r}", param="model")
+        super().__init__(f"model {model[:200]!r}; this server serves {served!r}", param="model")
 
 
 class EventsExpired(NotFound):
-    """The response is there, the events it was made of are not any more."""
+    """The response is still stored, its events are not."""
 
     code = "events_expired"
 
     def __init__(self) -> None:
-        super().__init__("event of this answer any more; retrieve it without `stream`", param="stream")
+        message = "the events of this response have expired; retrieve it without `stream`"
+        super().__init__("event", param="stream", message=message)
 
 
 class TooManyRequests(ParleyError):
@@ -229,7 +230,7 @@ class TooManyRequests(ParleyError):
 
 
 class EngineFailed(ParleyError):
-    """The model server answered, but not with an answer."""
+    """The model server failed, or returned something other than an answer."""
 
     status = 500
     type = "model_error"
@@ -237,14 +238,16 @@ class EngineFailed(ParleyError):
 
 
 class EngineCrashed(EngineFailed):
-    """It failed inside. A model server that is about to end says the same, so it may be worth asking again."""
+    """An internal error of the model server. It returns the same while it shuts down, so a retry may succeed."""
 
 
 class AnswerInterrupted(EngineFailed):
     code = "answer_interrupted"
 
     def __init__(self) -> None:
-        super().__init__("the model server was lost in the middle of a function call, a thought or a schema; ask again")
+        super().__init__(
+            "the model server was lost in the middle of a function call, reasoning or a schema; send the request again"
+        )
 
 
 class InternalError(ParleyError):
@@ -253,47 +256,44 @@ class InternalError(ParleyError):
     code = "server_error"
 
     def __init__(self) -> None:
-        super().__init__("an unexpected failure; it is in the server's log")
+        super().__init__("an unexpected failure; the server's log has the details")
 
 
 class Unavailable(ParleyError):
-    """A dependency does not answer; `dependency` is its service name."""
+    """A dependency does not respond; `dependency` is its service name."""
 
     status = 503
     type = "server_error"
     code = "service_unavailable"
     retry_after_seconds = 1
 
-    def __init__(self, dependency: str) -> None:
-        super().__init__(f"{dependency} is not reachable at the moment; try again")
+    def __init__(self, dependency: str, *, message: str | None = None) -> None:
+        super().__init__(message or f"{dependency} is not reachable at the moment; try again")
         self.dependency = dependency
 
 
 class ShuttingDown(Unavailable):
-    """This gateway, not what it needs: another may do it, so nginx asks one, which it does for no other refusal."""
+    """This gateway itself is unavailable. nginx retries a 502 at another gateway, and no other error."""
 
     status = 502
     code = "gateway_leaving"
 
     def __init__(self) -> None:
-        super().__init__("gateway")
-        self.message = "this gateway is about to restart; try again"
+        super().__init__("gateway", message="this gateway is about to restart; try again")
 
 
 class StorageFull(Unavailable):
-    """Redis has no room, or is a replica: what is there can be read, and nothing can be added."""
+    """Redis is out of memory or disk, or is a read-only replica: stored data can be read, and nothing can be added."""
 
     code = "storage_full"
     retry_after_seconds = 30
 
     def __init__(self) -> None:
-        super().__init__("redis")
-        self.message = "nothing can be kept at the moment: the storage is full or read-only; what is there can be read"
+        message = "nothing can be stored at the moment: the storage is full or read-only; stored data can be read"
+        super().__init__("redis", message=message)
 
 
 class UnsafeEvictionPolicy(Unavailable):
     def __init__(self, policy: str) -> None:
-        super().__init__("redis")
-        self.message = (
-            f"redis would forget conversations when it is full: maxmemory-policy is {policy!r}, set noeviction"
-        )
+        message = f"redis would evict conversations when it is full: maxmemory-policy is {policy!r}, set noeviction"
+        super().__init__("redis", message=message)

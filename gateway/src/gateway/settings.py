@@ -1,12 +1,14 @@
 """The gateway's settings. Only `app` and `__main__` read them."""
 
 import os
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
@@ -25,14 +27,44 @@ def _url(*schemes: str) -> AfterValidator:
         if not value.startswith(tuple(f"{one}://" for one in schemes)) or parts.port == 0:
             raise ValueError(f"expected a URL that begins with {' or '.join(f'{one}://' for one in schemes)}")
         if parts.username or parts.password:
-            raise ValueError("a URL ends up in logs: credentials have settings of their own")
+            raise ValueError(
+                "expected a URL without credentials: a URL may be logged, and they have their own settings"
+            )
         return value
 
     return AfterValidator(check)
 
 
-# "dns+": a name that stands for an engine at each of its addresses.
+# "dns+": there is an engine at each address that the name resolves to.
 EngineUrl = Annotated[str, _url("http", "https", "dns+http")]
+
+
+class GenerationDefaults(BaseModel):
+    """For a request, and a conversation, that sets none of its own: `GATEWAY_TEMPERATURE` and so on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    system_prompt: str = "你是一位得力的助手。"
+    temperature: float = Field(default=0.45, ge=0, le=2)
+    top_p: float = Field(default=0.9, gt=0, le=1)
+    repetition_penalty: float = Field(default=1.2, gt=0)
+    max_output_tokens: int = Field(default=10240, ge=1)
+
+
+class RedisCredential(BaseModel):
+    """`GATEWAY_REDIS_USER` and `GATEWAY_REDIS_PASSWORD`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    user: str = "default"
+    password: SecretStr = SecretStr("")
+
+
+# Nested models, and what their fields' variables begin with: an operator does not see the nesting.
+_NESTED: dict[str, tuple[type[BaseModel], str]] = {
+    "generation": (GenerationDefaults, ""),
+    "redis_credential": (RedisCredential, "redis_"),
+}
 
 
 class Settings(BaseSettings):
@@ -48,8 +80,7 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[frozenset[str], NoDecode] = frozenset()
 
     redis_url: Annotated[str, _url("redis", "rediss", "unix")]
-    redis_user: str = "default"
-    redis_password: SecretStr = SecretStr("")
+    redis_credential: RedisCredential = RedisCredential()
 
     engine_url: Annotated[tuple[EngineUrl, ...], NoDecode, Field(min_length=1)]
     engine_api_key: SecretStr = Field(default=SecretStr("EMPTY"), min_length=1)
@@ -61,11 +92,7 @@ class Settings(BaseSettings):
     server_key: Secret
 
     model: str = ""
-    system_prompt: str = "你是一位得力的助手。"
-    temperature: float = Field(default=0.45, ge=0, le=2)
-    top_p: float = Field(default=0.9, gt=0, le=1)
-    repetition_penalty: float = Field(default=1.2, gt=0)
-    max_output_tokens: int = Field(default=10240, ge=1)
+    generation: GenerationDefaults = GenerationDefaults()
 
     responses_kept_days: int = Field(default=30, ge=1)
     events_kept_seconds: int = Field(default=3600, ge=60)
@@ -100,15 +127,37 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         directory = os.environ.get(SECRETS_DIR_VARIABLE)
+        nested = {name: _read_nested(model, prefix, directory) for name, (model, prefix) in _NESTED.items()}
+        sources = init_settings, env_settings, InitSettingsSource(settings_cls, nested)
         if not directory:
-            return init_settings, env_settings
-        return init_settings, env_settings, SecretsSettingsSource(settings_cls, directory, env_prefix="")
+            return sources
+        return *sources, SecretsSettingsSource(settings_cls, directory, env_prefix="")
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Raises ValueError when a variable is unknown, or a value is missing or wrong."""
-        known = {_PREFIX + name.upper() for name in cls.model_fields} | {SECRETS_DIR_VARIABLE}
+        """Raises ValueError if a variable is unknown, or a value is missing or invalid."""
+        known = {*cls.variables(), SECRETS_DIR_VARIABLE}
         unknown = sorted(name for name in os.environ if name.startswith(_PREFIX) and name not in known)
         if unknown:
             raise ValueError(f"unknown setting {', '.join(unknown)}; see docs/configuration.md")
         return cls()
+
+    @classmethod
+    def variables(cls) -> list[str]:
+        flat = [variable(name) for name in cls.model_fields if name not in _NESTED]
+        return flat + [variable(name, field) for name, (model, _) in _NESTED.items() for field in model.model_fields]
+
+
+def variable(*location: int | str) -> str:
+    """The environment variable of a field, which may be that of a nested model."""
+    name, *rest = (str(part) for part in location)
+    path = _NESTED[name][1] + "_".join(rest) if name in _NESTED else "_".join((name, *rest))
+    return _PREFIX + path.upper()
+
+
+def _read_nested(model: type[BaseModel], prefix: str, directory: str | None) -> dict[str, Any]:
+    fields = cast("type[BaseSettings]", model)  # of which the sources read the fields only
+    values = EnvSettingsSource(fields, env_prefix=_PREFIX + prefix)()
+    if not directory:
+        return values
+    return SecretsSettingsSource(fields, directory, env_prefix=prefix)() | values

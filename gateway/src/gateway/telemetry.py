@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on standard error, never with a secret or the text of a message."""
+"""Logs: one JSON object per line on standard error, never with a secret or the text of a message."""
 
 import asyncio
 import json
@@ -6,10 +6,10 @@ import logging
 import sys
 from typing import Any
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
@@ -17,30 +17,30 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
+        line.update({key: value for key, value in vars(record).items() if key not in _STANDARD_ATTRIBUTES})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def _is_not_a_refused_handshake(record: logging.LogRecord) -> bool:
-    """uvicorn takes a handshake that was answered with 401 for a fault of the application."""
+def _is_not_rejected_handshake(record: logging.LogRecord) -> bool:
+    """uvicorn logs a handshake that was rejected with a 401 as an error of the application."""
     return "without completing handshake" not in record.getMessage()
 
 
-def _is_not_a_cut_at_the_end(record: logging.LogRecord) -> bool:
-    """Whoever still follows an answer when the gateway goes is cut, and comes back to another: no fault either."""
+def _is_not_cancelled_at_shutdown(record: logging.LogRecord) -> bool:
+    """A client that still follows a response at shutdown is disconnected, and resumes at another gateway: no error."""
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
 def configure_logging() -> None:
-    """uvicorn logs a WebSocket's whole path at INFO, query string and so `/ws`'s secret included: silence it."""
-    out = logging.StreamHandler(sys.stderr)
-    out.setFormatter(JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[out], force=True)
+    """Raises uvicorn's level: at INFO it logs a WebSocket's path with its query, which on `/ws` contains a secret."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.error").addFilter(_is_not_a_refused_handshake)
-    logging.getLogger("uvicorn.error").addFilter(_is_not_a_cut_at_the_end)
-    for chatty in ("httpx2", "httpcore2", "openai"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_rejected_handshake)
+    logging.getLogger("uvicorn.error").addFilter(_is_not_cancelled_at_shutdown)
+    for name in ("httpx2", "httpcore2", "openai"):
+        logging.getLogger(name).setLevel(logging.WARNING)

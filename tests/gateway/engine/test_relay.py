@@ -22,7 +22,7 @@ from gateway.errors import ContextLengthExceeded, EngineFailed, EngineRefused, P
 from gateway.inference import OutputOptions, PromptMessage, Sampling
 from gateway.protocol.chat_completions import decode_chat_completion
 from gateway.protocol.resources import Usage
-from gateway.routes.relayed import RelayedResponse
+from gateway.routes.relayed_response import RelayedResponse
 
 SAMPLING = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_output_tokens=10_240)
 USAGE_WANTED: dict[str, Any] = {"stream_options": {"include_usage": True}}
@@ -200,7 +200,7 @@ class Listener:
         self._gone = asyncio.Event()
         self.heard: list[Message] = []
         self.costs: list[Usage | None] = []
-        self._response = RelayedResponse(relayed, stream=stream, when_over=self._account)
+        self._response = RelayedResponse(relayed, stream=stream, on_close=self._account)
         self._relay = relayed
 
     async def listen(self) -> None:

@@ -8,7 +8,7 @@ from openai.types.responses import Response
 from gateway.errors import InvalidRequest, ParleyError, UnsupportedContent
 from gateway.inference import ReasoningTextDelta, TextDelta, ToolCallDelta
 from gateway.protocol.ids import position_in
-from gateway.protocol.input_items import InputItem, input_items
+from gateway.protocol.input_items import InputItem, normalize_input_items
 from gateway.protocol.items import (
     Compaction,
     FunctionCall,
@@ -18,7 +18,7 @@ from gateway.protocol.items import (
     decode_item,
     encode_item,
 )
-from gateway.protocol.json_objects import converted
+from gateway.protocol.json_objects import convert
 from gateway.protocol.requests import ItemsCreate
 from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import turn, wires
@@ -33,7 +33,7 @@ ITEMS: list[dict[str, Any]] = [MESSAGE, CALL, RESULT, REASONING, COMPACTION]
 
 
 def read(*items: Any) -> tuple[InputItem, ...]:
-    return converted({"items": input_items(list(items), "items")}, ItemsCreate).items
+    return convert({"items": normalize_input_items(list(items), "items")}, ItemsCreate).items
 
 
 def refused(item: Any) -> ParleyError:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidJson, InvalidRequest, UnsupportedParameter
-from gateway.protocol.json_objects import MAX_DEPTH, converted, json_object, refuse_repetition, without_neutral
+from gateway.protocol.json_objects import MAX_DEPTH, convert, drop_neutral, parse_json_object, reject_duplicate_names
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 VALUES = st.recursive(
@@ -28,7 +28,7 @@ class Outer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @given(st.dictionaries(TEXTS, VALUES, max_size=5))
 def test_an_object_is_read_as_it_was_written(value: dict[str, Any]) -> None:
-    assert json_object(json.dumps(value).encode()) == value
+    assert parse_json_object(json.dumps(value).encode()) == value
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ def test_an_object_is_read_as_it_was_written(value: dict[str, Any]) -> None:
 )  # fmt: skip
 def test_what_is_no_well_formed_object_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidJson) as caught:
-        json_object(data)
+        parse_json_object(data)
     assert caught.value.code == "invalid_json"
 
 
 @pytest.mark.parametrize("data", [b'{"a":1,"a":1}', b'{"x":[{"a":1,"b":2,"a":3}]}', b'{"a":1,"\\u0061":2}'])
 def test_a_name_given_twice_is_refused_by_name(data: bytes) -> None:
-    with pytest.raises(InvalidJson, match="'a' twice"):
-        json_object(data)
+    with pytest.raises(InvalidJson, match="duplicate name 'a'"):
+        parse_json_object(data)
 
 
 class Name(str):
@@ -66,8 +66,8 @@ class Name(str):
 
 def test_to_find_a_repetition_at_the_end_of_many_names_costs_hardly_more_than_to_read_them() -> None:
     names = [Name(f"{number:x}") for number in range(2000)]
-    with pytest.raises(InvalidJson, match="'7cf' twice"):
-        refuse_repetition([(name, 0) for name in (*names, Name("7cf"))])
+    with pytest.raises(InvalidJson, match="duplicate name '7cf'"):
+        reject_duplicate_names([(name, 0) for name in (*names, Name("7cf"))])
     assert Name.compared < len(names)
 
 
@@ -75,32 +75,32 @@ def test_levels_are_counted_before_they_are_too_many_for_whoever_writes_them_aga
     def nested(levels: int) -> bytes:
         return b'{"a":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
 
-    assert json_object(nested(MAX_DEPTH))
-    with pytest.raises(InvalidJson, match=f"deeper than {MAX_DEPTH}"):
-        json_object(nested(MAX_DEPTH + 1))
+    assert parse_json_object(nested(MAX_DEPTH))
+    with pytest.raises(InvalidJson, match=f"more than {MAX_DEPTH} levels"):
+        parse_json_object(nested(MAX_DEPTH + 1))
 
 
 def test_the_same_name_in_two_objects_is_no_repetition() -> None:
-    assert json_object(b'{"a":{"a":1},"b":[{"a":2},{"a":3}]}')
+    assert parse_json_object(b'{"a":{"a":1},"b":[{"a":2},{"a":3}]}')
 
 
 def test_neutral_values_are_taken_out_and_the_rest_stays() -> None:
     fields = {"include": None, "user": None, "model": "m"}
-    assert without_neutral(fields, {"include": (None, []), "user": (None,), "prompt": (None,)}) == {"model": "m"}
+    assert drop_neutral(fields, {"include": (None, []), "user": (None,), "prompt": (None,)}) == {"model": "m"}
     assert "include" in fields
 
 
 @pytest.mark.parametrize("value", [["x"], {}, 0, False, ""])
 def test_any_other_value_is_refused_by_name(value: object) -> None:
     with pytest.raises(UnsupportedParameter) as caught:
-        without_neutral({"include": value}, {"include": (None, [])})
+        drop_neutral({"include": value}, {"include": (None, [])})
     assert caught.value.param == "include"
 
 
 @pytest.mark.parametrize(("value", "accepted"), [(0, (False,)), (1, (True,)), (False, (0,)), (0.0, (0,))])
 def test_what_only_compares_equal_is_not_the_same(value: object, accepted: tuple[object, ...]) -> None:
     with pytest.raises(UnsupportedParameter):
-        without_neutral({"x": value}, {"x": accepted})
+        drop_neutral({"x": value}, {"x": accepted})
 
 
 @pytest.mark.parametrize(
@@ -117,16 +117,16 @@ def test_what_only_compares_equal_is_not_the_same(value: object, accepted: tuple
 )
 def test_a_field_at_fault_is_named_with_its_path(fields: dict[str, Any], param: str, code: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        converted(fields, Outer)
+        convert(fields, Outer)
     assert (caught.value.param, caught.value.code) == (param, code)
 
 
 def test_a_name_as_long_as_its_body_is_not_repeated_in_full() -> None:
     with pytest.raises(InvalidRequest) as caught:
-        converted({"inner": [], "x" * 10_000: 1}, Outer)
+        convert({"inner": [], "x" * 10_000: 1}, Outer)
     assert caught.value.param is not None
     assert len(caught.value.param) + len(caught.value.message) < 1_000
 
 
 def test_what_fits_is_made() -> None:
-    assert converted({"inner": [{"number": 1}]}, Outer) == Outer((Inner(1),))
+    assert convert({"inner": [{"number": 1}]}, Outer) == Outer((Inner(1),))

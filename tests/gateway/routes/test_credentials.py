@@ -5,7 +5,7 @@ from starlette.requests import HTTPConnection
 
 from gateway.errors import Unauthenticated
 from gateway.identity.introspection import Credential
-from gateway.routes.credentials import credential
+from gateway.routes.credentials import read_credential
 
 PLAIN, OVER_TLS = "parley_session=ps_plain", "__Host-parley_session=ps_prefixed"
 BY_NGINX = {"x-forwarded-proto": "https"}
@@ -30,28 +30,28 @@ def asked(cookies: str, headers: dict[str, str] | None = None, scheme: str = "ht
 @pytest.mark.parametrize("asked_for", [asked(PLAIN, BY_NGINX), asked(PLAIN, scheme="https")], ids=["nginx", "here"])
 def test_over_tls_a_session_without_the_prefix_is_none(asked_for: HTTPConnection[Any]) -> None:
     with pytest.raises(Unauthenticated):
-        credential(asked_for)
+        read_credential(asked_for)
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 def test_a_handshake_over_tls_needs_the_prefix_as_well(scheme: str) -> None:
     headers = {"origin": "https://chat.test"} | (BY_NGINX if scheme == "ws" else {})
     with pytest.raises(Unauthenticated):
-        credential(asked(PLAIN, headers, scheme, type="websocket"))
-    assert credential(asked(OVER_TLS, headers, scheme, type="websocket")) == Credential("ps_prefixed")
+        read_credential(asked(PLAIN, headers, scheme, type="websocket"))
+    assert read_credential(asked(OVER_TLS, headers, scheme, type="websocket")) == Credential("ps_prefixed")
 
 
 @pytest.mark.parametrize("headers", [{}, BY_NGINX])
 @pytest.mark.parametrize("cookies", [f"{PLAIN}; {OVER_TLS}", f"{OVER_TLS}; {PLAIN}", OVER_TLS])
 def test_the_session_with_the_prefix_is_the_one_that_counts(cookies: str, headers: dict[str, str]) -> None:
-    assert credential(asked(cookies, headers)) == Credential("ps_prefixed")
+    assert read_credential(asked(cookies, headers)) == Credential("ps_prefixed")
 
 
 def test_one_without_the_prefix_does_not_stand_in_for_an_empty_one() -> None:
     with pytest.raises(Unauthenticated):
-        credential(asked(f"__Host-parley_session=; {PLAIN}"))
+        read_credential(asked(f"__Host-parley_session=; {PLAIN}"))
 
 
 def test_over_plain_http_there_is_no_prefix() -> None:
-    assert credential(asked(PLAIN, {"x-forwarded-proto": "http"})) == Credential("ps_plain")
-    assert credential(asked(PLAIN)) == Credential("ps_plain")
+    assert read_credential(asked(PLAIN, {"x-forwarded-proto": "http"})) == Credential("ps_plain")
+    assert read_credential(asked(PLAIN)) == Credential("ps_plain")

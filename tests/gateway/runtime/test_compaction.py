@@ -8,9 +8,9 @@ from gateway.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, 
 from gateway.inference import Finished
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
-from gateway.protocol.input_items import InputCompaction, InputMessage, input_items
+from gateway.protocol.input_items import InputCompaction, InputMessage, normalize_input_items
 from gateway.protocol.items import Compaction, Message
-from gateway.protocol.json_objects import converted
+from gateway.protocol.json_objects import convert
 from gateway.protocol.requests import CompactRequest, ItemsCreate
 from gateway.protocol.resources import CompactedResponse, encoded
 from gateway.runtime.user_encryption import UserEncryption
@@ -52,7 +52,7 @@ async def test_the_users_messages_stay_and_one_sealed_item_stands_for_the_rest(g
 
 async def test_a_new_chain_can_begin_with_it_as_it_came(gateway: Replica) -> None:
     output = json.loads(encoded(await compacted(gateway)))["output"]
-    items = converted({"items": input_items(output, "items")}, ItemsCreate).items
+    items = convert({"items": normalize_input_items(output, "items")}, ItemsCreate).items
     await gateway.answered(ResponseCreate(input=(*items, InputMessage("user", "Who am I?"))))
     assert any("Alice lives in a lighthouse." in text for text in gateway.engine.texts)
     assert gateway.engine.texts[-1] == "Who am I?"

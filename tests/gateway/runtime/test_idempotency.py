@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 from gateway.errors import EventsExpired, IdempotencyKeyReused, NotFound, ParleyError, Unavailable
 from gateway.identity.introspection import User
 from gateway.protocol.create import ResponseCreate
-from gateway.routes.places import ConnectionLimit
+from gateway.routes.connection_limit import ConnectionLimit
 from gateway.routes.responses import create
 from gateway.routes.responses_socket import responses_socket
 from gateway.routes.state import SocketLimits
@@ -64,7 +64,7 @@ def posted(gateway: Replica) -> Request:
     async def receive() -> Wire:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    state = {"turns": gateway.turns, "following": gateway.following}
+    state = {"turns": gateway.turns, "follower": gateway.following}
     headers = [(b"content-type", b"application/json")]
     return Request({"type": "http", "headers": headers, "state": state}, receive)
 
@@ -74,8 +74,9 @@ async def test_a_stream_of_which_nothing_is_left_is_refused_before_it_begins(
     gateway: Replica, lose: Any, error: type[ParleyError]
 ) -> None:
     await lose(gateway, await answered(gateway))
+    request = posted(gateway)
     with pytest.raises(error) as caught:
-        await create(posted(gateway), ALICE, MINE)
+        await create(request, request.scope["state"], ALICE, MINE)
     assert type(caught.value) is error
 
 
@@ -102,10 +103,10 @@ class Wired:
         self.told: asyncio.Queue[Wire] = asyncio.Queue()
         state = {
             "turns": gateway.turns,
-            "following": gateway.following,
+            "follower": gateway.following,
             "identity": Known(),
             "revocations": Known(),
-            "places": ConnectionLimit(1),
+            "connection_limit": ConnectionLimit(1),
             "socket_limits": SocketLimits(60, 60),
         }
         scope = {

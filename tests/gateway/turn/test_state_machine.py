@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from gateway.errors import EngineFailed, NotFound
 from gateway.inference import OutputDelta, OutputOptions, ReasoningTextDelta, TextDelta, ToolCallDelta
-from gateway.protocol.events import Event, addressed, decode_event, frame
+from gateway.protocol.events import Event, decode_event, frame, with_stream_id
 from gateway.protocol.resources import Usage, WindowUse
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema, ReasoningConfig
 from gateway.turn.state_machine import Completed, Created, Ending, Failed, Incomplete, Turn
@@ -333,5 +333,5 @@ def test_what_is_kept_nowhere_says_so() -> None:
 
 def test_a_stream_id_is_echoed_on_the_frame_and_changes_nothing_else() -> None:
     text = frame(turn().step(Created())[0])
-    assert addressed(text, None) is text
-    assert json.loads(addressed(text, 'a"b')) == {**json.loads(text), "stream_id": 'a"b'}
+    assert with_stream_id(text, None) is text
+    assert json.loads(with_stream_id(text, 'a"b')) == {**json.loads(text), "stream_id": 'a"b'}

@@ -1,4 +1,4 @@
-"""The body of `POST /v1/chat/completions`: what an OpenAI client may ask for."""
+"""The body of `POST /v1/chat/completions`."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from gateway.errors import InvalidRequest, UnsupportedParameter
-from gateway.protocol.chat_messages import ChatMessage, refuse_other_content
-from gateway.protocol.json_objects import converted, json_object, without_neutral
+from gateway.protocol.chat_messages import ChatMessage, reject_unsupported_content
+from gateway.protocol.json_objects import convert, drop_neutral, parse_json_object
 from gateway.protocol.limits import (
     Metadata,
     ModelName,
@@ -29,11 +29,11 @@ from gateway.protocol.tools import (
     PlainText,
     TextFormat,
     ToolChoice,
-    only_functions,
-    refuse_what_is_not_offered,
+    check_tool_choice,
+    reject_hosted_tools,
 )
 
-# Fields of OpenAI's request that mean something we do not do. SDKs send their neutral values, so those are accepted.
+# Fields of OpenAI's request that Parley does not support. SDKs send their neutral values, so those are accepted.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (None,),
     "function_call": (None,),
@@ -88,7 +88,7 @@ class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ChatCompletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """OpenAI's fields that Parley honours; `repetition_penalty` is an addition. The last four change nothing here."""
+    """OpenAI's fields that Parley supports; `repetition_penalty` is an addition. The last four have no effect."""
 
     messages: Annotated[tuple[ChatMessage, ...], Meta(min_length=1)]
     model: ModelName | None = None
@@ -130,35 +130,37 @@ class ChatCompletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         match self.tool_choice:
             case NamedTool(NamedFunction(name)):
                 return FunctionChoice(name)
-            case AllowedChoice(Allowed(tools, mode)):
-                return AllowedTools(tuple(FunctionChoice(tool.function.name) for tool in tools), mode)
-            case word:
-                return word
+            case AllowedChoice(Allowed(tools, allowed_mode)):
+                return AllowedTools(tuple(FunctionChoice(tool.function.name) for tool in tools), allowed_mode)
+            case mode:
+                return mode
 
     @property
     def format(self) -> TextFormat:
-        wanted = self.response_format
-        return wanted.json_schema if isinstance(wanted, NamedSchema) else wanted or PlainText()
+        given = self.response_format
+        return given.json_schema if isinstance(given, NamedSchema) else given or PlainText()
 
 
 def decode_chat_completion(body: bytes) -> ChatCompletion:
     """Raises InvalidRequest with the field at fault in `param`."""
-    fields = without_neutral(json_object(body), NEUTRAL)
+    fields = drop_neutral(parse_json_object(body), NEUTRAL)
     if isinstance(fields.get("messages"), list):
-        refuse_other_content(fields["messages"])
+        reject_unsupported_content(fields["messages"])
     if isinstance(fields.get("tools"), list):
-        only_functions(fields["tools"])
-    asked = converted(fields, ChatCompletion)
-    refuse_what_is_not_offered(asked.functions, asked.choice)
-    if asked.stream_options is not None:
-        _check_stream(asked, asked.stream_options)
-    if asked.max_tokens is not None and asked.max_completion_tokens not in (None, asked.max_tokens):
-        raise InvalidRequest("`max_tokens` is the old name of `max_completion_tokens`; send one", param="max_tokens")
-    return asked
+        reject_hosted_tools(fields["tools"])
+    completion = convert(fields, ChatCompletion)
+    check_tool_choice(completion.functions, completion.choice)
+    if completion.stream_options is not None:
+        _check_stream_options(completion, completion.stream_options)
+    if completion.max_tokens is not None and completion.max_completion_tokens not in (None, completion.max_tokens):
+        raise InvalidRequest(
+            "`max_tokens` is the deprecated name of `max_completion_tokens`; send one", param="max_tokens"
+        )
+    return completion
 
 
-def _check_stream(asked: ChatCompletion, options: StreamOptions) -> None:
-    if not asked.stream:
-        raise InvalidRequest("`stream_options` belong to `stream: true`", param="stream_options")
+def _check_stream_options(completion: ChatCompletion, options: StreamOptions) -> None:
+    if not completion.stream:
+        raise InvalidRequest("`stream_options` requires `stream: true`", param="stream_options")
     if options.include_obfuscation:
         raise UnsupportedParameter("stream_options.include_obfuscation")

@@ -1,4 +1,4 @@
-"""The messages of a chat completion, as OpenAI's clients write them."""
+"""The messages of a chat completion, as OpenAI's clients send them."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -45,7 +45,7 @@ class ToolMessage(_Message, frozen=True, kw_only=True, tag="tool"):
 
 
 class CalledFunction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`arguments` is a JSON text, as the model wrote it; `parsed_arguments` is what a client's helpers made of it."""
+    """`arguments` is JSON text, as the model generated it; `parsed_arguments` is what a client's helpers add."""
 
     name: Opaque
     arguments: str
@@ -53,7 +53,7 @@ class CalledFunction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ToolCall(msgspec.Struct, frozen=True, tag_field="type", tag="function", forbid_unknown_fields=True):
-    """`index` is what a stream had; the order says it too."""
+    """`index` comes from a stream; the order of the calls has the same information."""
 
     id: Opaque
     function: CalledFunction
@@ -63,7 +63,7 @@ class ToolCall(msgspec.Struct, frozen=True, tag_field="type", tag="function", fo
 class AssistantMessage(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="role", tag="assistant", forbid_unknown_fields=True
 ):
-    """Clients send back the message they were given, so what an answer has beside its text is accepted, and so is what
+    """Clients send a message back as they received it, so the other fields of an answer are accepted, and so is what
     their helpers add (`parsed`). Reasoning is never sent to a model again: no chat template expects it."""
 
     content: Content | None = None
@@ -90,24 +90,24 @@ ChatMessage = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage 
 
 
 def text_of(content: Content) -> str:
-    """Parts are joined as vLLM joins them, so that a prompt costs as many tokens as it would cost there."""
+    """Joins the parts as vLLM does, so that the prompt has the same number of tokens."""
     return content if isinstance(content, str) else "\n".join(part.text for part in content)
 
 
-def refuse_other_content(messages: list[Any]) -> None:
-    """Raises UnsupportedContent or UnsupportedParameter by name and place: an image, a custom tool's call."""
+def reject_unsupported_content(messages: list[Any]) -> None:
+    """Raises UnsupportedContent (an image, for example) or UnsupportedParameter (a custom tool's call)."""
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping):
             continue
-        for number, kind in _kinds(message.get("content")):
+        for number, kind in _types(message.get("content")):
             if kind != "text":
                 raise UnsupportedContent(kind, f"messages[{index}].content[{number}]")
-        for number, kind in _kinds(message.get("tool_calls")):
+        for number, kind in _types(message.get("tool_calls")):
             if kind != "function":
                 raise UnsupportedParameter(f"messages[{index}].tool_calls[{number}].type")
 
 
-def _kinds(parts: object) -> list[tuple[int, str]]:
+def _types(parts: object) -> list[tuple[int, str]]:
     found = enumerate(parts if isinstance(parts, list) else ())
     kinds = [(number, part.get("type")) for number, part in found if isinstance(part, Mapping)]
     return [(number, kind) for number, kind in kinds if isinstance(kind, str)]

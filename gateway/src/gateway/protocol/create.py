@@ -1,4 +1,4 @@
-"""`response.create` and the body of `POST /v1/responses`: what a client asks for."""
+"""`response.create` and the body of `POST /v1/responses`."""
 
 from typing import Any, Literal
 
@@ -6,8 +6,8 @@ import msgspec
 
 from gateway.errors import InvalidRequest, NotFound, PreviousResponseNotFound, UnsupportedParameter
 from gateway.protocol.ids import is_conversation_id, is_response_id
-from gateway.protocol.input_items import InputItem, InputMessage, InputReasoning, input_items
-from gateway.protocol.json_objects import converted, without_neutral
+from gateway.protocol.input_items import InputItem, InputMessage, InputReasoning, normalize_input_items
+from gateway.protocol.json_objects import convert, drop_neutral
 from gateway.protocol.limits import (
     Id,
     Metadata,
@@ -25,11 +25,11 @@ from gateway.protocol.tools import (
     TextConfig,
     ToolChoice,
     Tools,
-    only_functions,
-    refuse_what_is_not_offered,
+    check_tool_choice,
+    reject_hosted_tools,
 )
 
-# Fields of OpenAI's request that mean something we do not do. SDKs send their neutral values, so those are accepted.
+# Fields of OpenAI's request that Parley does not support. SDKs send their neutral values, so those are accepted.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "context_management": (None, []),
     "include": (None, []),
@@ -42,14 +42,14 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "stream_options": (None, {}, {"include_obfuscation": False}),
     "top_logprobs": (None, 0),
 }
-# Of those below, the ones that mean something on a WebSocket only.
+# Fields of `ResponseCreate` that have a meaning on a WebSocket only.
 NEUTRAL_OVER_HTTP: dict[str, tuple[Any, ...]] = {"generate": (None, True), "stream_id": (None,)}
 
 
 class ResponseCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """OpenAI's fields that Parley honours; `repetition_penalty` is an addition.
+    """OpenAI's fields that Parley supports; `repetition_penalty` is an addition.
 
-    `stream` and `background` belong to HTTP, `generate` and `stream_id` to WebSocket. `user` changes nothing here.
+    `stream` and `background` are for HTTP, `generate` and `stream_id` for WebSocket. `user` has no effect.
     """
 
     input: str | tuple[InputItem, ...] | None = None
@@ -97,18 +97,18 @@ class ResponseCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 def decode_create(fields: dict[str, Any], *, transport: Literal["http", "websocket"]) -> ResponseCreate:
     """Raises InvalidRequest or NotFound with the field at fault in `param`."""
-    fields = without_neutral(fields, NEUTRAL)
+    fields = drop_neutral(fields, NEUTRAL)
     if isinstance(fields.get("tools"), list):
-        only_functions(fields["tools"])
+        reject_hosted_tools(fields["tools"])
     if isinstance(fields.get("input"), list):
-        fields["input"] = input_items(fields["input"], "input")
-    create = converted(fields, ResponseCreate)
-    _refuse_the_other_transport(create, transport)
-    _refuse_contradictions(create)
+        fields["input"] = normalize_input_items(fields["input"], "input")
+    create = convert(fields, ResponseCreate)
+    _check_transport(create, transport)
+    _check_consistency(create)
     return create
 
 
-def _refuse_the_other_transport(create: ResponseCreate, transport: str) -> None:
+def _check_transport(create: ResponseCreate, transport: str) -> None:
     if transport == "websocket":
         if create.background:
             raise UnsupportedParameter("background")
@@ -120,23 +120,23 @@ def _refuse_the_other_transport(create: ResponseCreate, transport: str) -> None:
         raise UnsupportedParameter("generate")
 
 
-def _refuse_contradictions(create: ResponseCreate) -> None:
+def _check_consistency(create: ResponseCreate) -> None:
     if create.conversation is not None and create.previous_response_id is not None:
         raise InvalidRequest(
-            "`conversation` and `previous_response_id` exclude each other", param="previous_response_id"
+            "`conversation` and `previous_response_id` are mutually exclusive; send one", param="previous_response_id"
         )
     if create.conversation_id is not None and not is_conversation_id(create.conversation_id):
         raise NotFound("conversation", param="conversation")
     if create.previous_response_id is not None and not is_response_id(create.previous_response_id):
         raise PreviousResponseNotFound
     if not create.stored and create.conversation is not None:
-        raise InvalidRequest("an answer in a `conversation` is stored; leave `store` out", param="store")
+        raise InvalidRequest("a response in a `conversation` is always stored; omit `store`", param="store")
     if not create.stored and create.background:
-        raise InvalidRequest("a `background` answer must be stored to be fetched; leave `store` out", param="store")
-    refuse_what_is_not_offered(create.tools or (), create.tool_choice)
-    if create.generate is not False and not any(_says_something(item) for item in create.items):
+        raise InvalidRequest("a `background` response must be stored to be retrieved; omit `store`", param="store")
+    check_tool_choice(create.tools or (), create.tool_choice)
+    if create.generate is not False and not any(_has_content(item) for item in create.items):
         raise InvalidRequest("`input` is empty; expected some text", param="input")
 
 
-def _says_something(item: InputItem) -> bool:
+def _has_content(item: InputItem) -> bool:
     return bool(item.text.strip()) if isinstance(item, InputMessage) else not isinstance(item, InputReasoning)

@@ -1,4 +1,4 @@
-"""Server events, one frozen type each; `sequence_number` counts a response's events from 0 without a gap."""
+"""Server events, one frozen type each; `sequence_number` numbers a response's events from 0 without gaps."""
 
 import msgspec
 
@@ -106,14 +106,14 @@ class ErrorBody(msgspec.Struct, frozen=True):
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
-    """What a request over HTTP is refused with."""
+    """The body of an error over HTTP."""
 
     error: ErrorBody
 
 
 class TurnError(Event, frozen=True, tag="error"):
-    """Announces `response.failed`, so it has a place in the sequence. OpenAI's SDKs read the flat fields, the
-    specification has them in `error`."""
+    """Precedes `response.failed`, so it has a sequence number. OpenAI's SDKs read the flat fields, the specification
+    has them in `error`."""
 
     status: int
     code: str
@@ -123,7 +123,7 @@ class TurnError(Event, frozen=True, tag="error"):
 
 
 class SocketError(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
-    """Answers one client event; it belongs to no response."""
+    """The reply to an invalid client event; it belongs to no response."""
 
     status: int
     error: ErrorBody
@@ -154,7 +154,7 @@ AnyEvent = (
 _encode = msgspec.json.Encoder().encode
 
 decode_event = msgspec.json.Decoder(AnyEvent).decode
-"""A frame of ours, read again by whoever takes over its turn."""
+"""Decodes a frame that another gateway encoded, to take over its turn."""
 
 
 def frame(event: Event | SocketError) -> str:
@@ -162,8 +162,8 @@ def frame(event: Event | SocketError) -> str:
     return _encode(event).decode()
 
 
-def addressed(text: str, stream_id: str | None) -> str:
-    """The same frame with the client's `stream_id` on it. The event itself is encoded once for all followers."""
+def with_stream_id(text: str, stream_id: str | None) -> str:
+    """Adds the client's `stream_id` to an encoded frame: the event itself is encoded once for all followers."""
     if stream_id is None:
         return text
     return f'{text[:-1]},"stream_id":{_encode(stream_id).decode()}}}'

@@ -1,5 +1,5 @@
-"""Public ids: a prefix that says what it is, and at least 96 random bits. An item's id also carries its position in
-its conversation, so that it is found by its id without an index."""
+"""Public ids: a prefix for the type, and at least 96 random bits. An item's id also contains its position in its
+conversation, so that it is found by its id without an index."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ def new_conversation_id() -> str:
 
 
 def new_thread_id() -> str:
-    """Of a chain of responses that belongs to no conversation; it never leaves the server."""
+    """For a chain of responses without a conversation; internal, never sent to a client."""
     return "thread_" + secrets.token_hex(16)
 
 
@@ -34,18 +34,18 @@ def new_item_id(prefix: ItemPrefix, position: int) -> str:
 
 
 def item_id_in(response_id: str, prefix: ItemPrefix, position: int) -> str:
-    """Of an answer's own item: the same for whoever makes it, so that keeping it once more adds nothing."""
+    """For an output item. Every gateway derives the same id, so that storing the item again adds nothing."""
     return f"{prefix}_{position:08x}{hashlib.sha256(response_id.encode()).hexdigest()[:24]}"
 
 
 def position_in(item_id: str) -> int | None:
-    """None for what no item of ours is called."""
+    """None if it is not an id made here."""
     match = _ITEM.fullmatch(item_id)
     return int(match[1], 16) if match else None
 
 
 def is_conversation_id(text: str) -> bool:
-    """False for anything that could not have come from here, so that it never becomes part of a Redis key."""
+    """False for every id that was not made here, so that it never becomes part of a Redis key."""
     return text.startswith("conv_") and _SHAPE.fullmatch(text) is not None
 
 

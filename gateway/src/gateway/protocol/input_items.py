@@ -1,4 +1,4 @@
-"""Items as a client writes them, before they have an id and a place of ours."""
+"""Items as a client sends them, before they get an id and a position."""
 
 from typing import Any
 
@@ -22,13 +22,13 @@ from gateway.protocol.items import (
 )
 from gateway.protocol.limits import Id, Opaque
 
-_TEXT_PARTS = frozenset({"input_text", "output_text", "reasoning_text", "summary_text"})
-_ITEMS = frozenset({"message", "function_call", "function_call_output", "reasoning", "compaction"})
+_PART_TYPES = frozenset({"input_text", "output_text", "reasoning_text", "summary_text"})
+_ITEM_TYPES = frozenset({"message", "function_call", "function_call_output", "reasoning", "compaction"})
 
 
 class _Input(msgspec.Struct, frozen=True, tag_field="type", forbid_unknown_fields=True):
-    """An item as a client writes it. Its `id` and `status` are accepted, since they come back from an earlier answer,
-    and made anew."""
+    """An item as a client sends it. Its `id` and `status` are accepted, because SDKs send items of an earlier response
+    back, and replaced."""
 
 
 class InputMessage(_Input, frozen=True, tag="message"):
@@ -95,35 +95,39 @@ class InputCompaction(_Input, frozen=True, tag="compaction"):
 InputItem = InputMessage | InputFunctionCall | InputFunctionCallOutput | InputReasoning | InputCompaction
 
 
-def input_items(items: list[Any], param: str) -> list[Any]:
-    """The same items, each with its `type`: a message may go without. Raises UnsupportedContent by name."""
-    return [_checked(item, f"{param}[{index}]") if isinstance(item, dict) else item for index, item in enumerate(items)]
+def normalize_input_items(items: list[Any], param: str) -> list[Any]:
+    """Returns the items, each with its `type`, which a message may omit. Raises UnsupportedContent for the item or
+    part at fault."""
+    return [
+        _normalize_item(item, f"{param}[{index}]") if isinstance(item, dict) else item
+        for index, item in enumerate(items)
+    ]
 
 
-def _checked(item: dict[str, Any], param: str) -> dict[str, Any]:
-    typed = {"type": "message", **_said(item)} if "role" in item else _said(item)
+def _normalize_item(item: dict[str, Any], param: str) -> dict[str, Any]:
+    typed = {"type": "message", **_drop_nulls(item)} if "role" in item else _drop_nulls(item)
     kind = typed.get("type")
-    if isinstance(kind, str) and kind not in _ITEMS:
+    if isinstance(kind, str) and kind not in _ITEM_TYPES:
         raise UnsupportedContent(kind, param)
     for name in ("content", "output", "summary"):
         if isinstance(parts := typed.get(name), list):
             typed[name] = [
-                _checked_part(part, f"{param}.{name}[{number}]") if isinstance(part, dict) else part
+                _normalize_part(part, f"{param}.{name}[{number}]") if isinstance(part, dict) else part
                 for number, part in enumerate(parts)
             ]
     return typed
 
 
-def _checked_part(part: dict[str, Any], param: str) -> dict[str, Any]:
+def _normalize_part(part: dict[str, Any], param: str) -> dict[str, Any]:
     kind = part.get("type")
     if kind is None:
-        # Where only one kind is possible the decoder would not miss it.
-        raise InvalidRequest("expected the `type` of the part", param=f"{param}.type", code="invalid_value")
-    if isinstance(kind, str) and kind not in _TEXT_PARTS:
+        # The decoder does not require it where only one type is possible.
+        raise InvalidRequest("expected a content part with a `type`", param=f"{param}.type", code="invalid_value")
+    if isinstance(kind, str) and kind not in _PART_TYPES:
         raise UnsupportedContent(kind, param)
-    return _said(part)
+    return _drop_nulls(part)
 
 
-def _said(fields: dict[str, Any]) -> dict[str, Any]:
-    """SDKs write null for what an answer's item did not have when they send it back."""
+def _drop_nulls(fields: dict[str, Any]) -> dict[str, Any]:
+    """SDKs send null for fields that an item of an earlier response did not have."""
     return {name: value for name, value in fields.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Items: what a conversation consists of, as they are stored and shown."""
+"""The items of a conversation, as they are stored and returned."""
 
 from typing import Literal
 
@@ -40,7 +40,7 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", tag="message"):
 
 
 class FunctionCall(msgspec.Struct, frozen=True, tag_field="type", tag="function_call"):
-    """`arguments` is a JSON text, as the model wrote it."""
+    """`arguments` is JSON text, as the model generated it."""
 
     id: str
     call_id: str
@@ -57,7 +57,7 @@ class FunctionCallOutput(msgspec.Struct, frozen=True, tag_field="type", tag="fun
 
 
 class Reasoning(msgspec.Struct, frozen=True, tag_field="type", tag="reasoning"):
-    """What the model thought before it spoke. It is shown and kept, and never sent to a model again."""
+    """The model's reasoning before its answer. It is returned and stored, and never sent to a model again."""
 
     id: str
     status: ItemStatus
@@ -66,7 +66,7 @@ class Reasoning(msgspec.Struct, frozen=True, tag_field="type", tag="reasoning"):
 
 
 class Compaction(msgspec.Struct, frozen=True, tag_field="type", tag="compaction"):
-    """A conversation in short; only the server that sealed it can read it."""
+    """A compacted conversation; only the server that encrypted it can read it."""
 
     id: str
     encrypted_content: str
@@ -80,10 +80,10 @@ decode_item = msgspec.json.Decoder(Item).decode
 
 
 def text_of(item: Item) -> str:
-    """What a reader of the conversation sees of it, empty for what is not text."""
+    """The text of a message, empty for other items."""
     return item.text if isinstance(item, Message) else ""
 
 
 def introduces(item: Item) -> bool:
-    """Whether it tells the model something, instead of asking: what a conversation may begin with."""
+    """Whether it gives the model context instead of a question, as items at the start of a conversation do."""
     return isinstance(item, Compaction) or (isinstance(item, Message) and item.role in ("system", "developer"))

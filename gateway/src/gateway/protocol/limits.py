@@ -1,4 +1,4 @@
-"""The sizes and ranges of what a client sends."""
+"""Sizes and ranges of the fields of requests."""
 
 from typing import Annotated
 
@@ -20,5 +20,5 @@ RepetitionPenalty = Annotated[float, Meta(gt=0, le=10)]
 OutputTokens = Annotated[int, Meta(ge=1, le=1_000_000)]
 Opaque = Annotated[str, Meta(max_length=MAX_OPAQUE_LENGTH)]
 
-# Never reached, and larger integers are no JSON that all clients can read.
+# Never reached; some JSON parsers cannot represent much larger integers.
 MAX_SEQUENCE_NUMBER = 2**31

@@ -1,4 +1,4 @@
-"""The model that is served, in OpenAI's shape. vLLM's own would name folders of its machine."""
+"""The served model, in OpenAI's shape. vLLM's own would reveal paths of its machine."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """`max_model_len` is an addition, vLLM's word for the whole context in tokens; absent where it is not known."""
+    """`max_model_len` is an addition, vLLM's name for the size of the context window in tokens; absent if unknown."""
 
     id: str
     object: Literal["model"] = "model"

@@ -1,4 +1,4 @@
-"""Resources of the wire: responses, conversations, lists. Times are Unix seconds, counts are tokens."""
+"""Resources of the API: responses, conversations, lists. Times are Unix seconds, counts are tokens."""
 
 from typing import Generic, Literal, TypeVar
 
@@ -10,13 +10,14 @@ from gateway.protocol.tools import FunctionTool, ReasoningConfig, TextConfig, To
 
 T = TypeVar("T")
 
+Order = Literal["asc", "desc"]
 Truncation = Literal["auto", "disabled"]
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed"]
 TERMINAL: frozenset[ResponseStatus] = frozenset({"completed", "incomplete", "failed"})
 
 
 class IncompleteDetails(msgspec.Struct, frozen=True):
-    """`stopped_in_ms` is an addition: from the wish to stop until the stream from the engine was closed."""
+    """`stopped_in_ms` is an addition: the time from the cancel request until the engine's stream was closed."""
 
     reason: Literal["max_output_tokens", "cancelled"]
     stopped_in_ms: int | msgspec.UnsetType = msgspec.UNSET
@@ -45,8 +46,8 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class WindowUse(msgspec.Struct, frozen=True):
-    """An addition: what of the conversation the model was shown. `input_tokens` is null where the last usage already
-    proved that there is room, or the engine can not count; `context_tokens` is the model's whole context."""
+    """An addition: how much of the conversation the model received. `input_tokens` is null if the last usage already
+    proved that there is room, or if the engine cannot count; `context_tokens` is the size of the context window."""
 
     items_left_out: int
     input_tokens: int | None
@@ -58,8 +59,8 @@ class ConversationReference(msgspec.Struct, frozen=True):
 
 
 class Response(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer. All 31 keys of the specification are always present, `null` where they do not apply;
-    `conversation` is OpenAI's own addition, `repetition_penalty` and `window` are ours."""
+    """One response. All 31 keys of the specification are always present, `null` where they do not apply;
+    `conversation` is OpenAI's own addition, `repetition_penalty` and `window` are Parley's."""
 
     id: str
     object: Literal["response"] = "response"
@@ -98,7 +99,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """An addition: a conversation's own defaults, under those of a request and above the deployment's."""
+    """An addition: a conversation's own defaults. A request overrides them; they override the deployment's."""
 
     instructions: str | None = None
     temperature: Temperature | None = None
@@ -108,7 +109,7 @@ class Generation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """`generation`, `last_active_at` and `active_responses` (the ids of the running ones) are additions."""
+    """`generation`, `last_active_at` and `active_responses` (the ids of its running responses) are additions."""
 
     id: str
     created_at: int
@@ -139,7 +140,7 @@ class InputTokens(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
-    """OpenAI's list shape."""
+    """OpenAI's list object."""
 
     data: tuple[T, ...]
     first_id: str | None
@@ -153,12 +154,12 @@ class ItemPage(Page[Item], frozen=True):
 
 
 class ConversationPage(Page[Conversation], frozen=True):
-    """`next_after` is an addition: the `after` of the next page, null where there is none."""
+    """`next_after` is an addition: the `after` of the next page, null on the last one."""
 
     next_after: str | None = None
 
 
 encoded = msgspec.json.Encoder().encode
-"""A resource as the body of an answer."""
+"""Encodes a resource as the body of an HTTP response."""
 
 decode_response = msgspec.json.Decoder(Response).decode

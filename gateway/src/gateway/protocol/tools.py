@@ -1,4 +1,4 @@
-"""What a client may ask of the answer's form: functions the model may call, and a schema for its text."""
+"""Options for the output: functions that the model may call, and a schema for its text."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -65,16 +65,16 @@ class ReasoningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     summary: None = None
 
 
-def only_functions(tools: list[Any]) -> None:
-    """Raises UnsupportedParameter for a hosted or a custom tool."""
+def reject_hosted_tools(tools: list[Any]) -> None:
+    """Raises UnsupportedParameter, for a custom tool too."""
     for index, tool in enumerate(tools):
         kind = tool.get("type") if isinstance(tool, dict) else None
         if isinstance(kind, str) and kind != "function":
             raise UnsupportedParameter(f"tools[{index}].type")
 
 
-def refuse_what_is_not_offered(tools: Sequence[FunctionTool], choice: ToolChoice | None) -> None:
-    """Raises InvalidRequest."""
+def check_tool_choice(tools: Sequence[FunctionTool], choice: ToolChoice | None) -> None:
+    """Raises InvalidRequest unless `tools` has the functions that `choice` names."""
     if choice == "required" and not tools:
         raise InvalidRequest("`tool_choice` is `required`, but there are no `tools`", param="tool_choice")
     chosen = choice.tools if isinstance(choice, AllowedTools) else (choice,)

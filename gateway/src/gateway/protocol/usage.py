@@ -1,10 +1,10 @@
-"""What a user has used, by day: an addition to OpenAI's API."""
+"""A user's usage by day: an addition to OpenAI's API."""
 
 from typing import Literal
 
 import msgspec
 
-KEPT_DAYS = 100
+RETENTION_DAYS = 100
 
 
 class UsageOfDay(msgspec.Struct, frozen=True):

@@ -1,1 +1,1 @@
-"""The edges: each route checks its own credential and knows the wire; none of them knows Redis or the engine."""
+"""The edges: each route checks its own credential and knows the wire; what it needs of an adapter is in `ports`."""

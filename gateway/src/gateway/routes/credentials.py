@@ -1,23 +1,25 @@
-"""The credential of a request: an API key in a header, or the session cookie of a page of our own."""
+"""The credential of a request: an API key in a header, or the session cookie of a page of this site."""
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+from fastapi import Depends
 from starlette.requests import HTTPConnection, Request
 
 from gateway.errors import OriginRefused, Unauthenticated
 from gateway.identity.introspection import Credential, User
+from gateway.routes.state import OpenState, lifespan_state
 
-# With TLS the cookie carries the prefix that ties it to this host (RFC 6265bis, 4.1.3.2): one without it may have been
-# set by any page of a neighbouring host, and its session be somebody else's.
+# Over TLS the cookie has the prefix that binds it to this host (RFC 6265bis, 4.1.3.2): one without it may have been
+# set by any page of a sibling host, and carry another user's session.
 _COOKIE_OVER_TLS = "__Host-parley_session"
 _COOKIE = "parley_session"
-_TICKET = "openai-insecure-api-key."
+_TICKET_PREFIX = "openai-insecure-api-key."
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def credential(connection: HTTPConnection[Any]) -> Credential:
-    """Raises Unauthenticated, or OriginRefused when a foreign page uses a session.
+def read_credential(connection: HTTPConnection[Any]) -> Credential:
+    """Raises Unauthenticated, or OriginRefused when a page of another origin uses a session.
 
     A browser sends cookies along with any page's handshake, so a cookie counts only together with our own Origin.
     """
@@ -30,7 +32,7 @@ def credential(connection: HTTPConnection[Any]) -> Credential:
         if scheme.lower() != "bearer" or not key.strip():
             raise Unauthenticated
         return Credential(key.strip())
-    token = _session(connection)
+    token = _session_token(connection)
     if not token:
         raise Unauthenticated
     if connection.scope["type"] == "websocket" or connection.scope["method"] not in _SAFE_METHODS:
@@ -38,33 +40,36 @@ def credential(connection: HTTPConnection[Any]) -> Credential:
     return Credential(token)
 
 
-def _session(connection: HTTPConnection[Any]) -> str | None:
+def _session_token(connection: HTTPConnection[Any]) -> str | None:
     prefixed = connection.cookies.get(_COOKIE_OVER_TLS)
-    return prefixed if prefixed is not None or _over_tls(connection) else connection.cookies.get(_COOKIE)
+    return prefixed if prefixed is not None or _is_over_tls(connection) else connection.cookies.get(_COOKIE)
 
 
-def _over_tls(connection: HTTPConnection[Any]) -> bool:
-    """nginx says so. What anybody else claims here can only make us stricter."""
+def _is_over_tls(connection: HTTPConnection[Any]) -> bool:
+    """nginx sets the header. A client that forges it can only make the check stricter."""
     return connection.scope.get("scheme") in {"https", "wss"} or connection.headers.get("x-forwarded-proto") == "https"
 
 
 def _ticket(connection: HTTPConnection[Any]) -> str | None:
-    """Of a page of another origin, which can set neither header nor cookie on a handshake: OpenAI's own way."""
+    """A page of another origin can set neither header nor cookie on a handshake; the subprotocol is OpenAI's own
+    way."""
     for offered in connection.scope.get("subprotocols") or ():
-        if offered.startswith(_TICKET):
-            return str(offered.removeprefix(_TICKET))
+        if offered.startswith(_TICKET_PREFIX):
+            return str(offered.removeprefix(_TICKET_PREFIX))
     return None
 
 
-async def current_user(request: Request) -> User:
-    """The dependency of every HTTP route that belongs to a user."""
-    user: User = await request.state.identity.user(credential(request))
-    return user
+async def current_user(request: Request, state: OpenState) -> User:
+    return await state["identity"].user(read_credential(request))
+
+
+CurrentUser = Annotated[User, Depends(current_user)]
+"""The dependency of every HTTP route that belongs to a user."""
 
 
 def _check_origin(connection: HTTPConnection[Any]) -> None:
     origin = connection.headers.get("origin", "")
-    if origin in connection.state.allowed_origins:
+    if origin in lifespan_state(connection.scope)["allowed_origins"]:
         return
     try:
         # Host and port only: TLS may end in front of nginx, so the scheme seen here may differ from the page's.

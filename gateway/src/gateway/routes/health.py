@@ -1,9 +1,11 @@
-"""Alive and ready are different questions, and neither depends on the model: it may take minutes to load."""
+"""Liveness and readiness, neither of which depends on the model: it may take minutes to load."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from gateway.errors import Unavailable
+from gateway.routes.ports import HealthCheck
+from gateway.routes.state import OpenState
 
 router = APIRouter(include_in_schema=False)
 
@@ -14,11 +16,12 @@ async def alive() -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def ready(request: Request) -> JSONResponse:
+async def ready(state: OpenState) -> JSONResponse:
+    checks: tuple[HealthCheck, ...] = state["storage_health"], state["identity"]
     missing = []
-    for dependency in (request.state.storage, request.state.identity):
+    for check in checks:
         try:
-            await dependency.ping()
+            await check.ping()
         except Unavailable as exc:
             missing.append(exc.dependency)
     if missing:

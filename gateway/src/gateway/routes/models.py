@@ -1,40 +1,37 @@
-"""/v1/models: the one that is served."""
+"""/v1/models: the one model that is served."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Response
 from msgspec import UNSET
 
 from gateway.errors import ModelNotFound
-from gateway.identity.introspection import User
 from gateway.protocol.models import Model, Models
-from gateway.routes import queries
-from gateway.routes.answers import answer
-from gateway.routes.credentials import current_user
-from gateway.routes.openapi import described
+from gateway.routes.credentials import CurrentUser
+from gateway.routes.json_responses import json_response
+from gateway.routes.openapi import describe
+from gateway.routes.ports import ServedModels
+from gateway.routes.request_validation import reject_unknown_parameters
+from gateway.routes.state import OpenState
 
-router = APIRouter(prefix="/v1/models", dependencies=[Depends(queries.only_known)])
-
-CurrentUser = Annotated[User, Depends(current_user)]
+router = APIRouter(prefix="/v1/models", dependencies=[Depends(reject_unknown_parameters)])
 
 
-@router.get("", summary="List the model that is served", **described(Models, refuses=(500,)))
-async def list_models(request: Request, _: CurrentUser) -> Response:
-    return answer(Models((await _served(request),)))
+@router.get("", summary="List models", **describe(Models, errors=(500,)))
+async def list_models(state: OpenState, _: CurrentUser) -> Response:
+    return json_response(Models((await _served_model(state["models"]),)))
 
 
 @router.get(
     "/{model_id:path}",  # names of models have slashes
     summary="Retrieve a model",
-    **described(Model, refuses=(404, 500)),
+    **describe(Model, errors=(404, 500)),
 )
-async def retrieve(request: Request, _: CurrentUser, model_id: str) -> Response:
-    served = await _served(request)
+async def retrieve(state: OpenState, _: CurrentUser, model_id: str) -> Response:
+    served = await _served_model(state["models"])
     if model_id != served.id:
         raise ModelNotFound(model_id, served.id)
-    return answer(served)
+    return json_response(served)
 
 
-async def _served(request: Request) -> Model:
-    served = await request.state.engine.served()
+async def _served_model(models: ServedModels) -> Model:
+    served = await models.served()
     return Model(id=served.id, created=served.created, max_model_len=served.max_model_len or UNSET)

@@ -1,6 +1,7 @@
-"""The plain-text protocol `/ws`: text in, the answer's text out. Kept for pages that know nothing else.
+"""The plain-text protocol `/ws`: the frames are the text of messages and of answers. Kept for pages that speak no
+other protocol.
 
-It is the same turn underneath: the same history (one standing conversation a user), limits and log.
+Below it is the same turn: the same history (one permanent conversation per user), limits and log.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from gateway.protocol.resources import Conversation
 from gateway.routes.socket import MAX_QUEUED_REQUESTS, POLICY_VIOLATION, ClientDisconnected, RequestQueue, Socket
 from gateway.routes.state import State
 
-_REFUSED = "authentication failed"
+_AUTHENTICATION_FAILED = "authentication failed"
 
 
 async def plain_text(websocket: WebSocket[State]) -> None:
@@ -28,111 +29,112 @@ async def plain_text(websocket: WebSocket[State]) -> None:
         await socket.close(POLICY_VIOLATION, "expected userid and secret in the query")
         return
     address = websocket.headers.get("x-forwarded-for", "")
-    client = Client(socket, Credential(secret, username=name, address=address), websocket.state)
-    await client.arrive()
+    credential = Credential(secret, username=name, address=address)
+    connection = PlainTextConnection(socket, credential, websocket.state)
+    await connection.authenticate()
     try:
-        # Only now, so that whoever is connected hears of everybody who leaves.
+        # Not before it is registered, so that a connected client misses no departure.
         await websocket.accept()
-        await client.run()
+        await connection.run()
     finally:
         with anyio.CancelScope(shield=True):
-            await client.leave()
+            await connection.leave()
 
 
-class Client:
+class PlainTextConnection:
     def __init__(self, socket: Socket, credential: Credential, state: State) -> None:
         self._socket = socket
-        self._service: RequestQueue[str] = RequestQueue(socket)
+        self._queue: RequestQueue[str] = RequestQueue(socket)
         self._credential = credential
         self._state = state
-        self._present: User | None = None
-        self._known = anyio.Event()
-        self._heard = 0
-        self._refused = False
+        self._user: User | None = None
+        self._authenticated = anyio.Event()
+        self._revocations_before = 0
+        self._rejected = False
 
-    async def arrive(self) -> None:
-        """A wrong secret is never tried again on this socket; while nobody can tell, the next message asks again."""
+    async def authenticate(self) -> None:
+        """A wrong secret is never checked again on this socket; after any other failure the next message retries."""
         try:
-            await self._user()
+            await self._check_user()
         except Unauthenticated:
-            self._refused = True
+            self._rejected = True
         except ParleyError:
             return
 
     async def run(self) -> None:
-        await self._service.run(self._receive, self._answer, self._watch)
+        await self._queue.run(self._receive, self._answer, self._watch_credential)
 
     async def leave(self) -> None:
-        if self._present is not None:
-            await self._state["presence"].leave(self._tell, self._present.name)
+        if self._user is not None:
+            await self._state["presence"].leave(self._notify, self._user.name)
 
-    async def _user(self) -> User:
-        heard = self._state["revocations"].heard
+    async def _check_user(self) -> User:
+        revocations_before = self._state["revocations"].heard
         user = await self._state["identity"].user(self._credential)
-        if self._present is None:
-            self._present, self._heard = user, heard
-            self._known.set()
-            self._state["presence"].arrive(self._tell)
+        if self._user is None:
+            self._user, self._revocations_before = user, revocations_before
+            self._authenticated.set()
+            self._state["presence"].arrive(self._notify)
         return user
 
-    async def _watch(self) -> None:
-        await self._known.wait()
-        if self._present is not None:
+    async def _watch_credential(self) -> None:
+        await self._authenticated.wait()
+        if self._user is not None:
             revocations, identity = self._state["revocations"], self._state["identity"]
-            await revocations.watch(identity, self._present, self._revoked, since=self._heard)
+            await revocations.watch(identity, self._user, self._close_revoked, since=self._revocations_before)
 
-    async def _revoked(self) -> None:
+    async def _close_revoked(self) -> None:
         await self._socket.close(POLICY_VIOLATION, "the credential is no longer valid")
 
-    async def _tell(self, departure: str) -> None:
+    async def _notify(self, departure: str) -> None:
         try:
             await self._socket.send(departure)
         except ClientDisconnected:
             return
 
     async def _receive(self, text: str) -> None:
-        if self._refused:
-            await self._socket.send(_REFUSED)
-        elif text.strip() and not self._service.put(text):
-            await self._socket.send(f"{MAX_QUEUED_REQUESTS} messages wait already; this one was not taken")
+        if self._rejected:
+            await self._socket.send(_AUTHENTICATION_FAILED)
+        elif text.strip() and not self._queue.put(text):
+            await self._socket.send(f"{MAX_QUEUED_REQUESTS} messages are already queued; this one was dropped")
 
     async def _answer(self, text: str) -> None:
         try:
-            user = await self._user()
-            conversation = _standing_conversation(user)
+            user = await self._check_user()
+            conversation = _permanent_conversation(user)
             await self._state["conversations"].ensure(user.id, conversation)
             create = ResponseCreate(input=text, conversation=conversation.id, truncation="auto")
-            answer = await self._state["turns"].start(user.id, create)
+            started = await self._state["turns"].start(user.id, create)
         except Unauthenticated:
-            await self._socket.send(_REFUSED)
+            await self._socket.send(_AUTHENTICATION_FAILED)
             return
         except ParleyError as exc:
             await self._socket.send(exc.message)
             return
-        following = self._state["following"]
-        async for event in following.follow(user.id, answer.response_id, running=answer.running):
-            if shown := _shown(event):
-                await self._socket.send(shown)
+        follower = self._state["follower"]
+        async for event in follower.follow(user.id, started.response_id, running=started.running):
+            if visible := _visible_text(event):
+                await self._socket.send(visible)
 
 
-class _Shown(msgspec.Struct):
-    """The two kinds of event a reader of plain text sees."""
+class _VisibleEvent(msgspec.Struct):
+    """The two kinds of event that have text for this protocol."""
 
     type: str
     delta: str | None = None
     error: dict[str, str | int | None] | None = None
 
 
-_decode = msgspec.json.Decoder(_Shown).decode
+_decode = msgspec.json.Decoder(_VisibleEvent).decode
 
 
-def _shown(event: str) -> str | None:
-    seen = _decode(event)
-    if seen.type == "error" and seen.error is not None:
-        return str(seen.error["message"])
-    return seen.delta
+def _visible_text(event: str) -> str | None:
+    visible = _decode(event)
+    if visible.type == "error" and visible.error is not None:
+        return str(visible.error["message"])
+    return visible.delta
 
 
-def _standing_conversation(user: User) -> Conversation:
+def _permanent_conversation(user: User) -> Conversation:
     digest = hashlib.sha256(f"plain text of {user.id}".encode()).hexdigest()
     return Conversation(f"conv_{digest[:32]}", int(time.time()), {"title": "/ws"})

@@ -1,4 +1,4 @@
-"""What both WebSocket protocols share: text frames in, a short queue, one answer at a time, a noticed goodbye."""
+"""What both WebSocket protocols share: text frames in, a short request queue, one answer at a time."""
 
 import asyncio
 import logging
@@ -10,11 +10,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 logger = logging.getLogger(__name__)
 
-IDLE = 1000
+# RFC 6455, 7.4.1; 1012 is from IANA's registry of close codes.
+NORMAL_CLOSURE = 1000
 UNSUPPORTED_DATA = 1003
 POLICY_VIOLATION = 1008
 INTERNAL_ERROR = 1011
-RESTART = 1012
+SERVICE_RESTART = 1012
 
 MAX_QUEUED_REQUESTS = 8
 
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 
 class ClientDisconnected(Exception):
-    """The client has left; whatever was being sent to it is not needed. A turn goes on all the same."""
+    """The client has disconnected, so nothing more is sent to it. A stored turn continues."""
 
 
 class Socket:
@@ -31,7 +32,7 @@ class Socket:
         self._writing = asyncio.Lock()
 
     async def frames(self) -> AsyncIterator[str]:
-        """Text frames until the client leaves; a binary one closes the socket with 1003."""
+        """Text frames until the client disconnects; a binary one closes the socket with 1003."""
         while True:
             message = await self._websocket.receive()
             if message["type"] == "websocket.disconnect":
@@ -43,7 +44,7 @@ class Socket:
             yield text
 
     async def send(self, text: str) -> None:
-        """Raises Gone."""
+        """Raises ClientDisconnected."""
         async with self._writing:
             if self._websocket.application_state is not WebSocketState.CONNECTED:
                 raise ClientDisconnected
@@ -62,17 +63,18 @@ class Socket:
 
 
 class RequestQueue(Generic[T]):
-    """Requests of one socket: `receive` takes each frame and may `put` a request, `answer` does them in order."""
+    """The requests of one socket: `receive` reads each frame and may `put` a request, `answer` handles them in
+    order."""
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
-        self._waiting: asyncio.Queue[T] = asyncio.Queue(MAX_QUEUED_REQUESTS)
+        self._requests: asyncio.Queue[T] = asyncio.Queue(MAX_QUEUED_REQUESTS)
 
     def put(self, request: T) -> bool:
-        """False when too many wait already."""
-        if self._waiting.full():
+        """False if the queue is full."""
+        if self._requests.full():
             return False
-        self._waiting.put_nowait(request)
+        self._requests.put_nowait(request)
         return True
 
     async def run(
@@ -81,11 +83,11 @@ class RequestQueue(Generic[T]):
         answer: Callable[[T], Awaitable[None]],
         *watches: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
-        """Until the client leaves. A bug closes this socket with 1011, and no other."""
+        """Until the client disconnects. A bug closes this socket with 1011, and no other."""
 
         async def answer_all() -> None:
             while True:
-                await answer(await self._waiting.get())
+                await answer(await self._requests.get())
 
         try:
             async with anyio.create_task_group() as tasks:

@@ -1,22 +1,31 @@
-"""What the lifespan opens and every route may use."""
+"""What the lifespan opens, and how a route gets it.
+
+Dependencies are coroutines even if they await nothing: FastAPI sends a plain function through its thread pool.
+"""
 
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Annotated, TypedDict, cast
 
-from gateway.context.defaults import Defaults
-from gateway.engine.engines import EngineBalancer
+from fastapi import Depends, Request
+from starlette.types import Scope
+
 from gateway.identity.introspection import Identity
 from gateway.identity.revocations import Revocations
-from gateway.routes.places import ConnectionLimit
+from gateway.routes.connection_limit import ConnectionLimit
+from gateway.routes.ports import (
+    ChatRelays,
+    ConversationIndex,
+    ConversationItemStore,
+    ConversationStore,
+    HealthCheck,
+    Presence,
+    ServedModels,
+    UsageStore,
+)
 from gateway.runtime.acceptance import TurnAcceptance
 from gateway.runtime.compaction import Compaction
 from gateway.runtime.counting import TokenCounter
 from gateway.runtime.following import ResponseFollower
-from gateway.store.health import StorageHealth
-from gateway.store.history.conversations import Conversations
-from gateway.store.history.responses import ResponseStore
-from gateway.store.presence import Presence
-from gateway.store.usage import UsageStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +36,31 @@ class SocketLimits:
 
 class State(TypedDict):
     identity: Identity
-    engine: EngineBalancer
-    conversations: Conversations
-    responses: ResponseStore
-    accounting: UsageStore
-    defaults: Defaults
-    storage: StorageHealth
-    turns: TurnAcceptance
-    following: ResponseFollower
-    compaction: Compaction
-    counting: TokenCounter
-    presence: Presence
     revocations: Revocations
-    places: ConnectionLimit
-    socket_limits: SocketLimits
     allowed_origins: frozenset[str]
+    connection_limit: ConnectionLimit
+    socket_limits: SocketLimits
+    turns: TurnAcceptance
+    follower: ResponseFollower
+    compaction: Compaction
+    token_counter: TokenCounter
+    conversations: ConversationStore
+    conversation_items: ConversationItemStore
+    conversation_index: ConversationIndex
+    usage: UsageStore
+    models: ServedModels
+    chat_relays: ChatRelays
+    presence: Presence
+    storage_health: HealthCheck
+
+
+def lifespan_state(scope: Scope) -> State:
+    """ASGI types it as a dictionary of anything; its type is stated here, once."""
+    return cast("State", scope["state"])
+
+
+async def _open_state(request: Request) -> State:
+    return lifespan_state(request.scope)
+
+
+OpenState = Annotated[State, Depends(_open_state)]

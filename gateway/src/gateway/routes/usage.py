@@ -1,23 +1,21 @@
-"""GET /v1/usage: what a user has used, an addition."""
+"""GET /v1/usage: the tokens a user has used, an addition."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
-from gateway.identity.introspection import User
-from gateway.protocol.usage import KEPT_DAYS, UsageOfDays
-from gateway.routes import queries
-from gateway.routes.answers import answer
-from gateway.routes.credentials import current_user
-from gateway.routes.openapi import described
+from gateway.protocol.usage import RETENTION_DAYS, UsageOfDays
+from gateway.routes.credentials import CurrentUser
+from gateway.routes.json_responses import json_response
+from gateway.routes.openapi import describe
+from gateway.routes.request_validation import reject_unknown_parameters
+from gateway.routes.state import OpenState
 
-router = APIRouter(dependencies=[Depends(queries.only_known)])
+router = APIRouter(dependencies=[Depends(reject_unknown_parameters)])
 
 
-@router.get("/v1/usage", summary="What one has used, by day", **described(UsageOfDays, refuses=(400,)))
+@router.get("/v1/usage", summary="Retrieve usage by day", **describe(UsageOfDays, errors=(400,)))
 async def usage(
-    request: Request,
-    user: Annotated[User, Depends(current_user)],
-    days: Annotated[int, Query(ge=1, le=KEPT_DAYS)] = 30,
+    state: OpenState, user: CurrentUser, days: Annotated[int, Query(ge=1, le=RETENTION_DAYS)] = 30
 ) -> Response:
-    return answer(UsageOfDays(await request.state.accounting.read(user.id, days)))
+    return json_response(UsageOfDays(await state["usage"].read(user.id, days)))

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.protocol.resources import Usage
-from gateway.protocol.usage import KEPT_DAYS, UsageOfDay
+from gateway.protocol.usage import RETENTION_DAYS, UsageOfDay
 from gateway.store.errors import translated
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class UsageStore:
             async with self._redis.pipeline(transaction=True) as pipe:
                 for field, amount in zip(_FIELDS, (1, usage.input_tokens, usage.output_tokens), strict=True):
                     pipe.hincrby(key, field, amount)
-                pipe.expire(key, timedelta(days=KEPT_DAYS))
+                pipe.expire(key, timedelta(days=RETENTION_DAYS))
                 await pipe.execute()
         except RedisError as exc:
             logger.warning("usage is not accounted: redis does not answer", extra={"reason": str(exc)})

@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from gateway.errors import NotFound
-from gateway.protocol.resources import ConversationPage
+from gateway.protocol.resources import ConversationPage, Order
 from gateway.store.history.conversation_index import ConversationIndex
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.cursors import Cursor, Order, parse_cursor
+from gateway.store.history.cursors import Cursor, parse_cursor
 from tests.gateway.said import ABSENT, ALICE, BOB, STRANGE_IDS, told
 
 INDEX = "parley:{user_a}:conversations"

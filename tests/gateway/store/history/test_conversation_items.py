@@ -4,10 +4,10 @@ from redis.asyncio import Redis
 from gateway.errors import NotFound, StorageLimit
 from gateway.protocol.ids import new_item_id, position_in
 from gateway.protocol.items import Item
+from gateway.protocol.resources import Order
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.cursors import Order
-from gateway.store.history.turn_store import TurnStore
-from gateway.turn.limits import MAX_ITEMS
+from gateway.store.history.limits import MAX_ITEMS
+from gateway.store.history.threads import TurnStore
 from tests.gateway.said import ALICE, told
 
 

@@ -7,9 +7,9 @@ from redis.asyncio import Redis
 
 from gateway.errors import NotFound
 from gateway.protocol.ids import is_conversation_id
-from gateway.protocol.resources import Conversation, ConversationPage
+from gateway.protocol.resources import Conversation, ConversationPage, Order
 from gateway.store.errors import translated
-from gateway.store.history.cursors import Cursor, Order, parse_cursor
+from gateway.store.history.cursors import Cursor, parse_cursor
 from gateway.store.history.keys import index_key
 from gateway.store.history.reading import read_all
 from gateway.store.history.search import Search

@@ -9,9 +9,8 @@ from gateway.errors import NotFound
 from gateway.protocol.ids import position_in
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.items import Item, decode_item, encode_item
-from gateway.protocol.resources import Conversation, Page
+from gateway.protocol.resources import Conversation, Order, Page
 from gateway.store.errors import translated
-from gateway.store.history.cursors import Order
 from gateway.store.history.keys import index_key, items_key, now_ms, thread_key
 from gateway.store.history.reading import checked_key, read
 from gateway.store.history.sizes import StorageQuota, charge

@@ -53,7 +53,7 @@ class Conversations:
     ) -> Conversation:
         async with translated():
             if await self._redis.zcard(index_key(user_id)) >= MAX_CONVERSATIONS:
-                raise StorageLimit("conversations", MAX_CONVERSATIONS)
+                raise StorageLimit("conversations", MAX_CONVERSATIONS, "delete some of them")
         await self._sizes.check(user_id)
         now, new = now_ms(), new_conversation_id()
         first = [item.at(position) for position, item in enumerate(items, start=1)]

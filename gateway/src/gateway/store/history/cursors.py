@@ -3,9 +3,6 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from typing import Literal
-
-Order = Literal["asc", "desc"]
 
 _TEXT = re.compile(r"(conv_[A-Za-z0-9-]{1,64})\.([0-9]{1,15})\.([0-9a-f]{8})", re.ASCII)
 

@@ -42,7 +42,7 @@ class StorageQuota:
             self._measured[user_id] = now
             kept = await self._measure(user_id)
         if int(kept) >= self._bytes_at_most:
-            raise StorageLimit("MB of your conversations and answers", self._bytes_at_most >> 20, "delete some of them")
+            raise StorageLimit("MB of stored conversations", self._bytes_at_most >> 20, "delete some of them")
 
     async def forget(self, user_id: str, keys: Iterable[str]) -> None:
         """They were deleted. A Redis that is full keeps the old count; then it is too high until it is measured."""

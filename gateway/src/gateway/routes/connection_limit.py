@@ -10,17 +10,17 @@ from gateway.errors import TooManyRequests
 class ConnectionLimit:
     def __init__(self, per_user: int) -> None:
         self._per_user = per_user
-        self._taken: Counter[str] = Counter()
+        self._open: Counter[str] = Counter()
 
     @contextmanager
     def acquire(self, user_id: str) -> Iterator[None]:
         """Raises TooManyRequests."""
-        if self._taken[user_id] >= self._per_user:
-            raise TooManyRequests(f"{self._per_user} sockets are open already; close one")
-        self._taken[user_id] += 1
+        if self._open[user_id] >= self._per_user:
+            raise TooManyRequests(f"{self._per_user} sockets are already open; close one")
+        self._open[user_id] += 1
         try:
             yield
         finally:
-            self._taken[user_id] -= 1
-            if not self._taken[user_id]:
-                del self._taken[user_id]
+            self._open[user_id] -= 1
+            if not self._open[user_id]:
+                del self._open[user_id]

@@ -10,8 +10,8 @@ from starlette.types import Message, Receive, Scope, Send
 from gateway.errors import Unauthenticated
 from gateway.identity.introspection import User
 from gateway.identity.revocations import Close
-from gateway.routes.server_sent import streamed
-from gateway.routes.until_revoked import RevocableResponse
+from gateway.routes.event_stream import event_stream
+from gateway.routes.revocable_response import RevocableResponse
 
 ALICE = User("user_1", "alice", "a" * 64)
 
@@ -65,7 +65,7 @@ async def told(*frames: str, hold: asyncio.Event | None = None) -> AsyncIterator
 
 async def test_a_stream_ends_with_the_reason_when_its_credential_ends() -> None:
     client, left = Client(), list[str]()
-    answer = streamed(told('{"type":"x"}', hold=asyncio.Event()), when_left=lambda: left.append("left"))
+    answer = event_stream(told('{"type":"x"}', hold=asyncio.Event()), on_close=lambda: left.append("left"))
     asking = asyncio.create_task(client.asks(answer))
     await client.reads.acquire()
     assert not left
@@ -80,7 +80,7 @@ async def test_a_stream_ends_with_the_reason_when_its_credential_ends() -> None:
 
 async def test_a_stream_that_ends_by_itself_is_as_it_was() -> None:
     client = Client()
-    await client.asks(streamed(told('{"type":"x"}')))
+    await client.asks(event_stream(told('{"type":"x"}')))
     assert client.events == ['event: x\ndata: {"type":"x"}', "data: [DONE]"]
     assert client.over == 1
 

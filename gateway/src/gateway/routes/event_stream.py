@@ -9,8 +9,8 @@ _DONE = "data: [DONE]\n\n"
 _TYPE_AT = len('{"type":"')
 
 
-async def server_sent(frames: AsyncIterator[str]) -> AsyncIterator[str]:
-    """Each event in one piece: some parsers forget its first line when the second comes later."""
+async def server_sent_events(frames: AsyncIterator[str]) -> AsyncIterator[str]:
+    """Each event is one chunk: some parsers drop its first line when the second arrives later."""
     async for frame in frames:
         kind = frame[_TYPE_AT : frame.index('"', _TYPE_AT)]
         yield f"event: {kind}\ndata: {frame}\n\n"
@@ -18,25 +18,25 @@ async def server_sent(frames: AsyncIterator[str]) -> AsyncIterator[str]:
 
 
 class EventStream(StreamingResponse):
-    """`when_left` is called at the end, also when the client has gone before the first piece was asked for."""
+    """`on_close` is called at the end, also when the client disconnects before the first chunk is requested."""
 
     def __init__(
-        self, pieces: AsyncIterator[str] | AsyncIterator[bytes], when_left: Callable[[], None] = lambda: None
+        self, chunks: AsyncIterator[str] | AsyncIterator[bytes], on_close: Callable[[], None] = lambda: None
     ) -> None:
         super().__init__(
-            pieces,
+            chunks,
             media_type="text/event-stream",
-            # nginx is told in its own configuration; this is for a proxy in front of it.
+            # Our nginx has this in its own configuration; the header is for a proxy in front of it.
             headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
         )
-        self._when_left = when_left
+        self._on_close = on_close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._when_left()
+            self._on_close()
 
 
-def streamed(frames: AsyncIterator[str], when_left: Callable[[], None] = lambda: None) -> EventStream:
-    return EventStream(server_sent(frames), when_left)
+def event_stream(frames: AsyncIterator[str], on_close: Callable[[], None] = lambda: None) -> EventStream:
+    return EventStream(server_sent_events(frames), on_close)

@@ -8,7 +8,7 @@ from gateway.errors import EngineFailed
 from gateway.inference import TextDelta
 from gateway.protocol.events import frame
 from gateway.protocol.resources import WindowUse
-from gateway.routes.server_sent import server_sent, streamed
+from gateway.routes.event_stream import event_stream, server_sent_events
 from gateway.turn.state_machine import Created, Failed
 from tests.gateway.builders import turn
 
@@ -19,7 +19,7 @@ async def told(*frames: str) -> AsyncIterator[str]:
 
 
 async def sent(*frames: str) -> list[str]:
-    return [text async for text in server_sent(told(*frames))]
+    return [text async for text in server_sent_events(told(*frames))]
 
 
 async def test_each_event_is_one_piece_with_its_type_in_front() -> None:
@@ -41,7 +41,7 @@ async def test_an_answer_that_was_over_already_is_only_its_end() -> None:
 
 
 async def test_nobody_on_the_way_may_keep_it_back() -> None:
-    answer = streamed(told('{"type":"x"}'))
+    answer = event_stream(told('{"type":"x"}'))
     assert answer.media_type == "text/event-stream"
     assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-cache", "no")
     assert [piece async for piece in answer.body_iterator] == [
@@ -59,5 +59,5 @@ async def test_who_leaves_before_the_first_piece_is_noticed() -> None:
     async def send(_: Message) -> None:
         await asyncio.Event().wait()  # nobody takes it
 
-    await streamed(told("never sent"), when_left=lambda: left.append("left"))({"type": "http"}, receive, send)
+    await event_stream(told("never sent"), on_close=lambda: left.append("left"))({"type": "http"}, receive, send)
     assert left == ["left"]

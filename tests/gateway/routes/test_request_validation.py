@@ -2,7 +2,7 @@ import pytest
 from fastapi import Request
 
 from gateway.errors import InvalidJson, UnsupportedMediaType
-from gateway.routes.bodies import json_body
+from gateway.routes.request_validation import read_json_body
 from tests.gateway.builders import Wire
 
 
@@ -20,14 +20,14 @@ DONE = {"type": "http.request", "body": b'"hello"}', "more_body": False}
 
 
 async def test_a_body_may_come_in_pieces() -> None:
-    assert await json_body(request(BEGUN, DONE)) == b'{"input":"hello"}'
+    assert await read_json_body(request(BEGUN, DONE)) == b'{"input":"hello"}'
 
 
 async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours() -> None:
     with pytest.raises(InvalidJson):
-        await json_body(request(BEGUN, {"type": "http.disconnect"}))
+        await read_json_body(request(BEGUN, {"type": "http.disconnect"}))
 
 
 async def test_a_body_of_another_type_is_refused() -> None:
     with pytest.raises(UnsupportedMediaType):
-        await json_body(request(BEGUN, DONE, media_type="text/plain"))
+        await read_json_body(request(BEGUN, DONE, media_type="text/plain"))
