@@ -1,4 +1,4 @@
-"""What the routes need of the adapters, which `gateway.app` passes in."""
+"""What the routes need of the adapters, which `gateway.lifespan` passes in."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Protocol

@@ -64,7 +64,7 @@ class GenerationLoop:
             try:
                 return await self._attempt()
             except (Unavailable, EngineCrashed) as exc:
-                logger.warning("a turn waits for the engine", extra={"response": self._request.response_id})
+                logger.warning("an answer waits for the engine", extra={"response": self._request.response_id})
                 await self._log.wait_flushed()
                 self._continuation.check_possible()
                 has_progressed = len(self._state.token_ids) > generated

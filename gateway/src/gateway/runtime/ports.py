@@ -1,4 +1,4 @@
-"""What the use cases need of the model server and of the store; gateway.app passes in the adapters."""
+"""What the use cases need of the model server and of the store; gateway.lifespan passes in the adapters."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
