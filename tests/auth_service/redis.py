@@ -1,4 +1,4 @@
-"""A real redis-server with the users that secrets/prepare.sh makes."""
+"""A real redis-server with the users that secrets/prepare.sh creates."""
 
 import hashlib
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from redis import Redis
-from redis.exceptions import ConnectionError as NotThere
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from dev.ports import free_port
 from dev.stack import ROOT
@@ -51,7 +51,7 @@ def running(folder: Path) -> Iterator[RedisServer]:
 
 
 def _users() -> str:
-    """As the script writes them, with one password for both services."""
+    """Returns the script's ACL file, with the same password for both services."""
     [script] = re.findall(r"<<ACL\n(.*?)ACL\n", (ROOT / "secrets/prepare.sh").read_text(), re.DOTALL)
     return str(re.sub(r"\$\w*hash", hashlib.sha256(PASSWORD.encode()).hexdigest(), script))
 
@@ -61,7 +61,7 @@ def _wait_ready(server: RedisServer) -> None:
         try:
             with server.client("gateway") as client:
                 client.ping()
-        except NotThere:
+        except RedisConnectionError:
             time.sleep(0.02)
         else:
             return
