@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx2
 
+from dev.stack import ROOT
+
 
 @dataclass(frozen=True)
 class CompletedCommand:
@@ -70,16 +72,28 @@ class Server:
 
 @asynccontextmanager
 async def serving(environment: Mapping[str, str]) -> AsyncGenerator[Server]:
-    server = Server(await start(environment, "serve"))
-    try:
-        await server.wait_ready()
+    async with serving_all(environment) as [server]:
         yield server
+
+
+@asynccontextmanager
+async def serving_all(*environments: Mapping[str, str]) -> AsyncGenerator[list[Server]]:
+    """One server for each environment, started concurrently."""
+    servers = [Server(await start(environment, "serve")) for environment in environments]
+    try:
+        await asyncio.gather(*(server.wait_ready() for server in servers))
+        yield servers
     finally:
-        await server.stop()
+        for server in servers:
+            await server.stop()
 
 
 async def start(environment: Mapping[str, str], *arguments: str, stdin: int = PIPE) -> Process:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_")}
+    # Compiling the dependencies takes a third of a server's start, so processes share their bytecode, also where
+    # packages were installed without it.
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+    inherited.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".pytest_cache" / "bytecode"))
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

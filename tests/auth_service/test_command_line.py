@@ -1,5 +1,6 @@
 """Tests of auth_service.__main__ and the commands, as processes."""
 
+import asyncio
 import os
 import pty
 import re
@@ -8,6 +9,7 @@ import stat
 from contextlib import closing
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.auth_service.conftest import PASSWORD, sqlite_only
@@ -133,15 +135,14 @@ async def test_commands_in_their_own_process_change_users_keys_invites_and_sessi
         assert (finished.status, finished.err) == (0, ""), finished.err
         return [line.split("\t") for line in finished.out.splitlines()]
 
-    for name in ["root", "alice"]:
-        await run_command("user", "add", name, stdin=f"{PASSWORD}\n")
-    async with serving(environment) as server, server.http() as http:
+    async def revoke_session(http: httpx2.AsyncClient) -> None:
         answer = await http.post("/auth/login", json={"username": "alice", "password": PASSWORD})
         assert answer.status_code == 200
         [[session, _, _]] = await run_command("session", "list", "alice")
         assert await run_command("session", "revoke", "alice", session) == []
         assert (await http.get("/auth/me")).status_code == 401
 
+    async def revoke_key(http: httpx2.AsyncClient) -> None:
         [[key]] = await run_command("key", "add", "alice", "--days", "3650")
         headers = {"Authorization": f"Bearer {key}"}
         assert (await http.post("/auth/tickets", headers=headers)).status_code == 200
@@ -149,12 +150,17 @@ async def test_commands_in_their_own_process_change_users_keys_invites_and_sessi
         assert await run_command("key", "revoke", "alice", key_id) == []
         assert (await http.post("/auth/tickets", headers=headers)).status_code == 401
 
+    async def revoke_invite(http: httpx2.AsyncClient) -> None:
         [[link]] = await run_command("invite", "add", "--days", "3650")
         [[invite_id, _]] = await run_command("invite", "list")
         assert await run_command("invite", "revoke", invite_id) == []
         body = {"username": "bob", "password": PASSWORD, "invite": link.partition("/#invite=")[2]}
         assert (await http.post("/auth/register", json=body)).status_code == 400
 
+    for name in ["root", "alice"]:
+        await run_command("user", "add", name, stdin=f"{PASSWORD}\n")
+    async with serving(environment) as server, server.http() as http:
+        await asyncio.gather(revoke_session(http), revoke_key(http), revoke_invite(http))
         [[link]] = await run_command("user", "reset", "alice")
         body = {"token": link.partition("/#reset=")[2], "password": "another horse battery"}
         assert (await http.post("/auth/reset", json=body)).status_code == 204

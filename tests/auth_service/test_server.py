@@ -14,7 +14,7 @@ from auth_service.store.migration import open_database
 from auth_service.store.stores import Stores
 from auth_service.tokens import new_credential
 from tests.auth_service.conftest import CREDENTIAL, sqlite_only
-from tests.auth_service.processes import command, serving
+from tests.auth_service.processes import command, serving, serving_all
 
 Environment = dict[str, str]
 PASSWORD = "canary-password-of-alice"
@@ -61,7 +61,7 @@ async def test_sessions_outlive_the_server_that_opened_them(environment: Environ
 
 async def test_two_servers_share_one_database(environment: Environment) -> None:
     await add_alice(environment)
-    async with serving(environment) as one, serving(environment) as two, one.http() as here, two.http() as there:
+    async with serving_all(environment, environment) as [one, two], one.http() as here, two.http() as there:
         cookies = {"Cookie": f"parley_session={(await login(here)).cookies['parley_session']}"}
         assert (await there.get("/auth/me", headers=cookies)).status_code == 200
         assert (await there.post("/auth/logout", headers=cookies)).status_code == 204
@@ -70,7 +70,7 @@ async def test_two_servers_share_one_database(environment: Environment) -> None:
 
 async def test_a_ticket_redeemed_at_two_servers_concurrently_is_active_once(environment: Environment) -> None:
     await add_alice(environment)
-    async with serving(environment) as one, serving(environment) as two, one.http() as here, two.http() as there:
+    async with serving_all(environment, environment) as [one, two], one.http() as here, two.http() as there:
         await login(here)
         for _ in range(5):
             ticket = (await here.post("/auth/tickets")).json()["ticket"]
@@ -146,12 +146,12 @@ async def test_the_throttled_address_is_the_one_from_a_trusted_proxy(environment
         headers = {"X-Forwarded-For": forwarded_for}
         return [(await http.post("/auth/login", json=wrong, headers=headers)).status_code for _ in range(6)]
 
-    async with serving(environment) as server, server.http() as http:
-        assert await statuses(http, "198.51.100.7") == [401] * 5 + [429]
-        assert await statuses(http, "198.51.100.8") == [401] * 5 + [429]
-    async with serving(environment | {"AUTH_TRUSTED_PROXIES": "192.0.2.1"}) as server, server.http() as http:
-        assert await statuses(http, "198.51.100.7") == [401] * 5 + [429]
-        assert await statuses(http, "198.51.100.8") == [429] * 6
+    other_proxy = environment | {"AUTH_TRUSTED_PROXIES": "192.0.2.1"}
+    async with serving_all(environment, other_proxy) as [one, two], one.http() as trusting, two.http() as distrusting:
+        assert await statuses(trusting, "198.51.100.7") == [401] * 5 + [429]
+        assert await statuses(trusting, "198.51.100.8") == [401] * 5 + [429]
+        assert await statuses(distrusting, "198.51.100.7") == [401] * 5 + [429]
+        assert await statuses(distrusting, "198.51.100.8") == [429] * 6
 
 
 @sqlite_only

@@ -101,9 +101,10 @@ async def test_a_user_has_at_most_fifty_sessions_and_the_least_recently_used_one
     sessions: Sessions, stores: Stores, clock: Clock, announcer: RecordingAnnouncer
 ) -> None:
     tokens = []
-    for _ in range(50):
-        tokens.append(await sessions.open(ALICE))
-        clock.now += 30
+    async with stores.database.write_transaction():  # one commit instead of fifty
+        for _ in range(50):
+            tokens.append(await sessions.open(ALICE))
+            clock.now += 30
     # The first one has just been used, so the second one is the least recently used.
     assert await sessions.get_by_token(tokens[0])
     assert announcer.announced == []
@@ -114,9 +115,10 @@ async def test_a_user_has_at_most_fifty_sessions_and_the_least_recently_used_one
     assert (await stores.audit.list_page(1, None, int(clock.now)))[0].action is Action.SESSION_REVOKED
 
 
-async def test_a_new_session_is_never_the_one_that_is_revoked(sessions: Sessions) -> None:
-    for _ in range(60):
-        assert await sessions.get_by_token(await sessions.open(ALICE))
+async def test_a_new_session_is_never_the_one_that_is_revoked(sessions: Sessions, stores: Stores) -> None:
+    async with stores.database.write_transaction():  # one commit instead of sixty
+        for _ in range(60):
+            assert await sessions.get_by_token(await sessions.open(ALICE))
     assert len(await sessions.list_by_account(ALICE.id)) == 50
 
 

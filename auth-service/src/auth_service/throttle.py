@@ -22,9 +22,6 @@ from weakref import WeakValueDictionary
 
 from auth_service.errors import TooManyAttempts
 
-# At 30 hashes per second it takes 330 s to evict a record from a full table: longer than the longest delay.
-_MAX_RECORDS: Final = 10_000
-
 Key = tuple[str, str]
 
 
@@ -35,6 +32,8 @@ class Limits:
     max_delay_seconds: float = 300.0
     reset_after_seconds: float = 900.0
     max_waiting: int = 16
+    # At 30 hashes per second it takes 330 s to evict a record from a full table: longer than the longest delay.
+    max_records: int = 10_000
 
     def delay_after(self, failures: int) -> float:
         if failures < self.free_attempts:
@@ -129,7 +128,7 @@ class _FailureTable:
     def record(self, key: Key) -> None:
         before = self._failures.pop(key, None)
         self._failures[key] = _Failures(count=before.count + 1 if before else 1, last_at=self._clock())
-        if len(self._failures) > _MAX_RECORDS:
+        if len(self._failures) > self._limits.max_records:
             self._failures.popitem(last=False)
 
     def reset(self, key: Key) -> None:
