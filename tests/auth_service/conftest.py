@@ -1,3 +1,4 @@
+import asyncio
 import shutil
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
@@ -48,10 +49,10 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-async def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty SQLite database with the latest schema."""
     file = tmp_path_factory.mktemp("migrated") / "auth.db"
-    await migrate(f"sqlite+aiosqlite:///{file}")
+    asyncio.run(migrate(f"sqlite+aiosqlite:///{file}"))
     return file
 
 
