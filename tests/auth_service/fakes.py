@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class CountingHasher:
-    """Takes no time, and remembers what it was asked to do."""
+    """Fast, and records its operations."""
 
     def __init__(self, version: str = "v1") -> None:
         self.version = version
@@ -25,42 +25,42 @@ class CountingHasher:
         self.operations.append("verify")
         return password_hash.partition(":")[2] == hashlib.sha256(password.encode()).hexdigest()
 
-    def outdated(self, password_hash: str) -> bool:
+    def needs_rehash(self, password_hash: str) -> bool:
         return not password_hash.startswith(self.version)
 
 
-class LateHasher(CountingHasher):
-    """Of what it does next, when told so, the result comes late: the world may change meanwhile."""
+class PausingHasher(CountingHasher):
+    """Delays the result of an operation on request, to let other requests run in between."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._late: threading.Semaphore = threading.Semaphore(0)
-        self._begun = threading.Event()
-        self._go_on = threading.Event()
+        self._pause_requested: threading.Semaphore = threading.Semaphore(0)
+        self._paused = threading.Event()
+        self._resume = threading.Event()
 
     def hash(self, password: str) -> str:
-        return self._later(super().hash(password))
+        return self._pause_if_requested(super().hash(password))
 
     def verify(self, password_hash: str, password: str) -> bool:
-        return self._later(super().verify(password_hash, password))
+        return self._pause_if_requested(super().verify(password_hash, password))
 
     @asynccontextmanager
-    async def late(self, request: Coroutine[Any, Any, T]) -> AsyncGenerator["asyncio.Task[T]"]:
-        """`request` has hashed before what is inside, and goes on after it."""
-        self._begun.clear()
-        self._go_on.clear()
-        self._late.release()
+    async def paused(self, request: Coroutine[Any, Any, T]) -> AsyncGenerator["asyncio.Task[T]"]:
+        """Runs `request` up to the end of its first hash, then the body of the `async with`, then the rest."""
+        self._paused.clear()
+        self._resume.clear()
+        self._pause_requested.release()
         task = asyncio.create_task(request)
         try:
-            assert await asyncio.to_thread(self._begun.wait, 60), "the request has hashed nothing"
+            assert await asyncio.to_thread(self._paused.wait, 60), "the request did not hash anything"
             yield task
         finally:
-            self._go_on.set()
+            self._resume.set()
 
-    def _later(self, result: T) -> T:
-        if self._late.acquire(blocking=False):
-            self._begun.set()
-            assert self._go_on.wait(60), "what was to happen meanwhile waits for this"
+    def _pause_if_requested(self, result: T) -> T:
+        if self._pause_requested.acquire(blocking=False):
+            self._paused.set()
+            assert self._resume.wait(60), "the body of `paused` waits for the paused request"
         return result
 
 
@@ -72,11 +72,9 @@ class Clock:
         return self.now
 
 
-class Listener:
-    """Hears what is announced."""
-
+class RecordingAnnouncer:
     def __init__(self) -> None:
-        self.heard: list[Revocation] = []
+        self.announced: list[Revocation] = []
 
     async def announce(self, revocations: Iterable[Revocation]) -> None:
-        self.heard.extend(revocations)
+        self.announced.extend(revocations)

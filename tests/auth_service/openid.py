@@ -1,4 +1,4 @@
-"""A real provider as a process, and a log-in there."""
+"""A real OpenID provider in a process of its own, and a browser's log-in there."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ PARLEY: Final = "http://chat.test"
 
 @asynccontextmanager
 async def provider() -> AsyncGenerator[str]:
-    """Its issuer."""
+    """Yields the issuer."""
     port, pipe = free_port(), asyncio.subprocess.PIPE
     arguments = [str(FOLDER / "provider.mjs"), str(port), f"{PARLEY}/auth/openid/callback"]
     process = await asyncio.create_subprocess_exec("node", *arguments, stdout=pipe, stderr=asyncio.subprocess.DEVNULL)
@@ -32,8 +32,8 @@ async def provider() -> AsyncGenerator[str]:
         await process.wait()
 
 
-async def log_in_there(authorization_url: str, name: str) -> dict[str, str]:
-    """A browser's way through the provider as `name`; returns what is in the address that leads back to Parley."""
+async def log_in_at_provider(authorization_url: str, name: str) -> dict[str, str]:
+    """Follows the provider's redirects and forms as `name`; returns the query parameters of the callback."""
     async with httpx2.AsyncClient(timeout=30) as http:
         answer = await http.get(authorization_url)
         while True:

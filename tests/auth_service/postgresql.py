@@ -1,4 +1,4 @@
-"""A real PostgreSQL of Debian's, on a free port, with nothing kept."""
+"""A real PostgreSQL server on a free port, with a temporary data directory."""
 
 import os
 import pwd
@@ -15,8 +15,8 @@ from typing import Final
 
 from dev.ports import free_port
 
-# It refuses to run as root.
-_NOBODY: Final = "nobody"
+# PostgreSQL refuses to run as root.
+_UNPRIVILEGED_USER: Final = "nobody"
 _FAST: Final = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
 
@@ -29,13 +29,13 @@ class PostgreSQL:
         return f"postgresql+asyncpg://parley@127.0.0.1:{self.port}/{database}"
 
     def run(self, statement: str, database: str = "postgres") -> str:
-        """What it answers, one row a line."""
+        """Returns the result, one row per line."""
         address = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "parley", "-d", database)
         command = [_binary("psql"), *address, "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", statement]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     def empty(self, database: str) -> None:
-        """Of rows; its schema stays."""
+        """Deletes all rows; the schema stays."""
         tables = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'"
         names = [name for name in self.run(tables, database).splitlines() if name != "alembic_version"]
         if names:
@@ -43,7 +43,7 @@ class PostgreSQL:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Silent, as a machine that hangs is: every process of it."""
+        """Stops all processes of the server, like a machine that hangs."""
         processes = [self.process.pid, *_children(self.process.pid)]
         for pid in processes:
             os.kill(pid, signal.SIGSTOP)
@@ -53,15 +53,15 @@ class PostgreSQL:
             for pid in processes:
                 os.kill(pid, signal.SIGCONT)
 
-    def cut_off(self) -> None:
-        """Every client, as a restart does."""
+    def disconnect_clients(self) -> None:
+        """Ends all connections, like a restart."""
         self.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
 
 
 @contextmanager
 def running() -> Iterator[PostgreSQL]:
     folder = Path(tempfile.mkdtemp(prefix="parley-postgresql-"))
-    user = _NOBODY if os.geteuid() == 0 else None
+    user = _UNPRIVILEGED_USER if os.geteuid() == 0 else None
     if user:
         os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
     data = folder / "data"
@@ -78,7 +78,7 @@ def running() -> Iterator[PostgreSQL]:
         _wait_ready(server)
         yield server
     finally:
-        process.send_signal(signal.SIGINT)  # its "fast" end: the other one waits for every client to leave
+        process.send_signal(signal.SIGINT)  # a "fast" shutdown: a "smart" one waits for all clients to disconnect
         process.wait()
         shutil.rmtree(folder)
 
@@ -99,6 +99,6 @@ def _children(pid: int) -> list[int]:
 
 
 def _binary(name: str) -> str:
-    """Debian keeps a server's programs out of the PATH, one folder a version."""
+    """Debian installs a server's programs outside of PATH, in one directory per version."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     return str(found[-1]) if found else shutil.which(name) or name

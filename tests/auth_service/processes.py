@@ -1,4 +1,4 @@
-"""auth-service as an administrator and a client meet it: processes, with an environment and a port."""
+"""The auth-service in processes of its own: commands and servers."""
 
 import asyncio
 import json
@@ -14,19 +14,21 @@ from typing import Any
 
 import httpx2
 
+from dev.stack import ROOT
+
 
 @dataclass(frozen=True)
-class Finished:
+class CompletedCommand:
     status: int
     out: str
     err: str
 
 
-async def command(environment: Mapping[str, str], *arguments: str, stdin: str | bytes = b"") -> Finished:
+async def command(environment: Mapping[str, str], *arguments: str, stdin: str | bytes = b"") -> CompletedCommand:
     process = await start(environment, *arguments)
     out, err = await process.communicate(stdin.encode() if isinstance(stdin, str) else stdin)
     assert process.returncode is not None
-    return Finished(process.returncode, out.decode(), err.decode())
+    return CompletedCommand(process.returncode, out.decode(), err.decode())
 
 
 @dataclass
@@ -42,15 +44,15 @@ class Server:
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines]
 
-    async def started(self) -> None:
+    async def wait_ready(self) -> None:
         while not self.url:
             line = await self._next_line()
-            assert line, f"the server ended before it served:\n{self.log}"
+            assert line, f"the server ended while it started:\n{self.log}"
             if match := re.search(r"running on (http://[\d.:]+)", line):
                 self.url = match[1]
 
     async def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
-        """Its exit status, when it has said all it has to say."""
+        """Returns the exit status after reading the rest of the log."""
         if self.process.returncode is None:
             self.process.send_signal(by)
         while await self._next_line():
@@ -70,16 +72,28 @@ class Server:
 
 @asynccontextmanager
 async def serving(environment: Mapping[str, str]) -> AsyncGenerator[Server]:
-    server = Server(await start(environment, "serve"))
-    try:
-        await server.started()
+    async with serving_all(environment) as [server]:
         yield server
+
+
+@asynccontextmanager
+async def serving_all(*environments: Mapping[str, str]) -> AsyncGenerator[list[Server]]:
+    """One server for each environment, started concurrently."""
+    servers = [Server(await start(environment, "serve")) for environment in environments]
+    try:
+        await asyncio.gather(*(server.wait_ready() for server in servers))
+        yield servers
     finally:
-        await server.stop()
+        for server in servers:
+            await server.stop()
 
 
 async def start(environment: Mapping[str, str], *arguments: str, stdin: int = PIPE) -> Process:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_")}
+    # Compiling the dependencies takes a third of a server's start, so processes share their bytecode, also where
+    # packages were installed without it.
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+    inherited.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".pytest_cache" / "bytecode"))
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -89,6 +103,6 @@ async def start(environment: Mapping[str, str], *arguments: str, stdin: int = PI
         stdin=stdin,
         stdout=PIPE,
         stderr=PIPE,
-        # The terminal the tests run at is not theirs to ask.
+        # Without the terminal of the test run, which getpass would prompt on.
         start_new_session=True,
     )

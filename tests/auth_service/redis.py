@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from redis import Redis
-from redis.exceptions import ConnectionError as NotThere
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from dev.ports import free_port
 from dev.redis_server import arguments, users_acl
@@ -54,7 +54,7 @@ def _wait_ready(server: RedisServer) -> None:
         try:
             with server.client("gateway") as client:
                 client.ping()
-        except NotThere:
+        except RedisConnectionError:
             time.sleep(0.02)
         else:
             return

@@ -1,16 +1,18 @@
+"""Tests of auth_service.accounts."""
+
 import pytest
 
-from auth_service.accounts import canonical_email, canonical_name
+from auth_service.accounts import canonicalize_email, canonicalize_name
 from auth_service.errors import UnsuitableEmail, UnsuitableName
 
 
 @pytest.mark.parametrize("name", ["a", "12345", "alice", "a.b_c-d", "x" * 64])
 def test_a_plain_name_is_its_own_canonical_form(name: str) -> None:
-    assert canonical_name(name) == name
+    assert canonicalize_name(name) == name
 
 
-def test_names_that_differ_in_case_alone_are_the_same() -> None:
-    assert canonical_name("ADMIN") == canonical_name("Admin") == "admin"
+def test_names_that_differ_only_in_case_are_the_same() -> None:
+    assert canonicalize_name("ADMIN") == canonicalize_name("Admin") == "admin"
 
 
 @pytest.mark.parametrize(
@@ -24,7 +26,7 @@ def test_names_that_differ_in_case_alone_are_the_same() -> None:
         "\u0430dmin",  # a Cyrillic letter
         "\uff41dmin",  # a full-width letter
         "\u212aate",  # the Kelvin sign, which folds to k
-        "ad\u200bmin",  # a space of no width
+        "ad\u200bmin",  # a zero-width space
         "adm\u0131n",  # a dotless i
         "\u202eadmin",
         "a/b",
@@ -32,13 +34,13 @@ def test_names_that_differ_in_case_alone_are_the_same() -> None:
         "\ud800",
     ],
 )
-def test_what_could_be_mistaken_for_another_name_is_no_name(name: str) -> None:
+def test_a_name_that_resembles_another_one_is_rejected(name: str) -> None:
     with pytest.raises(UnsuitableName):
-        canonical_name(name)
+        canonicalize_name(name)
 
 
-def test_addresses_that_differ_in_case_alone_are_the_same() -> None:
-    assert canonical_email("Mike@Example.ORG") == canonical_email("mike@example.org") == "mike@example.org"
+def test_addresses_that_differ_only_in_case_are_the_same() -> None:
+    assert canonicalize_email("Mike@Example.ORG") == canonicalize_email("mike@example.org") == "mike@example.org"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +61,6 @@ def test_addresses_that_differ_in_case_alone_are_the_same() -> None:
         "\ud800@example.org",
     ],
 )
-def test_what_could_be_taken_for_another_address_is_no_address(email: str) -> None:
+def test_an_address_that_resembles_another_one_is_rejected(email: str) -> None:
     with pytest.raises(UnsuitableEmail):
-        canonical_email(email)
+        canonicalize_email(email)

@@ -1,12 +1,14 @@
+"""Tests of auth_service.routes.request_bodies, routes.responses and routes.body_limit."""
+
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
-from tests.auth_service.conftest import Parley, on_sqlite
+from tests.auth_service.conftest import Service, sqlite_only
 
-pytestmark = on_sqlite
+pytestmark = sqlite_only
 
 JSON = {"Content-Type": "application/json"}
 GOOD = '"username": "alice", "password": "correct horse battery"'
@@ -28,7 +30,7 @@ NOT_JSON = [
 
 WRONG: list[tuple[str, str, str | None, str]] = [
     ("[]", "invalid_type", None, "body: expected an object sent as application/json, got an array."),
-    ("null", "invalid_type", None, "body: expected an object sent as application/json, got nothing."),
+    ("null", "invalid_type", None, "body: expected an object sent as application/json, got null."),
     ("", "missing_required_parameter", None, "body: expected a value, got none."),
     ('"text"', "invalid_type", None, "body: expected an object sent as application/json, got a string."),
     ("1e400", "invalid_type", None, "body: expected an object sent as application/json, got a number."),
@@ -37,85 +39,90 @@ WRONG: list[tuple[str, str, str | None, str]] = [
     ('{"username": 1, "password": "x"}', "invalid_type", "username", "username: expected a string, got a number."),
     ('{"username": 1e400, "password": "x"}', "invalid_type", "username", "username: expected a string, got a number."),
     ('{"username": "a", "password": true}', "invalid_type", "password", "password: expected a string, got a boolean."),
-    ('{"username": "a", "password": null}', "invalid_type", "password", "password: expected a string, got nothing."),
+    ('{"username": "a", "password": null}', "invalid_type", "password", "password: expected a string, got null."),
     ('{"username": [], "password": "x"}', "invalid_type", "username", "username: expected a string, got an array."),
     ('{"username": {}, "password": "x"}', "invalid_type", "username", "username: expected a string, got an object."),
-    ("{" + GOOD + ', "admin": true}', "unknown_parameter", "admin", "admin: expected no such field, got a boolean."),
-    ("{" + GOOD + ', "Username": "x"}', "unknown_parameter", "Username", "expected no such field"),
-    ("{" + GOOD + ', "' + "k" * 4000 + '": 1}', "unknown_parameter", "k" * 64, "expected no such field"),
+    (
+        "{" + GOOD + ', "admin": true}',
+        "unknown_parameter",
+        "admin",
+        "admin: expected no field of this name, got a boolean.",
+    ),
+    ("{" + GOOD + ', "Username": "x"}', "unknown_parameter", "Username", "expected no field of this name"),
+    ("{" + GOOD + ', "' + "k" * 4000 + '": 1}', "unknown_parameter", "k" * 64, "expected no field of this name"),
 ]
 
 
 @pytest.fixture(autouse=True)
-async def the_next_valid_request_works(parley: Parley) -> AsyncGenerator[None]:
-    await parley.user()
+async def the_next_valid_request_works(service: Service) -> AsyncGenerator[None]:
+    await service.add_user()
     yield
-    assert (await parley.login()).status_code == 200
+    assert (await service.login()).status_code == 200
 
 
 @pytest.mark.parametrize("body", NOT_JSON)
-async def test_what_is_not_json_is_answered_400(parley: Parley, body: str | bytes) -> None:
-    response = await parley.http.post("/auth/login", content=body, headers=JSON)
+async def test_invalid_json_is_answered_400(service: Service, body: str | bytes) -> None:
+    response = await service.http.post("/auth/login", content=body, headers=JSON)
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "invalid_json"
-    assert parley.hasher.operations == []
+    assert service.hasher.operations == []
 
 
 @pytest.mark.parametrize(("body", "code", "param", "message"), WRONG)
-async def test_json_of_another_shape_is_answered_400_naming_the_field_what_was_expected_and_what_came(
-    parley: Parley, body: str, code: str, param: str | None, message: str
+async def test_json_of_the_wrong_shape_is_answered_400_with_the_field_the_expected_and_the_received_type(
+    service: Service, body: str, code: str, param: str | None, message: str
 ) -> None:
-    response = await parley.http.post("/auth/login", content=body, headers=JSON)
+    response = await service.http.post("/auth/login", content=body, headers=JSON)
     assert response.status_code == 400
     error = response.json()["error"]
     assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", code, param)
     assert message in error["message"]
-    assert parley.hasher.operations == []
+    assert service.hasher.operations == []
 
 
 @pytest.mark.parametrize("body", ["[" * 4000 + "]" * 4000, '{"a":' * 1300 + "1" + "}" * 1300])
-async def test_deep_nesting_is_answered_400(parley: Parley, body: str) -> None:
-    response = await parley.http.post("/auth/login", content=body, headers=JSON)
+async def test_deep_nesting_is_answered_400(service: Service, body: str) -> None:
+    response = await service.http.post("/auth/login", content=body, headers=JSON)
     assert response.status_code == 400
-    assert parley.hasher.operations == []
+    assert service.hasher.operations == []
 
 
-async def test_a_value_that_came_is_never_repeated(parley: Parley) -> None:
+async def test_a_received_value_is_never_repeated(service: Service) -> None:
     body = {"username": "alice", "password": ["canary"], "pasword": "canary"}
-    response = await parley.http.post("/auth/login", json=body)
+    response = await service.http.post("/auth/login", json=body)
     assert response.status_code == 400
     assert "canary" not in response.text
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", None])
-async def test_json_that_is_not_declared_as_such_is_refused(parley: Parley, content_type: str | None) -> None:
+async def test_json_without_its_content_type_is_rejected(service: Service, content_type: str | None) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
-    response = await parley.http.post("/auth/login", content="{" + GOOD + "}", headers=headers)
+    response = await service.http.post("/auth/login", content="{" + GOOD + "}", headers=headers)
     assert response.status_code == 400
     assert "sent as application/json" in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("size", [8193, 1_000_000])
-async def test_a_body_over_the_limit_is_answered_413_before_hashing(parley: Parley, size: int) -> None:
+async def test_a_body_over_the_limit_is_answered_413_before_hashing(service: Service, size: int) -> None:
     body = json.dumps({"username": "alice", "password": "x" * size})
-    response = await parley.http.post("/auth/login", content=body, headers=JSON)
+    response = await service.http.post("/auth/login", content=body, headers=JSON)
     assert response.status_code == 413
     assert response.json()["error"]["code"] == "body_too_large"
-    assert parley.hasher.operations == []
+    assert service.hasher.operations == []
 
 
-async def test_a_body_that_does_not_say_its_length_is_limited_as_well(parley: Parley) -> None:
+async def test_a_body_without_a_content_length_is_limited_as_well(service: Service) -> None:
     async def endless() -> AsyncGenerator[bytes]:
         for _ in range(1000):
             yield b" " * 1000
 
-    response = await parley.http.post("/auth/login", content=endless(), headers=JSON)
+    response = await service.http.post("/auth/login", content=endless(), headers=JSON)
     assert response.status_code == 413
 
 
-async def test_an_address_says_every_method_that_it_knows(parley: Parley) -> None:
+async def test_a_405_lists_every_method_of_the_path(service: Service) -> None:
     for path, methods in [("/auth/me", "DELETE, GET"), ("/auth/sessions", "DELETE, GET"), ("/auth/login", "POST")]:
-        assert (await parley.http.request("PUT", path)).headers["allow"] == methods
+        assert (await service.http.request("PUT", path)).headers["allow"] == methods
 
 
 @pytest.mark.parametrize(
@@ -129,10 +136,10 @@ async def test_an_address_says_every_method_that_it_knows(parley: Parley) -> Non
         ("GET", "/introspect", 405, "invalid_request_error"),
     ],
 )
-async def test_what_is_not_there_is_answered_in_the_shape_of_every_error(
-    parley: Parley, method: str, path: str, status: int, kind: str
+async def test_an_unknown_path_or_method_is_answered_with_a_json_error(
+    service: Service, method: str, path: str, status: int, kind: str
 ) -> None:
-    response = await parley.http.request(method, path)
+    response = await service.http.request(method, path)
     assert response.status_code == status
     error: dict[str, Any] = response.json()["error"]
     assert error.keys() == {"type", "code", "message", "param"}

@@ -1,6 +1,8 @@
+"""Tests of auth_service.devices."""
+
 import pytest
 
-from auth_service.devices import device
+from auth_service.devices import describe_device
 
 SAFARI = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 Version/18.5 Safari/604.1"
 EDGE = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0"
@@ -20,5 +22,5 @@ EDGE = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.
         ("\u674e/1.0", ""),
     ],
 )
-def test_a_device_is_a_few_words_its_owner_recognises(user_agent: str, words: str) -> None:
-    assert device(user_agent) == words
+def test_a_user_agent_is_described_by_browser_and_system(user_agent: str, words: str) -> None:
+    assert describe_device(user_agent) == words

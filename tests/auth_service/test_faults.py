@@ -1,4 +1,4 @@
-"""What the auth-service does when something around it fails: it refuses before it changes anything, and comes back."""
+"""Tests of auth_service.app and store.database, as a process whose environment fails."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from auth_service.tokens import digest
 from tests.auth_service import postgresql
-from tests.auth_service.conftest import GATEWAY, PASSWORD, on_sqlite
+from tests.auth_service.conftest import GATEWAY, PASSWORD, sqlite_only
 from tests.auth_service.processes import command, serving
 
 Environment = dict[str, str]
@@ -29,8 +29,8 @@ async def is_active(http: httpx2.AsyncClient, token: str) -> bool:
     return answer.status_code == 200 and bool(answer.json()["active"])
 
 
-@on_sqlite
-async def test_a_storm_of_log_ins_is_bounded_locks_nobody_out_and_leaves_the_chats_of_others_alone(
+@sqlite_only
+async def test_a_flood_of_log_ins_is_bounded_and_delays_no_introspection(
     environment: Environment,
 ) -> None:
     for name in ["alice", "bob"]:
@@ -39,15 +39,15 @@ async def test_a_storm_of_log_ins_is_bounded_locks_nobody_out_and_leaves_the_cha
         http.timeout = httpx2.Timeout(120)
         token = (await login(http, name="bob")).cookies["parley_session"]
         http.cookies.clear()
-        storm = [asyncio.create_task(login(http, address=f"198.51.100.{number}")) for number in range(200)]
+        flood = [asyncio.create_task(login(http, address=f"198.51.100.{number}")) for number in range(200)]
         checks = 0
-        while not all(one.done() for one in storm):
+        while not all(task.done() for task in flood):
             assert await is_active(http, token)
             checks += 1
-        answers = [one.result() for one in storm]
+        answers = [task.result() for task in flood]
         assert {answer.status_code for answer in answers} == {200, 429}
         refused = [answer for answer in answers if answer.status_code == 429]
-        # Most of them: the line holds eight for each core.
+        # The majority: the queue holds eight requests per core.
         assert len(refused) > len(answers) / 4
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
         assert {answer.json()["error"]["code"] for answer in refused} == {"busy"}
@@ -56,27 +56,27 @@ async def test_a_storm_of_log_ins_is_bounded_locks_nobody_out_and_leaves_the_cha
     assert "Traceback" not in server.log
 
 
-async def test_what_was_acknowledged_before_a_kill_is_there_after_it(environment: Environment) -> None:
+async def test_acknowledged_changes_survive_a_kill(environment: Environment) -> None:
     await command(environment, "user", "add", "alice", stdin=PASSWORD)
-    made: list[str] = []
+    created: list[str] = []
 
-    async def make_keys(http: httpx2.AsyncClient) -> None:
+    async def create_keys(http: httpx2.AsyncClient) -> None:
         while True:
-            made.append((await http.post("/auth/keys", json={"name": "laptop"})).json()["key"])
+            created.append((await http.post("/auth/keys", json={"name": "laptop"})).json()["key"])
 
     async with serving(environment) as server, server.http() as http:
         session = (await login(http)).cookies["parley_session"]
-        making = [asyncio.create_task(make_keys(http)) for _ in range(4)]
-        while len(made) < 20:
+        tasks = [asyncio.create_task(create_keys(http)) for _ in range(4)]
+        while len(created) < 20:
             await asyncio.sleep(0.01)
         await server.stop(signal.SIGKILL)
-        for one in making:
-            one.cancel()
+        for task in tasks:
+            task.cancel()
             with suppress(asyncio.CancelledError, httpx2.HTTPError):
-                await one
+                await task
     async with serving(environment) as server, server.http() as http:
         assert await is_active(http, session)
-        assert all([await is_active(http, key) for key in made])
+        assert all([await is_active(http, key) for key in created])
         assert (await login(http)).status_code == 200
 
 
@@ -93,8 +93,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-@on_sqlite
-async def test_a_full_disk_refuses_what_would_change_something_and_nothing_else(
+@sqlite_only
+async def test_a_full_disk_rejects_changes_and_keeps_sessions_active(
     environment: Environment, small_disk: Path
 ) -> None:
     environment |= {"AUTH_DATABASE_URL": f"sqlite+aiosqlite:///{small_disk}/auth.db"}
@@ -113,7 +113,7 @@ async def test_a_full_disk_refuses_what_would_change_something_and_nothing_else(
         assert {name: one.status_code for name, one in refusals.items()} == dict.fromkeys(refusals, 503)
         assert {one.json()["error"]["code"] for one in refusals.values()} == {"database_unavailable"}
         assert all("set-cookie" not in one.headers for one in refusals.values())
-        # Who is logged in goes on, with the password as it was.
+        # Existing sessions and the old password remain valid.
         assert await is_active(http, token)
         (small_disk / "ballast").unlink()
         http.cookies.clear()
@@ -122,8 +122,8 @@ async def test_a_full_disk_refuses_what_would_change_something_and_nothing_else(
     assert "Traceback" not in server.log
 
 
-@on_sqlite
-async def test_a_postgresql_that_goes_away_is_answered_503_and_missed_no_longer_when_it_is_back(
+@sqlite_only
+async def test_an_unresponsive_postgresql_is_answered_503_until_it_recovers(
     environment: Environment,
 ) -> None:
     with postgresql.running() as there:
@@ -137,7 +137,7 @@ async def test_a_postgresql_that_goes_away_is_answered_503_and_missed_no_longer_
                 assert not await is_active(http, token)
                 assert (await http.get("/readyz")).json() == {"status": "unavailable", "missing": ["database"]}
                 assert (await http.get("/healthz")).status_code == 200
-            there.cut_off()
+            there.disconnect_clients()
             assert await is_active(http, token)
             assert (await login(http)).status_code == 200
     assert "Traceback" not in server.log

@@ -1,3 +1,7 @@
+"""Tests of auth_service.routes.health."""
+
+from pathlib import Path
+
 import httpx2
 from starlette.types import Receive, Scope, Send
 
@@ -5,22 +9,22 @@ from auth_service.app import create_app
 from auth_service.settings import Settings
 from auth_service.store.database import Database
 from auth_service.store.stores import Stores
-from tests.auth_service.conftest import Parley, on_sqlite
+from tests.auth_service.conftest import Service, sqlite_only
 
 
-async def test_a_service_that_runs_is_alive_and_ready(parley: Parley) -> None:
+async def test_a_running_service_is_alive_and_ready(service: Service) -> None:
     for path in ["/healthz", "/readyz"]:
-        response = await parley.http.get(path)
+        response = await service.http.get(path)
         assert response.status_code == 200
         assert response.json() == {"status": "ok"}
 
 
-@on_sqlite
-async def test_without_its_database_it_is_alive_and_says_what_is_missing(settings: Settings, database_url: str) -> None:
-    app, never_migrated = create_app(settings), Database(database_url)
+@sqlite_only
+async def test_without_its_database_it_is_alive_and_reports_what_is_missing(settings: Settings, tmp_path: Path) -> None:
+    app, never_migrated = create_app(settings), Database(f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}")
 
     async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(dict(scope) | {"state": {"stores": Stores.on(never_migrated)}}, receive, send)
+        await app(dict(scope) | {"state": {"stores": Stores.from_database(never_migrated)}}, receive, send)
 
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(with_state), base_url="http://chat.test") as http:
         assert (await http.get("/healthz")).status_code == 200

@@ -1,8 +1,10 @@
+"""Tests of auth_service.routes.forms and the requests of routes.introspect."""
+
 import pytest
 
-from tests.auth_service.conftest import CREDENTIAL, PASSWORD, Parley, on_sqlite
+from tests.auth_service.conftest import CREDENTIAL, PASSWORD, Service, sqlite_only
 
-pytestmark = on_sqlite
+pytestmark = sqlite_only
 
 INACTIVE = {"active": False}
 
@@ -20,48 +22,48 @@ INACTIVE = {"active": False}
         CREDENTIAL,
     ],
 )
-async def test_without_the_introspection_credential_nothing_is_answered(
-    parley: Parley, authorization: str | None
+async def test_a_request_without_the_introspection_credential_is_rejected(
+    service: Service, authorization: str | None
 ) -> None:
-    await parley.user()
+    await service.add_user()
     headers = {} if authorization is None else {"Authorization": authorization}
     form = {"token": PASSWORD, "username": "alice"}
-    response = await parley.http.post("/introspect", data=form, headers=headers)
+    response = await service.http.post("/introspect", data=form, headers=headers)
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == "Bearer"
     assert response.json()["error"]["code"] == "invalid_introspection_credential"
-    assert parley.hasher.operations == []
+    assert service.hasher.operations == []
 
 
-async def test_a_users_own_key_is_not_the_introspection_credential(parley: Parley) -> None:
-    await parley.user()
-    key = await parley.key()
+async def test_a_users_own_key_is_not_the_introspection_credential(service: Service) -> None:
+    await service.add_user()
+    key = await service.create_key()
     headers = {"Authorization": f"Bearer {key}"}
-    assert (await parley.http.post("/introspect", data={"token": key}, headers=headers)).status_code == 401
+    assert (await service.http.post("/introspect", data={"token": key}, headers=headers)).status_code == 401
 
 
-async def test_an_unknown_parameter_is_refused(parley: Parley) -> None:
-    response = await parley.introspect(token="x", user="alice")
+async def test_an_unknown_parameter_is_rejected(service: Service) -> None:
+    response = await service.introspect(token="x", user="alice")
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "user"
 
 
-async def test_an_address_longer_than_any_is_refused(parley: Parley) -> None:
-    response = await parley.introspect(token="x", username="alice", client_address="1" * 65)
+async def test_an_overlong_client_address_is_rejected(service: Service) -> None:
+    response = await service.introspect(token="x", username="alice", client_address="1" * 65)
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "client_address"
 
 
-async def test_the_token_is_required(parley: Parley) -> None:
-    response = await parley.introspect(username="alice")
+async def test_the_token_is_required(service: Service) -> None:
+    response = await service.introspect(username="alice")
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "token"
 
 
-async def test_an_empty_user_name_is_nobodys_and_not_the_same_as_none(parley: Parley) -> None:
-    await parley.user()
-    key = await parley.key()
-    assert (await parley.introspect(token=key, username="")).json() == INACTIVE
+async def test_an_empty_user_name_matches_nobody(service: Service) -> None:
+    await service.add_user()
+    key = await service.create_key()
+    assert (await service.introspect(token=key, username="")).json() == INACTIVE
 
 
 @pytest.mark.parametrize(
@@ -76,19 +78,19 @@ async def test_an_empty_user_name_is_nobodys_and_not_the_same_as_none(parley: Pa
         ("&".join(f"a{number}=1" for number in range(900)), "unknown_parameter"),
     ],
 )
-async def test_a_form_that_is_none_or_says_two_things_is_refused(parley: Parley, body: str, code: str) -> None:
+async def test_a_malformed_or_ambiguous_form_is_rejected(service: Service, body: str, code: str) -> None:
     headers = {"Authorization": f"Bearer {CREDENTIAL}", "Content-Type": "application/x-www-form-urlencoded"}
-    response = await parley.http.post("/introspect", content=body, headers=headers)
+    response = await service.http.post("/introspect", content=body, headers=headers)
     assert response.status_code == 400
     assert response.json()["error"]["code"] == code
 
 
-async def test_only_a_form_is_read(parley: Parley) -> None:
+async def test_only_a_form_is_accepted(service: Service) -> None:
     headers = {"Authorization": f"Bearer {CREDENTIAL}"}
     for response in [
-        await parley.http.post("/introspect", json={"token": "x"}, headers=headers),
-        await parley.http.post("/introspect?token=x", headers=headers),
-        await parley.http.post("/introspect", files={"token": b"x"}, headers=headers),
+        await service.http.post("/introspect", json={"token": "x"}, headers=headers),
+        await service.http.post("/introspect?token=x", headers=headers),
+        await service.http.post("/introspect", files={"token": b"x"}, headers=headers),
     ]:
         assert response.status_code == 400
         assert response.json()["error"]["code"] == "invalid_form"

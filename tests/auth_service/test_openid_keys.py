@@ -1,4 +1,4 @@
-"""A provider whose keys leak and are taken back; the real one of test_openid.py keeps its own to itself."""
+"""Tests of auth_service.openid_provider: key rotation, which the real provider of test_openid.py does not offer."""
 
 import json
 import time
@@ -13,14 +13,15 @@ from joserfc.jwk import OKPKey
 
 from auth_service.errors import OpenidRefused
 from auth_service.openid_flow import Flow
-from auth_service.openid_provider import OpenidProvider, Registration
+from auth_service.openid_provider import ClientRegistration, OpenidProvider
 from tests.auth_service.fakes import Clock
 
 FLOW: Final = Flow.begin()
 
 
-class LeakyProvider(ThreadingHTTPServer):
-    """Whose tokens are signed with `signing`, by itself or by a thief, and whose keys are `published`."""
+class RotatingKeyProvider(ThreadingHTTPServer):
+    """Signs ID tokens with the key `signing` and serves the keys `published`; a stolen key may be the former without
+    being among the latter."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
@@ -38,14 +39,14 @@ class LeakyProvider(ThreadingHTTPServer):
 
     def _id_token(self) -> str:
         now = int(time.time())
-        who = {"sub": "7", "email": "alice@example.org", "preferred_username": "alice", "nonce": FLOW.nonce}
-        claims = {"iss": self.issuer, "aud": "parley", "iat": now, "exp": now + 60, **who}
+        subject = {"sub": "7", "email": "alice@example.org", "preferred_username": "alice", "nonce": FLOW.nonce}
+        claims = {"iss": self.issuer, "aud": "parley", "iat": now, "exp": now + 60, **subject}
         header = {"alg": "Ed25519", "kid": self.signing.kid}
         return jwt.encode(header, claims, self.signing, algorithms=["Ed25519"])
 
 
 class _Answers(BaseHTTPRequestHandler):
-    server: LeakyProvider
+    server: RotatingKeyProvider
 
     def do_GET(self) -> None:
         body = json.dumps(self.server.answer(self.path)).encode()
@@ -68,8 +69,8 @@ def new_key() -> OKPKey:
 
 
 @pytest.fixture
-def leaky() -> Iterator[LeakyProvider]:
-    with LeakyProvider() as server:
+def provider() -> Iterator[RotatingKeyProvider]:
+    with RotatingKeyProvider() as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -77,20 +78,24 @@ def leaky() -> Iterator[LeakyProvider]:
         thread.join()
 
 
-async def test_a_key_that_the_provider_has_taken_back_signs_nobody_in_an_hour_later(leaky: LeakyProvider) -> None:
+def client_of(provider: RotatingKeyProvider, clock: Clock) -> OpenidProvider:
+    registration = ClientRegistration(provider.issuer, "parley", "", "http://chat.test/auth/openid/callback")
+    return OpenidProvider(registration, clock)
+
+
+async def test_a_key_revoked_by_the_provider_is_rejected_an_hour_later(provider: RotatingKeyProvider) -> None:
     clock = Clock()
-    provider = OpenidProvider(Registration(leaky.issuer, "parley", "", "http://chat.test/auth/openid/callback"), clock)
-    assert (await provider.person("code", FLOW)).subject == "7"
-    leaky.published = [new_key()]
+    client = client_of(provider, clock)
+    assert (await client.fetch_claims("code", FLOW)).subject == "7"
+    provider.published = [new_key()]
     clock.now += 3600
     with pytest.raises(OpenidRefused):
-        await provider.person("code", FLOW)
+        await client.fetch_claims("code", FLOW)
 
 
-async def test_a_new_key_of_the_provider_signs_somebody_in_at_once(leaky: LeakyProvider) -> None:
-    registration = Registration(leaky.issuer, "parley", "", "http://chat.test/auth/openid/callback")
-    provider = OpenidProvider(registration, Clock())
-    await provider.person("code", FLOW)
-    leaky.signing = new_key()
-    leaky.published = [leaky.signing]
-    assert (await provider.person("code", FLOW)).subject == "7"
+async def test_a_new_key_of_the_provider_is_accepted_immediately(provider: RotatingKeyProvider) -> None:
+    client = client_of(provider, Clock())
+    await client.fetch_claims("code", FLOW)
+    provider.signing = new_key()
+    provider.published = [provider.signing]
+    assert (await client.fetch_claims("code", FLOW)).subject == "7"

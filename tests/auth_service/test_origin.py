@@ -1,10 +1,12 @@
+"""Tests of auth_service.routes.origin and the CORS headers of routes.tickets."""
+
 import pytest
 
 from auth_service.settings import Settings
-from tests.auth_service.conftest import PASSWORD, Parley, on_sqlite, running
+from tests.auth_service.conftest import PASSWORD, Service, running, sqlite_only
 from tests.auth_service.fakes import CountingHasher
 
-pytestmark = on_sqlite
+pytestmark = sqlite_only
 
 CREDENTIALS = {"username": "alice", "password": PASSWORD}
 FOREIGN = [
@@ -24,62 +26,60 @@ FOREIGN = [
 
 @pytest.mark.parametrize("path", ["/auth/login", "/auth/logout"])
 @pytest.mark.parametrize("origin", FOREIGN)
-async def test_another_origin_changes_nothing(parley: Parley, path: str, origin: str) -> None:
-    await parley.user()
-    await parley.login()
-    parley.hasher.operations.clear()
-    response = await parley.http.post(path, json=CREDENTIALS, headers={"Origin": origin})
+async def test_a_foreign_origin_changes_nothing(service: Service, path: str, origin: str) -> None:
+    await service.add_user()
+    await service.login()
+    service.hasher.operations.clear()
+    response = await service.http.post(path, json=CREDENTIALS, headers={"Origin": origin})
     assert response.status_code == 403
     assert response.json()["error"]["code"] == "foreign_origin"
-    assert parley.hasher.operations == []
-    assert (await parley.http.get("/auth/me")).status_code == 200
+    assert service.hasher.operations == []
+    assert (await service.http.get("/auth/me")).status_code == 200
 
 
 @pytest.mark.parametrize("origin", ["http://chat.test", "https://chat.test", "http://CHAT.test"])
-async def test_the_own_origin_may_log_in_with_either_scheme(parley: Parley, origin: str) -> None:
-    await parley.user()
-    response = await parley.http.post("/auth/login", json=CREDENTIALS, headers={"Origin": origin})
+async def test_the_same_origin_may_log_in_with_either_scheme(service: Service, origin: str) -> None:
+    await service.add_user()
+    response = await service.http.post("/auth/login", json=CREDENTIALS, headers={"Origin": origin})
     assert response.status_code == 200
 
 
-async def test_a_port_is_part_of_the_origin(parley: Parley) -> None:
-    await parley.user()
+async def test_a_port_is_part_of_the_origin(service: Service) -> None:
+    await service.add_user()
     headers = {"Origin": "http://localhost:7777", "Host": "localhost:7777"}
-    assert (await parley.http.post("/auth/login", json=CREDENTIALS, headers=headers)).status_code == 200
+    assert (await service.http.post("/auth/login", json=CREDENTIALS, headers=headers)).status_code == 200
 
 
-async def test_a_client_that_sends_no_origin_may_log_in(parley: Parley) -> None:
-    await parley.user()
-    assert (await parley.login()).status_code == 200
+async def test_a_client_that_sends_no_origin_may_log_in(service: Service) -> None:
+    await service.add_user()
+    assert (await service.login()).status_code == 200
 
 
-async def test_one_foreign_origin_beside_the_own_one_is_enough_to_refuse(parley: Parley) -> None:
+async def test_a_second_foreign_origin_header_is_rejected(service: Service) -> None:
     headers = [("Origin", "http://chat.test"), ("Origin", "https://evil.test")]
-    assert (await parley.http.post("/auth/logout", headers=headers)).status_code == 403
+    assert (await service.http.post("/auth/logout", headers=headers)).status_code == 403
 
 
-async def test_an_origin_on_the_list_may_log_in_and_only_as_it_is_written_there(
-    settings: Settings, hasher: CountingHasher
-) -> None:
+async def test_an_allowed_origin_must_match_exactly(settings: Settings, hasher: CountingHasher) -> None:
     allowing = settings.model_copy(update={"allowed_origins": ("https://pages.example.org",)})
-    async with running(allowing, hasher) as parley:
-        await parley.user()
+    async with running(allowing, hasher) as service:
+        await service.add_user()
         for origin, status in [("https://pages.example.org", 200), ("http://pages.example.org", 403)]:
-            response = await parley.http.post("/auth/login", json=CREDENTIALS, headers={"Origin": origin})
+            response = await service.http.post("/auth/login", json=CREDENTIALS, headers={"Origin": origin})
             assert response.status_code == status
 
 
-async def test_a_page_of_an_origin_on_the_list_may_ask_for_a_ticket_with_a_key_and_read_it(
+async def test_an_allowed_origin_may_request_a_ticket_with_a_key_and_read_it(
     settings: Settings, hasher: CountingHasher
 ) -> None:
     page = "https://pages.example.org"
-    async with running(settings.model_copy(update={"allowed_origins": (page,)}), hasher) as parley:
-        await parley.user()
-        preflight = await parley.http.options("/auth/tickets", headers={"Origin": page})
+    async with running(settings.model_copy(update={"allowed_origins": (page,)}), hasher) as service:
+        await service.add_user()
+        preflight = await service.http.options("/auth/tickets", headers={"Origin": page})
         assert preflight.status_code == 204
         assert preflight.headers["access-control-allow-headers"] == "Authorization"
-        asked = {"Origin": page, "Authorization": f"Bearer {await parley.key()}"}
-        answer = await parley.http.post("/auth/tickets", headers=asked)
+        asked = {"Origin": page, "Authorization": f"Bearer {await service.create_key()}"}
+        answer = await service.http.post("/auth/tickets", headers=asked)
         assert answer.json()["ticket"].startswith("ek_")
         for one in (preflight, answer):
             assert one.headers["access-control-allow-origin"] == page
@@ -87,21 +87,19 @@ async def test_a_page_of_an_origin_on_the_list_may_ask_for_a_ticket_with_a_key_a
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "POST"])
-async def test_a_page_of_another_origin_reads_no_ticket(parley: Parley, method: str) -> None:
-    await parley.user()
-    headers = {"Origin": "https://evil.test", "Authorization": f"Bearer {await parley.key()}"}
-    answer = await parley.http.request(method, "/auth/tickets", headers=headers)
+async def test_a_foreign_origin_cannot_read_a_ticket(service: Service, method: str) -> None:
+    await service.add_user()
+    headers = {"Origin": "https://evil.test", "Authorization": f"Bearer {await service.create_key()}"}
+    answer = await service.http.request(method, "/auth/tickets", headers=headers)
     assert answer.status_code == 403
     assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_nothing_but_a_ticket_can_be_read_by_a_page_of_another_origin(
-    settings: Settings, hasher: CountingHasher
-) -> None:
+async def test_an_allowed_origin_can_read_only_tickets(settings: Settings, hasher: CountingHasher) -> None:
     page = "https://pages.example.org"
-    async with running(settings.model_copy(update={"allowed_origins": (page,)}), hasher) as parley:
-        await parley.user()
-        await parley.login()
+    async with running(settings.model_copy(update={"allowed_origins": (page,)}), hasher) as service:
+        await service.add_user()
+        await service.login()
         for path in ["/auth/me", "/auth/keys", "/auth/options"]:
-            answer = await parley.http.get(path, headers={"Origin": page})
+            answer = await service.http.get(path, headers={"Origin": page})
             assert "access-control-allow-origin" not in answer.headers

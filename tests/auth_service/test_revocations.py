@@ -1,4 +1,4 @@
-"""What is announced, and that nothing depends on anybody hearing it."""
+"""Tests of auth_service.revocations, with a real Redis."""
 
 import json
 import logging
@@ -13,12 +13,12 @@ from pydantic import SecretStr
 from redis.client import PubSub
 from redis.exceptions import NoPermissionError
 
-from auth_service.administration import Change
+from auth_service.administration import AccountChange
 from auth_service.audit import COMMAND_LINE
 from auth_service.settings import Settings
 from auth_service.tokens import digest
 from tests.auth_service import redis
-from tests.auth_service.conftest import GATEWAY, PASSWORD, Parley, on_sqlite, running
+from tests.auth_service.conftest import GATEWAY, PASSWORD, Service, running, sqlite_only
 from tests.auth_service.fakes import CountingHasher
 from tests.auth_service.processes import command
 from tests.auth_service.redis import RedisServer
@@ -32,68 +32,70 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def gateway(server: RedisServer) -> Iterator[PubSub]:
-    """Listens as the gateway's own user of Redis."""
-    with server.client("gateway") as client, client.pubsub() as listener:
-        listener.subscribe("parley:revocations")
-        assert (listener.get_message(timeout=10) or {})["type"] == "subscribe"
-        yield listener
+    """A subscriber with the gateway's Redis user."""
+    with server.client("gateway") as client, client.pubsub() as pubsub:
+        pubsub.subscribe("parley:revocations")
+        assert (pubsub.get_message(timeout=10) or {})["type"] == "subscribe"
+        yield pubsub
 
 
-def heard(gateway: PubSub) -> dict[str, Any]:
+def next_revocation(gateway: PubSub) -> dict[str, Any]:
     message = gateway.get_message(timeout=10)
     assert message is not None
-    found: dict[str, Any] = json.loads(message["data"])
-    return found
+    revocation: dict[str, Any] = json.loads(message["data"])
+    return revocation
 
 
 @asynccontextmanager
-async def announcing(settings: Settings, hasher: CountingHasher, server: RedisServer) -> AsyncGenerator[Parley]:
+async def running_with_redis(
+    settings: Settings, hasher: CountingHasher, server: RedisServer
+) -> AsyncGenerator[Service]:
     redis_settings = {
         "redis_url": server.url,
         "redis_user": "auth-service",
         "redis_password": SecretStr(redis.PASSWORD),
     }
-    async with running(settings.model_copy(update=redis_settings), hasher) as parley:
-        yield parley
+    async with running(settings.model_copy(update=redis_settings), hasher) as service:
+        yield service
 
 
-@on_sqlite
-async def test_every_way_to_end_a_credential_is_announced_with_whose_and_which_it_was(
+@sqlite_only
+async def test_every_revocation_is_announced_with_its_user_credential_and_reason(
     settings: Settings, hasher: CountingHasher, server: RedisServer, gateway: PubSub
 ) -> None:
-    async with announcing(settings, hasher, server) as parley:
-        alice = (await parley.user()).id
-        await parley.user("bob")
-        session, key = await parley.session(), await parley.key()
-        password = (await parley.introspect(token=PASSWORD, username="alice")).json()["credential"]
+    async with running_with_redis(settings, hasher, server) as service:
+        alice = (await service.add_user()).id
+        await service.add_user("bob")
+        session, key = await service.log_in_elsewhere(), await service.create_key()
+        password = (await service.introspect(token=PASSWORD, username="alice")).json()["credential"]
 
-        await parley.http.post("/revoke", data={"token": session}, headers=GATEWAY)
-        assert heard(gateway) == {"sub": alice, "credential": digest(session), "reason": "session"}
+        await service.http.post("/revoke", data={"token": session}, headers=GATEWAY)
+        assert next_revocation(gateway) == {"sub": alice, "credential": digest(session), "reason": "session"}
 
-        await parley.http.post("/revoke", data={"token": key}, headers=GATEWAY)
-        assert heard(gateway) == {"sub": alice, "credential": digest(key), "reason": "key"}
+        await service.http.post("/revoke", data={"token": key}, headers=GATEWAY)
+        assert next_revocation(gateway) == {"sub": alice, "credential": digest(key), "reason": "key"}
 
-        token = (await parley.login()).cookies["parley_session"]
-        await parley.http.post("/auth/logout")
-        assert heard(gateway) == {"sub": alice, "credential": digest(token), "reason": "session"}
+        token = (await service.login()).cookies["parley_session"]
+        await service.http.post("/auth/logout")
+        assert next_revocation(gateway) == {"sub": alice, "credential": digest(token), "reason": "session"}
 
-        other = await parley.session()
-        await parley.login()
+        other = await service.log_in_elsewhere()
+        await service.login()
         body = {"current_password": PASSWORD, "new_password": "another horse"}
-        await parley.http.post("/auth/password", json=body)
-        assert heard(gateway) == {"sub": alice, "credential": digest(other), "reason": "session"}
-        assert heard(gateway) == {"sub": alice, "credential": password, "reason": "password"}
+        await service.http.post("/auth/password", json=body)
+        assert next_revocation(gateway) == {"sub": alice, "credential": digest(other), "reason": "session"}
+        assert next_revocation(gateway) == {"sub": alice, "credential": password, "reason": "password"}
 
-        administration = parley.state["administration"]
-        await administration.change(alice, Change(disabled=True), COMMAND_LINE)
-        assert heard(gateway) == {"sub": alice, "credential": None, "reason": "user"}
+        administration = service.state["administration"]
+        await administration.change(alice, AccountChange(disabled=True), COMMAND_LINE)
+        assert next_revocation(gateway) == {"sub": alice, "credential": None, "reason": "user"}
 
-        await administration.delete(await administration.named("alice"), COMMAND_LINE)
-        assert heard(gateway) == {"sub": alice, "credential": None, "reason": "deleted"}
+        await administration.delete(await administration.get_by_name("alice"), COMMAND_LINE)
+        assert next_revocation(gateway) == {"sub": alice, "credential": None, "reason": "deleted"}
 
 
-@on_sqlite
-async def test_the_command_line_announces_as_well(
+@sqlite_only
+async def test_commands_announce_revocations_as_well(
     environment: dict[str, str], server: RedisServer, gateway: PubSub
 ) -> None:
     there = {"AUTH_REDIS_URL": server.url, "AUTH_REDIS_USER": "auth-service", "AUTH_REDIS_PASSWORD": redis.PASSWORD}
@@ -101,37 +103,37 @@ async def test_the_command_line_announces_as_well(
     await command(environment, "user", "add", "alice", stdin=PASSWORD)
     disabled = await command(environment | there, "user", "disable", "alice")
     assert disabled.status == 0, disabled.err
-    assert heard(gateway)["reason"] == "user"
+    assert next_revocation(gateway)["reason"] == "user"
     assert disabled.err == ""
 
 
-@on_sqlite
+@sqlite_only
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
-async def test_a_redis_that_is_away_makes_no_log_out_fail(
+async def test_a_log_out_succeeds_without_redis(
     settings: Settings,
     hasher: CountingHasher,
     server: RedisServer,
     caplog: pytest.LogCaptureFixture,
     fault: str,
 ) -> None:
-    async with announcing(settings, hasher, server) as parley:
-        await parley.user()
-        token = await parley.session()
-        await parley.http.post("/revoke", data={"token": token}, headers=GATEWAY)
+    async with running_with_redis(settings, hasher, server) as service:
+        await service.add_user()
+        token = await service.log_in_elsewhere()
+        await service.http.post("/revoke", data={"token": token}, headers=GATEWAY)
         if fault == "frozen":
             server.process.send_signal(signal.SIGSTOP)
         else:
             server.process.kill()
             server.process.wait()
-        token = (await parley.login()).cookies["parley_session"]
+        token = (await service.login()).cookies["parley_session"]
         with caplog.at_level(logging.WARNING):
-            assert (await parley.http.post("/auth/logout")).status_code == 204
-        assert not (await parley.introspect(token=token)).json()["active"]
+            assert (await service.http.post("/auth/logout")).status_code == 204
+        assert not (await service.introspect(token=token)).json()["active"]
         [warning] = [record for record in caplog.records if record.name == "auth_service.revocations"]
         assert warning.getMessage() == "revocation not announced"
 
 
-async def test_in_redis_the_auth_service_can_only_speak_on_its_one_channel(server: RedisServer) -> None:
+async def test_the_redis_user_of_the_auth_service_may_only_publish_on_its_channel(server: RedisServer) -> None:
     forbidden: list[tuple[str, ...]] = [
         ("PUBLISH", "parley:others", "x"),
         ("GET", "parley:x"),

@@ -1,3 +1,5 @@
+"""Tests of auth_service.app and auth_service.__main__, as server processes."""
+
 import asyncio
 import json
 import signal
@@ -8,21 +10,21 @@ import pytest
 
 from auth_service.accounts import Account, Role
 from auth_service.hashing import Argon2id
-from auth_service.store.migration import opened
+from auth_service.store.migration import open_database
 from auth_service.store.stores import Stores
 from auth_service.tokens import new_credential
-from tests.auth_service.conftest import CREDENTIAL, on_sqlite
-from tests.auth_service.processes import command, serving
+from tests.auth_service.conftest import CREDENTIAL, sqlite_only
+from tests.auth_service.processes import command, serving, serving_all
 
 Environment = dict[str, str]
 PASSWORD = "canary-password-of-alice"
 
 
 async def add_alice(environment: Environment) -> None:
-    async with opened(environment["AUTH_DATABASE_URL"]) as database:
+    async with open_database(environment["AUTH_DATABASE_URL"]) as database:
         password_hash = Argon2id().hash(PASSWORD)
         alice = Account("user_" + "a" * 32, "alice", password_hash, Role.USER, disabled=False, created_at=0)
-        await Stores.on(database).accounts.add(replace(alice, password_credential=new_credential()))
+        await Stores.from_database(database).accounts.add(replace(alice, password_credential=new_credential()))
 
 
 async def login(http: httpx2.AsyncClient) -> httpx2.Response:
@@ -35,7 +37,7 @@ async def introspect(http: httpx2.AsyncClient, **form: str) -> dict[str, object]
     return answer
 
 
-async def test_users_and_keys_made_while_the_server_runs_work_at_once(environment: Environment) -> None:
+async def test_users_and_keys_added_while_the_server_runs_work_immediately(environment: Environment) -> None:
     async with serving(environment) as server, server.http() as http:
         assert (await command(environment, "user", "add", "alice", stdin=PASSWORD)).status == 0
         key = (await command(environment, "key", "add", "alice")).out.strip()
@@ -59,16 +61,16 @@ async def test_sessions_outlive_the_server_that_opened_them(environment: Environ
 
 async def test_two_servers_share_one_database(environment: Environment) -> None:
     await add_alice(environment)
-    async with serving(environment) as one, serving(environment) as two, one.http() as here, two.http() as there:
+    async with serving_all(environment, environment) as [one, two], one.http() as here, two.http() as there:
         cookies = {"Cookie": f"parley_session={(await login(here)).cookies['parley_session']}"}
         assert (await there.get("/auth/me", headers=cookies)).status_code == 200
         assert (await there.post("/auth/logout", headers=cookies)).status_code == 204
         assert (await here.get("/auth/me", headers=cookies)).status_code == 401
 
 
-async def test_a_ticket_shown_to_two_servers_at_once_is_good_at_exactly_one(environment: Environment) -> None:
+async def test_a_ticket_redeemed_at_two_servers_concurrently_is_active_once(environment: Environment) -> None:
     await add_alice(environment)
-    async with serving(environment) as one, serving(environment) as two, one.http() as here, two.http() as there:
+    async with serving_all(environment, environment) as [one, two], one.http() as here, two.http() as there:
         await login(here)
         for _ in range(5):
             ticket = (await here.post("/auth/tickets")).json()["ticket"]
@@ -76,11 +78,11 @@ async def test_a_ticket_shown_to_two_servers_at_once_is_good_at_exactly_one(envi
             assert sum(bool(answer["active"]) for answer in answers) == 1
 
 
-@on_sqlite
-async def test_a_server_told_to_end_answers_what_it_has_begun_and_exits_with_0(environment: Environment) -> None:
+@sqlite_only
+async def test_a_terminated_server_completes_its_requests_and_exits_with_0(environment: Environment) -> None:
     await add_alice(environment)
     async with serving(environment) as server, server.http() as http:
-        # An answer on the same connection shows that the log-in below reaches a server that has accepted it.
+        # A first request on the connection ensures that the server has accepted it before it is terminated.
         await http.get("/healthz")
         answers = [asyncio.create_task(login(http)) for _ in range(4)]
         await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
@@ -91,8 +93,8 @@ async def test_a_server_told_to_end_answers_what_it_has_begun_and_exits_with_0(e
     assert "Traceback" not in server.log
 
 
-@on_sqlite
-async def test_no_line_of_the_log_holds_a_secret(environment: Environment) -> None:
+@sqlite_only
+async def test_the_log_contains_no_secret(environment: Environment) -> None:
     await add_alice(environment)
     async with serving(environment) as server, server.http() as http:
         token = (await login(http)).cookies["parley_session"]
@@ -123,8 +125,8 @@ MALFORMED = [
 ]
 
 
-@on_sqlite
-async def test_a_malformed_request_is_answered_and_the_next_one_works(environment: Environment) -> None:
+@sqlite_only
+async def test_a_malformed_request_is_answered_and_the_next_one_succeeds(environment: Environment) -> None:
     async with serving(environment) as server, server.http() as http:
         for request in MALFORMED:
             reader, writer = await asyncio.open_connection("127.0.0.1", httpx2.URL(server.url).port)
@@ -135,8 +137,8 @@ async def test_a_malformed_request_is_answered_and_the_next_one_works(environmen
     assert "Traceback" not in server.log
 
 
-@on_sqlite
-async def test_the_address_that_is_slowed_down_is_the_one_a_trusted_proxy_names(environment: Environment) -> None:
+@sqlite_only
+async def test_the_throttled_address_is_the_one_from_a_trusted_proxy(environment: Environment) -> None:
     await add_alice(environment)
     wrong = {"username": "alice", "password": "wrong horse"}
 
@@ -144,16 +146,16 @@ async def test_the_address_that_is_slowed_down_is_the_one_a_trusted_proxy_names(
         headers = {"X-Forwarded-For": forwarded_for}
         return [(await http.post("/auth/login", json=wrong, headers=headers)).status_code for _ in range(6)]
 
-    async with serving(environment) as server, server.http() as http:
-        assert await statuses(http, "198.51.100.7") == [401] * 5 + [429]
-        assert await statuses(http, "198.51.100.8") == [401] * 5 + [429]
-    async with serving(environment | {"AUTH_TRUSTED_PROXIES": "192.0.2.1"}) as server, server.http() as http:
-        assert await statuses(http, "198.51.100.7") == [401] * 5 + [429]
-        assert await statuses(http, "198.51.100.8") == [429] * 6
+    other_proxy = environment | {"AUTH_TRUSTED_PROXIES": "192.0.2.1"}
+    async with serving_all(environment, other_proxy) as [one, two], one.http() as trusting, two.http() as distrusting:
+        assert await statuses(trusting, "198.51.100.7") == [401] * 5 + [429]
+        assert await statuses(trusting, "198.51.100.8") == [401] * 5 + [429]
+        assert await statuses(distrusting, "198.51.100.7") == [401] * 5 + [429]
+        assert await statuses(distrusting, "198.51.100.8") == [429] * 6
 
 
-@on_sqlite
-async def test_the_log_is_one_json_object_a_line(environment: Environment) -> None:
+@sqlite_only
+async def test_the_log_is_one_json_object_per_line(environment: Environment) -> None:
     async with serving(environment) as server:
         await server.stop()
     assert len(server.lines) > 3

@@ -1,3 +1,5 @@
+"""Tests of auth_service.settings."""
+
 import os
 from pathlib import Path
 
@@ -19,7 +21,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_two_settings_are_enough_and_the_defaults_are_the_safe_ones() -> None:
+def test_two_settings_are_required_and_the_defaults_are_safe() -> None:
     settings = load()
     assert settings.host == "127.0.0.1"
     assert settings.cookie_secure
@@ -38,21 +40,21 @@ def test_lists_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
     assert load().trusted_proxies == ("10.0.0.0/8",)
 
 
-def test_an_empty_variable_is_one_that_is_not_set(environment: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_not_set(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AUTH_PORT", "")
     environment.setenv("AUTH_ALLOWED_ORIGINS", "")
     assert load() == Settings()
 
 
-def test_settings_cannot_be_changed() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load().port = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", ["AUTH_DATABASE_URL", "AUTH_INTROSPECTION_CREDENTIAL"])
-def test_what_has_no_default_is_asked_for_by_name(environment: pytest.MonkeyPatch, name: str) -> None:
+def test_a_missing_setting_is_named(environment: pytest.MonkeyPatch, name: str) -> None:
     environment.delenv(name)
-    with pytest.raises(InvalidSettings, match=f"^{name} is not set: set it, or put a file"):
+    with pytest.raises(InvalidSettings, match=f"^{name} is not set: set it, or add a file"):
         load()
 
 
@@ -82,10 +84,10 @@ def test_what_has_no_default_is_asked_for_by_name(environment: pytest.MonkeyPatc
         ("AUTH_AUDIT_RETENTION_SECONDS", "0", "3600"),
         ("AUTH_OPENID_ISSUER", "http://accounts.example.org", "a URL like https://"),
         ("AUTH_OPENID_ISSUER", "accounts.example.org", "a URL like https://"),
-        ("AUTH_OPENID_ISSUER", "https://accounts.example.org", "needs AUTH_OPENID_CLIENT_ID and AUTH_PUBLIC_URL"),
+        ("AUTH_OPENID_ISSUER", "https://accounts.example.org", "requires AUTH_OPENID_CLIENT_ID and AUTH_PUBLIC_URL"),
     ],
 )
-def test_an_unusable_value_is_refused_in_one_sentence_that_names_its_variable(
+def test_an_invalid_value_is_reported_in_one_sentence_with_its_variable(
     environment: pytest.MonkeyPatch, name: str, value: str, sentence: str
 ) -> None:
     environment.setenv(name, value)
@@ -96,7 +98,7 @@ def test_an_unusable_value_is_refused_in_one_sentence_that_names_its_variable(
     assert "\n" not in str(refusal.value)
 
 
-def test_a_refused_secret_is_not_repeated(environment: pytest.MonkeyPatch) -> None:
+def test_an_invalid_secret_is_not_repeated(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AUTH_INTROSPECTION_CREDENTIAL", "canary-canary")
     with pytest.raises(InvalidSettings) as refusal:
         load()
@@ -111,7 +113,7 @@ def test_secrets_may_be_files(environment: pytest.MonkeyPatch, tmp_path: Path) -
     assert load().introspection_credential.get_secret_value() == CREDENTIAL
 
 
-def test_a_secret_in_a_file_is_held_to_the_same_rules(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_secret_in_a_file_is_validated_in_the_same_way(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environment.delenv("AUTH_INTROSPECTION_CREDENTIAL")
     environment.setenv("AUTH_SECRETS_DIR", str(tmp_path))
     (tmp_path / "introspection_credential").write_text("short")
@@ -126,13 +128,15 @@ def test_a_file_that_cannot_be_read_is_named(environment: pytest.MonkeyPatch, tm
         load()
 
 
-def test_a_folder_of_secrets_that_is_missing_is_named(environment: pytest.MonkeyPatch) -> None:
+def test_a_missing_directory_of_secrets_is_named(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AUTH_SECRETS_DIR", "/nowhere/secrets")
-    with pytest.raises(InvalidSettings, match="AUTH_SECRETS_DIR names a folder that does not exist: /nowhere/secrets"):
+    with pytest.raises(
+        InvalidSettings, match="AUTH_SECRETS_DIR names a directory that does not exist: /nowhere/secrets"
+    ):
         load()
 
 
-def test_no_secret_is_in_the_text_of_the_settings() -> None:
+def test_repr_does_not_contain_secrets() -> None:
     assert CREDENTIAL not in repr(load())
     assert URL not in repr(load())
 
@@ -141,7 +145,7 @@ def test_there_are_fewer_than_thirty_settings() -> None:
     assert len(Settings.model_fields) < 30
 
 
-def test_a_provider_is_a_url_over_tls_or_on_this_machine(environment: pytest.MonkeyPatch) -> None:
+def test_the_issuer_is_an_https_or_a_loopback_url(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AUTH_OPENID_CLIENT_ID", "parley")
     environment.setenv("AUTH_PUBLIC_URL", "https://chat.example.org")
     for issuer in ["https://accounts.example.org/realms/a", "http://127.0.0.1:3000"]:

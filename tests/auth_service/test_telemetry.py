@@ -1,3 +1,5 @@
+"""Tests of auth_service.telemetry."""
+
 import json
 import logging
 
@@ -19,7 +21,7 @@ def test_an_event_is_one_json_object_with_its_fields() -> None:
     assert event["time"].endswith("+00:00")
 
 
-def test_a_text_from_outside_cannot_begin_a_second_line() -> None:
+def test_untrusted_text_cannot_begin_another_line() -> None:
     assert "\n" not in line("refused %s", 'x\n{"message": "forged"}', address="y\r\nz")
 
 

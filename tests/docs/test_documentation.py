@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from auth_service import errors as auth_errors
-from auth_service.routes import admin, introspect, login, openid, own, tickets
+from auth_service.routes import admin, introspect, login, openid, own_account, tickets
 from auth_service.settings import Settings as AuthSettings
 from dev.stack import ROOT
 from gateway import errors
@@ -68,7 +68,7 @@ def test_every_error_code_of_the_accounts_is_documented() -> None:
 
 
 def test_every_route_of_the_accounts_is_documented() -> None:
-    routers = [module.router for module in (login, own, tickets, admin, openid, introspect)]
+    routers = [module.router for module in (login, own_account, tickets, admin, openid, introspect)]
     found = {(method, route.path) for router in routers for route in router.routes for method in route.methods}
     assert len(found) > 25
     written = {

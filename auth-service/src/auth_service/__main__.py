@@ -7,16 +7,16 @@ from typing import Final, NoReturn
 
 import uvicorn
 
-from auth_service import settings, telemetry
+from auth_service import telemetry
 from auth_service.command_line.commands import run
-from auth_service.command_line.desk import Place
+from auth_service.command_line.context import CommandConfig
 from auth_service.command_line.parser import parser
 from auth_service.errors import AuthError, StoreUnavailable
-from auth_service.settings import InvalidSettings, Settings
+from auth_service.settings import InvalidSettings, Settings, load
 from auth_service.store.migration import migrate
-from auth_service.tokens import Lifetime
+from auth_service.tokens import SessionLifetime
 
-_DRAIN_SECONDS: Final = 10
+_SHUTDOWN_GRACE_SECONDS: Final = 10
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,49 +25,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The database, and the write-ahead log beside it, hold password hashes.
     os.umask(0o077)
     try:
-        chosen = settings.load()
+        settings = load()
         if arguments.command != "serve":
-            asyncio.run(run(arguments, _place(chosen)))
+            asyncio.run(run(arguments, _command_config(settings)))
             return 0
-        # Before the server opens it again: here a failure is a sentence, from the lifespan it is a traceback.
-        asyncio.run(migrate(chosen.database_url.get_secret_value()))
-        return _serve(chosen)
+        # Before the lifespan opens the database again: here a failure is one line, there it is a traceback.
+        asyncio.run(migrate(settings.database_url.get_secret_value()))
+        return _serve(settings)
     except StoreUnavailable as exc:
-        return _refused(f"The database that AUTH_DATABASE_URL names cannot be used: {exc.reason}.")
+        return _fail(f"The database of AUTH_DATABASE_URL cannot be used: {exc.reason}.")
     except (InvalidSettings, AuthError) as exc:
-        return _refused(str(exc))
+        return _fail(str(exc))
 
 
-def _place(chosen: Settings) -> Place:
-    return Place(
-        database_url=chosen.database_url.get_secret_value(),
-        redis=(chosen.redis_url, chosen.redis_user, chosen.redis_password.get_secret_value()),
-        audit_retention_seconds=chosen.audit_retention_seconds,
-        lifetime=Lifetime(chosen.session_idle_seconds, chosen.session_absolute_seconds),
-        public_url=chosen.public_url,
-        invites=chosen.registration != "closed",
+def _command_config(settings: Settings) -> CommandConfig:
+    return CommandConfig(
+        database_url=settings.database_url.get_secret_value(),
+        redis=(settings.redis_url, settings.redis_user, settings.redis_password.get_secret_value()),
+        audit_retention_seconds=settings.audit_retention_seconds,
+        lifetime=SessionLifetime(settings.session_idle_seconds, settings.session_absolute_seconds),
+        public_url=settings.public_url,
+        invites_enabled=settings.registration != "closed",
     )
 
 
-def _serve(chosen: Settings) -> int:
-    # Half of what there is to import is of no use to the commands, which a person waits for.
+def _serve(settings: Settings) -> int:
+    # Imported late: the commands do not need half of the dependencies, and users wait for them to load.
     from auth_service.app import create_app  # noqa: PLC0415
 
     config = uvicorn.Config(
-        create_app(chosen),
-        host=chosen.host,
-        port=chosen.port,
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
         ws="none",
         lifespan="on",
         log_config=None,
-        # Its lines carry query strings; nginx writes the access log.
+        # It would contain query strings; nginx writes the access log.
         access_log=False,
         server_header=False,
-        forwarded_allow_ips=list(chosen.trusted_proxies),
-        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_graceful_shutdown=_SHUTDOWN_GRACE_SECONDS,
     )
-    # uvicorn drains on SIGTERM and then raises the signal again, for whoever had it before: a clean exit, not 143.
-    signal.signal(signal.SIGTERM, _leave)
+    # uvicorn drains on SIGTERM, then raises the signal again for the previous handler: exit with 0, not with 143.
+    signal.signal(signal.SIGTERM, _exit_cleanly)
     try:
         uvicorn.Server(config).run()
     except KeyboardInterrupt:
@@ -75,12 +75,12 @@ def _serve(chosen: Settings) -> int:
     return 0
 
 
-def _refused(sentence: str) -> int:
-    sys.stderr.write(f"auth-service: {sentence}\n")
+def _fail(message: str) -> int:
+    sys.stderr.write(f"auth-service: {message}\n")
     return 2
 
 
-def _leave(*_: object) -> NoReturn:
+def _exit_cleanly(*_: object) -> NoReturn:
     sys.exit(0)
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from auth_service.errors import UnsuitableEmail, UnsuitableName
 
 _NAME: Final = re.compile(r"[a-z0-9._-]{1,64}", re.ASCII)
-# One @ between two things that are printable and not blank; whether it is an address is the provider's word.
+# One @ between two parts of printable characters. Whether the address exists is for the OpenID provider to verify.
 _EMAIL: Final = re.compile(r"[!-?A-~]{1,64}@[!-?A-~]{1,189}", re.ASCII)
 
 
@@ -17,7 +17,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UsageLimits:
-    """What the gateway holds this user to; None is the deployment's default."""
+    """Enforced by the gateway; None is the deployment's default."""
 
     messages_per_minute: int | None = None
     concurrent_answers: int | None = None
@@ -28,8 +28,8 @@ class UsageLimits:
 class Account:
     """`id` is user_<hex>, `password_hash` a PHC string with its parameters, `created_at` Unix seconds.
 
-    An account without a password has an empty hash. `password_credential` is what a client that came with the password
-    is known by from then on: 64 random hexadecimal digits, new with each password.
+    An account without a password has an empty hash. `password_credential` identifies clients that authenticated with
+    the password: 64 random hexadecimal digits, replaced with every new password.
     """
 
     id: str
@@ -43,10 +43,10 @@ class Account:
     limits: UsageLimits = field(default_factory=UsageLimits)
 
 
-def canonical_name(text: str) -> str:
-    """The one spelling a name is stored and compared in. Raises UnsuitableName.
+def canonicalize_name(text: str) -> str:
+    """Returns the form in which names are stored and compared. Raises UnsuitableName.
 
-    ASCII is checked before folding: the Kelvin sign folds to "k", so folding first would let a look-alike in.
+    ASCII is checked before lower-casing: the Kelvin sign folds to "k", so the reverse order would accept a look-alike.
     """
     name = text.lower() if text.isascii() else ""
     if not _NAME.fullmatch(name):
@@ -54,11 +54,11 @@ def canonical_name(text: str) -> str:
     return name
 
 
-def canonical_email(text: str) -> str:
-    """The one spelling an address is stored and compared in. Raises UnsuitableEmail.
+def canonicalize_email(text: str) -> str:
+    """Returns the form in which addresses are stored and compared. Raises UnsuitableEmail.
 
-    ASCII alone, as for names: folded, mi\u212ae@example.org is mike@example.org and stra\u00dfe.de strasse.de, and who
-    has the one address at a provider would get the account of the other.
+    Only ASCII, as for names: mi\u212ae@example.org folds to mike@example.org and stra\u00dfe.de to strasse.de, so the
+    owner of one address at a provider would get the account of the other.
     """
     email = text.lower() if text.isascii() else ""
     if not _EMAIL.fullmatch(email):

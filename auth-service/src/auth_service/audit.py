@@ -1,4 +1,4 @@
-"""Who did what to whom, when and from where: never a secret, a typed name or a text."""
+"""The audit log's vocabulary. An entry never contains a secret, a submitted name or free text."""
 
 from dataclasses import dataclass
 from enum import StrEnum, auto
@@ -32,7 +32,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """`id` is an account's, or the name of what acts without one; None is a stranger."""
+    """`id` is an account's id or the name of a component without an account; None if unauthenticated."""
 
     id: str | None
     address: str | None = None
@@ -44,7 +44,7 @@ GATEWAY: Final = Actor("gateway")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`at` is in Unix seconds, `subject` the id of what it was done to: an account, a session, a key, an invite."""
+    """`at` is in Unix seconds, `subject` the id of the affected account, session, key or invite."""
 
     at: int
     actor: str | None
@@ -54,5 +54,5 @@ class Entry:
     id: int = 0
 
 
-def entry(actor: Actor, action: Action, subject: str | None, now: int) -> Entry:
+def new_entry(actor: Actor, action: Action, subject: str | None, now: int) -> Entry:
     return Entry(now, actor.id, action, subject, actor.address)

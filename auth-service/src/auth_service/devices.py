@@ -1,10 +1,10 @@
-"""A User-Agent as a few words that its owner recognises in a list of log-ins."""
+"""Describes a User-Agent in words that users recognize in a list of their sessions."""
 
 import re
 from typing import Final
 
-_LONGEST: Final = 64
-# The order decides: Edge and Opera call themselves Chrome too, and Chrome calls itself Safari.
+_MAX_LENGTH: Final = 64
+# The order matters: Edge and Opera also send Chrome's token, and Chrome also sends Safari's.
 _BROWSERS: Final = (
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -27,15 +27,15 @@ _SYSTEMS: Final = (
 _PRODUCT: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", re.ASCII)  # RFC 9110, 10.1.5
 
 
-def device(user_agent: str) -> str:
-    """Empty for a client that does not say what it is."""
-    browser = _first(_BROWSERS, user_agent)
-    system = _first(_SYSTEMS, user_agent)
+def describe_device(user_agent: str) -> str:
+    """Returns, for example, "Firefox, Linux"; empty if the client does not identify itself."""
+    browser = _first_match(_BROWSERS, user_agent)
+    system = _first_match(_SYSTEMS, user_agent)
     if browser and system:
         return f"{browser}, {system}"
     product = _PRODUCT.match(user_agent)
-    return product[0][:_LONGEST] if product else ""
+    return product[0][:_MAX_LENGTH] if product else ""
 
 
-def _first(names: tuple[tuple[str, str], ...], user_agent: str) -> str | None:
-    return next((name for mark, name in names if mark in user_agent), None)
+def _first_match(names: tuple[tuple[str, str], ...], user_agent: str) -> str | None:
+    return next((name for token, name in names if token in user_agent), None)

@@ -1,4 +1,4 @@
-"""The tree of expected failures. Each knows its answer on the wire: status, type and code.
+"""The tree of expected failures. Each error defines its HTTP status, type and code.
 
 AuthError
 ├── RequestRefused                 400 invalid_request_error
@@ -11,6 +11,8 @@ AuthError
 │   │   └── AccountChanged
 │   ├── ForeignOrigin, NotAllowed  403
 │   ├── RegistrationClosed         403
+│   │   ├── InviteRequired
+│   │   └── InvitesDisabled
 │   ├── WrongPassword, InvalidLink, UnsuitableKey
 │   ├── LastAdministrator          409
 │   ├── NameTaken, EmailTaken      409
@@ -28,17 +30,17 @@ from typing import ClassVar
 
 
 class AuthError(Exception):
-    """`param` names the field at fault, `retry_after_seconds` becomes Retry-After, `text` is the message by default."""
+    """`param` names the invalid field; `retry_after_seconds` becomes the Retry-After header."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     code: str = "server_error"
     param: str | None = None
     retry_after_seconds: int | None = None
-    text: ClassVar[str] = ""
+    default_message: ClassVar[str] = ""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or self.text)
+        super().__init__(message or self.default_message)
 
 
 class RequestRefused(AuthError):
@@ -51,18 +53,18 @@ class InvalidJson(RequestRefused):
     code = "invalid_json"
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The body is not JSON: {reason}.")
+        super().__init__(f"The request body is not valid JSON: {reason}.")
 
 
 class InvalidForm(RequestRefused):
     code = "invalid_form"
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The body is not the form of this request: {reason}.")
+        super().__init__(f"The request body is not a valid form: {reason}.")
 
 
 class InvalidField(RequestRefused):
-    """`got` describes what came (a JSON type, a length), never the value: it may be a password."""
+    """`got` describes the received value (its JSON type, its length), never the value itself: it may be a password."""
 
     def __init__(self, code: str, param: str | None, expected: str, got: str) -> None:
         super().__init__(f"{param or 'body'}: expected {expected}, got {got}.")
@@ -74,13 +76,13 @@ class BodyTooLarge(RequestRefused):
     code = "body_too_large"
 
     def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"Expected a body of at most {limit_bytes} bytes, got more.")
+        super().__init__(f"The request body exceeds the limit of {limit_bytes} bytes.")
 
 
 class UnsuitableName(RequestRefused):
     code = "unsuitable_name"
     param = "username"
-    text = "A user name is 1 to 64 of the characters a-z, 0-9, '.', '_' and '-'."
+    default_message = "A user name must consist of 1 to 64 of the characters a-z, 0-9, '.', '_' and '-'."
 
 
 class UnsuitablePassword(RequestRefused):
@@ -91,72 +93,78 @@ class UnsuitablePassword(RequestRefused):
 class UnsuitableEmail(RequestRefused):
     code = "unsuitable_email"
     param = "email"
-    text = "Expected an e-mail address like alice@example.org, in ASCII: a domain with other letters in its xn-- form."
+    default_message = "Expected an ASCII e-mail address like alice@example.org (international domains in xn-- form)."
 
 
 class InvalidCredentials(RequestRefused):
-    """One text for an unknown user, a wrong password and a disabled account."""
+    """The same message for an unknown user, a wrong password and a disabled account."""
 
     status = 401
     code = "invalid_credentials"
-    text = "The user name or the password is wrong."
+    default_message = "The user name or the password is wrong."
 
 
 class NotLoggedIn(RequestRefused):
     status = 401
     code = "not_logged_in"
-    text = "Expected the cookie of a session or an API key, got none that is valid: log in first."
+    default_message = "This request requires a valid session cookie or API key: log in first."
 
 
 class AccountChanged(NotLoggedIn):
-    text = "This account was changed, disabled or deleted at this moment: log in again."
+    default_message = "The account was changed, disabled or deleted during this request: log in again."
 
 
 class IntrospectionRefused(RequestRefused):
     status = 401
     code = "invalid_introspection_credential"
-    text = "Expected 'Authorization: Bearer' with the introspection credential."
+    default_message = "Expected 'Authorization: Bearer' with the introspection credential."
 
 
 class ForeignOrigin(RequestRefused):
     status = 403
     code = "foreign_origin"
-    text = "The Origin of this request is neither this host nor in AUTH_ALLOWED_ORIGINS."
+    default_message = "The Origin of this request is neither this host nor listed in AUTH_ALLOWED_ORIGINS."
 
 
 class NotAllowed(RequestRefused):
     status = 403
     code = "not_allowed"
-    text = "This needs an administrator's session, or a key with the scope admin."
+    default_message = "This request requires an administrator's session or an API key with the scope admin."
 
 
 class RegistrationClosed(RequestRefused):
     status = 403
     code = "registration_closed"
+    default_message = "Registration is closed: ask an administrator for an account."
 
-    def __init__(self, expected: str) -> None:
-        super().__init__(f"Nobody registers here {expected}: ask an administrator.")
+
+class InviteRequired(RegistrationClosed):
+    default_message = "Registration requires an invite: ask an administrator for one."
+
+
+class InvitesDisabled(RegistrationClosed):
+    default_message = "AUTH_REGISTRATION is closed, so an invite could not be used: set it to invite or open first."
 
 
 class WrongPassword(RequestRefused):
-    """Not a 401: who has forgotten the password is still logged in."""
+    """Status 400, not 401: the session of the request remains valid."""
 
     code = "wrong_password"
     param = "current_password"
-    text = "The current password is wrong."
+    default_message = "The current password is wrong."
 
 
 class InvalidLink(RequestRefused):
-    """One text for a link that was used, has expired or never was one."""
+    """The same message for a link that was used, has expired or never existed."""
 
     code = "invalid_link"
-    text = "This link was used already, has expired or is incomplete: ask for a new one."
+    default_message = "This link has already been used, has expired or is incomplete: ask for a new one."
 
 
 class LastAdministrator(RequestRefused):
     status = 409
     code = "last_administrator"
-    text = "This is the only administrator who can log in: make somebody else one first."
+    default_message = "This is the only administrator who can log in: make another user an administrator first."
 
 
 class NameTaken(RequestRefused):
@@ -165,14 +173,14 @@ class NameTaken(RequestRefused):
     param = "username"
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"There is a user named {name} already.")
+        super().__init__(f"A user named {name} already exists.")
 
 
 class EmailTaken(RequestRefused):
     status = 409
     code = "email_taken"
     param = "email"
-    text = "Another user has this e-mail address already."
+    default_message = "Another user already has this e-mail address."
 
 
 class UnsuitableKey(RequestRefused):
@@ -180,7 +188,7 @@ class UnsuitableKey(RequestRefused):
 
 
 class OpenidRefused(RequestRefused):
-    """`code` tells the page what to say; the reason is for the log alone, and the account, if there is one."""
+    """`code` selects the message the page shows. The reason and the account, if known, are only logged."""
 
     def __init__(self, code: str, reason: str, account_id: str | None = None) -> None:
         super().__init__(reason)
@@ -188,7 +196,7 @@ class OpenidRefused(RequestRefused):
 
 
 class NotFound(AuthError):
-    """Somebody else's and none at all answer the same."""
+    """The same answer for another user's object and for one that does not exist."""
 
     status = 404
     type = "not_found"
@@ -219,14 +227,14 @@ class TooManyAttempts(TooManyRequests):
     code = "too_many_attempts"
 
     def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__(f"Too many wrong passwords: try again in {retry_after_seconds} s.", retry_after_seconds)
+        super().__init__(f"Too many failed attempts: try again in {retry_after_seconds} s.", retry_after_seconds)
 
 
 class HashingBusy(TooManyRequests):
     code = "busy"
 
     def __init__(self) -> None:
-        super().__init__("Too many log-ins at this moment: try again in 1 s.", retry_after_seconds=1)
+        super().__init__("Too many concurrent log-ins: try again in 1 s.", retry_after_seconds=1)
 
 
 class StoreUnavailable(AuthError):
@@ -235,7 +243,7 @@ class StoreUnavailable(AuthError):
     retry_after_seconds = 1
 
     def __init__(self, reason: str) -> None:
-        super().__init__("The accounts database is not available.")
+        super().__init__("The accounts database is unavailable.")
         self.reason = reason
 
 
@@ -245,5 +253,5 @@ class ProviderUnavailable(AuthError):
     retry_after_seconds = 5
 
     def __init__(self, reason: str) -> None:
-        super().__init__("The OpenID provider does not answer as it should.")
+        super().__init__("The OpenID provider is unreachable or returned an invalid response.")
         self.reason = reason

@@ -1,4 +1,4 @@
-"""argon2id off the event loop. 71 ms and 19 MiB a hash, so few at a time and few in line."""
+"""argon2id in a bounded thread pool. A hash takes 71 ms and 19 MiB, so concurrency and queue are limited."""
 
 import asyncio
 import os
@@ -16,14 +16,14 @@ from auth_service.errors import HashingBusy
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# A line this long is answered in about a second by each thread; who comes later is better told to come back.
+# A thread works this queue off in about a second; later requests are told to retry.
 _QUEUE_PER_THREAD: Final = 8
 
 
 class Hasher(Protocol):
     def hash(self, password: str) -> str: ...
     def verify(self, password_hash: str, password: str) -> bool: ...
-    def outdated(self, password_hash: str) -> bool: ...
+    def needs_rehash(self, password_hash: str) -> bool: ...
 
 
 class Argon2id:
@@ -44,40 +44,40 @@ class Argon2id:
         except (VerificationError, InvalidHashError):
             return False
 
-    def outdated(self, password_hash: str) -> bool:
+    def needs_rehash(self, password_hash: str) -> bool:
         return self._argon2.check_needs_rehash(password_hash)
 
 
 class HashingPool:
-    """Raises HashingBusy when every thread works and the line is full."""
+    """Raises HashingBusy when all threads are busy and the queue is full."""
 
     def __init__(self, hasher: Hasher, *, threads: int | None = None, queue: int | None = None) -> None:
         threads = threads or os.cpu_count() or 1
         queue = _QUEUE_PER_THREAD * threads if queue is None else queue
         self._hasher = hasher
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="hashing")
-        self._places = threading.BoundedSemaphore(threads + queue)
-        # Verified against when there is no such user: the same work as for one who exists.
-        self._nobody = hasher.hash(secrets.token_urlsafe())
+        self._slots = threading.BoundedSemaphore(threads + queue)
+        # For users who do not exist, so that verification costs the same.
+        self._dummy_hash = hasher.hash(secrets.token_urlsafe())
 
     async def hash(self, password: str) -> str:
         return await self._run(self._hasher.hash, password)
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
-        """False, after the same work, for None (there is no such user) and for an empty hash (there is no password)."""
-        matches = await self._run(self._hasher.verify, password_hash or self._nobody, password)
+        """Returns False, at the same cost, for None (unknown user) and for an empty hash (no password)."""
+        matches = await self._run(self._hasher.verify, password_hash or self._dummy_hash, password)
         return matches and bool(password_hash)
 
-    def outdated(self, password_hash: str) -> bool:
-        return self._hasher.outdated(password_hash)
+    def needs_rehash(self, password_hash: str) -> bool:
+        return self._hasher.needs_rehash(password_hash)
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
 
     async def _run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if not self._places.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             raise HashingBusy
         future: Future[T] = self._threads.submit(function, *args, **kwargs)
-        # By the thread and not by who waits: a client that hangs up does not free the CPU.
-        future.add_done_callback(lambda _: self._places.release())
+        # Released by the thread, not by the waiting request: a client that disconnects does not free the CPU.
+        future.add_done_callback(lambda _: self._slots.release())
         return await asyncio.wrap_future(future)

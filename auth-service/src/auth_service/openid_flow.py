@@ -1,4 +1,4 @@
-"""One log-in at a provider, from its beginning to the way back."""
+"""The state of one log-in at an OpenID provider, from the redirect to the callback."""
 
 import base64
 import hashlib
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Everything follows from one secret that only the browser keeps, in a cookie for ten minutes: any replica can
-    finish what another began, and nothing is stored. From what travels through URLs the secret does not follow.
+    """All values are derived from one secret, which only the browser stores, in a cookie for ten minutes: any replica
+    can handle the callback, and nothing is stored here. The secret cannot be derived from the values in URLs.
 
-    `state` shows that the answer belongs to a log-in this browser began (RFC 6749, 10.12), `nonce` that the ID token
-    does (OpenID Connect Core, 3.1.2.1), and `code_verifier` that whoever redeems the code began it (RFC 7636).
+    `state` proves that the callback belongs to a log-in started in this browser (RFC 6749, 10.12), `nonce` that the ID
+    token does (OpenID Connect Core, 3.1.2.1), `code_verifier` that the client redeeming the code started it (RFC 7636).
     """
 
     secret: str
@@ -23,16 +23,16 @@ class Flow:
 
     @property
     def state(self) -> str:
-        return self._derived("state")
+        return self._derive("state")
 
     @property
     def nonce(self) -> str:
-        return self._derived("nonce")
+        return self._derive("nonce")
 
     @property
     def code_verifier(self) -> str:
-        return self._derived("code verifier")
+        return self._derive("code verifier")
 
-    def _derived(self, purpose: str) -> str:
+    def _derive(self, purpose: str) -> str:
         digest = hashlib.sha256(f"{purpose}:{self.secret}".encode()).digest()
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -1,6 +1,6 @@
-"""The provider an operator has named: where it sends users, and who it says they are.
+"""The client of the configured OpenID provider.
 
-https://openid.net/specs/openid-connect-core-1_0.html with the code flow, PKCE and nothing else.
+https://openid.net/specs/openid-connect-core-1_0.html, only the authorization code flow with PKCE.
 """
 
 import time
@@ -21,10 +21,10 @@ from auth_service.errors import OpenidRefused, ProviderUnavailable
 from auth_service.openid_flow import Flow
 
 _TIMEOUT_SECONDS: Final = 5.0
-_METADATA_SECONDS: Final = 3600.0
+_METADATA_TTL_SECONDS: Final = 3600.0
 _CLOCK_SKEW_SECONDS: Final = 60
 _SCOPE: Final = "openid profile email"
-# Signatures with a key that only the provider has: not none, and not HS256, whose key every client has.
+# Only signatures with the provider's private key: not `none`, and not HS256, whose key is the client secret.
 _ALGORITHMS: Final = (
     "RS256",
     "PS256",
@@ -41,8 +41,8 @@ _ALGORITHMS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """Who the provider says it was. `email` only if the provider has verified it."""
+class Claims:
+    """The claims of a verified ID token; `email` is None unless the provider has verified it."""
 
     issuer: str
     subject: str
@@ -51,8 +51,8 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Registration:
-    """Of Parley at the provider."""
+class ClientRegistration:
+    """Parley's registration as a client of the provider."""
 
     issuer: str
     client_id: str
@@ -62,13 +62,13 @@ class Registration:
 
 class Provider(Protocol):
     async def authorization_url(self, flow: Flow) -> str: ...
-    async def person(self, code: str, flow: Flow) -> Person: ...
+    async def fetch_claims(self, code: str, flow: Flow) -> Claims: ...
 
 
 class OpenidProvider:
-    """Asked for its metadata when it is first needed: Parley starts without it."""
+    """Loads the provider's metadata on first use, so that Parley starts without the provider."""
 
-    def __init__(self, registration: Registration, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, registration: ClientRegistration, clock: Callable[[], float] = time.monotonic) -> None:
         self._registration = registration
         self._clock = clock
         self._metadata: Mapping[str, Any] = {}
@@ -77,7 +77,7 @@ class OpenidProvider:
 
     async def authorization_url(self, flow: Flow) -> str:
         """Raises ProviderUnavailable."""
-        metadata = await self._described()
+        metadata = await self._load_metadata()
         async with self._client() as client:
             url, _ = client.create_authorization_url(
                 metadata["authorization_endpoint"],
@@ -87,71 +87,75 @@ class OpenidProvider:
             )
         return str(url)
 
-    async def person(self, code: str, flow: Flow) -> Person:
+    async def fetch_claims(self, code: str, flow: Flow) -> Claims:
         """Raises OpenidRefused, ProviderUnavailable."""
-        metadata = await self._described()
+        metadata = await self._load_metadata()
         try:
             async with self._client() as client:
                 tokens = await client.fetch_token(
                     metadata["token_endpoint"], code=code, code_verifier=flow.code_verifier
                 )
-                claims = await self._verified(tokens, flow)
+                claims = await self._verify_id_token(tokens, flow)
                 if "userinfo_endpoint" in metadata and not {"email", "preferred_username"} <= claims.keys():
-                    claims = await _completed(client, metadata["userinfo_endpoint"], claims)
+                    claims = await _merge_userinfo(client, metadata["userinfo_endpoint"], claims)
         except httpx2.HTTPError as exc:
             raise ProviderUnavailable(type(exc).__name__) from exc
         except (AuthlibBaseError, JoseError, ValueError, KeyError, TypeError) as exc:
-            # The code, the verifier or the ID token is not what it should be. Never the text: it may hold a token.
-            raise OpenidRefused("openid_refused", f"the provider's answer does not hold: {type(exc).__name__}") from exc
-        return _person(self._registration.issuer, claims)
+            # The code, the verifier or the ID token is invalid. Never the exception's text: it may contain a token.
+            raise OpenidRefused("openid_refused", f"the provider's response is invalid: {type(exc).__name__}") from exc
+        return _parse_claims(self._registration.issuer, claims)
 
-    async def _verified(self, tokens: Mapping[str, Any], flow: Flow) -> dict[str, Any]:
+    async def _verify_id_token(self, tokens: Mapping[str, Any], flow: Flow) -> dict[str, Any]:
         text = tokens["id_token"]
         registry = JWSRegistry(algorithms=list(_ALGORITHMS), strict_check_header=False)
         try:
-            token = jwt.decode(text, await self._key_set(), registry=registry)
+            token = jwt.decode(text, await self._load_key_set(), registry=registry)
         except InvalidKeyIdError:
-            # The provider has new keys.
+            # The provider may have rotated its keys.
             self._keys = None
-            token = jwt.decode(text, await self._key_set(), registry=registry)
-        wanted = {
+            token = jwt.decode(text, await self._load_key_set(), registry=registry)
+        required = {
             "iss": {"essential": True, "value": self._metadata["issuer"]},
             "aud": {"essential": True, "value": self._registration.client_id},
         }
-        known = {"nonce": flow.nonce, "client_id": self._registration.client_id, "access_token": tokens["access_token"]}
-        claims = CodeIDToken(token.claims, token.header, wanted, known)
+        expected = {
+            "nonce": flow.nonce,
+            "client_id": self._registration.client_id,
+            "access_token": tokens["access_token"],
+        }
+        claims = CodeIDToken(token.claims, token.header, required, expected)
         claims.validate(leeway=_CLOCK_SKEW_SECONDS)
         return dict(claims)
 
-    async def _described(self) -> Mapping[str, Any]:
+    async def _load_metadata(self) -> Mapping[str, Any]:
         if self._clock() >= self._metadata_until:
             issuer = self._registration.issuer
-            found = await self._got(issuer.rstrip("/") + "/.well-known/openid-configuration")
-            # OpenID Connect Discovery, 4.3: another issuer's description would speak for whoever it likes.
-            if str(found.get("issuer", "")).rstrip("/") != issuer.rstrip("/"):
-                raise ProviderUnavailable("it describes another issuer")
-            if not {"authorization_endpoint", "token_endpoint", "jwks_uri"} <= found.keys():
-                raise ProviderUnavailable("its description is incomplete")
-            self._metadata, self._metadata_until = found, self._clock() + _METADATA_SECONDS
-            # A key that the provider has taken back signs nobody in for longer than this.
+            metadata = await self._fetch_json(issuer.rstrip("/") + "/.well-known/openid-configuration")
+            # OpenID Connect Discovery, 4.3: otherwise one issuer could impersonate another.
+            if str(metadata.get("issuer", "")).rstrip("/") != issuer.rstrip("/"):
+                raise ProviderUnavailable("its metadata names another issuer")
+            if not {"authorization_endpoint", "token_endpoint", "jwks_uri"} <= metadata.keys():
+                raise ProviderUnavailable("its metadata is incomplete")
+            self._metadata, self._metadata_until = metadata, self._clock() + _METADATA_TTL_SECONDS
+            # Reload the keys as well: a revoked key must not be accepted for longer than the metadata.
             self._keys = None
         return self._metadata
 
-    async def _key_set(self) -> KeySet:
+    async def _load_key_set(self) -> KeySet:
         if self._keys is None:
-            self._keys = KeySet.import_key_set(await self._got(self._metadata["jwks_uri"]))  # type: ignore[arg-type]
+            self._keys = KeySet.import_key_set(await self._fetch_json(self._metadata["jwks_uri"]))  # type: ignore[arg-type]
         return self._keys
 
-    async def _got(self, url: str) -> dict[str, Any]:
+    async def _fetch_json(self, url: str) -> dict[str, Any]:
         try:
             async with httpx2.AsyncClient(timeout=_TIMEOUT_SECONDS) as client:
-                answer = await client.get(url)
-                found = answer.raise_for_status().json()
+                response = await client.get(url)
+                body = response.raise_for_status().json()
         except (httpx2.HTTPError, ValueError) as exc:
             raise ProviderUnavailable(type(exc).__name__) from exc
-        if not isinstance(found, dict):
-            raise ProviderUnavailable("it does not answer with an object")
-        return found
+        if not isinstance(body, dict):
+            raise ProviderUnavailable("its response is not a JSON object")
+        return body
 
     def _client(self) -> AsyncOAuth2Client:
         registration = self._registration
@@ -166,18 +170,18 @@ class OpenidProvider:
         )
 
 
-async def _completed(client: AsyncOAuth2Client, endpoint: str, claims: dict[str, Any]) -> dict[str, Any]:
-    more = (await client.get(endpoint)).raise_for_status().json()
-    # OpenID Connect Core, 5.3.2: an answer about somebody else must not be used.
-    if more["sub"] != claims["sub"]:
+async def _merge_userinfo(client: AsyncOAuth2Client, endpoint: str, claims: dict[str, Any]) -> dict[str, Any]:
+    userinfo = (await client.get(endpoint)).raise_for_status().json()
+    # OpenID Connect Core, 5.3.2: userinfo about another subject must not be used.
+    if userinfo["sub"] != claims["sub"]:
         raise ValueError("userinfo about another subject")
-    return {**more, **claims}
+    return {**userinfo, **claims}
 
 
-def _person(issuer: str, claims: Mapping[str, Any]) -> Person:
+def _parse_claims(issuer: str, claims: Mapping[str, Any]) -> Claims:
     subject, email, name = claims["sub"], claims.get("email"), claims.get("preferred_username")
     # OpenID Connect Core, 2: at most 255 ASCII characters.
     if not (isinstance(subject, str) and 1 <= len(subject) <= 255 and subject.isascii() and subject.isprintable()):
-        raise OpenidRefused("openid_refused", "the provider's subject is not one of 1 to 255 ASCII characters")
+        raise OpenidRefused("openid_refused", "the provider's subject is not 1 to 255 printable ASCII characters")
     verified = claims.get("email_verified") is True and isinstance(email, str)
-    return Person(issuer, subject, email if verified else None, name if isinstance(name, str) else None)
+    return Claims(issuer, subject, email if verified else None, name if isinstance(name, str) else None)

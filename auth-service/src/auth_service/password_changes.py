@@ -3,21 +3,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from auth_service.accounts import Account
-from auth_service.audit import Action, Actor, entry
+from auth_service.audit import Action, Actor, new_entry
 from auth_service.errors import InvalidLink
 from auth_service.hashing import HashingPool
 from auth_service.logins import Logins
 from auth_service.one_time_links import OneTimeLinks
-from auth_service.passwords import acceptable
+from auth_service.passwords import validate_new_password
 from auth_service.revocations import Announcer, Reason, Revocation
-from auth_service.sessions import still_confirmed
+from auth_service.sessions import get_confirmed_account
 from auth_service.store.stores import Stores
-from auth_service.tokens import Kind, Session, new_credential
+from auth_service.tokens import Session, TokenKind, new_credential
 
 
 class PasswordChanges:
-    """A new password ends every session but the one that asked for it, and whatever the old one opened. API keys stay:
-    they were not made from it."""
+    """A new password revokes all sessions except the requesting one, and all sockets opened with the old password. API
+    keys do not depend on the password and remain valid."""
 
     def __init__(
         self,
@@ -36,39 +36,39 @@ class PasswordChanges:
         self._clock = clock
 
     async def change(
-        self, account: Account, session: Session, current: str, new: str, address: str, browser: str | None = None
+        self, account: Account, session: Session, current: str, new: str, address: str, device_cookie: str | None = None
     ) -> Account:
-        """The account with its new password.
+        """Returns the account with its new password.
 
-        Raises WrongPassword, UnsuitablePassword, TooManyAttempts, HashingBusy; NotLoggedIn when another change came
-        first and ended this session.
+        Raises WrongPassword, UnsuitablePassword, TooManyAttempts, HashingBusy; NotLoggedIn if a concurrent change has
+        revoked this session.
         """
-        new = acceptable(new, name=account.name)
-        await self._logins.confirm(account, current, address, browser)
+        new = validate_new_password(new, name=account.name)
+        await self._logins.confirm(account, current, address, device_cookie)
         password_hash = await self._hashing.hash(new)
-        async with self._stores.database.writing():
-            await self._stores.accounts.alone()
-            held = await still_confirmed(self._stores, account, session)
-            changed, ended = await self._set(held, password_hash, session.id, Actor(account.id, address))
-        await self._announcer.announce(ended)
+        async with self._stores.database.write_transaction():
+            await self._stores.accounts.lock_table()
+            confirmed = await get_confirmed_account(self._stores, account, session)
+            changed, revocations = await self._set(confirmed, password_hash, session.id, Actor(account.id, address))
+        await self._announcer.announce(revocations)
         return changed
 
     async def reset(self, token: str, new: str, address: str) -> Account:
-        """With a one-time link. Raises InvalidLink, UnsuitablePassword, HashingBusy."""
-        await self._links.check(token, Kind.RESET)
-        link = await self._stores.links.of_token(token, int(self._clock()))
-        account = await self._stores.accounts.with_id(link.account_id) if link and link.account_id else None
+        """Redeems a reset link. Raises InvalidLink, UnsuitablePassword, HashingBusy."""
+        await self._links.check(token, TokenKind.RESET)
+        link = await self._stores.links.get_by_token(token, int(self._clock()))
+        account = await self._stores.accounts.get_by_id(link.account_id) if link and link.account_id else None
         if account is None:
             raise InvalidLink
-        password_hash = await self._hashing.hash(acceptable(new, name=account.name))
-        async with self._stores.database.writing():
-            await self._stores.accounts.alone()
-            await self._links.take(token, Kind.RESET)
-            held = await self._stores.accounts.held(account.id)
-            if held is None:
+        password_hash = await self._hashing.hash(validate_new_password(new, name=account.name))
+        async with self._stores.database.write_transaction():
+            await self._stores.accounts.lock_table()
+            await self._links.redeem(token, TokenKind.RESET)
+            current = await self._stores.accounts.get_for_update(account.id)
+            if current is None:
                 raise InvalidLink
-            _, ended = await self._set(held, password_hash, None, Actor(account.id, address))
-        await self._announcer.announce(ended)
+            _, revocations = await self._set(current, password_hash, None, Actor(account.id, address))
+        await self._announcer.announce(revocations)
         return account
 
     async def _set(
@@ -76,13 +76,13 @@ class PasswordChanges:
     ) -> tuple[Account, list[Revocation]]:
         changed = replace(account, password_hash=password_hash, password_credential=new_credential())
         await self._stores.accounts.set_password(changed)
-        await self._stores.links.remove_of_account(account.id)
-        # That the old password was right in a browser says nothing about whose it is.
-        await self._stores.known_browsers.remove_of_account(account.id)
+        await self._stores.links.remove_by_account(account.id)
+        # A device cookie issued for the old password does not prove that the browser is the owner's.
+        await self._stores.device_cookies.remove_by_account(account.id)
         sessions = await self._stores.sessions.remove_others(account.id, kept_session_id)
         action = Action.PASSWORD_CHANGED if kept_session_id else Action.PASSWORD_RESET
-        await self._stores.audit.add(entry(actor, action, account.id, int(self._clock())))
-        ended = [Revocation(account.id, session.credential, Reason.SESSION) for session in sessions]
+        await self._stores.audit.add(new_entry(actor, action, account.id, int(self._clock())))
+        revocations = [Revocation(account.id, session.credential, Reason.SESSION) for session in sessions]
         if account.password_credential:
-            ended.append(Revocation(account.id, account.password_credential, Reason.PASSWORD))
-        return changed, ended
+            revocations.append(Revocation(account.id, account.password_credential, Reason.PASSWORD))
+        return changed, revocations

@@ -1,20 +1,20 @@
-"""Tells every gateway at once that a credential has ended, so that open sockets close within a second.
+"""Announces revoked credentials to all gateways, so that open sockets close within a second.
 
-One JSON object is published on the Redis channel `parley:revocations` for each thing that ended:
+For each revocation one JSON object is published on the Redis channel `parley:revocations`:
 
-    {"sub": "user_<32 hex>", "credential": "<64 hex>" or null, "reason": one of the words below}
+    {"sub": "user_<32 hex>", "credential": "<64 hex>" or null, "reason": one of the values below}
 
-`sub` is whose it was. `credential` is what introspection answered under the same name: the socket that came with it is
-the one to close. null stands for every socket of the user. `reason`:
+`sub` is the user. `credential` is the value that introspection returned: gateways close the sockets opened with it.
+null means all sockets of the user. `reason`:
 
-- `session`: a log-in was ended, by its owner, by the owner elsewhere, or by an administrator
+- `session`: a session was ended by its user or by an administrator
 - `key`: an API key was deleted
-- `password`: the password was changed; `credential` stands for sockets opened with the old password itself (`/ws`)
+- `password`: the password was changed; `credential` identifies sockets opened with the old password itself (`/ws`)
 - `user`: the user was disabled
-- `deleted`: the user is gone, and all of the user's data must go too; `GET /deletions` repeats it until it was followed
+- `deleted`: the user was deleted, and the user's data must be deleted too; `GET /deletions` lists the user until then
 
-A message can be lost (nobody listened, Redis was away). That is why a gateway asks `POST /introspect` again at least
-every 60 s about each open socket, and why nothing here fails because Redis does.
+Delivery is at most once (no subscriber, Redis unavailable). Gateways therefore repeat `POST /introspect` for each open
+socket at least every 60 s, and a failure of Redis never fails a revocation.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 log: Final = logging.getLogger(__name__)
 
 CHANNEL: Final = "parley:revocations"
-_PATIENCE_SECONDS: Final = 1.0
+_TIMEOUT_SECONDS: Final = 1.0
 
 
 class Reason(StrEnum):
@@ -58,11 +58,11 @@ class Revocation:
 
 class Announcer(Protocol):
     async def announce(self, revocations: Iterable[Revocation]) -> None:
-        """After the transaction that ended them. Never fails."""
+        """Called after the transaction that revoked them was committed. Never raises."""
 
 
-class Silence:
-    """Without Redis: gateways learn of an end when they ask again."""
+class NullAnnouncer:
+    """For deployments without Redis: gateways notice revocations at the next introspection."""
 
     async def announce(self, revocations: Iterable[Revocation]) -> None:
         pass
@@ -77,7 +77,7 @@ class RedisAnnouncer:
         if not messages:
             return
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 async with self._redis.pipeline(transaction=False) as pipeline:
                     for message in messages:
                         pipeline.publish(CHANNEL, message)
@@ -87,18 +87,21 @@ class RedisAnnouncer:
 
 
 @asynccontextmanager
-async def announcing(url: str, user: str, password: str) -> AsyncGenerator[Announcer]:
-    """Publishing twice does no harm, so a connection that Redis closed meanwhile is opened again, once. With
-    maintenance notifications (a feature of Redis' cloud) it would not notice connections that a restart has closed."""
+async def open_announcer(url: str, user: str, password: str) -> AsyncGenerator[Announcer]:
+    """Returns a NullAnnouncer for an empty `url`.
+
+    Publishing is idempotent, so it is retried once on a new connection. Maintenance notifications (a feature of Redis
+    Cloud) are disabled: with them, the client does not notice connections closed by a restart of Redis.
+    """
     if not url:
-        yield Silence()
+        yield NullAnnouncer()
         return
     redis = Redis.from_url(
         url,
         username=user if password else None,
         password=password or None,
-        socket_timeout=_PATIENCE_SECONDS,
-        socket_connect_timeout=_PATIENCE_SECONDS,
+        socket_timeout=_TIMEOUT_SECONDS,
+        socket_connect_timeout=_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 1),
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )

@@ -15,57 +15,58 @@ from pydantic_settings import (
 
 PREFIX = "AUTH_"
 SECRETS_DIR = "AUTH_SECRETS_DIR"
-WELL_KNOWN = ("changeme", "change-me", "change_me", "example", "password", "secret", "default", "01234567")
+WELL_KNOWN_SECRETS = ("changeme", "change-me", "change_me", "example", "password", "secret", "default", "01234567")
 
 
 class InvalidSettings(Exception):
-    """One sentence that names the variable at fault and says what to set. The process does not start."""
+    """A single sentence that names the invalid variable and the expected value. The process does not start."""
 
 
 class Settings(BaseSettings):
-    """Read from AUTH_... variables; what is secret may instead be a file in AUTH_SECRETS_DIR."""
+    """Read from AUTH_... variables; a secret may instead be a file in AUTH_SECRETS_DIR."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
 
     database_url: SecretStr
     introspection_credential: SecretStr
     host: str = "127.0.0.1"
-    # 0 takes any free port and tells it in the log.
+    # 0 selects a free port, which is logged.
     port: Annotated[int, Field(ge=0, le=65535)] = 8001
     cookie_secure: bool = True
-    # Nobody, whoever has an invite, or anybody may make an account; the first one is an administrator's in any case.
+    # Who may create an account: nobody, anybody with an invite, or anybody. The first account can always be created
+    # and becomes the administrator.
     registration: Literal["closed", "invite", "open"] = "closed"
-    # Where users reach Parley, like https://chat.example.org: for one-time links and the way back from a provider.
+    # Parley's origin as users see it, such as https://chat.example.org: for one-time links and OpenID redirects.
     public_url: str = ""
-    # Where revocations are announced; empty: gateways learn of them when they ask again.
+    # Where revocations are announced; if empty, gateways notice them at the next introspection.
     redis_url: str = ""
     redis_user: str = "default"
     redis_password: SecretStr = SecretStr("")
     audit_retention_seconds: Annotated[int, Field(ge=3600)] = 365 * 86400
-    # An OpenID provider's address, to which /.well-known/openid-configuration is added; empty: none.
+    # The OpenID provider's URL without /.well-known/openid-configuration; empty disables log-in at a provider.
     openid_issuer: str = ""
     openid_client_id: str = ""
     openid_client_secret: SecretStr = SecretStr("")
-    # What the page's button says.
+    # The label of the page's button.
     openid_name: str = "OpenID"
-    # Whether an account with the e-mail address that the provider has verified is the same person's.
+    # Whether to link an existing account whose e-mail address the provider has verified.
     openid_link_by_email: bool = False
-    # Whether whoever the provider lets in gets an account.
+    # Whether to create an account for a user without one.
     openid_create_accounts: bool = False
     session_idle_seconds: Annotated[int, Field(ge=60)] = 7 * 86400
     session_absolute_seconds: Annotated[int, Field(ge=60)] = 30 * 86400
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    # Whose X-Forwarded-For is believed: addresses or networks, or * behind a network of one's own.
+    # Proxies whose X-Forwarded-For is trusted: addresses or networks, or * if only trusted proxies can connect.
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "::1")
 
     @field_validator("allowed_origins", "trusted_proxies", mode="before")
     @classmethod
-    def _comma_list(cls, value: object) -> object:
+    def _split_commas(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("allowed_origins")
     @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             parts = urlsplit(origin)
             if parts.scheme not in {"http", "https"} or f"{parts.scheme}://{parts.netloc}" != origin:
@@ -74,14 +75,14 @@ class Settings(BaseSettings):
 
     @field_validator("public_url")
     @classmethod
-    def _origin(cls, value: str) -> str:
-        return cls._origins((value,))[0] if value else value
+    def _check_public_url(cls, value: str) -> str:
+        return cls._check_origins((value,))[0] if value else value
 
     @field_validator("openid_issuer")
     @classmethod
-    def _trustworthy(cls, value: str) -> str:
+    def _check_issuer(cls, value: str) -> str:
         parts = urlsplit(value)
-        # What the provider says is believed; only to this machine itself plain http is as good as https.
+        # The provider's responses are trusted, so they must not be forgeable: http only on the loopback interface.
         local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
         if value and not (parts.netloc and (parts.scheme == "https" or local)):
             raise ValueError(f"expected a URL like https://accounts.example.org, got {value!r}")
@@ -89,40 +90,40 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _async_driver(cls, value: SecretStr) -> SecretStr:
+    def _check_database_url(cls, value: SecretStr) -> SecretStr:
         if "+" not in value.get_secret_value().partition("://")[0]:
             raise ValueError("expected a URL with an async driver, like sqlite+aiosqlite:////data/auth.db")
         return value
 
     @field_validator("introspection_credential")
     @classmethod
-    def _unguessable(cls, value: SecretStr) -> SecretStr:
+    def _check_introspection_credential(cls, value: SecretStr) -> SecretStr:
         secret = value.get_secret_value()
         if len(secret) < 32:
             raise ValueError(f"expected at least 32 random characters, got {len(secret)}")
-        if _well_known(secret):
+        if _is_guessable(secret):
             raise ValueError("expected random characters, got a well-known or repetitive value")
         return value
 
     @field_validator("redis_password")
     @classmethod
-    def _no_default(cls, value: SecretStr) -> SecretStr:
+    def _check_redis_password(cls, value: SecretStr) -> SecretStr:
         secret = value.get_secret_value()
-        # Empty where Redis asks for none; what it is, is made for it, so it need not be easy to type.
-        if secret and (len(secret) < 16 or _well_known(secret)):
+        # Empty for a Redis without authentication.
+        if secret and (len(secret) < 16 or _is_guessable(secret)):
             raise ValueError("expected at least 16 random characters, got a short, well-known or repetitive value")
         return value
 
     @model_validator(mode="after")
-    def _idle_within_absolute(self) -> Self:
+    def _check_session_lifetime(self) -> Self:
         if self.session_idle_seconds > self.session_absolute_seconds:
             raise ValueError("AUTH_SESSION_IDLE_SECONDS must not exceed AUTH_SESSION_ABSOLUTE_SECONDS")
         return self
 
     @model_validator(mode="after")
-    def _openid_complete(self) -> Self:
+    def _check_openid_complete(self) -> Self:
         if self.openid_issuer and not (self.openid_client_id and self.public_url):
-            raise ValueError("AUTH_OPENID_ISSUER needs AUTH_OPENID_CLIENT_ID and AUTH_PUBLIC_URL as well")
+            raise ValueError("AUTH_OPENID_ISSUER also requires AUTH_OPENID_CLIENT_ID and AUTH_PUBLIC_URL")
         return self
 
     @classmethod
@@ -140,8 +141,8 @@ class Settings(BaseSettings):
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, directory, env_prefix="")
 
 
-def _well_known(secret: str) -> bool:
-    return len(set(secret)) < 8 or any(word in secret.lower() for word in WELL_KNOWN)
+def _is_guessable(secret: str) -> bool:
+    return len(set(secret)) < 8 or any(word in secret.lower() for word in WELL_KNOWN_SECRETS)
 
 
 def load() -> Settings:
@@ -152,22 +153,22 @@ def load() -> Settings:
         raise InvalidSettings(f"{unknown[0]} is not a setting of auth-service: remove it or correct its name.")
     directory = os.environ.get(SECRETS_DIR)
     if directory and not Path(directory).is_dir():
-        raise InvalidSettings(f"{SECRETS_DIR} names a folder that does not exist: {directory}.")
+        raise InvalidSettings(f"{SECRETS_DIR} names a directory that does not exist: {directory}.")
     try:
         return Settings()
     except ValidationError as exc:
-        raise InvalidSettings(_sentence(exc)) from None
+        raise InvalidSettings(_first_error(exc)) from None
     except (OSError, UnicodeDecodeError, SettingsError) as exc:
-        raise InvalidSettings(f"A file in the folder {SECRETS_DIR} names cannot be read: {exc}.") from None
+        raise InvalidSettings(f"A file in the directory of {SECRETS_DIR} cannot be read: {exc}.") from None
 
 
-def _sentence(exc: ValidationError) -> str:
-    # Only the first: one thing to mend at a time. The input is left out, it may be a secret.
+def _first_error(exc: ValidationError) -> str:
+    # Without the input, which may be a secret.
     error = exc.errors(include_input=False, include_url=False)[0]
     message = error["msg"].removeprefix("Value error, ")
     if not error["loc"]:
         return f"{message}."
     name = str(error["loc"][0])
     if error["type"] == "missing":
-        return f"{PREFIX}{name.upper()} is not set: set it, or put a file {name} into the folder {SECRETS_DIR} names."
-    return f"{PREFIX}{name.upper()} is not usable: {message}."
+        return f"{PREFIX}{name.upper()} is not set: set it, or add a file {name} to the directory of {SECRETS_DIR}."
+    return f"{PREFIX}{name.upper()} is invalid: {message}."

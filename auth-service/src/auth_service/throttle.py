@@ -1,11 +1,12 @@
-"""Slows guessing down, per (account, address) and per address, and never locks for good.
+"""Delays password guessing per (account, address) and per address, without ever locking an account permanently.
 
-Whoever guesses from the address of the owner (an office, a proxy that hides everybody) and asks the most often takes
-every turn there is. So a browser in which the account's password was right before has a line of its own, (account,
-browser), which no stranger's guess and no address touches. What remains: a first log-in from an address that somebody
-guesses from at this moment is slowed, as long as that goes on; elsewhere it is not.
+An attacker who shares the owner's address (an office, a proxy that hides its clients) could keep that counter in its
+delay. A browser with a device cookie of the account therefore has a counter of its own, (account, device cookie), which
+other clients and the address do not affect. Remaining limitation: the owner's first log-in from a new browser is
+delayed while somebody guesses from the same address.
 
-It counts in the memory of one process: n auth-services behind one nginx allow n times as much, and a restart forgets.
+Counters are in the memory of one process: n auth-services behind one nginx allow n times as many attempts, and a
+restart resets them.
 """
 
 import asyncio
@@ -21,30 +22,29 @@ from weakref import WeakValueDictionary
 
 from auth_service.errors import TooManyAttempts
 
-# At 30 hashes a second it takes 330 s to push a record out of a full table: no sooner than its longest delay ends.
-_MOST_RECORDS: Final = 10_000
-
 Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ThrottleLimits:
     free_attempts: int = 5
-    first_delay_seconds: float = 1.0
-    longest_delay_seconds: float = 300.0
-    forgotten_after_seconds: float = 900.0
-    waiting_attempts: int = 16
+    initial_delay_seconds: float = 1.0
+    max_delay_seconds: float = 300.0
+    reset_after_seconds: float = 900.0
+    max_waiting: int = 16
+    # At 30 hashes per second it takes 330 s to evict a record from a full table: longer than the longest delay.
+    max_records: int = 10_000
 
     def delay_after(self, failures: int) -> float:
         if failures < self.free_attempts:
             return 0.0
         doublings = min(failures - self.free_attempts, 32)
-        return min(self.first_delay_seconds * 2.0**doublings, self.longest_delay_seconds)
+        return min(self.initial_delay_seconds * 2.0**doublings, self.max_delay_seconds)
 
 
-# One address guesses at many accounts, or is an office: many more are free, nothing but time forgives them (an attacker
-# has an account of their own), and the delay stays short.
-ADDRESS_LIMITS: Final = Limits(free_attempts=50, longest_delay_seconds=30.0)
+# An address that fails for many accounts is an attacker or an office: more free attempts and shorter delays. Success
+# does not reset this counter, since an attacker may have an account of their own.
+ADDRESS_LIMITS: Final = ThrottleLimits(free_attempts=50, max_delay_seconds=30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,91 +53,92 @@ class _Failures:
     last_at: float
 
 
-class _Line:
-    """Attempts of one key go one after the other: a hundred sent at once count like a hundred sent in turn."""
+class _Queue:
+    """Serializes the attempts of one key: a hundred concurrent attempts count like a hundred sequential ones."""
 
     def __init__(self) -> None:
-        self.turn = asyncio.Lock()
+        self.lock = asyncio.Lock()
         self.length = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    failed: Callable[[], None]
-    succeeded: Callable[[], None]
+    fail: Callable[[], None]
+    succeed: Callable[[], None]
 
 
 class Throttle:
     def __init__(
         self,
-        limits: Limits | None = None,
+        limits: ThrottleLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
-        address_limits: Limits = ADDRESS_LIMITS,
+        address_limits: ThrottleLimits = ADDRESS_LIMITS,
     ) -> None:
-        self._limits = limits or Limits()
-        self._accounts = _Records(self._limits, clock)
-        self._browsers = _Records(self._limits, clock)
-        self._addresses = _Records(address_limits, clock)
-        self._lines: WeakValueDictionary[Key, _Line] = WeakValueDictionary()
+        self._limits = limits or ThrottleLimits()
+        self._account_failures = _FailureTable(self._limits, clock)
+        self._device_failures = _FailureTable(self._limits, clock)
+        self._address_failures = _FailureTable(address_limits, clock)
+        self._queues: WeakValueDictionary[Key, _Queue] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def attempt(self, account: str, address: str, browser: str | None = None) -> AsyncGenerator[Attempt]:
-        """`browser` is the digest of one that is known to the account.
+    async def attempt(self, account: str, address: str, device_cookie: str | None = None) -> AsyncGenerator[Attempt]:
+        """`device_cookie` is the digest of a device cookie of the account.
 
-        Raises TooManyAttempts. An attempt that ends neither way (no free hashing thread) counts for nothing.
+        Raises TooManyAttempts. An attempt that neither fails nor succeeds (no free hashing thread) is not counted.
         """
-        network = None if browser else _network(address)
-        records = self._browsers if browser else self._accounts
-        key = (account, browser or network or "")
-        line = self._lines.setdefault(key, _Line())
-        if line.length >= self._limits.waiting_attempts:
+        network = None if device_cookie else _network(address)
+        failures = self._device_failures if device_cookie else self._account_failures
+        key = (account, device_cookie or network or "")
+        queue = self._queues.setdefault(key, _Queue())
+        if queue.length >= self._limits.max_waiting:
             raise TooManyAttempts(1)
-        line.length += 1
+        queue.length += 1
         try:
-            async with line.turn:
+            async with queue.lock:
                 if network:
-                    self._addresses.refuse_if_early(("", network))
-                records.refuse_if_early(key)
-                yield Attempt(failed=lambda: self._count(records, key, network), succeeded=lambda: records.forget(key))
+                    self._address_failures.enforce_delay(("", network))
+                failures.enforce_delay(key)
+                yield Attempt(fail=lambda: self._record(failures, key, network), succeed=lambda: failures.reset(key))
         finally:
-            line.length -= 1
+            queue.length -= 1
 
-    def _count(self, records: "_Records", key: Key, network: str | None) -> None:
-        records.count(key)
+    def _record(self, failures: "_FailureTable", key: Key, network: str | None) -> None:
+        failures.record(key)
         if network:
-            self._addresses.count(("", network))
+            self._address_failures.record(("", network))
 
 
-class _Records:
-    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+class _FailureTable:
+    def __init__(self, limits: ThrottleLimits, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._clock = clock
         self._failures: OrderedDict[Key, _Failures] = OrderedDict()
 
-    def refuse_if_early(self, key: Key) -> None:
+    def enforce_delay(self, key: Key) -> None:
+        """Raises TooManyAttempts."""
         failures = self._failures.get(key)
         if failures is None:
             return
-        waited = self._clock() - failures.last_at
-        if waited >= self._limits.forgotten_after_seconds:
-            self.forget(key)
-        elif (left := self._limits.delay_after(failures.count) - waited) > 0:
-            raise TooManyAttempts(math.ceil(left))
+        elapsed = self._clock() - failures.last_at
+        if elapsed >= self._limits.reset_after_seconds:
+            self.reset(key)
+        elif (remaining := self._limits.delay_after(failures.count) - elapsed) > 0:
+            raise TooManyAttempts(math.ceil(remaining))
 
-    def count(self, key: Key) -> None:
+    def record(self, key: Key) -> None:
         before = self._failures.pop(key, None)
         self._failures[key] = _Failures(count=before.count + 1 if before else 1, last_at=self._clock())
-        if len(self._failures) > _MOST_RECORDS:
+        if len(self._failures) > self._limits.max_records:
             self._failures.popitem(last=False)
 
-    def forget(self, key: Key) -> None:
+    def reset(self, key: Key) -> None:
         self._failures.pop(key, None)
 
 
 def _network(address: str) -> str:
-    """Of an IPv6 address the 64 bits its owner cannot choose: who has one has 2^64 of them."""
+    """Returns the /64 network of an IPv6 address, since its owner can choose any of 2^64 addresses in it."""
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return str(ipaddress.IPv6Network((found, 64), strict=False)) if found.version == 6 else address
+    return str(ipaddress.IPv6Network((parsed, 64), strict=False)) if parsed.version == 6 else address

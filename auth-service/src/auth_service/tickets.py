@@ -1,4 +1,4 @@
-"""For a page of another origin, which can neither send a cookie nor a header when it opens a WebSocket."""
+"""One-time tickets for pages of another origin, which can send neither a cookie nor a header with a WebSocket."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Final
 from auth_service.accounts import Account
 from auth_service.errors import AccountChanged
 from auth_service.store.stores import Stores
-from auth_service.tokens import Kind, Ticket, new_token
+from auth_service.tokens import Ticket, TokenKind, new_token
 
 LIFETIME_SECONDS: Final = 30
 
@@ -18,15 +18,15 @@ class Tickets:
         self._clock = clock
 
     async def issue(self, account: Account, credential: str) -> tuple[Ticket, str]:
-        """A ticket that stands for `credential`, and the ticket itself. Raises AccountChanged."""
-        token, now = new_token(Kind.TICKET), int(self._clock())
+        """Returns a ticket for `credential` and its token. Raises AccountChanged."""
+        token, now = new_token(TokenKind.TICKET), int(self._clock())
         ticket = Ticket(account.id, credential, now + LIFETIME_SECONDS)
-        async with self._stores.database.writing():
-            if await self._stores.accounts.unchanged(account) is None:
+        async with self._stores.database.write_transaction():
+            if await self._stores.accounts.get_if_unchanged(account) is None:
                 raise AccountChanged
             await self._stores.tickets.add(ticket, token, now)
         return ticket, token
 
     async def redeem(self, token: str) -> Ticket | None:
-        """Once: whoever comes second, here or at another replica, gets None."""
-        return await self._stores.tickets.take(token, int(self._clock()))
+        """Succeeds once; later calls, also on other replicas, return None."""
+        return await self._stores.tickets.redeem(token, int(self._clock()))

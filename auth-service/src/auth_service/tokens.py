@@ -1,7 +1,7 @@
-"""Opaque credentials of 256 random bits, and what is known of them. Only their digests are stored.
+"""Opaque tokens of 256 random bits and their records. Only the digests of tokens are stored.
 
-A digest is also the name by which everybody else speaks of a credential: `credential` below, in introspection and in
-announced revocations. It opens nothing.
+The digest also identifies a token to the gateway: it is the `credential` of the records below, of introspection and of
+announced revocations. A digest does not authenticate anybody.
 """
 
 import hashlib
@@ -12,19 +12,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-# The prefixes keep them apart (a bare random token could begin with "pk_") and let scanners find leaks.
-_WELL_FORMED: Final = re.compile(r"(ps|pk|ek|pi|pr|pb)_[A-Za-z0-9_-]{43}", re.ASCII)
-# As much of an API key as may be shown again: enough to tell one's keys apart, too little to shorten a search.
-_SHOWN_CHARACTERS: Final = 9
+# The prefixes make kinds unambiguous (a bare random token could begin with "pk_") and leaks detectable by scanners.
+_TOKEN_PATTERN: Final = re.compile(r"(ps|pk|ek|pi|pr|pb)_[A-Za-z0-9_-]{43}", re.ASCII)
+# The part of an API key that lists may show: enough to distinguish a user's keys, too short to help guessing.
+_DISPLAY_PREFIX_LENGTH: Final = 9
 
 
-class Kind(StrEnum):
+class TokenKind(StrEnum):
     SESSION = "ps_"
     API_KEY = "pk_"
     TICKET = "ek_"
     INVITE = "pi_"
     RESET = "pr_"
-    BROWSER = "pb_"
+    DEVICE = "pb_"
 
 
 class Scope(StrEnum):
@@ -33,7 +33,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Lifetime:
+class SessionLifetime:
     idle_seconds: int
     absolute_seconds: int
 
@@ -50,7 +50,7 @@ class Session:
     device: str = ""
     credential: str = ""
 
-    def ends_at(self, lifetime: Lifetime) -> int:
+    def ends_at(self, lifetime: SessionLifetime) -> int:
         return min(self.expires_at, self.last_used_at + lifetime.idle_seconds)
 
 
@@ -68,13 +68,13 @@ class ApiKey:
     prefix: str = ""
     credential: str = ""
 
-    def expired(self, now: int) -> bool:
+    def is_expired(self, now: int) -> bool:
         return self.expires_at is not None and self.expires_at <= now
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Stands for `credential`, once, until `expires_at`."""
+    """Can be exchanged for `credential` once, until `expires_at`."""
 
     account_id: str
     credential: str
@@ -83,17 +83,17 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a one-time link is good for: an invite, or a new password for `account_id`."""
+    """A one-time link: an invite, or a password reset for `account_id`."""
 
     id: str
-    kind: Kind
+    kind: TokenKind
     account_id: str | None
     created_by: str | None
     created_at: int
     expires_at: int
 
 
-def new_token(kind: Kind) -> str:
+def new_token(kind: TokenKind) -> str:
     return kind + secrets.token_urlsafe(32)
 
 
@@ -102,25 +102,25 @@ def new_id(prefix: str) -> str:
 
 
 def new_credential() -> str:
-    """In the shape of a digest, and the digest of nothing: see Account.password_credential."""
+    """Returns a random value in the format of a digest: see Account.password_credential."""
     return secrets.token_hex(32)
 
 
-def kind_of(token: str) -> Kind | None:
-    return Kind(token[:3]) if _WELL_FORMED.fullmatch(token) else None
+def token_kind(token: str) -> TokenKind | None:
+    return TokenKind(token[:3]) if _TOKEN_PATTERN.fullmatch(token) else None
 
 
-def shown_of(token: str) -> str:
-    return token[:_SHOWN_CHARACTERS]
+def display_prefix(token: str) -> str:
+    return token[:_DISPLAY_PREFIX_LENGTH]
 
 
 def digest(token: str) -> str:
-    """SHA-256 in hex. Unsalted and fast is right here: 256 random bits cannot be guessed."""
+    """Returns the SHA-256 in hex. No salt and no slow hash: 256 random bits cannot be guessed."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def same(ours: str, theirs: str) -> bool:
-    """Takes as long for a near miss as for a far one, whatever the lengths."""
+def equal_in_constant_time(expected: str, given: str) -> bool:
+    """The time does not depend on the contents or on the lengths."""
     return hmac.compare_digest(
-        hashlib.sha256(ours.encode()).digest(), hashlib.sha256(theirs.encode("utf-8", "surrogateescape")).digest()
+        hashlib.sha256(expected.encode()).digest(), hashlib.sha256(given.encode("utf-8", "surrogateescape")).digest()
     )

@@ -7,40 +7,41 @@ from auth_service.accounts import Role, UsageLimits
 from auth_service.one_time_links import INVITE_SECONDS
 from auth_service.tokens import Scope
 
-_MOST_DAYS: Final = 3650
-# None is a limit that can be given: the deployment's default.
+_MAX_DAYS: Final = 3650
+# Distinct from None, which resets a limit to the deployment's default.
 UNSET: Final = object()
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="auth-service", description="Parley's accounts.")
+    top = argparse.ArgumentParser(prog="auth-service", description="Serves and manages Parley's accounts.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("serve", help="serve HTTP at AUTH_HOST:AUTH_PORT")
-    _user(commands.add_parser("user", help="users: add, list, change, delete"))
-    _key(commands.add_parser("key", help="API keys: add, list, revoke"))
-    _invite(commands.add_parser("invite", help="one-time links to an account of one's own: add, list, revoke"))
-    _session(commands.add_parser("session", help="log-ins: list, revoke"))
+    commands.add_parser("serve", help="serve HTTP on AUTH_HOST:AUTH_PORT")
+    _add_user_actions(commands.add_parser("user", help="add, list, change and delete users"))
+    _add_key_actions(commands.add_parser("key", help="add, list and revoke API keys"))
+    _add_invite_actions(commands.add_parser("invite", help="add, list and revoke invites to create an account"))
+    _add_session_actions(commands.add_parser("session", help="list and revoke sessions"))
     return top
 
 
-def _user(parser: argparse.ArgumentParser) -> None:
-    actions = _actions(
+def _add_user_actions(parser: argparse.ArgumentParser) -> None:
+    actions = _add_actions(
         parser,
         {
-            "add": "add a user; the password is asked for, or read from standard input; the first is an administrator",
-            "list": "list the users: name, role, id",
-            "disable": "let a user neither log in nor use what is open",
-            "enable": "take that back",
-            "reset": "print a one-time link with which the user chooses a new password",
-            "delete": "delete a user and all of the user's conversations",
-            "role": "make a user an administrator, or a user again",
-            "limits": "set what a user may use, and print it; what is not given stays",
+            "add": "add a user; prompts for the password or reads it from standard input; the first user becomes an "
+            "administrator",
+            "list": "list users: name, role, id",
+            "disable": "disable a user: no log-in, and open sessions and API keys stop working",
+            "enable": "enable a disabled user",
+            "reset": "print a one-time link for setting a new password",
+            "delete": "delete a user and all of their conversations",
+            "role": "change the role of a user",
+            "limits": "change the usage limits of a user and print all of them; omitted limits keep their value",
         },
     )
     for name, action in actions.items():
         if name != "list":
             action.add_argument("name")
-    actions["add"].add_argument("--admin", action="store_true", help="make the user an administrator")
+    actions["add"].add_argument("--admin", action="store_true", help="add the user as an administrator")
     actions["add"].add_argument("--password-stdin", action="store_true", help="read the password from standard input")
     actions["role"].add_argument("role", type=Role, choices=list(Role))
     for field in fields(UsageLimits):
@@ -48,46 +49,54 @@ def _user(parser: argparse.ArgumentParser) -> None:
         actions["limits"].add_argument(option, type=_limit, default=UNSET, metavar="N", help="a number, or default")
 
 
-def _key(parser: argparse.ArgumentParser) -> None:
-    actions = _actions(
+def _add_key_actions(parser: argparse.ArgumentParser) -> None:
+    actions = _add_actions(
         parser,
         {
-            "add": "make an API key for a user and print it, this once",
-            "list": "list the keys of a user: id, beginning, scope, name",
-            "revoke": "end a key",
+            "add": "create an API key for a user and print it; it cannot be shown again",
+            "list": "list the API keys of a user: id, prefix, scope, name, last use",
+            "revoke": "revoke an API key",
         },
     )
     for action in actions.values():
         action.add_argument("name", metavar="user")
-    actions["add"].add_argument("--name", dest="label", default="command line", help="what the key is for")
+    actions["add"].add_argument("--name", dest="label", default="command line", help="a name for the key")
     actions["add"].add_argument("--scope", type=Scope, choices=list(Scope), default=Scope.CHAT)
-    actions["add"].add_argument("--days", type=_days, help="after how many days it expires (default: never)")
+    actions["add"].add_argument("--days", type=_days, help="days until the key expires (default: never)")
     actions["revoke"].add_argument("id")
 
 
-def _invite(parser: argparse.ArgumentParser) -> None:
-    actions = _actions(
+def _add_invite_actions(parser: argparse.ArgumentParser) -> None:
+    actions = _add_actions(
         parser,
         {
-            "add": "print a link with which somebody makes an account",
-            "list": "list the invites that can still be used: id, end",
-            "revoke": "end an invite",
+            "add": "print a one-time link for creating an account",
+            "list": "list valid invites: id, expiry",
+            "revoke": "revoke an invite",
         },
     )
-    actions["add"].add_argument("--days", type=_days, default=INVITE_SECONDS // 86400, help="default: %(default)s")
+    actions["add"].add_argument(
+        "--days",
+        type=_days,
+        default=INVITE_SECONDS // 86400,
+        help="days until the invite expires (default: %(default)s)",
+    )
     actions["revoke"].add_argument("id")
 
 
-def _session(parser: argparse.ArgumentParser) -> None:
-    actions = _actions(
+def _add_session_actions(parser: argparse.ArgumentParser) -> None:
+    actions = _add_actions(
         parser,
-        {"list": "list the log-ins of a user: id, last use, device", "revoke": "end one log-in of a user, or all"},
+        {
+            "list": "list the sessions of a user: id, last use, device",
+            "revoke": "revoke one session of a user, or all of them",
+        },
     )
     for action in actions.values():
         action.add_argument("name", metavar="user")
-    which = actions["revoke"].add_mutually_exclusive_group(required=True)
-    which.add_argument("id", nargs="?")
-    which.add_argument("--all", action="store_true")
+    target = actions["revoke"].add_mutually_exclusive_group(required=True)
+    target.add_argument("id", nargs="?")
+    target.add_argument("--all", action="store_true")
 
 
 def _limit(text: str) -> int | None:
@@ -100,11 +109,11 @@ def _limit(text: str) -> int | None:
 
 def _days(text: str) -> int:
     days = int(text) if text.isascii() and text.isdecimal() and len(text) <= 4 else 0
-    if not 1 <= days <= _MOST_DAYS:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to {_MOST_DAYS}, got {text[:20]!r}")
+    if not 1 <= days <= _MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 to {_MAX_DAYS}, got {text[:20]!r}")
     return days
 
 
-def _actions(parser: argparse.ArgumentParser, described: Mapping[str, str]) -> dict[str, argparse.ArgumentParser]:
+def _add_actions(parser: argparse.ArgumentParser, help_texts: Mapping[str, str]) -> dict[str, argparse.ArgumentParser]:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    return {name: actions.add_parser(name, help=text, description=text) for name, text in described.items()}
+    return {name: actions.add_parser(name, help=text, description=text) for name, text in help_texts.items()}

@@ -2,13 +2,13 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth_service.errors import BodyTooLarge
-from auth_service.routes.answers import answer
+from auth_service.routes.responses import error_response
 
 
 class BodyLimit:
-    """Reads a body, up to the limit, before the app runs: what is larger is refused and never parsed or hashed.
+    """Reads the request body before the app runs, and rejects one above the limit without parsing it.
 
-    Starlette's own limit answers in plain text and knows no error body.
+    Starlette's own limit responds in plain text, not with a JSON error.
     """
 
     def __init__(self, app: ASGIApp, *, limit_bytes: int) -> None:
@@ -24,10 +24,10 @@ class BodyLimit:
         except ClientDisconnect:
             return
         if body is None:
-            refusal = answer(BodyTooLarge(self._limit_bytes))
-            # The rest of the body is still on its way and is no next request.
-            refusal.headers["Connection"] = "close"
-            await refusal(scope, receive, send)
+            response = error_response(BodyTooLarge(self._limit_bytes))
+            # The unread rest of the body must not be parsed as the next request.
+            response.headers["Connection"] = "close"
+            await response(scope, receive, send)
         else:
             await self._app(scope, _replay(body, receive), send)
 

@@ -8,7 +8,7 @@ _FLOW_SECONDS: Final = 600
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """With `secure` the name carries __Host-, which a browser takes only over TLS, for this host and path / alone.
+    """With `secure`, the name is prefixed with __Host-: browsers accept it only over TLS, for this host and the path /.
 
     https://www.rfc-editor.org/rfc/rfc6265bis#name-the-__host-prefix
     """
@@ -43,15 +43,15 @@ class Cookie:
 @dataclass(frozen=True, slots=True)
 class Cookies:
     session: Cookie
-    # Lax: the way back from the provider begins at another site, and the browser sends nothing stricter along.
+    # Lax: the provider's redirect is a cross-site navigation, with which browsers do not send Strict cookies.
     openid: Cookie
-    # Outlives the log-in, and lets nobody in.
-    browser: Cookie
+    # Kept at log-out; does not authenticate anybody. The cookie's name, parley_browser, predates the term.
+    device: Cookie
 
     @classmethod
-    def of(cls, *, secure: bool, session_seconds: int, browser_seconds: int) -> "Cookies":
+    def of(cls, *, secure: bool, session_seconds: int, device_seconds: int) -> "Cookies":
         return cls(
             session=Cookie("parley_session", secure, session_seconds, "strict"),
             openid=Cookie("parley_openid", secure, _FLOW_SECONDS, "lax"),
-            browser=Cookie("parley_browser", secure, browser_seconds, "strict"),
+            device=Cookie("parley_browser", secure, device_seconds, "strict"),
         )

@@ -7,23 +7,23 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from auth_service.errors import InvalidField, InvalidForm
-from auth_service.routes.bodies import StrictModel
+from auth_service.routes.request_bodies import StrictModel
 
 Model = TypeVar("Model", bound=StrictModel)
 
-_TYPE: Final = "application/x-www-form-urlencoded"
+_CONTENT_TYPE: Final = "application/x-www-form-urlencoded"
 
 
-def form_of(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
-    """A dependency. Raises InvalidForm, InvalidField.
+def form_body(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
+    """Returns a dependency, which raises InvalidForm and InvalidField.
 
-    FastAPI's Form() takes an empty value for none at all: an empty user name would then be no user name, and the
-    token of anybody would do. Here an empty value is a value.
+    FastAPI's Form() treats an empty value as missing: an empty user name would then select the introspection that
+    accepts any user's token. Here an empty value is a value.
     """
 
     async def read(request: Request) -> Model:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _TYPE:
-            raise InvalidForm(f"expected a body of the type {_TYPE}")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _CONTENT_TYPE:
+            raise InvalidForm(f"expected the content type {_CONTENT_TYPE}")
         fields = _fields(await request.body())
         try:
             return model(**fields)
@@ -42,6 +42,6 @@ def _fields(body: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:
-            raise InvalidField("invalid_value", name[:64], "one value", "several")
+            raise InvalidField("invalid_value", name[:64], "a single value", "several")
         fields[name] = value
     return fields

@@ -1,35 +1,36 @@
-"""What only the gateway asks, with a credential of its own. nginx does not route it."""
+"""Routes for the gateway, which authenticates with its own credential. nginx does not route them."""
 
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Depends, Header, Response
 from pydantic import Field
 
-from auth_service.accounts import UsageLimits
 from auth_service.errors import IntrospectionRefused, InvalidField
-from auth_service.introspection import Active, Introspection
-from auth_service.routes.answers import not_stored
-from auth_service.routes.bodies import StrictModel
-from auth_service.routes.forms import form_of
+from auth_service.introspection import ActiveToken, Introspection
+from auth_service.routes.forms import form_body
 from auth_service.routes.ids import UserId
+from auth_service.routes.request_bodies import StrictModel
+from auth_service.routes.resources import UsageLimitsBody
+from auth_service.routes.responses import no_store
 from auth_service.routes.state import ClientAddress, OpenState
-from auth_service.tokens import Scope, same
+from auth_service.tokens import Scope, equal_in_constant_time
 
 
-async def gateway(state: OpenState, authorization: Annotated[str, Header()] = "") -> None:
+async def require_gateway(state: OpenState, authorization: Annotated[str, Header()] = "") -> None:
     """A dependency. Raises IntrospectionRefused."""
     scheme, _, given = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not same(state["introspection_credential"].get_secret_value(), given.strip()):
+    expected = state["introspection_credential"].get_secret_value()
+    if scheme.lower() != "bearer" or not equal_in_constant_time(expected, given.strip()):
         raise IntrospectionRefused
 
 
-router: Final = APIRouter(dependencies=[Depends(gateway), Depends(not_stored)], include_in_schema=False)
+router: Final = APIRouter(dependencies=[Depends(require_gateway), Depends(no_store)], include_in_schema=False)
 
 
-class Question(StrictModel):
-    """RFC 7662 2.1, and four additions of ours: `username`; `client_address`, whom to throttle if not the caller;
-    instead of a token `credential`, to ask again about what was active before; and beside it `recheck`, when nobody
-    used it and only a socket is open."""
+class IntrospectionRequest(StrictModel):
+    """RFC 7662 2.1 with four extensions: `username`; `client_address`, the address to throttle instead of the caller's;
+    `credential` instead of a token, to check again a token that was active before; and with it `recheck`, if the check
+    is for an idle socket and must not count as use."""
 
     token: str | None = None
     token_type_hint: str | None = None
@@ -39,35 +40,19 @@ class Question(StrictModel):
     recheck: Literal["1"] | None = None
 
 
-class Revocation(StrictModel):
+class RevocationRequest(StrictModel):
     """RFC 7009 2.1."""
 
     token: str
     token_type_hint: str | None = None
 
 
-class Inactive(StrictModel):
+class InactiveResponse(StrictModel):
     active: Literal[False] = False
 
 
-class Limits(StrictModel):
-    """What is absent is the deployment's default."""
-
-    messages_per_minute: int | None
-    concurrent_answers: int | None
-    tokens_per_day: int | None
-
-    @classmethod
-    def of(cls, limits: UsageLimits) -> "Limits":
-        return cls(
-            messages_per_minute=limits.messages_per_minute,
-            concurrent_answers=limits.concurrent_answers,
-            tokens_per_day=limits.tokens_per_day,
-        )
-
-
-class ActiveToken(StrictModel):
-    """RFC 7662 2.2; `exp` in Unix seconds, absent if the token is valid until it is taken back."""
+class ActiveResponse(StrictModel):
+    """RFC 7662 2.2; `exp` in Unix seconds, absent if the token is valid until it is revoked."""
 
     active: Literal[True] = True
     sub: str
@@ -75,20 +60,21 @@ class ActiveToken(StrictModel):
     scope: Scope
     token_type: Literal["session", "api_key", "password", "ticket"]
     credential: str
-    limits: Limits
+    # Absent limits have the deployment's default.
+    limits: UsageLimitsBody
     exp: int | None = None
 
     @classmethod
-    def of(cls, found: Active) -> "ActiveToken":
-        account = found.account
+    def of(cls, active: ActiveToken) -> "ActiveResponse":
+        account = active.account
         return cls(
             sub=account.id,
             username=account.name,
-            scope=found.scope,
-            token_type=found.token_type,
-            credential=found.credential,
-            limits=Limits.of(account.limits),
-            exp=found.expires_at,
+            scope=active.scope,
+            token_type=active.token_type,
+            credential=active.credential,
+            limits=UsageLimitsBody.of(account.limits),
+            exp=active.expires_at,
         )
 
 
@@ -104,40 +90,44 @@ class Deletions(StrictModel):
 
 @router.post("/introspect", response_model_exclude_none=True)
 async def introspect(
-    question: Annotated[Question, Depends(form_of(Question))], address: ClientAddress, state: OpenState
-) -> ActiveToken | Inactive:
-    found = await _found(question, state["introspection"], address)
-    return ActiveToken.of(found) if found else Inactive()
+    body: Annotated[IntrospectionRequest, Depends(form_body(IntrospectionRequest))],
+    address: ClientAddress,
+    state: OpenState,
+) -> ActiveResponse | InactiveResponse:
+    active = await _introspect(body, state["introspection"], address)
+    return ActiveResponse.of(active) if active else InactiveResponse()
 
 
 @router.post("/revoke")
-async def revoke(revocation: Annotated[Revocation, Depends(form_of(Revocation))], state: OpenState) -> Response:
-    await state["introspection"].revoke(revocation.token)
+async def revoke(
+    body: Annotated[RevocationRequest, Depends(form_body(RevocationRequest))], state: OpenState
+) -> Response:
+    await state["introspection"].revoke(body.token)
     return Response(status_code=200)
 
 
 @router.get("/deletions")
 async def deletions(state: OpenState) -> Deletions:
-    """Users whose data the gateway has yet to delete, the oldest first."""
-    found = await state["stores"].deletions.oldest(100)
-    return Deletions(data=[Deletion(sub=account_id, deleted_at=at) for account_id, at in found])
+    """Returns the deleted users whose data the gateway must delete, the oldest first."""
+    pending = await state["stores"].deletions.list_oldest(100)
+    return Deletions(data=[Deletion(sub=account_id, deleted_at=at) for account_id, at in pending])
 
 
 @router.delete("/deletions/{id}", status_code=204)
 async def confirm_deletion(user_id: UserId, state: OpenState) -> None:
-    """The user's data is gone. To confirm what nobody asks for is no error."""
+    """Confirms that the user's data is deleted. Idempotent."""
     await state["stores"].deletions.confirm(user_id)
 
 
-async def _found(question: Question, introspection: Introspection, address: str) -> Active | None:
-    if question.credential is not None:
-        if question.token is not None or question.username is not None:
-            raise InvalidField("invalid_value", "credential", "it alone", "a token or a user name beside it")
-        return await introspection.of_credential(question.credential, use=question.recheck is None)
-    if question.recheck is not None:
-        raise InvalidField("missing_required_parameter", "credential", "what to check again", "none")
-    if question.token is None:
+async def _introspect(body: IntrospectionRequest, introspection: Introspection, address: str) -> ActiveToken | None:
+    if body.credential is not None:
+        if body.token is not None or body.username is not None:
+            raise InvalidField("invalid_value", "credential", "neither token nor username with it", "one of them")
+        return await introspection.introspect_credential(body.credential, touch=body.recheck is None)
+    if body.recheck is not None:
+        raise InvalidField("missing_required_parameter", "credential", "a value with recheck", "none")
+    if body.token is None:
         raise InvalidField("missing_required_parameter", "token", "a value", "none")
-    if question.username is None:
-        return await introspection.of_token(question.token)
-    return await introspection.of_user(question.username, question.token, question.client_address or address)
+    if body.username is None:
+        return await introspection.introspect_token(body.token)
+    return await introspection.introspect_for_user(body.username, body.token, body.client_address or address)

@@ -3,18 +3,18 @@ from typing import Final, Literal
 from fastapi import APIRouter, Depends, Request, Response
 
 from auth_service.accounts import Account
-from auth_service.devices import device
-from auth_service.registration import Mode
-from auth_service.routes.answers import not_stored
-from auth_service.routes.bodies import Name, NewPassword, Password, StrictJsonRoute, StrictModel
-from auth_service.routes.browsers import Browser, remember
-from auth_service.routes.origin import same_origin
+from auth_service.devices import describe_device
+from auth_service.registration import RegistrationMode
+from auth_service.routes.device_cookie import DeviceCookie, set_device_cookie
+from auth_service.routes.origin import require_same_origin
+from auth_service.routes.principal import LoggedIn
+from auth_service.routes.request_bodies import Name, NewPassword, Password, StrictJsonRoute, StrictModel
 from auth_service.routes.resources import Me
+from auth_service.routes.responses import no_store
 from auth_service.routes.state import ClientAddress, OpenState, State
-from auth_service.routes.who import LoggedIn
 
-router: Final = APIRouter(prefix="/auth", route_class=StrictJsonRoute, dependencies=[Depends(not_stored)])
-CHANGES: Final = [Depends(same_origin)]
+router: Final = APIRouter(prefix="/auth", route_class=StrictJsonRoute, dependencies=[Depends(no_store)])
+_STATE_CHANGING: Final = [Depends(require_same_origin)]
 
 
 class Credentials(StrictModel):
@@ -29,40 +29,50 @@ class NewAccount(StrictModel):
 
 
 class Options(StrictModel):
-    """What the page offers to somebody who is not logged in; `openid` is what the button says, None for no button."""
+    """The options of the log-in page; `openid` is the label of its button for the provider, null for no button."""
 
     object: Literal["auth_options"] = "auth_options"
-    registration: Mode
+    registration: RegistrationMode
     openid: str | None
 
 
 @router.get("/options")
 async def options(state: OpenState) -> Options:
     openid = state["openid"]
-    return Options(registration=await state["registration"].mode(), openid=openid.name if openid else None)
+    return Options(registration=await state["registration"].current_mode(), openid=openid.name if openid else None)
 
 
-@router.post("/register", dependencies=CHANGES)
+@router.post("/register", dependencies=_STATE_CHANGING)
 async def register(
-    body: NewAccount, request: Request, response: Response, address: ClientAddress, browser: Browser, state: OpenState
+    body: NewAccount,
+    request: Request,
+    response: Response,
+    address: ClientAddress,
+    device_cookie: DeviceCookie,
+    state: OpenState,
 ) -> Me:
     account = await state["registration"].register(body.username, body.password, body.invite, address)
-    await begin_session(account, request, response, address, state)
-    await remember(account, browser, response, state)
+    await start_session(account, request, response, address, state)
+    await set_device_cookie(account, device_cookie, response, state)
     return Me.of(account)
 
 
-@router.post("/login", dependencies=CHANGES)
+@router.post("/login", dependencies=_STATE_CHANGING)
 async def login(
-    body: Credentials, request: Request, response: Response, address: ClientAddress, browser: Browser, state: OpenState
+    body: Credentials,
+    request: Request,
+    response: Response,
+    address: ClientAddress,
+    device_cookie: DeviceCookie,
+    state: OpenState,
 ) -> Me:
-    account = await state["logins"].verify(body.username, body.password, address, browser)
-    await begin_session(account, request, response, address, state)
-    await remember(account, browser, response, state)
+    account = await state["logins"].verify(body.username, body.password, address, device_cookie)
+    await start_session(account, request, response, address, state)
+    await set_device_cookie(account, device_cookie, response, state)
     return Me.of(account)
 
 
-@router.post("/logout", status_code=204, dependencies=CHANGES)
+@router.post("/logout", status_code=204, dependencies=_STATE_CHANGING)
 async def logout(request: Request, response: Response, address: ClientAddress, state: OpenState) -> None:
     cookie = state["cookies"].session
     await state["sessions"].close(cookie.read(request), address)
@@ -74,10 +84,10 @@ async def me(current: LoggedIn) -> Me:
     return Me.of(current.account)
 
 
-async def begin_session(account: Account, request: Request, response: Response, address: str, state: State) -> None:
-    """A log-in never continues the session the browser had, be it the user's or one planted on them."""
+async def start_session(account: Account, request: Request, response: Response, address: str, state: State) -> None:
+    """Always opens a new session and ends the browser's previous one, to prevent session fixation."""
     cookie, sessions = state["cookies"].session, state["sessions"]
-    known = device(request.headers.get("user-agent", ""))
-    token = await sessions.open(account, address=address, device=known)
+    device = describe_device(request.headers.get("user-agent", ""))
+    token = await sessions.open(account, address=address, device=device)
     await sessions.close(cookie.read(request), address)
     cookie.set(response, token)

@@ -6,10 +6,10 @@ from auth_service.errors import ForeignOrigin
 from auth_service.routes.state import OpenState
 
 
-async def same_origin(request: Request, state: OpenState) -> None:
-    """A dependency of every route that changes something. Raises ForeignOrigin.
+async def require_same_origin(request: Request, state: OpenState) -> None:
+    """A dependency of every route that changes state, against cross-site request forgery. Raises ForeignOrigin.
 
-    A browser sends Origin with every cross-origin POST; who sends none is no browser and has no cookie to abuse.
+    Browsers send Origin with every cross-origin POST; a client that sends none is not a browser.
     """
     for origin in request.headers.getlist("origin"):
         if origin not in state["allowed_origins"] and not _names_host(origin, request.headers.getlist("host")):
@@ -17,7 +17,7 @@ async def same_origin(request: Request, state: OpenState) -> None:
 
 
 def _names_host(origin: str, hosts: list[str]) -> bool:
-    # Without the scheme: behind a proxy that ends TLS it is not known here. `null` has no host and is refused.
+    # Ignores the scheme, which is unknown behind a proxy that terminates TLS. `null` has no host and is rejected.
     try:
         parts = urlsplit(origin)
     except ValueError:

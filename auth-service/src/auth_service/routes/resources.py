@@ -1,13 +1,13 @@
-"""What the answers are made of. Times are Unix seconds; lists have OpenAI's shape."""
+"""Response bodies. Times are Unix seconds; lists have the same form as OpenAI's."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Generic, Literal, TypeVar
 
-from auth_service.accounts import Account, Role
+from auth_service.accounts import Account, Role, UsageLimits
 from auth_service.audit import Action, Entry
-from auth_service.one_time_links import NewLink
-from auth_service.routes.bodies import StrictModel
+from auth_service.one_time_links import IssuedLink
+from auth_service.routes.request_bodies import StrictModel
 from auth_service.tokens import ApiKey, Link, Scope, Session
 
 T = TypeVar("T", bound="Resource")
@@ -25,11 +25,11 @@ class Page(StrictModel, Generic[T]):
     has_more: bool = False
 
     @classmethod
-    def of(cls, found: Sequence[T], *, limit: int | None = None) -> "Page[T]":
-        """`found` holds one more than `limit` when there are more."""
-        data = list(found[:limit])
+    def of(cls, resources: Sequence[T], *, limit: int | None = None) -> "Page[T]":
+        """`resources` has more than `limit` items if there are further pages."""
+        data = list(resources[:limit])
         first, last = (data[0].id, data[-1].id) if data else (None, None)
-        return cls(data=data, first_id=first, last_id=last, has_more=len(found) > len(data))
+        return cls(data=data, first_id=first, last_id=last, has_more=len(resources) > len(data))
 
 
 class Me(Resource):
@@ -45,6 +45,10 @@ class UsageLimitsBody(StrictModel):
     messages_per_minute: int | None
     concurrent_answers: int | None
     tokens_per_day: int | None
+
+    @classmethod
+    def of(cls, limits: UsageLimits) -> "UsageLimitsBody":
+        return cls(**asdict(limits))
 
 
 class User(Resource):
@@ -65,7 +69,7 @@ class User(Resource):
             disabled=account.disabled,
             created_at=account.created_at,
             email=account.email,
-            limits=UsageLimitsBody(**asdict(account.limits)),
+            limits=UsageLimitsBody.of(account.limits),
         )
 
 
@@ -90,7 +94,7 @@ class SessionResource(Resource):
 
 
 class Key(Resource):
-    """`key` is the key itself, in the answer that made it and in no other."""
+    """`key` is the key itself, only in the response to its creation."""
 
     object: Literal["api_key"] = "api_key"
     name: str
@@ -127,16 +131,17 @@ class Invite(Resource):
 
 
 class OneTimeLink(Resource):
-    """`link` leads to the page, and is in this answer and in no other."""
+    """`link` is a URL of the page, only in the response to its creation."""
 
     object: Literal["invite", "reset"]
     link: str
     expires_at: int
 
     @classmethod
-    def of(cls, new: NewLink, public_url: str) -> "OneTimeLink":
-        kind: Literal["invite", "reset"] = "invite" if new.link.account_id is None else "reset"
-        return cls(id=new.link.id, object=kind, link=public_url + new.path, expires_at=new.link.expires_at)
+    def of(cls, issued: IssuedLink, public_url: str) -> "OneTimeLink":
+        link = issued.link
+        kind: Literal["invite", "reset"] = "invite" if link.account_id is None else "reset"
+        return cls(id=link.id, object=kind, link=public_url + issued.path, expires_at=link.expires_at)
 
 
 class AuditEntry(Resource):

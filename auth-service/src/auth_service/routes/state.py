@@ -1,6 +1,6 @@
-"""What the lifespan opens, and how a route gets it.
+"""The state that the lifespan opens, as a dependency of routes.
 
-Dependencies are coroutines even if they await nothing: FastAPI sends a plain function through its thread pool.
+Dependencies are coroutines even if they await nothing: FastAPI runs plain functions in a thread pool.
 """
 
 from typing import Annotated, TypedDict, cast
@@ -9,9 +9,9 @@ from fastapi import Depends, Request
 from pydantic import SecretStr
 
 from auth_service.administration import Administration
+from auth_service.api_keys import ApiKeys
+from auth_service.device_cookies import DeviceCookies
 from auth_service.introspection import Introspection
-from auth_service.keys import Keys
-from auth_service.known_browsers import KnownBrowsers
 from auth_service.logins import Logins
 from auth_service.one_time_links import OneTimeLinks
 from auth_service.openid_logins import OpenidLogins
@@ -23,22 +23,22 @@ from auth_service.store.stores import Stores
 from auth_service.tickets import Tickets
 
 
-class Policy(TypedDict):
-    """What the routes know of the settings."""
+class RouteSettings(TypedDict):
+    """The settings that routes need."""
 
     cookies: Cookies
     allowed_origins: tuple[str, ...]
     introspection_credential: SecretStr
-    # What is put before the path of a one-time link; empty: the page knows where it is.
+    # Prepended to the path of a one-time link; if empty, the page prepends its own origin.
     public_url: str
 
 
-class State(Policy):
+class State(RouteSettings):
     stores: Stores
     logins: Logins
-    browsers: KnownBrowsers
+    device_cookies: DeviceCookies
     sessions: Sessions
-    keys: Keys
+    keys: ApiKeys
     tickets: Tickets
     introspection: Introspection
     registration: Registration
@@ -49,7 +49,7 @@ class State(Policy):
 
 
 async def _state(request: Request) -> State:
-    # FastAPI does not take Request[State] as an annotation, so the type is stated here, once.
+    # FastAPI does not support Request[State] as an annotation.
     return cast("State", request.state)
 
 
@@ -57,7 +57,7 @@ OpenState = Annotated[State, Depends(_state)]
 
 
 async def client_address(request: Request) -> str:
-    # Not longer than an address is, whatever a proxy that is trusted says.
+    # Truncated to the column's length, since a trusted proxy may forward anything.
     return request.client.host[:64] if request.client else "unknown"
 
 

@@ -17,40 +17,37 @@ class ApiKeyStore:
     async def add(self, key: ApiKey, token: str) -> None:
         row: dict[str, Any] = asdict(key) | {"token_digest": digest(token)}
         del row["credential"]
-        async with self._database.writing() as connection:
+        async with self._database.write_transaction() as connection:
             await connection.execute(insert(api_keys).values(row))
 
-    async def of_token(self, token: str) -> ApiKey | None:
-        return await self.of_credential(digest(token))
+    async def get_by_credential(self, credential: str) -> ApiKey | None:
+        keys = await self._select(api_keys.c.token_digest == credential)
+        return keys[0] if keys else None
 
-    async def of_credential(self, credential: str) -> ApiKey | None:
-        found = await self._where(api_keys.c.token_digest == credential)
-        return found[0] if found else None
+    async def list_by_account(self, account_id: str) -> list[ApiKey]:
+        """Returns the newest first."""
+        return await self._select(api_keys.c.account_id == account_id)
 
-    async def of_account(self, account_id: str) -> list[ApiKey]:
-        """The newest first."""
-        return await self._where(api_keys.c.account_id == account_id)
-
-    async def used(self, key: ApiKey, now: int) -> None:
-        async with self._database.writing() as connection:
+    async def touch(self, key: ApiKey, now: int) -> None:
+        async with self._database.write_transaction() as connection:
             await connection.execute(update(api_keys).where(api_keys.c.id == key.id).values(last_used_at=now))
 
     async def remove(self, account_id: str, key_id: str) -> ApiKey | None:
-        """The one that was removed; None for somebody else's, or none."""
-        return await self._removed(api_keys.c.account_id == account_id, api_keys.c.id == key_id)
+        """Returns the removed key; None if the account has no such key."""
+        return await self._delete(api_keys.c.account_id == account_id, api_keys.c.id == key_id)
 
-    async def remove_credential(self, credential: str) -> ApiKey | None:
-        return await self._removed(api_keys.c.token_digest == credential)
+    async def remove_by_credential(self, credential: str) -> ApiKey | None:
+        return await self._delete(api_keys.c.token_digest == credential)
 
-    async def _removed(self, *conditions: ColumnElement[bool]) -> ApiKey | None:
-        async with self._database.writing() as connection:
+    async def _delete(self, *conditions: ColumnElement[bool]) -> ApiKey | None:
+        async with self._database.write_transaction() as connection:
             removed = await connection.execute(delete(api_keys).where(*conditions).returning(*_COLUMNS))
             row = removed.mappings().one_or_none()
         return _key(row) if row else None
 
-    async def _where(self, condition: ColumnElement[bool]) -> list[ApiKey]:
+    async def _select(self, condition: ColumnElement[bool]) -> list[ApiKey]:
         query = select(*_COLUMNS).where(condition).order_by(api_keys.c.created_at.desc(), api_keys.c.id)
-        async with self._database.reading() as connection:
+        async with self._database.read_transaction() as connection:
             return [_key(row) for row in (await connection.execute(query)).mappings()]
 
 

@@ -9,7 +9,7 @@ from auth_service.store.tables import audit
 
 
 class AuditStore:
-    """`add` inside the transaction of what it tells: neither happens without the other."""
+    """`add` is called inside the transaction it records: both are committed or neither is."""
 
     def __init__(self, database: Database, retention_seconds: int) -> None:
         self._database: Final = database
@@ -18,15 +18,15 @@ class AuditStore:
     async def add(self, entry: Entry) -> None:
         row: dict[str, Any] = asdict(entry)
         del row["id"]
-        async with self._database.writing() as connection:
+        async with self._database.write_transaction() as connection:
             await connection.execute(delete(audit).where(audit.c.at <= entry.at - self._retention_seconds))
             await connection.execute(insert(audit).values(row))
 
-    async def page(self, limit: int, before: int | None, now: int) -> list[Entry]:
-        """The newest first; `before` is an entry's id."""
+    async def list_page(self, limit: int, before: int | None, now: int) -> list[Entry]:
+        """Returns the newest first; `before` is the id of an entry."""
         query = select(audit).where(audit.c.at > now - self._retention_seconds).order_by(audit.c.id.desc()).limit(limit)
         if before is not None:
             query = query.where(audit.c.id < before)
-        async with self._database.reading() as connection:
+        async with self._database.read_transaction() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return [Entry(**{**row, "action": Action(row["action"])}) for row in rows]

@@ -12,81 +12,82 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from auth_service.errors import StoreUnavailable
 from auth_service.store import sqlite
 
-# A server that is silent is answered for within this: the gateway waits two seconds for an introspection.
-_CONNECT_SECONDS: Final = 1.5
-_STATEMENT_SECONDS: Final = 2.0
+# An unresponsive database must fail in time: the gateway waits two seconds for an introspection.
+_CONNECT_TIMEOUT_SECONDS: Final = 1.5
+_STATEMENT_TIMEOUT_SECONDS: Final = 2.0
 
 
 class Database:
-    """Transactions on one engine. A driver that fails leaves as StoreUnavailable, a constraint as IntegrityError."""
+    """Transactions on one engine. Errors of the driver are raised as StoreUnavailable, violated constraints as
+    IntegrityError."""
 
-    def __init__(self, url: str, *, statement_seconds: float = _STATEMENT_SECONDS) -> None:
-        self._engine = _engine(url, statement_seconds)
+    def __init__(self, url: str, *, statement_timeout_seconds: float = _STATEMENT_TIMEOUT_SECONDS) -> None:
+        self._engine = _engine(url, statement_timeout_seconds)
         self._writing_engine = self._engine.execution_options(writes=True)
-        self._open: ContextVar[AsyncConnection | None] = ContextVar("open", default=None)
+        self._current: ContextVar[AsyncConnection | None] = ContextVar("current_transaction", default=None)
         if self._engine.dialect.name == "sqlite":
             sqlite.prepare(self._engine)
 
     async def prepare(self) -> None:
         if self._engine.dialect.name == "sqlite":
-            with _failures_translated():
+            with _translate_driver_errors():
                 await sqlite.use_write_ahead_log(self._engine)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncGenerator[AsyncConnection]:
-        if outer := self._open.get():
+    async def read_transaction(self) -> AsyncGenerator[AsyncConnection]:
+        if outer := self._current.get():
             yield outer
             return
-        with _failures_translated():
+        with _translate_driver_errors():
             async with self._engine.connect() as connection:
                 yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncGenerator[AsyncConnection]:
-        """All that happens inside, in whichever store, happens or does not happen together: an inner one, or a reading
-        of the same task, is part of the outer one."""
-        if outer := self._open.get():
+    async def write_transaction(self) -> AsyncGenerator[AsyncConnection]:
+        """Commits at the end, rolls back after an exception. Inner transactions of the same task, in any store, join
+        this one."""
+        if outer := self._current.get():
             yield outer
             return
-        with _failures_translated():
+        with _translate_driver_errors():
             async with self._writing_engine.begin() as connection:
-                token = self._open.set(connection)
+                token = self._current.set(connection)
                 try:
                     yield connection
                 finally:
-                    self._open.reset(token)
+                    self._current.reset(token)
 
     async def ping(self) -> None:
-        """Reads what every migrated database has. Raises StoreUnavailable."""
-        async with self.reading() as connection:
-            # Not SELECT 1: SQLite answers that without looking at the file.
+        """Raises StoreUnavailable, also if the database has never been migrated."""
+        async with self.read_transaction() as connection:
+            # Not SELECT 1, which SQLite evaluates without opening the file.
             await connection.execute(text("SELECT version_num FROM alembic_version"))
 
     async def close(self) -> None:
         await self._engine.dispose()
 
 
-def _engine(url: str, statement_seconds: float) -> AsyncEngine:
+def _engine(url: str, statement_timeout_seconds: float) -> AsyncEngine:
     try:
-        more: Mapping[str, Any] = {}
+        options: Mapping[str, Any] = {}
         if make_url(url).get_backend_name() == "postgresql":
-            timeouts = {"timeout": _CONNECT_SECONDS, "command_timeout": statement_seconds}
-            more = {"connect_args": timeouts, "pool_timeout": _CONNECT_SECONDS}
-        # A failed statement would otherwise carry its parameters, password hashes among them, into the log.
-        return create_async_engine(url, hide_parameters=True, pool_pre_ping=True, **more)
+            timeouts = {"timeout": _CONNECT_TIMEOUT_SECONDS, "command_timeout": statement_timeout_seconds}
+            options = {"connect_args": timeouts, "pool_timeout": _CONNECT_TIMEOUT_SECONDS}
+        # Without hide_parameters, errors would contain the statement's parameters, such as password hashes.
+        return create_async_engine(url, hide_parameters=True, pool_pre_ping=True, **options)
     except (exc.ArgumentError, exc.InvalidRequestError, ModuleNotFoundError) as failure:
         raise StoreUnavailable(str(failure)) from failure
 
 
 @contextmanager
-def _failures_translated() -> Generator[None]:
+def _translate_driver_errors() -> Generator[None]:
     try:
         yield
     except (exc.IntegrityError, exc.ProgrammingError, exc.DataError):
         raise
     except exc.DBAPIError as failure:
         raise StoreUnavailable(str(failure.orig)) from failure
-    # The second line is what asyncpg says while it connects, before SQLAlchemy translates.
+    # The driver's own exceptions: SQLAlchemy does not translate those that are raised while connecting.
     except (exc.TimeoutError, sqlite3.Error, OSError) as failure:
         raise StoreUnavailable(str(failure)) from failure
     except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as failure:

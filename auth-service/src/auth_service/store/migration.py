@@ -10,15 +10,15 @@ from sqlalchemy import Connection, text
 from auth_service.errors import StoreUnavailable
 from auth_service.store.database import Database
 
-# Any number, as long as every auth-service of one PostgreSQL takes the same.
+# An arbitrary constant, shared by all auth-services of one PostgreSQL.
 _ADVISORY_LOCK: Final = 0x7061726C6579
-# A step may rewrite a large table, and another process may be at it first.
-_LONGEST_SECONDS: Final = 600.0
+# A step may rewrite a large table, and may have to wait for another process that runs it.
+_MIGRATION_TIMEOUT_SECONDS: Final = 600.0
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncGenerator[Database]:
-    """The database at the newest revision of the schema, closed at the end."""
+async def open_database(url: str) -> AsyncGenerator[Database]:
+    """Migrates the database to the latest schema revision and opens it."""
     await migrate(url)
     database = Database(url)
     try:
@@ -28,7 +28,7 @@ async def opened(url: str) -> AsyncGenerator[Database]:
 
 
 async def migrate(url: str) -> None:
-    database = Database(url, statement_seconds=_LONGEST_SECONDS)
+    database = Database(url, statement_timeout_seconds=_MIGRATION_TIMEOUT_SECONDS)
     try:
         await database.prepare()
         await _upgrade(database)
@@ -37,8 +37,8 @@ async def migrate(url: str) -> None:
 
 
 async def _upgrade(database: Database) -> None:
-    # One transaction: a second process that starts now waits for it, and then has nothing to do.
-    async with database.writing() as connection:
+    # One transaction: another process that starts now waits for it and finds nothing to do.
+    async with database.write_transaction() as connection:
         if connection.dialect.name == "postgresql":
             await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         await connection.run_sync(_run_alembic)
@@ -51,8 +51,8 @@ def _run_alembic(connection: Connection) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as failure:
-        # The one thing it refuses here: a revision that this version does not have.
+        # The only possible cause here: the database has a revision that this version does not know.
         raise StoreUnavailable(
-            "a newer version has changed its schema; run that version or a later one, or go back to a copy of the "
-            "database from before"
+            "a newer version has changed its schema; run that version or a later one, or restore a backup from before "
+            "the upgrade"
         ) from failure

@@ -6,8 +6,8 @@ from auth_service.store.api_keys import ApiKeyStore
 from auth_service.store.audit import AuditStore
 from auth_service.store.database import Database
 from auth_service.store.deletions import DeletionStore
+from auth_service.store.device_cookies import DeviceCookieStore
 from auth_service.store.identities import IdentityStore
-from auth_service.store.known_browsers import KnownBrowserStore
 from auth_service.store.links import LinkStore
 from auth_service.store.sessions import SessionStore
 from auth_service.store.tickets import TicketStore
@@ -17,28 +17,28 @@ _YEAR_SECONDS: Final = 365 * 86400
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """One for each table, all on one database, so that a transaction of it reaches through all of them."""
+    """One store per table, all on one database, so that a transaction can span several of them."""
 
     database: Database
     accounts: AccountStore
     sessions: SessionStore
     api_keys: ApiKeyStore
     links: LinkStore
-    known_browsers: KnownBrowserStore
+    device_cookies: DeviceCookieStore
     tickets: TicketStore
     identities: IdentityStore
     deletions: DeletionStore
     audit: AuditStore
 
     @classmethod
-    def on(cls, database: Database, audit_retention_seconds: int = _YEAR_SECONDS) -> "Stores":
+    def from_database(cls, database: Database, audit_retention_seconds: int = _YEAR_SECONDS) -> "Stores":
         return cls(
             database=database,
             accounts=AccountStore(database),
             sessions=SessionStore(database),
             api_keys=ApiKeyStore(database),
             links=LinkStore(database),
-            known_browsers=KnownBrowserStore(database),
+            device_cookies=DeviceCookieStore(database),
             tickets=TicketStore(database),
             identities=IdentityStore(database),
             deletions=DeletionStore(database),

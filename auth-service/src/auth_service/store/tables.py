@@ -1,4 +1,4 @@
-"""Times are Unix seconds in BIGINT: SQLite keeps no time zones, and integers compare the same everywhere."""
+"""Times are Unix seconds in BIGINT: SQLite stores no time zones, and integers compare the same in every database."""
 
 from typing import Final
 
@@ -30,6 +30,7 @@ accounts: Final = Table(
     Column("tokens_per_day", BigInteger),
 )
 
+# `token_digest`, here and in other tables, is the `credential` of the records in auth_service.tokens.
 sessions: Final = Table(
     "sessions",
     metadata,
@@ -56,6 +57,7 @@ api_keys: Final = Table(
     Column("prefix", String(16), nullable=False, server_default=""),
 )
 
+# `kind` is the token's prefix: a value of auth_service.tokens.TokenKind.
 links: Final = Table(
     "links",
     metadata,
@@ -77,8 +79,8 @@ tickets: Final = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
-# Browsers that have shown the account's password before.
-known_browsers: Final = Table(
+# Device cookies: the stored names, `known_browsers` here and `pb_` of their tokens, predate the term.
+device_cookies: Final = Table(
     "known_browsers",
     metadata,
     Column("token_digest", String(64), primary_key=True),
@@ -86,7 +88,7 @@ known_browsers: Final = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
-# Who somebody is at a provider: `subject` means nothing without its issuer.
+# A subject is only unique per issuer.
 identities: Final = Table(
     "identities",
     metadata,
@@ -96,11 +98,11 @@ identities: Final = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
-# No foreign keys: an entry outlives whom it is about.
+# No foreign keys: an entry outlives the account it refers to.
 audit: Final = Table(
     "audit",
     metadata,
-    # SQLite counts INTEGER PRIMARY KEY alone by itself.
+    # SQLite auto-increments only INTEGER PRIMARY KEY.
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("at", BigInteger, nullable=False, index=True),
     Column("actor", String(64), nullable=True),
@@ -109,7 +111,7 @@ audit: Final = Table(
     Column("address", String(64), nullable=True),
 )
 
-# Accounts that are gone here and whose conversations the gateway has not yet said to have deleted.
+# Deleted accounts whose conversations no gateway has confirmed to be deleted yet.
 deletions: Final = Table(
     "deletions",
     metadata,

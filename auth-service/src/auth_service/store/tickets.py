@@ -13,14 +13,14 @@ class TicketStore:
         self._database: Final = database
 
     async def add(self, ticket: Ticket, token: str, now: int) -> None:
-        async with self._database.writing() as connection:
+        async with self._database.write_transaction() as connection:
             await connection.execute(delete(tickets).where(tickets.c.expires_at <= now))
             await connection.execute(insert(tickets).values(asdict(ticket) | {"token_digest": digest(token)}))
 
-    async def take(self, token: str, now: int) -> Ticket | None:
-        """Of any number who take it at once, at any replica, one gets it: a row can be deleted once."""
+    async def redeem(self, token: str, now: int) -> Ticket | None:
+        """Exactly one of several concurrent calls, on any replica, returns the ticket: a row is deleted only once."""
         valid = (tickets.c.token_digest == digest(token)) & (tickets.c.expires_at > now)
         columns = (tickets.c.account_id, tickets.c.credential, tickets.c.expires_at)
-        async with self._database.writing() as connection:
+        async with self._database.write_transaction() as connection:
             row = (await connection.execute(delete(tickets).where(valid).returning(*columns))).mappings().one_or_none()
         return Ticket(**row) if row else None

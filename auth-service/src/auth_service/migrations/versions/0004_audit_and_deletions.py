@@ -1,4 +1,4 @@
-"""The audit log, and the deletions the gateway has yet to follow."""
+"""The audit log, and deletions that no gateway has confirmed yet."""
 
 import sqlalchemy as sa
 from alembic import op

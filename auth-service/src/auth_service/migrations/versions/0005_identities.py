@@ -1,4 +1,4 @@
-"""Who an account is at an OpenID provider."""
+"""Links between accounts and subjects of OpenID providers."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Browsers in which somebody has logged in to an account before."""
+"""Device cookies, under the name used before OWASP's term: browsers with an earlier log-in to an account."""
 
 import sqlalchemy as sa
 from alembic import op

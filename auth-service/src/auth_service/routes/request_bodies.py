@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 _PASSWORD: Final = {"format": "password", "maxLength": 128}
 
-# What the OpenAPI document says of them. Whoever refuses one says why, so nothing is checked here.
+# Constraints for the OpenAPI document only: the use cases check them and raise more specific errors.
 Name = Annotated[str, Field(json_schema_extra={"pattern": "^[A-Za-z0-9._-]{1,64}$"})]
 Password = Annotated[str, Field(json_schema_extra=_PASSWORD)]
 NewPassword = Annotated[str, Field(json_schema_extra=_PASSWORD | {"minLength": 8})]
@@ -19,7 +19,7 @@ class StrictModel(BaseModel):
 
 
 class StrictJsonRoute(APIRoute):
-    """Refuses what Python's reader lets through although it is no JSON or means two things: NaN, a key twice."""
+    """Rejects what Python's parser accepts although it is invalid or ambiguous JSON: NaN, duplicate keys."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handle = super().get_route_handler()
@@ -33,28 +33,30 @@ class StrictJsonRoute(APIRoute):
 class _StrictJsonRequest(Request):
     async def json(self) -> Any:
         try:
-            value = json.loads((await self.body()).decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-            # JSON can escape half a surrogate pair; a text that holds one cannot be encoded, stored or hashed.
+            value = json.loads(
+                (await self.body()).decode(), object_pairs_hook=_unique_keys, parse_constant=_reject_constant
+            )
+            # JSON can escape a lone surrogate; a string that contains one cannot be encoded, stored or hashed.
             json.dumps(value, ensure_ascii=False).encode()
         except RecursionError:
-            raise _not_json("values are nested too deeply") from None
+            raise _invalid_json("it is nested too deeply") from None
         except UnicodeDecodeError:
-            raise _not_json("it is not in UTF-8") from None
+            raise _invalid_json("it is not encoded in UTF-8") from None
         except UnicodeEncodeError:
-            raise _not_json("it holds half a surrogate pair") from None
+            raise _invalid_json("it contains a lone surrogate") from None
         return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        raise _not_json("a key is given twice")
+        raise _invalid_json("an object contains a duplicate key")
     return fields
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise _not_json(f"{name} is no value of it")
+def _reject_constant(name: str) -> NoReturn:
+    raise _invalid_json(f"{name} is not a JSON value")
 
 
-def _not_json(reason: str) -> json.JSONDecodeError:
+def _invalid_json(reason: str) -> json.JSONDecodeError:
     return json.JSONDecodeError(reason, "", 0)
