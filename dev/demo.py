@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from dev import engines
+from dev import engine_commands
 from dev.account import Account, AccountLost, ready_account
 from dev.folder import NOTE, AlreadyRuns, alone, write_private
 from dev.ports import advice, refusal
@@ -50,7 +50,7 @@ def plan(directory: Path, variables: Mapping[str, str]) -> Plan:
     gateways = _number(variables, "GATEWAYS", 2, 16)
     engine = variables.get("ENGINE") or "vllm"
     if engine.startswith(("http://", "https://")):
-        if not engines.is_there(engine):
+        if not engine_commands.is_there(engine):
             raise DemoFailed(f"no model server answers at {engine}; start it first, or leave ENGINE out")
     elif engine not in ("vllm", "scripted"):
         raise DemoFailed(f"ENGINE={engine!r}: expected vllm, scripted, or a base URL such as http://localhost:9000/v1")

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from dev import engines, nginx, readiness, redis_server
+from dev import engine_commands, nginx, readiness, redis_server
 from dev.ports import free_ports
 from dev.process import Command, Process, StartFailed, all_ready, stop_all
 
@@ -142,8 +142,8 @@ class Stack:
     def _commands(self) -> list[Command]:
         """In the order in which the processes become ready."""
         makers: dict[str, Callable[[int], Command]] = {
-            "vllm": partial(engines.vllm, ROOT),
-            "scripted": engines.scripted,
+            "vllm": partial(engine_commands.vllm, ROOT),
+            "scripted": engine_commands.scripted,
         }
         make = makers.get(self.plan.engine)
         local_engines = [make(port) for port in self._engine_ports] if make else []
@@ -189,7 +189,7 @@ class Stack:
         )
 
     def _gateway(self, number: int, port: int) -> Command:
-        is_vllm = self.plan.engine_is_ours or engines.is_vllm(self.engine_url)
+        is_vllm = self.plan.engine_is_ours or engine_commands.is_vllm(self.engine_url)
         return Command(
             name=f"gateway-{number}",
             arguments=[_script("gateway")],

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from dev.scripted_engine.tokenizer import encode_literally
+from engines.scripted.tokenizer import encode_literally
 
 # What it answers at length; only an uninterrupted run can tell what.
 OF_THE_DEMO_MODEL = ("讲个故事", "how does Parley work?")

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from dev import engines, setup
+from dev import engine_commands, setup
 from dev.account import ORIGIN_USER, AccountLost, ready_account
 from dev.folder import AlreadyRuns, alone
 from dev.installation import is_new_enough, prepare
@@ -164,9 +164,9 @@ def test_a_server_that_speaks_no_http_is_no_engine() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
         threading.Thread(target=greet_two, args=(server,), daemon=True).start()
-        assert not engines.is_there(url)
-        assert not engines.is_vllm(url)
-    assert not engines.is_vllm(url)
+        assert not engine_commands.is_there(url)
+        assert not engine_commands.is_vllm(url)
+    assert not engine_commands.is_vllm(url)
 
 
 def greet_two(server: socket.socket) -> None:

@@ -9,7 +9,7 @@ import openai
 import pytest
 from openai import DefaultAioHttpClient
 
-from dev import engines as local
+from dev import engine_commands as local
 from dev.ports import free_ports
 from dev.process import Process, all_ready
 from dev.stack import ROOT

@@ -11,8 +11,8 @@ import pytest
 from anyio.to_thread import run_sync
 
 from dev.process import Process
-from dev.scripted_engine.tokenizer import encode_literally
 from dev.stack import Plan, Stack
+from engines.scripted.tokenizer import encode_literally
 from tests.chaos.texts import OF_THE_DEMO_MODEL
 from tests.stack.conftest import House, ask, furnish, text_of, until_the_end
 

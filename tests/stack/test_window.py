@@ -10,7 +10,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from openai import AsyncOpenAI, BadRequestError
 
-from dev.engines import CONTEXT_TOKENS
+from dev.engine_commands import CONTEXT_TOKENS
 from dev.stack import Plan, Stack
 from gateway.turns.window import ROOM_FOR_AN_ANSWER_TOKENS
 from tests.stack.cable import Cable
