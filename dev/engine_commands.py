@@ -6,13 +6,13 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request
 
-from dev.loopback import NO_ANSWER, ask
+from dev.loopback import REQUEST_ERRORS, fetch
 from dev.process import Command
 
 MODEL = "parley-demo"
 CONTEXT_TOKENS = 4096
-# Function tools, in the form that the demo model has learned. Arguments are held to their schema, and JSON has no
-# whitespace between its parts: so small a model would never end it.
+# Function tools, in the format that the demo model was trained on. Arguments are constrained to their schema, and JSON
+# has no whitespace between its parts: so small a model would never end it.
 TOOLS = (
     *("--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--tool-strict-level", "parameter"),
     *("--structured-outputs-config.backend", "xgrammar"),
@@ -21,7 +21,7 @@ TOOLS = (
 
 
 def vllm(root: Path, port: int) -> Command:
-    """The leanest start measured: 15 CPU seconds and 1.3 GB for the demo model."""
+    """The cheapest start measured: 15 CPU seconds and 1.3 GB for the demo model."""
     return Command(
         name="vllm",
         arguments=[
@@ -42,7 +42,7 @@ def vllm(root: Path, port: int) -> Command:
             "DO_NOT_TRACK": "1",
         },
         port=port,
-        ready=lambda: answers_a_chat(f"http://127.0.0.1:{port}/v1"),
+        ready=lambda: completes_a_chat(f"http://127.0.0.1:{port}/v1"),
         ready_within_seconds=180,
     )
 
@@ -55,37 +55,37 @@ def scripted(port: int) -> Command:
             *("--model", MODEL, "--max-model-len", str(CONTEXT_TOKENS), "--enable-prompt-tokens-details"),
         ],
         port=port,
-        ready=lambda: answers_a_chat(f"http://127.0.0.1:{port}/v1"),
+        ready=lambda: completes_a_chat(f"http://127.0.0.1:{port}/v1"),
     )
 
 
-def is_there(base_url: str) -> bool:
-    """Whether anything speaks HTTP there, whatever it says."""
+def is_reachable(base_url: str) -> bool:
+    """Whether an HTTP server answers there, whatever its status."""
     try:
-        ask(f"{base_url.rstrip('/')}/models").close()
+        fetch(f"{base_url.rstrip('/')}/models").close()
     except HTTPError:
         return True
-    except NO_ANSWER:
+    except REQUEST_ERRORS:
         return False
     return True
 
 
 def is_vllm(base_url: str) -> bool:
-    """vLLM, or what speaks like it, tells its version beside /v1; other servers, and one that is not there, do not."""
+    """vLLM and compatible servers return their version beside /v1; other servers and unreachable ones do not."""
     root = base_url.rstrip("/").removesuffix("/v1")
     try:
-        with ask(f"{root}/version") as answer:
-            told = json.load(answer)
-    except NO_ANSWER:
+        with fetch(f"{root}/version") as answer:
+            body = json.load(answer)
+    except REQUEST_ERRORS:
         return False
-    return isinstance(told, dict) and "version" in told
+    return isinstance(body, dict) and "version" in body
 
 
-def answers_a_chat(base_url: str) -> bool:
-    """One token of a real answer."""
-    with ask(f"{base_url}/models") as answer:
+def completes_a_chat(base_url: str) -> bool:
+    """Requests one token."""
+    with fetch(f"{base_url}/models") as answer:
         model = json.load(answer)["data"][0]["id"]
     body = {"model": model, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
     request = Request(f"{base_url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
-    with ask(request, timeout_seconds=60) as answer:
+    with fetch(request, timeout_seconds=60) as answer:
         return bool(json.load(answer)["choices"])

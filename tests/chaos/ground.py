@@ -10,8 +10,8 @@ from pathlib import Path
 from anyio.to_thread import run_sync
 from redis.asyncio import Redis
 
-from dev.loopback import NO_ANSWER
-from dev.process import Process, all_ready
+from dev.loopback import REQUEST_ERRORS
+from dev.process import Process, as_ready
 from dev.stack import Plan, Stack
 from tests.chaos.disk import Disk, NoDisk
 from tests.chaos.proxy import Proxy
@@ -58,7 +58,7 @@ class Ground:
         """From this thread: the kernel ends a child when the thread that started it ends. Raises StartFailed."""
         for process in processes:
             process.start()
-        await run_sync(lambda: list(all_ready(processes)))
+        await run_sync(lambda: list(as_ready(processes)))
 
     async def heal(self) -> None:
         """Everything runs and is ready again, whatever was done to it."""
@@ -96,7 +96,7 @@ async def opened(folder: Path, *, engine: str, pause_seconds: float) -> AsyncGen
 def _is_ready(process: Process) -> bool:
     try:
         return process.command.ready()
-    except NO_ANSWER:
+    except REQUEST_ERRORS:
         return False
 
 

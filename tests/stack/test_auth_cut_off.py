@@ -10,7 +10,7 @@ import pytest
 from anyio.to_thread import run_sync
 from websockets.exceptions import InvalidStatus
 
-from dev.process import all_ready
+from dev.process import as_ready
 from dev.stack import Plan, Stack
 from gateway.identity import CACHED_SECONDS
 from tests.chaos.proxy import Proxy
@@ -37,7 +37,7 @@ async def wired(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory)
             # Started by this thread, waited for by another: the cable is ours.
             for process in stack.processes.values():
                 process.start()
-            await run_sync(lambda: list(all_ready(stack.processes.values())))
+            await run_sync(lambda: list(as_ready(stack.processes.values())))
             for name in ("alice", "bob"):
                 await run_sync(stack.add_user, name, PASSWORD)
             yield Wired(

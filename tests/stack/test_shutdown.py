@@ -47,7 +47,7 @@ async def test_an_answer_goes_on_elsewhere_when_its_gateway_is_asked_to_go(own_h
         await socket.send(json.dumps({"type": "response.create", "input": f"[[pace=0.02 text={text}]]"}))
         while not seen or seen[-1]["type"] != "response.output_text.delta":
             seen.append(json.loads(await socket.recv()))
-        house.stack.gateway(1).ask_to_end()
+        house.stack.gateway(1).request_stop()
         seen += await rest_of(socket)
         assert socket.close_code == 1012
     resume = f"resume={seen[0]['response']['id']}&starting_after={seen[-1]['sequence_number']}"
@@ -100,7 +100,7 @@ async def test_answers_outlive_all_gateways_being_told_to_stop_at_one_moment(own
         ]
         gateways = [house.stack.gateway(number) for number in (1, 2)]
         for gateway in gateways:
-            gateway.ask_to_end()
+            gateway.request_stop()
         for gateway in gateways:
             await run_sync(gateway.restart)
         answers = []
