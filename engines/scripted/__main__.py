@@ -9,17 +9,17 @@ from engines.scripted.settings import EngineSettings
 
 _HELP = {
     "host": "address to listen on",
-    "port": "0 takes a free one; the line printed at the start tells which",
-    "model": "the name it serves",
+    "port": "0 chooses a free port, which is printed at the start",
+    "model": "the name of the served model",
     "max_model_len": "tokens of context",
-    "pace_seconds": "between tokens; 0 = as fast as it goes",
+    "pace_seconds": "between tokens; 0 = as fast as possible",
     "first_seconds": "until the first token",
     "stream_interval": "tokens per event",
-    "max_num_seqs": "requests generating at once; the others wait",
+    "max_num_seqs": "concurrently generating requests; others wait",
     "max_num_queued_reqs": "requests in the engine, waiting ones included, before it answers 503",
-    "enable_prompt_tokens_details": "tell cached tokens in the usage",
+    "enable_prompt_tokens_details": "include cached tokens in the usage",
     "tool_call_parser": "empty refuses tools, as vLLM does without it and --enable-auto-tool-choice",
-    "keep_requests": "how many requests GET /requests remembers",
+    "keep_requests": "how many requests GET /requests returns",
 }
 
 
@@ -35,8 +35,8 @@ def read_settings(arguments: list[str] | None = None) -> EngineSettings:
             parser.add_argument(option, action="store_true", help=_HELP[field.name])
         else:
             kind = int if field.default is None else type(field.default)
-            told = f"{_HELP[field.name]} (default: {field.default})"
-            parser.add_argument(option, type=kind, default=field.default, help=told)
+            text = f"{_HELP[field.name]} (default: {field.default})"
+            parser.add_argument(option, type=kind, default=field.default, help=text)
     return EngineSettings(**vars(parser.parse_args(arguments)))
 
 

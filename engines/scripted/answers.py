@@ -1,4 +1,4 @@
-"""What the engine says when no directive tells it: canned answers, an echo, and numbered filler."""
+"""The answers without a directive: canned ones, an echo, and numbered filler."""
 
 import itertools
 import re
@@ -64,32 +64,32 @@ _TOPICS: Final = (
 )
 
 
-def answer_to(said: str, messages: Sequence[Message]) -> str:
-    """The answer to what the user or a tool `said` last; the count shows a test what history the engine was given."""
+def answer_to(text: str, messages: Sequence[Message]) -> str:
+    """The answer to the last message of the user or a tool; the count shows a test the history that the engine got."""
     speaker = "The tool" if messages and messages[-1].role == "tool" else "You"
-    if speaker == "You" and (canned := _canned(said)):
+    if speaker == "You" and (canned := _canned(text)):
         return canned
     count = sum(message.role != "system" for message in messages)
-    return f"{speaker} said: {said}\n(message {count} of this conversation; 本对话的第 {count} 条)"
+    return f"{speaker} said: {text}\n(message {count} of this conversation; 本对话的第 {count} 条)"
 
 
-def _canned(said: str) -> str | None:
-    if name := _GREETINGS.get(said.strip().rstrip(_ENDINGS).lower()):
+def _canned(text: str) -> str | None:
+    if name := _GREETINGS.get(text.strip().rstrip(_ENDINGS).lower()):
         return CANNED[name]
     for topic, name in _TOPICS:
-        if topic.search(said):
+        if topic.search(text):
             return CANNED[name]
     return None
 
 
-def title_of(said: str) -> str:
-    """Not quite the first words, so that a test can tell it from them."""
-    line = (said.strip().splitlines() or [""])[0]
+def title_of(text: str) -> str:
+    """Differs from the first words, so that a test can distinguish the two."""
+    line = (text.strip().splitlines() or [""])[0]
     return f"About {' '.join(line.split()[:6])}" if line.isascii() else f"关于{line[:12]}"
 
 
 def filler(tokens: int) -> list[int]:
-    """Exactly so many ids of numbered sentences, ending at the end of a character."""
+    """Exactly this number of token ids, in numbered sentences; ends at a character boundary."""
     ids: list[int] = []
     for number in itertools.count(1):
         sentence = encode(f"{number}. 灯塔在雨里亮着, the lamp is lit. ")

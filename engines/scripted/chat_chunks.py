@@ -1,10 +1,10 @@
-"""vLLM 0.32's events of a chat: what its parsers make of the text, as deltas."""
+"""vLLM 0.32's chat events: the text as its parsers split it into deltas."""
 
 import secrets
 from typing import Any
 
-from engines.scripted.chunks import Chunks, Extras, Head, to_json
-from engines.scripted.deltas import NOTHING, CallPiece, Delta, deltas
+from engines.scripted.chunks import Chunks, ResponseHead, ResponseOptions, to_json
+from engines.scripted.deltas import EMPTY, CallPiece, Delta, deltas
 from engines.scripted.generation import Generation
 
 
@@ -17,26 +17,26 @@ class ChatChunks(Chunks):
     _usage_details = b',"completion_tokens_details":null'
     _prompt_details = b',"prompt_tokens_details":{"cached_tokens":0,"created_cache_tokens":0}'
 
-    def __init__(self, head: Head, generation: Generation, extras: Extras) -> None:
-        super().__init__(head, generation, extras)
-        self._deltas = deltas(generation.texts, calls=extras.calls)
-        # Most answers are nothing but text, and then a token costs a microsecond.
-        self._only_text = not extras.calls and not any(delta.reasoning for delta in self._deltas)
-        self._silence = b"{}" if extras.parser or not self._only_text else b'{"content":""}'
+    def __init__(self, head: ResponseHead, generation: Generation, options: ResponseOptions) -> None:
+        super().__init__(head, generation, options)
+        self._deltas = deltas(generation.texts, calls=options.calls)
+        # Most answers are text only, and then a token costs a microsecond.
+        self._is_text_only = not options.calls and not any(delta.reasoning for delta in self._deltas)
+        self._empty_delta = b"{}" if options.parser or not self._is_text_only else b'{"content":""}'
 
     def opening(self) -> bytes:
         return (
             b'%b{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]%b,'
             b'"prompt_token_ids":%b,"prompt_text":%b}\n\n'
-        ) % (self._prefix, self._usage_at(0), self._prompt_ids(), to_json(self._extras.prompt_text))
+        ) % (self._prefix, self._usage_at(0), self._prompt_ids(), to_json(self._options.prompt_text))
 
     def delta(self, start: int, stop: int) -> bytes:
-        told = self._told(start, stop)
-        if told == b"{}" and not self._extras.token_ids:
+        delta = self._delta_json(start, stop)
+        if delta == b"{}" and not self._options.token_ids:
             return b""
         return (b'%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":null,"token_ids":%b}]%b}\n\n') % (
             self._prefix,
-            told,
+            delta,
             self._ids(start, stop),
             self._usage_at(stop),
         )
@@ -47,44 +47,44 @@ class ChatChunks(Chunks):
             b'%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b,"stop_reason":%b,"token_ids":%b}]%b%b}\n\n'
         ) % (
             self._prefix,
-            self._told(start, stop),
+            self._delta_json(start, stop),
             *self._reasons(),
             self._ids(start, stop),
             self._usage_at(stop),
-            self._stamp(),
+            self._fingerprint(),
         )
 
-    def _told(self, start: int, stop: int) -> bytes:
-        if self._only_text:
+    def _delta_json(self, start: int, stop: int) -> bytes:
+        if self._is_text_only:
             text = self._text(start, stop)
-            return b'{"content":"%b"}' % text if text else self._silence
+            return b'{"content":"%b"}' % text if text else self._empty_delta
         delta = sum(self._deltas[start + 1 : stop], self._deltas[start])
-        return self._silence if delta == NOTHING else to_json(self._fields(delta))
+        return self._empty_delta if delta == EMPTY else to_json(self._fields(delta))
 
     def _fields(self, delta: Delta) -> dict[str, Any]:
-        told: dict[str, Any] = {}
+        fields: dict[str, Any] = {}
         if delta.content or delta.calls:
-            told["content"] = delta.content or None
+            fields["content"] = delta.content or None
         if delta.reasoning:
-            told["reasoning"] = delta.reasoning
-        if pieces := [piece for piece in delta.calls if piece.index == 0 or self._extras.parallel_calls]:
-            told["tool_calls"] = [_piece(piece) for piece in pieces]
-        return told
+            fields["reasoning"] = delta.reasoning
+        if pieces := [piece for piece in delta.calls if piece.index == 0 or self._options.parallel_calls]:
+            fields["tool_calls"] = [_piece(piece) for piece in pieces]
+        return fields
 
     def _reasons(self) -> tuple[bytes, bytes]:
         reason, stop = super()._reasons()
-        called = any(delta.calls for delta in self._deltas)
-        if called and reason == b'"stop"' and not self._extras.named_call:
+        has_calls = any(delta.calls for delta in self._deltas)
+        if has_calls and reason == b'"stop"' and not self._options.named_call:
             return b'"tool_calls"', stop
         return reason, stop
 
     def _completion_details(self) -> bytes:
-        thoughts = reasoning_tokens(self._deltas)
-        return b',"completion_tokens_details":{"reasoning_tokens":%d}' % thoughts if thoughts else b""
+        count = reasoning_tokens(self._deltas)
+        return b',"completion_tokens_details":{"reasoning_tokens":%d}' % count if count else b""
 
 
-def reasoning_tokens(told: tuple[Delta, ...]) -> int:
-    return sum(1 for delta in told if delta.reasoning)
+def reasoning_tokens(deltas: tuple[Delta, ...]) -> int:
+    return sum(1 for delta in deltas if delta.reasoning)
 
 
 def _piece(piece: CallPiece) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""vLLM 0.32's server-sent events, byte for byte: key order, nulls and all. Those of a chat: `chat_chunks`.
+"""vLLM 0.32's server-sent events, byte for byte, with its key order and nulls. Chat events: `chat_chunks`.
 
-What repeats in every event of a stream is encoded once: rendering a token costs about a microsecond.
+The parts that all events of a stream share are encoded once: rendering a token costs about a microsecond.
 """
 
 import json
@@ -13,11 +13,11 @@ from engines.scripted.generation import Generation
 
 FINGERPRINT: Final = "vllm-0.32.0-5c219ded"
 DONE: Final = b"data: [DONE]\n\n"
-_STAMP: Final = b',"system_fingerprint":"%b"' % FINGERPRINT.encode()
+_FINGERPRINT_FIELD: Final = b',"system_fingerprint":"%b"' % FINGERPRINT.encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ResponseHead:
     """What identifies a response."""
 
     id: str
@@ -26,8 +26,8 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Extras:
-    """What a request wants to have told beside the text."""
+class ResponseOptions:
+    """What a request wants besides the text."""
 
     token_ids: bool = False
     usage: bool = False
@@ -35,11 +35,11 @@ class Extras:
     prompt_text: str | None = None
     # Only when the server runs with --enable-prompt-tokens-details.
     prompt_details: bool = False
-    # What reads the answer's text: nothing, or vLLM's parsers (calls only where tools were offered).
+    # Whether vLLM's parsers read the text, and whether they look for calls (only if the request has tools).
     parser: bool = False
     calls: bool = False
     parallel_calls: bool = True
-    demanded_call: bool = False
+    forced_call: bool = False
     # "tool_calls" is not the reason when the client has named the tool.
     named_call: bool = False
 
@@ -48,8 +48,8 @@ def to_json(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def failed_event(body: dict[str, Any]) -> bytes:
-    # The one event that vLLM does not render compactly.
+def error_event(body: dict[str, Any]) -> bytes:
+    # The only event that vLLM does not render compactly.
     return b"data: %b\n\n" % json.dumps(body).encode()
 
 
@@ -65,9 +65,9 @@ class Chunks(ABC):
     _usage_details: ClassVar[bytes]
     _prompt_details: ClassVar[bytes]
 
-    def __init__(self, head: Head, generation: Generation, extras: Extras) -> None:
+    def __init__(self, head: ResponseHead, generation: Generation, options: ResponseOptions) -> None:
         self._generation = generation
-        self._extras = extras
+        self._options = options
         self._texts = tuple(map(_escaped, generation.texts))
         self._prefix = b'data: {"id":%b,"object":"%b","created":%d,"model":%b,"choices":[' % (
             to_json(head.id),
@@ -78,23 +78,23 @@ class Chunks(ABC):
 
     @abstractmethod
     def opening(self) -> bytes:
-        """What comes before the first token, but not until there is one."""
+        """The event before the first token; it is sent together with that token."""
 
     @abstractmethod
     def delta(self, start: int, stop: int) -> bytes:
-        """Empty if there is nothing to tell."""
+        """Empty if there is nothing to send."""
 
     @abstractmethod
     def last(self, start: int) -> bytes: ...
 
     def closing(self) -> bytes:
-        """The usage, if it was asked for."""
-        if not self._extras.usage:
+        """The usage, if it was requested."""
+        if not self._options.usage:
             return b""
         counts = to_json(usage_counts(len(self._generation.prompt_ids), len(self._generation.ids)))
-        details = self._prompt_details if self._extras.prompt_details else b""
+        details = self._prompt_details if self._options.prompt_details else b""
         details += self._completion_details()
-        return b'%b],"usage":%b%b}%b}\n\n' % (self._prefix, counts.removesuffix(b"}"), details, _STAMP)
+        return b'%b],"usage":%b%b}%b}\n\n' % (self._prefix, counts.removesuffix(b"}"), details, _FINGERPRINT_FIELD)
 
     def _completion_details(self) -> bytes:
         return b""
@@ -108,19 +108,19 @@ class Chunks(ABC):
         return texts[start] if stop - start == 1 else b"".join(texts[start:stop])
 
     def _ids(self, start: int, stop: int) -> bytes:
-        if not self._extras.token_ids:
+        if not self._options.token_ids:
             return b"null"
         ids = self._generation.ids
         return b"[%d]" % ids[start] if stop - start == 1 else to_json(ids[start:stop])
 
     def _prompt_ids(self) -> bytes:
-        return to_json(self._generation.prompt_ids) if self._extras.token_ids else b"null"
+        return to_json(self._generation.prompt_ids) if self._options.token_ids else b"null"
 
     def _reasons(self) -> tuple[bytes, bytes]:
         return to_json(self._generation.finish_reason), to_json(self._generation.stop_reason)
 
     def _usage_at(self, made: int) -> bytes:
-        if not self._extras.continuous_usage:
+        if not self._options.continuous_usage:
             return b""
         prompt = len(self._generation.prompt_ids)
         return b',"usage":{"prompt_tokens":%d,"total_tokens":%d,"completion_tokens":%d%b}' % (
@@ -130,9 +130,9 @@ class Chunks(ABC):
             self._usage_details,
         )
 
-    def _stamp(self) -> bytes:
+    def _fingerprint(self) -> bytes:
         # The usage event carries it if there is one.
-        return b"" if self._extras.usage else _STAMP
+        return b"" if self._options.usage else _FINGERPRINT_FIELD
 
 
 class CompletionChunks(Chunks):
@@ -147,7 +147,7 @@ class CompletionChunks(Chunks):
         return self._event(start, stop, (b"null", b"null"), b"")
 
     def last(self, start: int) -> bytes:
-        return self._event(start, len(self._generation.ids), self._reasons(), self._stamp())
+        return self._event(start, len(self._generation.ids), self._reasons(), self._fingerprint())
 
     def _event(self, start: int, stop: int, reasons: tuple[bytes, bytes], stamp: bytes) -> bytes:
         return (

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on an asyncio transport, with the ways to break it that a server framework would not allow."""
+"""HTTP/1.1 on an asyncio transport, with failures that a server framework would not allow."""
 
 import asyncio
 import os
@@ -30,25 +30,25 @@ class Request:
 
 class Application(Protocol):
     def handle(self, request: Request, connection: "Connection") -> None:
-        """Answers through the connection, now or later."""
+        """Responds through the connection, now or later."""
 
 
-class Watcher(Protocol):
-    def gone(self) -> None:
-        """The client has closed the connection before its answer was complete."""
+class DisconnectListener(Protocol):
+    def client_disconnected(self) -> None:
+        """The client closed the connection before the response was complete."""
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time; what a client pipelines behind it waits."""
+    """One request at a time; pipelined requests wait."""
 
     def __init__(self, application: Application, connections: set["Connection"]) -> None:
-        self.behind = False
-        self.watcher: Watcher | None = None
+        self.is_congested = False
+        self.disconnect_listener: DisconnectListener | None = None
         self._application = application
         self._connections = connections
         self._parser = httptools.HttpRequestParser(self)
         self._requests: deque[tuple[Request, bool]] = deque()
-        self._busy = False
+        self._is_busy = False
         self._keep_alive = True
 
     @property
@@ -63,25 +63,25 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
-        if self.watcher is not None:
-            self.watcher.gone()
-            self.watcher = None
+        if self.disconnect_listener is not None:
+            self.disconnect_listener.client_disconnected()
+            self.disconnect_listener = None
 
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            if self._busy:
+            if self._is_busy:
                 self.abort()
                 return
             self._keep_alive = False
             self.respond(HTTPStatus.BAD_REQUEST, b"Invalid HTTP request received.", "text/plain; charset=utf-8")
 
     def pause_writing(self) -> None:
-        self.behind = True
+        self.is_congested = True
 
     def resume_writing(self) -> None:
-        self.behind = False
+        self.is_congested = False
 
     # -- httptools
 
@@ -105,13 +105,13 @@ class Connection(asyncio.Protocol):
         self._requests.append((request, self._parser.should_keep_alive()))
         self._next()
 
-    # -- answers
+    # -- responses
 
     def respond(self, status: int, body: bytes, content_type: str | None = None, headers: Iterable[str] = ()) -> None:
         typed = [f"content-type: {content_type}"] if content_type else []
         head = self._head(status, [f"content-length: {len(body)}", *typed, *headers])
         self._transport.write(head + body)
-        self._answered()
+        self._response_sent()
 
     def open_stream(self) -> None:
         headers = ["content-type: text/event-stream; charset=utf-8", "transfer-encoding: chunked"]
@@ -122,12 +122,12 @@ class Connection(asyncio.Protocol):
 
     def close_stream(self) -> None:
         self._transport.write(_STREAM_END)
-        self._answered()
+        self._response_sent()
 
-    def break_off(self, last_words: bytes, by: By = "close") -> None:
-        """Dies after `last_words`, which need not be whole frames."""
-        self.watcher = None
-        self._transport.write(last_words)
+    def drop(self, partial: bytes, by: By = "close") -> None:
+        """Closes the connection after `partial`, which may end inside a frame."""
+        self.disconnect_listener = None
+        self._transport.write(partial)
         if by == "reset":
             self._reset_when_written()
         else:
@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
         if self._transport.get_write_buffer_size():
             asyncio.get_running_loop().call_later(0.001, self._reset_when_written)
             return
-        # A lingering time of zero makes the kernel send RST instead of FIN.
+        # A linger time of zero makes the kernel send RST instead of FIN.
         with socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as same:
             same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
@@ -159,18 +159,18 @@ class Connection(asyncio.Protocol):
             lines.append("connection: close")
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
-    def _answered(self) -> None:
-        self.watcher = None
-        self._busy = False
+    def _response_sent(self) -> None:
+        self.disconnect_listener = None
+        self._is_busy = False
         if self._keep_alive:
             asyncio.get_running_loop().call_soon(self._next)
         else:
             self._transport.close()
 
     def _next(self) -> None:
-        if self._busy or not self._requests or self._transport.is_closing():
+        if self._is_busy or not self._requests or self._transport.is_closing():
             return
-        self._busy = True
+        self._is_busy = True
         request, self._keep_alive = self._requests.popleft()
         self._application.handle(request, self)
 
@@ -180,6 +180,6 @@ def frame(event: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(event), event)
 
 
-def torn_frame(event: bytes, length: int) -> bytes:
-    """The first `length` bytes of an event in a chunk that promises all of it."""
+def partial_frame(event: bytes, length: int) -> bytes:
+    """The first `length` bytes of an event, in a chunk whose size is that of the whole event."""
     return b"%x\r\n%b" % (len(event), event[:length])

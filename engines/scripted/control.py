@@ -1,26 +1,26 @@
-"""What a test, not a client, says to the engine: the posted script, and a look at the journal."""
+"""The endpoints for a test, not for a client: the posted script and the request log."""
 
 from dataclasses import replace
 
 from engines.scripted.connection import Request
 from engines.scripted.directives import parse
-from engines.scripted.journal import Journal
+from engines.scripted.request_log import RequestLog
 from engines.scripted.routing import Reply, Routes
 from engines.scripted.script import Script
 
 
 class Control:
     def __init__(self, keep_requests: int) -> None:
-        self.journal = Journal(keep_requests)
+        self.request_log = RequestLog(keep_requests)
         self.routes: Routes = {
-            "/script": {"GET": self._told, "POST": self._post, "DELETE": self._take_back},
-            "/requests": {"GET": lambda _: self.journal.told(), "DELETE": self._forget},
+            "/script": {"GET": self._get_script, "POST": self._post_script, "DELETE": self._delete_script},
+            "/requests": {"GET": lambda _: self.request_log.to_dict(), "DELETE": self._clear_requests},
         }
         self._posted = Script()
         self._line = ""
 
     def script_for(self, *, generates: bool) -> Script:
-        """The posted script, as far as it concerns this request; uses up one of its times."""
+        """The posted script if it applies to this request; counts down its `times`."""
         posted = self._posted
         if not generates and posted.on != "all":
             return Script()
@@ -29,19 +29,19 @@ class Control:
             self._posted = left if left.times else Script()
         return posted
 
-    def _told(self, _: Request) -> Reply:
-        in_force = self._posted != Script()
-        return {"script": self._line if in_force else "", "times": self._posted.times}
+    def _get_script(self, _: Request) -> Reply:
+        is_active = self._posted != Script()
+        return {"script": self._line if is_active else "", "times": self._posted.times}
 
-    def _post(self, request: Request) -> Reply:
+    def _post_script(self, request: Request) -> Reply:
         line = request.body.decode(errors="replace")
         self._posted, self._line = parse(line), line
-        return self._told(request)
+        return self._get_script(request)
 
-    def _take_back(self, request: Request) -> Reply:
+    def _delete_script(self, request: Request) -> Reply:
         self._posted = Script()
-        return self._told(request)
+        return self._get_script(request)
 
-    def _forget(self, _: Request) -> Reply:
-        self.journal.clear()
-        return self.journal.told()
+    def _clear_requests(self, _: Request) -> Reply:
+        self.request_log.clear()
+        return self.request_log.to_dict()

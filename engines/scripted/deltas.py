@@ -1,6 +1,6 @@
-"""What vLLM 0.32's parsers (`hermes` for calls, one for reasoning) make of an answer's text, token by token.
+"""An answer's text as vLLM 0.32's parsers (`hermes` for calls, one for reasoning) split it, token by token.
 
-The model's text is one stream of characters: `<think>..</think>` and `<tool_call>..</tool_call>` are in it.
+The model's text is one stream of characters that contains `<think>..</think>` and `<tool_call>..</tool_call>`.
 """
 
 import re
@@ -10,14 +10,14 @@ from functools import lru_cache
 
 from engines.scripted.template import CALL, CALL_END
 
-THOUGHT, THOUGHT_END = "<think>", "</think>"
+THINK, THINK_END = "<think>", "</think>"
 _NAME = re.compile(r'"name"\s*:\s*"([^"]+)"')
 _ARGUMENTS = re.compile(r'"arguments"\s*:\s*')
 
 
 @dataclass(frozen=True, slots=True)
 class CallPiece:
-    """The beginning of a call (its name) or a piece of its arguments."""
+    """The start of a call (its name) or a piece of its arguments."""
 
     index: int
     name: str | None = None
@@ -40,72 +40,73 @@ class Delta:
         return Delta(self.content + other.content, self.reasoning + other.reasoning, tuple(calls))
 
 
-NOTHING = Delta()
+EMPTY = Delta()
 
 
 @lru_cache(maxsize=256)
 def deltas(texts: tuple[str, ...], *, calls: bool) -> tuple[Delta, ...]:
-    """One for each of an answer's texts. Without `calls` a call is text like any other."""
-    thoughts, rest = _split_thoughts(texts)
-    spoken = _with_calls(rest) if calls else (Delta(content=text) for text in rest)
-    return tuple(thought + said for thought, said in zip(thoughts, spoken, strict=True))
+    """One for each of an answer's texts. Without `calls`, a call is ordinary text."""
+    reasoning, rest = _split_reasoning(texts)
+    contents = _split_calls(rest) if calls else (Delta(content=text) for text in rest)
+    return tuple(thought + content for thought, content in zip(reasoning, contents, strict=True))
 
 
-def _split_thoughts(texts: Sequence[str]) -> tuple[list[Delta], list[str]]:
-    """The reasoning of each text, and what else is in it."""
+def _split_reasoning(texts: Sequence[str]) -> tuple[list[Delta], list[str]]:
+    """The reasoning in each text, and the rest of each text."""
     whole = "".join(texts)
-    if not whole.startswith(THOUGHT):
-        return [NOTHING] * len(texts), list(texts)
-    end = whole.find(THOUGHT_END)
+    if not whole.startswith(THINK):
+        return [EMPTY] * len(texts), list(texts)
+    end = whole.find(THINK_END)
     stop = len(whole) if end == -1 else end
-    resumed = len(whole) if end == -1 else end + len(THOUGHT_END)
-    thoughts, rest, place = [], [], 0
+    resumed = len(whole) if end == -1 else end + len(THINK_END)
+    reasoning, rest, place = [], [], 0
     for text in texts:
         following = place + len(text)
-        thoughts.append(Delta(reasoning=whole[max(place, len(THOUGHT)) : min(following, stop)]))
+        reasoning.append(Delta(reasoning=whole[max(place, len(THINK)) : min(following, stop)]))
         rest.append(whole[max(place, resumed) : following])
         place = following
-    return thoughts, rest
+    return reasoning, rest
 
 
-def _with_calls(texts: Sequence[str]) -> Iterator[Delta]:
-    told, said = _Told(), ""
+def _split_calls(texts: Sequence[str]) -> Iterator[Delta]:
+    parser, so_far = _CallParser(), ""
     for text in texts:
-        said += text
-        yield told.more(said) if text else NOTHING
+        so_far += text
+        yield parser.feed(so_far) if text else EMPTY
 
 
-class _Told:
-    """What a stream has told so far; as in vLLM, whitespace waits for what follows it."""
+class _CallParser:
+    """Remembers what the stream has already sent; as in vLLM, whitespace waits for what follows it."""
 
     def __init__(self) -> None:
-        self._content = 0
-        self._named = 0
+        self._content_sent = 0
+        self._names_sent = 0
         self._arguments: list[str] = []
 
-    def more(self, said: str) -> Delta:
-        begins = said.find(CALL)
-        until = begins if begins != -1 else len(said) - _overlap(said, CALL)
-        content, self._content = said[self._content : until], max(until, self._content)
-        return Delta(content=content, calls=tuple(self._calls(said, begins)))
+    def feed(self, text: str) -> Delta:
+        """`text` is the whole text so far."""
+        first_call = text.find(CALL)
+        until = first_call if first_call != -1 else len(text) - _overlap(text, CALL)
+        content, self._content_sent = text[self._content_sent : until], max(until, self._content_sent)
+        return Delta(content=content, calls=tuple(self._calls(text, first_call)))
 
-    def _calls(self, said: str, begins: int) -> Iterator[CallPiece]:
+    def _calls(self, text: str, position: int) -> Iterator[CallPiece]:
         index = 0
-        while begins != -1:
-            start = begins + len(CALL)
-            end = said.find(CALL_END, start)
-            written = said[start:end] if end != -1 else said[start : len(said) - _overlap(said[start:], CALL_END)]
-            yield from self._call(index, written.strip())
-            index, begins = index + 1, said.find(CALL, end) if end != -1 else -1
+        while position != -1:
+            start = position + len(CALL)
+            end = text.find(CALL_END, start)
+            body = text[start:end] if end != -1 else text[start : len(text) - _overlap(text[start:], CALL_END)]
+            yield from self._call(index, body.strip())
+            index, position = index + 1, text.find(CALL, end) if end != -1 else -1
 
-    def _call(self, index: int, written: str) -> Iterator[CallPiece]:
-        if index == self._named and (name := _NAME.search(written)):
-            self._named += 1
+    def _call(self, index: int, body: str) -> Iterator[CallPiece]:
+        if index == self._names_sent and (name := _NAME.search(body)):
+            self._names_sent += 1
             self._arguments.append("")
             yield CallPiece(index, name=name[1])
-        found = _ARGUMENTS.search(written)
-        if index < self._named and found:
-            arguments = _without_outer_brace(written[found.end() :])
+        found = _ARGUMENTS.search(body)
+        if index < self._names_sent and found:
+            arguments = _without_outer_brace(body[found.end() :])
             if len(arguments) > len(self._arguments[index]):
                 yield CallPiece(index, arguments=arguments[len(self._arguments[index]) :])
                 self._arguments[index] = arguments
@@ -129,5 +130,5 @@ def _without_outer_brace(text: str) -> str:
 
 
 def _overlap(text: str, tag: str) -> int:
-    """How many characters at the end may begin the tag."""
+    """How many characters at the end may be the start of the tag."""
     return next((size for size in range(len(tag) - 1, 0, -1) if text.endswith(tag[:size])), 0)

@@ -1,4 +1,4 @@
-"""The directive grammar (described in the package's docstring): text to `Script`."""
+"""Parses directives (their grammar is in the package's docstring) into a `Script`."""
 
 import json
 import re
@@ -11,29 +11,29 @@ from engines.scripted.errors import BadDirective
 from engines.scripted.script import NAMES, POSTED_ONLY, Cut, Failure, Script, Stall
 from engines.scripted.template import Call
 
-# Brackets that do not begin with one of our names are the user's own: a matrix, a wiki link.
+# Brackets that do not start with a directive's name are the user's own: a matrix, a wiki link.
 _IN_BAND: Final = re.compile(rf"\[\[\s*((?:{'|'.join(NAMES)})=.*?)\]\]", re.DOTALL)
-# Free text ends a line: first reasoning, then text.
+# Free text comes last: first reasoning, then text.
 _FREE: Final = {name: re.compile(rf"(?:^|\s){name}=(.*)\Z", re.DOTALL) for name in ("text", "reasoning")}
 _ARGUMENTS: Final = re.compile(r"(?:^|\s)args=")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A user message, split into the directive and the rest."""
+class ParsedMessage:
+    """A user message, split into the script and the remaining text."""
 
     script: Script
     rest: str
 
 
-def read_message(content: str) -> Said:
+def parse_message(content: str) -> ParsedMessage:
     found = _IN_BAND.search(content)
     if found is None:
-        return Said(Script(), content)
+        return ParsedMessage(Script(), content)
     script = parse(found[1])
     if posted := sorted(name for name in POSTED_ONLY if getattr(script, name) is not None):
         raise BadDirective(f"{', '.join(posted)}: only in a script posted to /script, not in a prompt")
-    return Said(script, (content[: found.start()] + content[found.end() :]).strip())
+    return ParsedMessage(script, (content[: found.start()] + content[found.end() :]).strip())
 
 
 def parse(line: str) -> Script:
@@ -42,9 +42,9 @@ def parse(line: str) -> Script:
         if found := pattern.search(line):
             values[name] = found[1].strip()
             line = line[: found.start()]
-    before, *with_arguments = _split_arguments(line)
+    before, *argument_values = _split_arguments(line)
     _read_words(before, values)
-    for arguments, rest in with_arguments:
+    for arguments, rest in argument_values:
         if not values.get("call") or values["call"][-1].arguments:
             raise BadDirective("args: expected call=NAME before it")
         values["call"] = (*values["call"][:-1], Call(values["call"][-1].name, arguments))
@@ -53,7 +53,7 @@ def parse(line: str) -> Script:
 
 
 def _split_arguments(line: str) -> Iterator[Any]:
-    """What comes before the first args=, then each JSON with what comes after it."""
+    """The text before the first args=, then each JSON value with the text after it."""
     found = _ARGUMENTS.search(line)
     yield line[: found.start()] if found else line
     while found:

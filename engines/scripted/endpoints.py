@@ -1,4 +1,4 @@
-"""The engine behind every connection: who answers which request."""
+"""The engine: dispatches each request to its endpoint."""
 
 import time
 from typing import Final
@@ -7,10 +7,10 @@ from engines.scripted import bodies, metrics
 from engines.scripted.completions import Completions
 from engines.scripted.connection import Connection, Request
 from engines.scripted.control import Control
-from engines.scripted.errors import EngineError, Ordered
-from engines.scripted.journal import Entry
+from engines.scripted.errors import EngineError, ScriptedStatus
 from engines.scripted.pacer import Pacer
 from engines.scripted.prompts import chat_text, check_model, ids_of
+from engines.scripted.request_log import LoggedRequest
 from engines.scripted.requests import (
     ChatRequest,
     CompletionRequest,
@@ -19,7 +19,7 @@ from engines.scripted.requests import (
     read_body,
     read_tokenize,
 )
-from engines.scripted.routing import Reply, Routes, answer, refuse, reply, require
+from engines.scripted.routing import Reply, Routes, dispatch, require_method, send_error, send_reply
 from engines.scripted.settings import EngineSettings
 from engines.scripted.tokenizer import decode
 
@@ -47,31 +47,31 @@ class Engine:
         }
 
     def handle(self, request: Request, connection: Connection) -> None:
-        entry = Entry(request)
+        entry = LoggedRequest(request)
         try:
             if request.path in self._control.routes:
-                reply(connection, answer(self._control.routes, request))
+                send_reply(connection, dispatch(self._control.routes, request))
             else:
                 self._serve(entry, connection)
         except EngineError as exc:
             entry.status = exc.status
-            refuse(connection, exc)
+            send_error(connection, exc)
 
-    def _serve(self, entry: Entry, connection: Connection) -> None:
+    def _serve(self, entry: LoggedRequest, connection: Connection) -> None:
         request = entry.request
         if request.method == "POST":
-            self._control.journal.enter(entry)
+            self._control.request_log.append(entry)
         shape = _GENERATING.get(request.path)
         posted = self._control.script_for(generates=shape is not None)
         if posted.refuse:
-            connection.break_off(b"", "reset")
+            connection.drop(b"", "reset")
         elif shape is not None:
-            require(request, ["POST"])
+            require_method(request, ["POST"])
             self._completions.start(read_body(request, shape), posted, entry, connection)
         elif posted.status is not None:
-            raise Ordered(posted.status)
+            raise ScriptedStatus(posted.status)
         else:
-            reply(connection, answer(self._routes, request))
+            send_reply(connection, dispatch(self._routes, request))
             entry.status = 200
 
     def _tokenize(self, request: Request) -> Reply:

@@ -1,15 +1,15 @@
-"""What goes wrong, with vLLM 0.32's status, type and words.
+"""Errors, with vLLM 0.32's status, type and message.
 
 EngineError
-├── BadRequest            400 "BadRequestError": the values make no sense
-│   ├── BadDirective      ours: a directive that cannot be read
-│   └── BadGrammar        a schema that no grammar can be made of; a stream tells it as an event
-├── MalformedRequest      400 "Bad Request": the body does not fit its schema
+├── BadRequest            400 "BadRequestError": invalid values
+│   ├── BadDirective      ours: a directive that cannot be parsed
+│   └── BadGrammar        a schema that cannot be compiled to a grammar; in a stream, an event
+├── MalformedRequest      400 "Bad Request": the body does not match its schema
 ├── ModelNotFound         404 "NotFoundError"
-├── NotOffered            501 "NotImplementedError"
+├── Unsupported           501 "NotImplementedError"
 ├── EngineBusy            503 "Service Unavailable": the queue is full
-├── NotRouted             404, 405, 400: what vLLM's web framework answers by itself
-└── Ordered               any status: a script asked for it
+├── RoutingError          404, 405, 400: the responses of vLLM's web framework
+└── ScriptedStatus        any status that a script requests
 """
 
 from http import HTTPStatus
@@ -47,9 +47,9 @@ class BadDirective(BadRequest):
 
 
 class BadGrammar(BadRequest):
-    def __init__(self, why: str) -> None:
-        # vLLM has a time of day and a line of xgrammar's source there.
-        super().__init__(f"Failed to transform json schema into a grammar: [00:00:00] <path>:0: {why}")
+    def __init__(self, reason: str) -> None:
+        # vLLM has the time and a line of xgrammar's source there.
+        super().__init__(f"Failed to transform json schema into a grammar: [00:00:00] <path>:0: {reason}")
 
 
 class MalformedRequest(EngineError):
@@ -60,11 +60,11 @@ class ModelNotFound(EngineError):
     status = HTTPStatus.NOT_FOUND
     type = "NotFoundError"
 
-    def __init__(self, asked: str, served: str) -> None:
-        super().__init__(f"The model `{asked}` does not exist. Valid aliases: {served}.", param="model")
+    def __init__(self, requested: str, served: str) -> None:
+        super().__init__(f"The model `{requested}` does not exist. Valid aliases: {served}.", param="model")
 
 
-class NotOffered(EngineError):
+class Unsupported(EngineError):
     status = HTTPStatus.NOT_IMPLEMENTED
     type = "NotImplementedError"
 
@@ -80,7 +80,7 @@ class EngineBusy(EngineError):
         )
 
 
-class NotRouted(EngineError):
+class RoutingError(EngineError):
     def __init__(self, status: int, detail: str, *, allow: str | None = None) -> None:
         super().__init__(detail)
         self.status = status
@@ -90,9 +90,9 @@ class NotRouted(EngineError):
         return {"detail": self.message}
 
 
-class Ordered(EngineError):
+class ScriptedStatus(EngineError):
     def __init__(self, status: int) -> None:
-        super().__init__("Internal server error" if status == 500 else "The script ordered this answer.")
+        super().__init__("Internal server error" if status == 500 else "A script requested this status.")
         self.status = status
         self.type = _TYPE_OF.get(status, phrase(status))
 

@@ -1,10 +1,10 @@
-"""Values that vLLM 0.32 refuses, in its words (`SamplingParams`, `TokenizeParams`)."""
+"""Values that vLLM 0.32 refuses, with its messages (`SamplingParams`, `TokenizeParams`)."""
 
 import math
 from collections.abc import Sequence
 
-from engines.scripted.errors import BadRequest, NotOffered
-from engines.scripted.requests import ChatRequest, CompletionRequest, Sampled
+from engines.scripted.errors import BadRequest, Unsupported
+from engines.scripted.requests import ChatRequest, CompletionRequest, GenerationRequest
 from engines.scripted.tokenizer import LONGEST_TOKEN_CHARACTERS, VOCABULARY_SIZE
 
 
@@ -39,32 +39,32 @@ def check_vocabulary(ids: Sequence[int]) -> None:
         raise BadRequest(f"Token id {largest} is out of vocabulary")
 
 
-def asked_tokens(request: ChatRequest | CompletionRequest, context: int) -> int | None:
-    name, asked = "max_tokens", request.max_tokens
+def requested_tokens(request: ChatRequest | CompletionRequest, context: int) -> int | None:
+    name, requested = "max_tokens", request.max_tokens
     if isinstance(request, ChatRequest) and request.max_completion_tokens is not None:
-        name, asked = "max_completion_tokens", request.max_completion_tokens
-    if isinstance(request, CompletionRequest) and asked is None:
-        asked = 16
-    if asked is not None and asked > context:
+        name, requested = "max_completion_tokens", request.max_completion_tokens
+    if isinstance(request, CompletionRequest) and requested is None:
+        requested = 16
+    if requested is not None and requested > context:
         raise BadRequest(
-            f"{name}={asked} cannot be greater than max_model_len={context}. Please request fewer output tokens.",
+            f"{name}={requested} cannot be greater than max_model_len={context}. Please request fewer output tokens.",
             param=name,
-            value=asked,
+            value=requested,
         )
-    return asked
+    return requested
 
 
-def budget(asked: int | None, prompt_tokens: int, context: int) -> int:
-    """How many tokens may be generated: what was asked for, within what the context leaves."""
-    left = context - prompt_tokens
-    allowed = left if asked is None else min(asked, left)
+def output_budget(requested: int | None, prompt_tokens: int, context: int) -> int:
+    """How many tokens may be generated: the requested number, limited by the rest of the context."""
+    remaining = context - prompt_tokens
+    allowed = remaining if requested is None else min(requested, remaining)
     if allowed < 1:
         message = f"max_tokens must be at least 1, got {allowed}."
         raise BadRequest(message, param="max_tokens", value=allowed)
     return allowed
 
 
-def check_sampling(request: Sampled, max_tokens: int) -> None:
+def check_sampling(request: GenerationRequest, max_tokens: int) -> None:
     if request.n is not None and request.n < 1:
         raise BadRequest(f"n must be at least 1, got {request.n}.")
     _check_penalties(request)
@@ -82,18 +82,18 @@ def check_sampling(request: Sampled, max_tokens: int) -> None:
         raise BadRequest("stop cannot contain an empty string.")
 
 
-def check_offered(request: ChatRequest | CompletionRequest) -> None:
-    """What vLLM can do and we do not, refused aloud; nothing here is something our gateway sends."""
-    asked = {"n > 1": (request.n or 1) > 1, "echo": request.echo, "logprobs": request.logprobs not in (None, False)}
+def check_supported(request: ChatRequest | CompletionRequest) -> None:
+    """Refuses what vLLM supports and this engine does not; the gateway sends none of it."""
+    used = {"n > 1": (request.n or 1) > 1, "echo": request.echo, "logprobs": request.logprobs not in (None, False)}
     if isinstance(request, ChatRequest):
-        asked["include_reasoning=false"] = not request.include_reasoning
+        used["include_reasoning=false"] = not request.include_reasoning
     if isinstance(request, CompletionRequest) and isinstance(request.prompt, list):
-        asked["a list of prompts"] = any(not isinstance(token, int) for token in request.prompt)
-    if missing := ", ".join(name for name, value in asked.items() if value):
-        raise NotOffered(f"The scripted engine does not offer: {missing}.")
+        used["a list of prompts"] = any(not isinstance(token, int) for token in request.prompt)
+    if unsupported := ", ".join(name for name, value in used.items() if value):
+        raise Unsupported(f"The scripted engine does not support: {unsupported}.")
 
 
-def _check_penalties(request: Sampled) -> None:
+def _check_penalties(request: GenerationRequest) -> None:
     for name in ("presence_penalty", "frequency_penalty"):
         value = getattr(request, name)
         if value is not None and not -2 <= value <= 2:

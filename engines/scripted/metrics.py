@@ -1,4 +1,4 @@
-"""The part of vLLM's /metrics that anybody looks at, in Prometheus' text format."""
+"""The part of vLLM's /metrics that tests and dashboards read, in Prometheus' text format."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ class Metrics:
         self._model = model
         self.prompt_tokens = 0
         self.generation_tokens = 0
-        # As in vLLM, a request whose client has gone is in none of them.
+        # As in vLLM, a request whose client disconnected is not counted.
         self.finished: Counter[str] = Counter()
 
     def render(self, running: int, waiting: int) -> str:
@@ -40,8 +40,8 @@ def _help(name: str, kind: str, text: str) -> str:
 
 
 def _sample(name: str, labels: dict[str, str], value: int) -> str:
-    told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-    return f"vllm:{name}{{{told}}} {value:.1f}\n"
+    rendered = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
+    return f"vllm:{name}{{{rendered}}} {value:.1f}\n"
 
 
 def _escaped(text: str) -> str:

@@ -1,8 +1,8 @@
-"""The two ways an answer leaves: as events while it is made, or whole."""
+"""The two ways to send an answer: as events while it is generated, or as one body."""
 
-from engines.scripted.chunks import DONE, Chunks, failed_event, to_json
-from engines.scripted.connection import Connection, frame, torn_frame
-from engines.scripted.errors import Ordered
+from engines.scripted.chunks import DONE, Chunks, error_event, to_json
+from engines.scripted.connection import Connection, frame, partial_frame
+from engines.scripted.errors import ScriptedStatus
 from engines.scripted.script import Cut
 
 
@@ -14,8 +14,8 @@ class EventStream:
         connection.open_stream()
 
     @property
-    def behind(self) -> bool:
-        return self._connection.behind
+    def is_congested(self) -> bool:
+        return self._connection.is_congested
 
     def write(self, start: int, stop: int) -> None:
         if start == 0 and (opening := self._chunks.opening()):
@@ -33,19 +33,19 @@ class EventStream:
         self._end(opening, self._chunks.last(start), self._chunks.closing(), DONE)
 
     def fail(self) -> None:
-        self._end(failed_event(Ordered(500).body()), DONE)
+        self._end(error_event(ScriptedStatus(500).body()), DONE)
 
     def cut(self, start: int, cut: Cut) -> None:
         if cut.inside == "char":
             start = self._write_until_multibyte(start)
         event = self._chunks.delta(start, start + 1)
-        length = 0 if cut.inside == "gap" else self._tear(event, cut)
+        length = 0 if cut.inside == "gap" else self._cut_position(event, cut)
         if cut.by == "end":
             self._ready.append(frame(event[:length]) if length else b"")
             self._end()
             return
         self.flush()
-        self._connection.break_off(torn_frame(event, length) if length else b"", cut.by)
+        self._connection.drop(partial_frame(event, length) if length else b"", cut.by)
 
     def _end(self, *events: bytes) -> None:
         self._ready.extend(frame(event) for event in events if event)
@@ -59,15 +59,15 @@ class EventStream:
         return found
 
     @staticmethod
-    def _tear(event: bytes, cut: Cut) -> int:
+    def _cut_position(event: bytes, cut: Cut) -> int:
         wide = next((place for place, byte in enumerate(event) if byte >= 0x80), None)
         return wide + 1 if cut.inside == "char" and wide is not None else len(event) // 2
 
 
 class WholeBody:
-    """Nothing leaves before the last token."""
+    """Sends nothing before the last token."""
 
-    behind = False
+    is_congested = False
 
     def __init__(self, connection: Connection, body: object) -> None:
         self._connection = connection
@@ -83,8 +83,8 @@ class WholeBody:
         self._connection.respond(200, self._body, "application/json")
 
     def fail(self) -> None:
-        failure = Ordered(500)
+        failure = ScriptedStatus(500)
         self._connection.respond(failure.status, to_json(failure.body()), "application/json")
 
     def cut(self, start: int, cut: Cut) -> None:
-        self._connection.break_off(b"", cut.by)
+        self._connection.drop(b"", cut.by)

@@ -1,4 +1,4 @@
-"""Runs all requests from one timer: a timer per token would cost more than the token."""
+"""Steps all runs from one timer: a timer per token would cost more than the token."""
 
 import asyncio
 import heapq
@@ -15,7 +15,7 @@ _TICK_SECONDS: Final = 0.001
 
 
 class Pacer:
-    """Starts runs in the order they came, at most `limit` at a time (vLLM's --max-num-seqs)."""
+    """Starts runs in order of arrival, at most `limit` at a time (vLLM's --max-num-seqs)."""
 
     def __init__(self, limit: int, metrics: Metrics) -> None:
         self.running: set[Run] = set()
@@ -32,8 +32,8 @@ class Pacer:
         self._admit()
         self._wake()
 
-    def withdraw(self, run: Run) -> None:
-        """The client has gone: the run's place is free at once."""
+    def cancel(self, run: Run) -> None:
+        """The client disconnected: the run's place is free at once."""
         if run.state is State.WAITING:
             self.waiting.remove(run)
         self.running.discard(run)
@@ -46,7 +46,7 @@ class Pacer:
         while self.waiting and len(self.running) < self._limit:
             run = self.waiting.popleft()
             self.running.add(run)
-            run.begin(now)
+            run.start(now)
             self._push(run)
 
     def _push(self, run: Run) -> None:
@@ -78,10 +78,10 @@ class Pacer:
         self._wake()
 
     def _step(self, run: Run, now: float) -> None:
-        before = run.made
+        before = run.token_count
         run.step(now)
-        self._metrics.generation_tokens += run.made - before
-        if before == 0 and run.made:
+        self._metrics.generation_tokens += run.token_count - before
+        if before == 0 and run.token_count:
             self._metrics.prompt_tokens += len(run.generation.prompt_ids)
         if run.state is not State.RUNNING:
             self.running.discard(run)

@@ -1,4 +1,4 @@
-"""From a request to the ids of its prompt, with vLLM's checks on the way."""
+"""From a request to its prompt's token ids, with vLLM's checks."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from engines.scripted.tokenizer import encode
 @dataclass(frozen=True, slots=True)
 class Prompt:
     ids: tuple[int, ...]
-    # Only a chat's; what vLLM returns for return_prompt_text.
+    # For a chat only; what vLLM returns for return_prompt_text.
     text: str | None = None
 
 
@@ -36,10 +36,10 @@ def chat_text(chat: ChatRequest | TokenizeChat) -> str:
     if any(message.has_media for message in chat.messages):
         raise BadRequest("This model is not a multimodal model")
     return render(
-        [message.flat() for message in chat.messages],
-        [tool.told() for tool in chat.tools or ()],
-        prompt_for_answer=chat.add_generation_prompt,
-        open_ended=chat.continue_final_message,
+        [message.flattened() for message in chat.messages],
+        [tool.to_dict() for tool in chat.tools or ()],
+        add_generation_prompt=chat.add_generation_prompt,
+        continue_final_message=chat.continue_final_message,
     )
 
 
@@ -52,9 +52,9 @@ def ids_of(text: str) -> tuple[int, ...]:
         ) from exc
 
 
-def check_model(asked: str | None, served: str) -> None:
-    if asked and asked != served:
-        raise ModelNotFound(asked, served)
+def check_model(requested: str | None, served: str) -> None:
+    if requested and requested != served:
+        raise ModelNotFound(requested, served)
 
 
 def _ids_within(text: str, context: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Request bodies, read as vLLM 0.32 reads them: unknown fields are ignored, the same values are refused."""
+"""Request bodies, validated as by vLLM 0.32: unknown fields are ignored, the same values are refused."""
 
 import json
 from typing import Annotated, Any, Final, TypeVar
@@ -6,10 +6,10 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from engines.scripted.connection import Request
-from engines.scripted.demands import Demand, ResponseFormat, StructuredOutputs, demand_of
-from engines.scripted.errors import BadRequest, MalformedRequest, NotRouted
+from engines.scripted.constraints import Constraint, ResponseFormat, StructuredOutputs, constraint_of
+from engines.scripted.errors import BadRequest, MalformedRequest, RoutingError
 from engines.scripted.messages import ChatMessage
-from engines.scripted.tools import Choice, Tool, check_choice
+from engines.scripted.tools import Tool, ToolChoice, check_tool_choice
 
 _CACHE_SALT_CHARACTERS: Final = 128
 _REPORTED_ERRORS: Final = 10
@@ -25,8 +25,8 @@ class StreamOptions(Body):
     continuous_usage_stats: bool | None = False
 
 
-class Sampled(Body):
-    """What chat and plain completions have in common."""
+class GenerationRequest(Body):
+    """The fields that chat and plain completions share."""
 
     model: str | None = None
     max_tokens: int | None = None
@@ -58,12 +58,12 @@ class Sampled(Body):
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
 
-class ChatRequest(Sampled):
+class ChatRequest(GenerationRequest):
     messages: list[ChatMessage]
     max_completion_tokens: int | None = None
     logprobs: bool | None = False
     tools: list[Tool] | None = None
-    tool_choice: Choice = "none"
+    tool_choice: ToolChoice = "none"
     parallel_tool_calls: bool | None = True
     include_reasoning: bool = True
     add_generation_prompt: bool = True
@@ -71,19 +71,19 @@ class ChatRequest(Sampled):
     return_prompt_text: bool | None = None
 
     @property
-    def may_call(self) -> bool:
+    def can_call_tools(self) -> bool:
         return bool(self.tools) and self.tool_choice != "none"
 
-    def demand(self) -> Demand:
-        return demand_of(self.tools or (), self.tool_choice, self.response_format, self.structured_outputs)
+    def constraint(self) -> Constraint:
+        return constraint_of(self.tools or (), self.tool_choice, self.response_format, self.structured_outputs)
 
 
-class CompletionRequest(Sampled):
+class CompletionRequest(GenerationRequest):
     prompt: list[Annotated[int, Field(ge=0)]] | list[list[Annotated[int, Field(ge=0)]]] | str | list[str]
     logprobs: int | None = None
 
-    def demand(self) -> Demand:
-        return demand_of((), None, self.response_format, self.structured_outputs)
+    def constraint(self) -> Constraint:
+        return constraint_of((), None, self.response_format, self.structured_outputs)
 
 
 class TokenizePrompt(Body):
@@ -102,7 +102,7 @@ class TokenizeChat(Body):
 
 
 class TokenizeEither(RootModel[TokenizePrompt | TokenizeChat]):
-    """If both are there it is the messages that count; if neither is, both are missed."""
+    """With both `messages` and `prompt`, the messages win; without either, the error names both."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -141,7 +141,7 @@ def _read_json(raw: bytes) -> Any:
         error = {"type": "json_invalid", "loc": (exc.pos,), "msg": "JSON decode error", "input": {}}
         raise _malformed([error | {"ctx": {"error": exc.msg}}]) from exc
     except UnicodeDecodeError as exc:
-        raise NotRouted(400, "There was an error parsing the body") from exc
+        raise RoutingError(400, "There was an error parsing the body") from exc
 
 
 def _check_combinations(data: dict[str, Any], shape: type[BaseModel]) -> None:
@@ -154,13 +154,13 @@ def _check_combinations(data: dict[str, Any], shape: type[BaseModel]) -> None:
     _check_cache_salt(data.get("cache_salt"))
     if shape is ChatRequest:
         _check_response_format(data.get("response_format"))
-        check_choice(data)
+        check_tool_choice(data)
 
 
-def _check_response_format(asked: object) -> None:
-    if isinstance(asked, dict) and asked.get("type") == "json_schema" and asked.get("json_schema") is None:
-        told = "When response_format type is 'json_schema', the 'json_schema' field must be provided."
-        raise BadRequest(told, param="response_format")
+def _check_response_format(value: object) -> None:
+    if isinstance(value, dict) and value.get("type") == "json_schema" and value.get("json_schema") is None:
+        message = "When response_format type is 'json_schema', the 'json_schema' field must be provided."
+        raise BadRequest(message, param="response_format")
 
 
 def _check_cache_salt(salt: object) -> None:
@@ -188,8 +188,8 @@ def _described(error: Any) -> object:
         return error
     value = error["input"]
     sized = isinstance(value, (list, tuple, dict))
-    told = f"<{type(value).__name__} of {len(value)} items>" if sized else str(value)[:200]
-    return error | {"loc": _dotted(error["loc"]), "input": told}
+    shown = f"<{type(value).__name__} of {len(value)} items>" if sized else str(value)[:200]
+    return error | {"loc": _dotted(error["loc"]), "input": shown}
 
 
 def _dotted(loc: tuple[str | int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""One request in the engine: makes its tokens when they are due and plays its faults."""
+"""One request in the engine: generates its tokens when they are due and triggers its faults."""
 
 import math
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ from typing import Final, Protocol
 from engines.scripted.generation import Generation
 from engines.scripted.script import Cut, Failure, Stall
 
-# So that an unpaced answer does not keep the others waiting.
-_BURST: Final = 64
+# Keeps an unpaced answer from starving the others.
+_MAX_BURST: Final = 64
 
 
 class State(StrEnum):
@@ -22,16 +22,16 @@ class State(StrEnum):
     ABANDONED = "abandoned"
 
     @property
-    def over(self) -> bool:
+    def is_final(self) -> bool:
         return self not in (State.WAITING, State.RUNNING)
 
 
 class Output(Protocol):
-    """Where a run's tokens go. Ranges are of the generation's tokens; nothing leaves before `flush`."""
+    """Receives a run's tokens. Ranges are of the generation's tokens; nothing is sent before `flush`."""
 
     @property
-    def behind(self) -> bool:
-        """Whether the reader is too slow to be sent more."""
+    def is_congested(self) -> bool:
+        """Whether the reader is too slow for more events."""
 
     def write(self, start: int, stop: int) -> None: ...
 
@@ -45,7 +45,7 @@ class Output(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Tempo:
+class Timing:
     first_seconds: float
     pace_seconds: float
     # Tokens per event; the first and the last token are always sent at once.
@@ -54,52 +54,52 @@ class Tempo:
 
 class Run:
     def __init__(
-        self, generation: Generation, tempo: Tempo, faults: Iterable[Stall | Cut | Failure], output: Output
+        self, generation: Generation, timing: Timing, faults: Iterable[Stall | Cut | Failure], output: Output
     ) -> None:
         self.generation = generation
         self.state = State.WAITING
         self.due = math.inf
-        self.made = 0
+        self.token_count = 0
         self._sent = 0
         self._total = len(generation.ids)
-        self._tempo = tempo
+        self._timing = timing
         self._output = output
         self._faults = sorted(faults, key=lambda fault: fault.after, reverse=True)
-        self._strike = self._next_strike()
+        self._next_fault_at = self._fault_position()
 
-    def begin(self, now: float) -> None:
+    def start(self, now: float) -> None:
         self.state = State.RUNNING
-        self.due = now + self._tempo.first_seconds
+        self.due = now + self._timing.first_seconds
 
     def step(self, now: float) -> None:
-        """Makes what is due, and moves `due` on; after the last token the state is over."""
-        budget = _BURST
+        """Generates the tokens that are due and advances `due`; after the last token the state is final."""
+        budget = _MAX_BURST
         while self.due <= now and budget:
-            if self.made >= self._strike:
-                if self._play():
+            if self.token_count >= self._next_fault_at:
+                if self._apply_fault():
                     return
                 continue
-            self.made += 1
-            if self.made == self._total:
+            self.token_count += 1
+            if self.token_count == self._total:
                 self.state = State.FINISHED
                 self._output.finish(self._sent)
                 return
             self._write()
-            self.due += self._tempo.pace_seconds
+            self.due += self._timing.pace_seconds
             budget -= 1
         self._output.flush()
 
     def _write(self) -> None:
-        # A slow reader finds several tokens in its next event, as in vLLM.
-        if (self._sent and self.made - self._sent < self._tempo.interval) or self._output.behind:
+        # A slow reader receives several tokens in its next event, as from vLLM.
+        if (self._sent and self.token_count - self._sent < self._timing.interval) or self._output.is_congested:
             return
-        self._output.write(self._sent, self.made)
-        self._sent = self.made
+        self._output.write(self._sent, self.token_count)
+        self._sent = self.token_count
 
-    def _play(self) -> bool:
-        """Plays the next fault; true if the run is over with it."""
+    def _apply_fault(self) -> bool:
+        """Triggers the next fault; true if it ends the run."""
         fault = self._faults.pop()
-        self._strike = self._next_strike()
+        self._next_fault_at = self._fault_position()
         if isinstance(fault, Stall):
             self.due += fault.seconds
             return False
@@ -112,5 +112,5 @@ class Run:
             self._output.fail()
         return True
 
-    def _next_strike(self) -> float:
+    def _fault_position(self) -> float:
         return self._faults[-1].after if self._faults else math.inf

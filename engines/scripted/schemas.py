@@ -1,4 +1,4 @@
-"""JSON schemas: the least that satisfies one. Enough of the standard for what tools and answers use."""
+"""The minimal instance of a JSON schema. Covers the part of the standard that tools and answers use."""
 
 import json
 import math
@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from engines.scripted.errors import BadGrammar
 
-_DEEPEST: Final = 64
-_LONGEST: Final = 1000
-_LEAST: Final[dict[str, Any]] = {
+_MAX_DEPTH: Final = 64
+_MAX_LENGTH: Final = 1000
+_MINIMAL: Final[dict[str, Any]] = {
     "string": "",
     "integer": 0,
     "number": 0,
@@ -20,26 +20,26 @@ _LEAST: Final[dict[str, Any]] = {
 }
 
 
-def least_json(schema: Any) -> str:
-    """In the form that models write. Raises BadGrammar."""
+def minimal_json(schema: Any) -> str:
+    """With the spacing that models write. Raises BadGrammar."""
     try:
-        return json.dumps(_least(schema, schema, _DEEPEST), ensure_ascii=False)
+        return json.dumps(_minimal(schema, schema, _MAX_DEPTH), ensure_ascii=False)
     except (AttributeError, TypeError, KeyError, ValueError) as exc:
         raise BadGrammar(f"Schema cannot be read: {exc}") from exc
 
 
-def _least(schema: Any, root: Any, depth: int) -> Any:
+def _minimal(schema: Any, root: Any, depth: int) -> Any:
     if not isinstance(schema, Mapping) or not depth:
         return {} if schema is True else _refuse("Schema has no finite instance")
     for several in ("anyOf", "oneOf", "allOf"):
         if schema.get(several):
-            return _least(schema[several][0], root, depth - 1)
+            return _minimal(schema[several][0], root, depth - 1)
     if "$ref" in schema:
-        return _least(_resolved(schema["$ref"], root), root, depth - 1)
-    return _given(schema) if schema.keys() & {"const", "enum"} else _of_type(schema, root, depth)
+        return _minimal(_resolved(schema["$ref"], root), root, depth - 1)
+    return _constant(schema) if schema.keys() & {"const", "enum"} else _of_type(schema, root, depth)
 
 
-def _given(schema: Mapping[str, Any]) -> Any:
+def _constant(schema: Mapping[str, Any]) -> Any:
     if schema.get("enum") == []:
         return _refuse("enum array must not be empty")
     return schema["const"] if "const" in schema else schema["enum"][0]
@@ -48,23 +48,23 @@ def _given(schema: Mapping[str, Any]) -> Any:
 def _of_type(schema: Mapping[str, Any], root: Any, depth: int) -> Any:
     kind = schema.get("type", "string" if schema.keys() & {"minLength", "pattern", "format"} else "object")
     kind = kind[0] if isinstance(kind, list) and kind else kind
-    if kind not in _LEAST:
+    if kind not in _MINIMAL:
         return _refuse(f'Unsupported type "{kind}"')
     if kind == "object":
         properties = schema.get("properties", {})
-        needed = schema.get("required", ())
-        return {name: _least(properties.get(name, {}), root, depth - 1) for name in needed}
+        required = schema.get("required", ())
+        return {name: _minimal(properties.get(name, {}), root, depth - 1) for name in required}
     if kind == "array":
-        return [_least(schema.get("items", {}), root, depth - 1)] * min(schema.get("minItems", 0), _LONGEST)
+        return [_minimal(schema.get("items", {}), root, depth - 1)] * min(schema.get("minItems", 0), _MAX_LENGTH)
     if kind == "string":
-        return "x" * min(schema.get("minLength", 0), _LONGEST)
+        return "x" * min(schema.get("minLength", 0), _MAX_LENGTH)
     if kind in ("integer", "number"):
         return _number(schema)
-    return _LEAST[kind]
+    return _MINIMAL[kind]
 
 
 def _number(schema: Mapping[str, Any]) -> Any:
-    """0 if it may be, else the bound that is in the way."""
+    """0 if it is allowed, otherwise the nearest bound."""
     low = schema.get("minimum", schema.get("exclusiveMinimum", -math.inf) + 1)
     high = schema.get("maximum", schema.get("exclusiveMaximum", math.inf) - 1)
     return low if low > 0 else min(0, high)
@@ -79,5 +79,5 @@ def _resolved(reference: str, root: Any) -> Any:
     return found
 
 
-def _refuse(why: str) -> Any:
-    raise BadGrammar(why)
+def _refuse(reason: str) -> Any:
+    raise BadGrammar(reason)

@@ -1,4 +1,4 @@
-"""What one request is told to do: its text, its speed and its faults. None means: not said."""
+"""How one request is answered: its text, its speed and its faults. None means unset."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias
@@ -24,7 +24,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The engine's own error in the middle of an answer."""
+    """An error of the engine in the middle of an answer."""
 
     after: int
 
@@ -34,7 +34,7 @@ class Script:
     answer: str | None = None
     tokens: int | None = None
     text: str | None = None
-    # A call without arguments gets the least that its tool's schema allows.
+    # A call without arguments gets the minimal instance of its tool's schema.
     call: tuple[Call, ...] | None = None
     reasoning: str | None = None
     pace: float | None = None
@@ -50,13 +50,13 @@ class Script:
     on: Literal["generate", "all"] | None = None
 
     def overridden_by(self, other: "Script") -> "Script":
-        said = {name: value for name in NAMES if (value := getattr(other, name)) is not None}
-        if _WORDS & said.keys():
-            return replace(self, **{**dict.fromkeys(_WORDS), **said})
-        return replace(self, **said)
+        changes = {name: value for name in NAMES if (value := getattr(other, name)) is not None}
+        if _CONTENT_FIELDS & changes.keys():
+            return replace(self, **{**dict.fromkeys(_CONTENT_FIELDS), **changes})
+        return replace(self, **changes)
 
-    def continued(self) -> "Script":
-        """Of an answer that has begun: it had its faults. Only what the engine breaks over it breaks over again."""
+    def for_continuation(self) -> "Script":
+        """For an answer that has begun: its faults have already happened, except an error, which happens again."""
         error = None if self.error is None else Failure(0)
         return replace(self, hold=None, stall=None, cut=None, error=error, status=None, refuse=None)
 
@@ -66,7 +66,7 @@ class Script:
         return (*(self.stall or ()), *once)
 
 
-# What is said belongs together: one of them said anew silences the others.
-_WORDS = frozenset({"answer", "tokens", "text", "call", "reasoning"})
+# The content fields belong together: setting one of them resets the others.
+_CONTENT_FIELDS = frozenset({"answer", "tokens", "text", "call", "reasoning"})
 NAMES = tuple(field.name for field in fields(Script))
 POSTED_ONLY = frozenset({"refuse", "times", "on"})

@@ -11,13 +11,13 @@ from engines.scripted.settings import EngineSettings
 
 @asynccontextmanager
 async def listening(settings: EngineSettings) -> AsyncIterator[str]:
-    """The base URL; leaving breaks off every answer."""
+    """Yields the base URL; on exit, aborts every answer."""
     engine, connections = Engine(settings), set[Connection]()
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(engine, connections),
         settings.host,
         settings.port,
-        # A thousand clients may come at once; a full backlog would cost them a second each.
+        # A thousand clients may connect at once; a full backlog would cost each of them a second.
         backlog=4096,
     )
     host, port = server.sockets[0].getsockname()[:2]
@@ -43,5 +43,5 @@ async def serve(settings: EngineSettings) -> None:
 
 def _allow_many_sockets() -> None:
     # The usual soft limit of 1,024 files is below what a benchmark opens.
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))

@@ -6,7 +6,7 @@ class EngineSettings:
     """The names are vLLM's where vLLM has the option."""
 
     host: str = "127.0.0.1"
-    # 0 takes a free port; the line printed at the start tells which.
+    # 0 chooses a free port, which is printed at the start.
     port: int = 9000
     model: str = "scripted"
     max_model_len: int = 4096

@@ -1,4 +1,4 @@
-"""Qwen2.5's chat template (Qwen2's, where no tools are), and the way back from a prompt's token ids."""
+"""Qwen2.5's chat template (without tools: Qwen2's), and the reverse: a conversation from a prompt's token ids."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -43,10 +43,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What a prompt says: its messages, its tools, and the ids of the answer that it already holds."""
+    """A prompt's messages and tools, and the token ids of the answer that it already contains."""
 
     messages: tuple[Message, ...]
-    begun: tuple[int, ...] = ()
+    answer_prefix: tuple[int, ...] = ()
     tools: tuple[dict[str, Any], ...] = ()
 
 
@@ -54,20 +54,20 @@ def render(
     messages: Sequence[Message],
     tools: Sequence[dict[str, Any]] = (),
     *,
-    prompt_for_answer: bool = True,
-    open_ended: bool = False,
+    add_generation_prompt: bool = True,
+    continue_final_message: bool = False,
 ) -> str:
-    """The prompt's text. `open_ended` leaves the last message unfinished (vLLM's continue_final_message)."""
-    begun = messages[0].role == "system"
-    system = messages[0].content if begun else _DEFAULT_SYSTEM
+    """The prompt's text."""
+    has_system = messages[0].role == "system"
+    system = messages[0].content if has_system else _DEFAULT_SYSTEM
     if tools:
         lines = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
         system = f"{system}{_BEFORE_TOOLS}{lines}{_AFTER_TOOLS}"
-    turns = [_turn("system", system), *_turns(messages[1:] if begun else messages)]
+    turns = [_turn("system", system), *_turns(messages[1:] if has_system else messages)]
     text = "".join(turns)
-    if open_ended:
+    if continue_final_message:
         return text.removesuffix("<|im_end|>\n")
-    return text + "<|im_start|>assistant\n" if prompt_for_answer else text
+    return text + "<|im_start|>assistant\n" if add_generation_prompt else text
 
 
 def _turns(messages: Iterable[Message]) -> Iterable[str]:
@@ -88,19 +88,19 @@ def _turn(role: str, content: str) -> str:
     return f"<|im_start|>{role}\n{content}<|im_end|>\n"
 
 
-def read(ids: Sequence[int]) -> Conversation:
-    """The conversation of a rendered prompt; a prompt that is none is one user message."""
+def parse_prompt(ids: Sequence[int]) -> Conversation:
+    """The conversation of a rendered prompt; any other prompt is one user message."""
     starts = [place for place, token in enumerate(ids) if token == IM_START]
     if not starts:
         return Conversation((Message("user", decode(ids)),))
     blocks = [tuple(ids[start + 1 : end]) for start, end in zip(starts, [*starts[1:], None], strict=True)]
     last = blocks[-1]
-    begun: tuple[int, ...] = ()
+    answer_prefix: tuple[int, ...] = ()
     if last[: len(_ANSWER_HEADER)] == _ANSWER_HEADER and IM_END not in last:
         del blocks[-1]
-        begun = last[len(_ANSWER_HEADER) :]
+        answer_prefix = last[len(_ANSWER_HEADER) :]
     messages = tuple(_messages(blocks))
-    return Conversation(messages, begun, _tools_in(messages[0].content) if messages else ())
+    return Conversation(messages, answer_prefix, _tools_in(messages[0].content) if messages else ())
 
 
 def _messages(blocks: Iterable[tuple[int, ...]]) -> Iterable[Message]:
@@ -115,9 +115,9 @@ def _messages(blocks: Iterable[tuple[int, ...]]) -> Iterable[Message]:
 
 
 def _tools_in(system: str) -> tuple[dict[str, Any], ...]:
-    """None where a control token in one of them has ended the message early."""
-    _, offered, note = system.partition(_BEFORE_TOOLS)
+    """Empty if a control token in a tool has ended the message early."""
+    _, marker, rest = system.partition(_BEFORE_TOOLS)
     try:
-        return tuple(map(json.loads, note.removesuffix(_AFTER_TOOLS).split("\n"))) if offered else ()
+        return tuple(map(json.loads, rest.removesuffix(_AFTER_TOOLS).split("\n"))) if marker else ()
     except json.JSONDecodeError:
         return ()

@@ -1,7 +1,7 @@
 """A reversible byte-level tokenizer without a vocabulary file.
 
-Pairs of ASCII letters are one token, as is the beginning of a common Chinese character; everything else is
-a byte. So a Chinese character spans two or three tokens, and any cut between tokens may fall inside one.
+A pair of ASCII letters is one token, as are the first two bytes of a common Chinese character; everything else is
+one token per byte. So a Chinese character spans two or three tokens, and a cut between tokens may fall inside one.
 """
 
 import re
@@ -39,7 +39,7 @@ def encode(text: str) -> list[int]:
 
 
 def encode_literally(text: str) -> list[int]:
-    """Without control tokens: what a model says about them."""
+    """Special tokens in the text stay text."""
     return [_ID_OF[piece] for piece in _PIECE.findall(text.encode())]
 
 
@@ -60,10 +60,10 @@ def ends_inside_character(ids: Sequence[int]) -> bool:
 
 
 class IncrementalText:
-    """The text that each further token completes; bytes of an unfinished character are held back.
+    """The text that each further token completes; bytes of an incomplete character are held back.
 
-    Primed with a prompt that ends inside a character it behaves as vLLM 0.32 does: the token that completes
-    the character brings the text of the *whole prompt* with it (the decoder has found no place to start).
+    With a prompt that ends inside a character it behaves as vLLM 0.32: the token that completes the character
+    returns the text of the *whole prompt* too (the decoder has found no place to start).
     """
 
     def __init__(self, prompt: Sequence[int] = ()) -> None:

@@ -1,4 +1,4 @@
-"""A scripted engine inside the test's own loop, and how to ask it."""
+"""A scripted engine in the test's event loop, and request bodies for it."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -24,8 +24,8 @@ async def client(url: str) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-def ask(said: str, **fields: object) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": said}], **fields}
+def chat_request(content: str, **fields: object) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": content}], **fields}
 
 
 def text_in(events: list[Any]) -> str:

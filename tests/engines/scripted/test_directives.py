@@ -1,6 +1,6 @@
 import pytest
 
-from engines.scripted.directives import Said, parse, read_message
+from engines.scripted.directives import ParsedMessage, parse, parse_message
 from engines.scripted.errors import BadDirective
 from engines.scripted.generation import plan
 from engines.scripted.script import Cut, Failure, Script, Stall
@@ -8,7 +8,7 @@ from engines.scripted.template import Message, render
 from engines.scripted.tokenizer import encode
 
 
-def test_all_names_are_read() -> None:
+def test_all_names_are_parsed() -> None:
     line = "answer=story tokens=5 pace=0.02 first=1 hold=.5 status=503 refuse=1 times=2 on=all error=after:7"
     assert parse(line) == Script(
         answer="story",
@@ -24,7 +24,7 @@ def test_all_names_are_read() -> None:
     )
 
 
-def test_stalls_may_be_given_several_times() -> None:
+def test_stalls_may_be_repeated() -> None:
     assert parse("stall=after:20,for:3 stall=for:0.5,after:2").stall == (Stall(20, 3.0), Stall(2, 0.5))
 
 
@@ -45,12 +45,12 @@ def test_text_takes_everything_that_follows() -> None:
 
 
 def test_a_message_is_split_into_directive_and_rest() -> None:
-    assert read_message("tell me [[tokens=3]] now") == Said(Script(tokens=3), "tell me  now")
+    assert parse_message("tell me [[tokens=3]] now") == ParsedMessage(Script(tokens=3), "tell me  now")
 
 
 @pytest.mark.parametrize("content", ["[[1, 2], [3, 4]]", "[[Wiki link]]", "[[pace]]", "plain", "[[ page=2 ]]"])
-def test_brackets_of_other_kinds_are_the_users_own(content: str) -> None:
-    assert read_message(content) == Said(Script(), content)
+def test_other_brackets_are_left_in_the_message(content: str) -> None:
+    assert parse_message(content) == ParsedMessage(Script(), content)
 
 
 @pytest.mark.parametrize(
@@ -75,30 +75,30 @@ def test_brackets_of_other_kinds_are_the_users_own(content: str) -> None:
         "pace=1 oops",
     ],
 )
-def test_a_directive_that_cannot_be_read_is_refused(line: str) -> None:
+def test_an_invalid_directive_is_refused(line: str) -> None:
     with pytest.raises(BadDirective):
-        read_message(f"[[{line}]]")
+        parse_message(f"[[{line}]]")
 
 
 @pytest.mark.parametrize("line", ["refuse=1", "times=3", "on=all"])
-def test_what_concerns_many_requests_has_no_place_in_a_prompt(line: str) -> None:
+def test_directives_for_several_requests_are_refused_in_a_prompt(line: str) -> None:
     with pytest.raises(BadDirective, match="only in a script posted"):
-        read_message(f"[[pace=0 {line}]]")
+        parse_message(f"[[pace=0 {line}]]")
 
 
-def test_a_prompts_words_replace_the_posted_ones() -> None:
+def test_a_prompts_content_directives_replace_the_posted_ones() -> None:
     posted = parse("answer=code pace=3 first=1")
     assert posted.overridden_by(parse("tokens=5 pace=0")) == Script(tokens=5, pace=0.0, first=1.0)
 
 
-def test_faults_of_a_prompt_strike_only_the_beginning_of_its_answer() -> None:
+def test_faults_of_a_prompt_do_not_apply_to_a_continuation() -> None:
     ids = encode(render([Message("user", "[[cut=after:2 status=500 hold=1 pace=0 text=abcdef]]")]))
     assert plan(ids, Script()).script.faults == (Cut(2),)
     continued = plan([*ids, *encode("ab")], Script())
     assert continued.script == Script(pace=0.0, text="abcdef")
-    assert continued.left == plan(ids, Script()).left[1:]
+    assert continued.remaining == plan(ids, Script()).remaining[1:]
 
 
-def test_posted_faults_strike_continuations_too() -> None:
+def test_posted_faults_apply_to_continuations_too() -> None:
     ids = encode(render([Message("user", "[[text=abcdef]]")]))
     assert plan([*ids, *encode("ab")], parse("cut=after:2")).script.cut == Cut(2)

@@ -1,4 +1,4 @@
-"""How an answer of the scripted engine breaks, seen from the other end of the connection."""
+"""The scripted engine's faults, as a client sees them."""
 
 import asyncio
 import json
@@ -8,13 +8,13 @@ import httpx2
 import pytest
 
 from tests.contract.engine_shapes import events_in
-from tests.engines.scripted.conftest import CHAT, ask, text_in
+from tests.engines.scripted.conftest import CHAT, chat_request, text_in
 
 
-async def raw_answer(url: str, said: str) -> bytes:
-    """All bytes of a streamed answer until the connection ends; a reset raises ConnectionResetError."""
+async def raw_answer(url: str, content: str) -> bytes:
+    """All bytes of a streamed answer until the connection closes; a reset raises ConnectionResetError."""
     host, port = url.removeprefix("http://").split(":")
-    body = json.dumps(ask(said, stream=True)).encode()
+    body = json.dumps(chat_request(content, stream=True)).encode()
     head = f"POST {CHAT} HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -41,13 +41,13 @@ async def test_a_cut_in_a_character_leaves_half_a_character(url: str) -> None:
     assert b'"cd"' in raw
 
 
-async def test_a_cut_between_events_leaves_whole_events_without_an_end(url: str) -> None:
+async def test_a_cut_between_events_leaves_whole_events_without_an_ending(url: str) -> None:
     raw = await raw_answer(url, "[[cut=after:1,inside:gap text=abcdefgh]]")
     assert raw.endswith(b"}\n\n\r\n")
 
 
 async def test_a_cut_may_end_the_body_properly_without_finishing_the_answer(client: httpx2.AsyncClient) -> None:
-    answer = await client.post(CHAT, json=ask("[[cut=after:2,inside:gap,by:end text=abcdefgh]]", stream=True))
+    answer = await client.post(CHAT, json=chat_request("[[cut=after:2,inside:gap,by:end text=abcdefgh]]", stream=True))
     events = events_in(answer.text)
     assert text_in(events) == "abcd"
     assert events[-1]["choices"][0]["finish_reason"] is None
@@ -60,22 +60,22 @@ async def test_a_cut_by_reset_is_a_reset(url: str) -> None:
 
 async def test_a_cut_answer_that_is_not_streamed_never_arrives(client: httpx2.AsyncClient) -> None:
     with pytest.raises(httpx2.RemoteProtocolError):
-        await client.post(CHAT, json=ask("[[cut=after:2 text=abcdefgh]]"))
+        await client.post(CHAT, json=chat_request("[[cut=after:2 text=abcdefgh]]"))
 
 
 async def test_an_error_in_the_middle_is_an_event_before_the_end(client: httpx2.AsyncClient) -> None:
-    answer = await client.post(CHAT, json=ask("[[error=after:2 text=abcdefgh]]", stream=True))
+    answer = await client.post(CHAT, json=chat_request("[[error=after:2 text=abcdefgh]]", stream=True))
     *_, error, done = events_in(answer.text)
     assert error == {
         "error": {"message": "Internal server error", "type": "InternalServerError", "param": None, "code": 500}
     }
     assert done == "[DONE]"
-    assert (await client.post(CHAT, json=ask("[[error=after:2 text=abcdefgh]]"))).status_code == 500
+    assert (await client.post(CHAT, json=chat_request("[[error=after:2 text=abcdefgh]]"))).status_code == 500
 
 
 async def test_a_cut_answer_can_be_continued_by_its_ids(client: httpx2.AsyncClient) -> None:
     directive = "[[cut=after:9,inside:gap,by:end text=一座很老的灯塔]]"
-    cut = events_in((await client.post(CHAT, json=ask(directive, stream=True, return_token_ids=True))).text)
+    cut = events_in((await client.post(CHAT, json=chat_request(directive, stream=True, return_token_ids=True))).text)
     ids = cut[0]["prompt_token_ids"]
     made = [token for event in cut[1:] for token in event["choices"][0]["token_ids"]]
     body = {"prompt": [*ids, *made[:8]], "max_tokens": 100}
@@ -84,12 +84,12 @@ async def test_a_cut_answer_can_be_continued_by_its_ids(client: httpx2.AsyncClie
 
 
 @pytest.mark.parametrize("status", [400, 429, 500, 503])
-async def test_a_script_can_order_a_status(client: httpx2.AsyncClient, status: int) -> None:
-    answer = await client.post(CHAT, json=ask(f"[[status={status}]]"))
+async def test_a_script_can_request_a_status(client: httpx2.AsyncClient, status: int) -> None:
+    answer = await client.post(CHAT, json=chat_request(f"[[status={status}]]"))
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, status)
 
 
 async def test_a_misspelt_directive_is_refused(client: httpx2.AsyncClient) -> None:
-    answer = await client.post(CHAT, json=ask("[[pace=0 sead=1]]"))
+    answer = await client.post(CHAT, json=chat_request("[[pace=0 sead=1]]"))
     assert answer.status_code == 400
     assert "got 'sead=1'" in answer.json()["error"]["message"]

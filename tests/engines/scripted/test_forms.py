@@ -1,20 +1,20 @@
-"""What the scripted engine's calls are made of: directives, prompts, schemas, parsers. No socket."""
+"""The parts of the scripted engine's calls: directives, prompts, schemas, parsers. No socket."""
 
 from typing import Any
 
 import pytest
 
 from engines.scripted.deltas import CallPiece, Delta, deltas
-from engines.scripted.directives import parse, read_message
+from engines.scripted.directives import parse, parse_message
 from engines.scripted.errors import BadDirective, BadGrammar
-from engines.scripted.schemas import least_json
+from engines.scripted.schemas import minimal_json
 from engines.scripted.script import Script
-from engines.scripted.template import Call, Message, read, render
+from engines.scripted.template import Call, Message, parse_prompt, render
 from engines.scripted.tokenizer import encode
 from tests.contract.engine_shapes import PICK, WEATHER
 
 
-def test_calls_are_read_with_and_without_arguments() -> None:
+def test_calls_are_parsed_with_and_without_arguments() -> None:
     line = 'call=a args={"x": [1, "b  c"]} pace=0 call=b call=c args={} reasoning=so text= it = is'
     calls = (Call("a", '{"x": [1, "b  c"]}'), Call("b", ""), Call("c", "{}"))
     assert parse(line) == Script(call=calls, pace=0.0, reasoning="so", text="it = is")
@@ -23,17 +23,17 @@ def test_calls_are_read_with_and_without_arguments() -> None:
 @pytest.mark.parametrize(
     "line", ["call=", "call=a.b", "args={}", "call=a args={", "call=a args={} args={}", "pace=0 args=1"]
 )
-def test_a_call_that_cannot_be_read_is_refused(line: str) -> None:
+def test_an_invalid_call_is_refused(line: str) -> None:
     with pytest.raises(BadDirective):
         parse(line)
 
 
-def test_a_call_in_a_message_overrides_the_posted_words() -> None:
+def test_a_call_in_a_message_overrides_the_posted_content() -> None:
     posted = parse("text=posted")
-    assert posted.overridden_by(read_message("[[call=a]]").script) == Script(call=(Call("a", ""),))
+    assert posted.overridden_by(parse_message("[[call=a]]").script) == Script(call=(Call("a", ""),))
 
 
-def test_a_prompt_with_tools_can_be_read_back() -> None:
+def test_a_prompt_with_tools_can_be_parsed_back() -> None:
     call = Call("get_weather", '{"city": "Rome"}')
     turns = [
         Message("system", "be kind"),
@@ -43,11 +43,11 @@ def test_a_prompt_with_tools_can_be_read_back() -> None:
         Message("tool", "22"),
     ]
     text = render(turns, [WEATHER, PICK])
-    conversation = read(encode(text + "Fi"))
+    conversation = parse_prompt(encode(text + "Fi"))
     assert conversation.tools == (WEATHER, PICK)
     assert conversation.messages[2].content == f"Let me see.\n{call}"
     assert conversation.messages[3:] == (Message("tool", "21\n22"),)
-    assert conversation.begun == tuple(encode("Fi"))
+    assert conversation.answer_prefix == tuple(encode("Fi"))
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_a_prompt_with_tools_can_be_read_back() -> None:
         ({"$defs": {"a": {"const": 7}}, "$ref": "#/$defs/a"}, "7"),
     ],
 )
-def test_the_least_instance_of_a_schema(schema: Any, instance: str) -> None:
-    assert least_json(schema) == instance
+def test_the_minimal_instance_of_a_schema(schema: Any, instance: str) -> None:
+    assert minimal_json(schema) == instance
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_the_least_instance_of_a_schema(schema: Any, instance: str) -> None:
 )
 def test_a_schema_without_an_instance_is_refused(schema: Any) -> None:
     with pytest.raises(BadGrammar):
-        least_json(schema)
+        minimal_json(schema)
 
 
 def joined(texts: tuple[str, ...], *, calls: bool = True) -> Delta:
@@ -95,24 +95,24 @@ def joined(texts: tuple[str, ...], *, calls: bool = True) -> Delta:
     return sum(others, first)
 
 
-def test_what_may_begin_a_call_is_held_back_until_it_is_decided() -> None:
-    told = deltas(("a <", "tool", "box>", " <tool_", "call>"), calls=True)
-    assert [delta.content for delta in told] == ["a ", "", "<toolbox>", " ", ""]
+def test_the_possible_start_of_a_call_is_held_back() -> None:
+    parsed = deltas(("a <", "tool", "box>", " <tool_", "call>"), calls=True)
+    assert [delta.content for delta in parsed] == ["a ", "", "<toolbox>", " ", ""]
 
 
 def test_arguments_end_before_the_brace_of_the_call() -> None:
-    said = '<tool_call>\n{"name": "f", "arguments": {"a": "}\\"}"}}\n</tool_call>'
-    for texts in (tuple(said), (said,), (said[:50], said[50:])):
+    content = '<tool_call>\n{"name": "f", "arguments": {"a": "}\\"}"}}\n</tool_call>'
+    for texts in (tuple(content), (content,), (content[:50], content[50:])):
         assert joined(texts).calls == (CallPiece(0, name="f"), CallPiece(0, arguments='{"a": "}\\"}"}'))
 
 
-def test_text_after_a_call_is_not_told() -> None:
-    said = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call> bye'
-    assert joined(tuple(said)).content == ""
-    assert joined(tuple(said), calls=False).content == said
+def test_text_after_a_call_is_dropped() -> None:
+    content = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call> bye'
+    assert joined(tuple(content)).content == ""
+    assert joined(tuple(content), calls=False).content == content
 
 
-def test_reasoning_ends_where_its_tag_begins() -> None:
+def test_reasoning_ends_at_its_closing_tag() -> None:
     for texts in (tuple("<think>a b</think>c"), ("<think>a b</think>c",)):
         assert joined(texts) == Delta(content="c", reasoning="a b")
     assert joined(("a <think>b</think>",)).content == "a <think>b</think>"

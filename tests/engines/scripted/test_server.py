@@ -1,4 +1,4 @@
-"""The scripted engine over TCP: streams, connections, places in the engine."""
+"""The scripted engine over TCP: streams, connections, concurrency limits."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from engines.scripted.server import listening
 from engines.scripted.settings import EngineSettings
 from engines.scripted.tokenizer import decode
 from tests.contract.engine_shapes import events_in
-from tests.engines.scripted.conftest import CHAT, ask, text_in
+from tests.engines.scripted.conftest import CHAT, chat_request, text_in
 
 NEVER = "[[first=3600]]"
 
@@ -33,9 +33,9 @@ async def open_tcp(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asynci
 
 
 @asynccontextmanager
-async def asked(url: str, said: str) -> AsyncIterator[asyncio.StreamReader]:
-    """A streamed answer as raw bytes; leaving closes the connection."""
-    body = json.dumps(ask(said, stream=True)).encode()
+async def streamed(url: str, content: str) -> AsyncIterator[asyncio.StreamReader]:
+    """A streamed answer as raw bytes; leaving the context closes the connection."""
+    body = json.dumps(chat_request(content, stream=True)).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     async with open_tcp(url) as (reader, writer):
         writer.write(head.encode() + body)
@@ -53,15 +53,15 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0)
 
 
-async def test_a_stream_ends_with_its_text_complete(client: httpx2.AsyncClient) -> None:
-    answer = await client.post(CHAT, json=ask("[[text=你好, world]]", stream=True))
+async def test_a_stream_delivers_its_whole_text(client: httpx2.AsyncClient) -> None:
+    answer = await client.post(CHAT, json=chat_request("[[text=你好, world]]", stream=True))
     events = events_in(answer.text)
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert text_in(events) == "你好, world"
     assert (events[-2]["choices"][0]["finish_reason"], events[-1]) == ("stop", "[DONE]")
 
 
-async def test_a_connection_serves_one_request_after_the_other(url: str) -> None:
+async def test_a_connection_serves_pipelined_requests_in_order(url: str) -> None:
     async with open_tcp(url) as (reader, writer):
         writer.write(b"GET /health HTTP/1.1\r\n\r\n" + b"GET /version HTTP/1.1\r\nconnection: close\r\n\r\n")
         first, second = (await reader.read()).split(b"HTTP/1.1 200 OK")[1:]
@@ -69,14 +69,14 @@ async def test_a_connection_serves_one_request_after_the_other(url: str) -> None
     assert second.endswith(b'{"version":"0.32.0"}')
 
 
-async def test_what_is_not_http_is_refused(url: str) -> None:
+async def test_bytes_that_are_not_http_are_refused(url: str) -> None:
     async with open_tcp(url) as (reader, writer):
         writer.write(b"\x16\x03\x01 nonsense\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
 
 
-async def test_a_closed_stream_leaves_the_engine_at_once(url: str, client: httpx2.AsyncClient) -> None:
-    async with asked(url, "[[tokens=500 pace=3600]]") as reader:
+async def test_a_closed_stream_is_cancelled_at_once(url: str, client: httpx2.AsyncClient) -> None:
+    async with streamed(url, "[[tokens=500 pace=3600]]") as reader:
         await reader.readuntil(b"finish_reason")
         assert await gauge(client, "num_requests_running") == 1
 
@@ -96,8 +96,8 @@ async def test_requests_beyond_the_limit_wait_for_a_place() -> None:
             return await gauge(client, "num_requests_waiting") == 1
 
         async with AsyncExitStack() as second:
-            async with asked(url, NEVER):
-                reader = await second.enter_async_context(asked(url, "[[text=my turn]]"))
+            async with streamed(url, NEVER):
+                reader = await second.enter_async_context(streamed(url, "[[text=my turn]]"))
                 await until(waiting)
             assert b"[DONE]" in await reader.readuntil(b"[DONE]")
 
@@ -105,21 +105,21 @@ async def test_requests_beyond_the_limit_wait_for_a_place() -> None:
 async def test_a_full_queue_answers_503() -> None:
     settings = EngineSettings(port=0, max_num_queued_reqs=1)
     async with listening(settings) as url, httpx2.AsyncClient(base_url=url) as client:
-        async with asked(url, NEVER) as reader:
+        async with streamed(url, NEVER) as reader:
             await reader.readuntil(b"\r\n\r\n")
-            refused = await client.post(CHAT, json=ask("hello"))
+            refused = await client.post(CHAT, json=chat_request("hello"))
         assert (refused.status_code, refused.json()["error"]["type"]) == (503, "Service Unavailable")
 
 
 async def test_a_slow_reader_gets_every_token_once_in_fewer_events() -> None:
-    # More than the sockets' buffers hold, so that the engine must wait for the reader.
+    # More than the socket buffers hold, so that the engine must wait for the reader.
     settings = EngineSettings(port=0, pace_seconds=0, first_seconds=0, max_model_len=100_000)
     async with listening(settings) as url, httpx2.AsyncClient(base_url=url) as client:
 
         async def finished() -> bool:
             return bool((await client.get("/requests")).json()["data"][0]["state"] == "finished")
 
-        async with asked(url, "[[tokens=60000]]") as reader:
+        async with streamed(url, "[[tokens=60000]]") as reader:
             await reader.readuntil(b"\r\n\r\n")
             await until(finished)
             raw = b""
@@ -137,10 +137,10 @@ async def test_a_held_request_is_not_yet_in_the_engine(url: str, client: httpx2.
     async def received() -> bool:
         return await states() == [None]
 
-    async with asked(url, "[[hold=3600]]"):
+    async with streamed(url, "[[hold=3600]]"):
         await until(received)
         assert await gauge(client, "num_requests_running") == 0
-    assert (await client.post(CHAT, json=ask("[[hold=0.01]]"))).status_code == 200
+    assert (await client.post(CHAT, json=chat_request("[[hold=0.01]]"))).status_code == 200
     assert await states() == [None, "finished"]
 
 
@@ -155,7 +155,7 @@ async def test_the_program_says_where_it_listens_and_leaves_on_sigterm() -> None
     )
     assert program.stdout is not None
     url = (await program.stdout.readline()).decode().split()[-1]
-    async with asked(url, NEVER) as reader:
+    async with streamed(url, NEVER) as reader:
         await reader.readuntil(b"\r\n\r\n")
         program.send_signal(signal.SIGTERM)
         assert await program.wait() == 0

@@ -9,19 +9,19 @@ import pytest
 from engines.scripted.server import listening
 from engines.scripted.settings import EngineSettings
 from tests.contract.engine_shapes import PICK, WEATHER, events_in
-from tests.engines.scripted.conftest import CHAT, ask, text_in
+from tests.engines.scripted.conftest import CHAT, chat_request, text_in
 
 NAMED = {"type": "function", "function": {"name": "pick"}}
 PARIS = '[[call=get_weather args={"city": "Paris, 巴黎"}]]'
 
 
-async def answered(client: httpx2.AsyncClient, said: str, **fields: object) -> dict[str, Any]:
-    body = ask(said, **fields)
+async def answered(client: httpx2.AsyncClient, content: str, **fields: object) -> dict[str, Any]:
+    body = chat_request(content, **fields)
     return dict((await client.post(CHAT, json=body)).raise_for_status().json()["choices"][0])
 
 
-async def streamed(client: httpx2.AsyncClient, said: str, **fields: object) -> list[Any]:
-    body = ask(said, stream=True, **fields)
+async def streamed(client: httpx2.AsyncClient, content: str, **fields: object) -> list[Any]:
+    body = chat_request(content, stream=True, **fields)
     return events_in((await client.post(CHAT, json=body)).raise_for_status().text)
 
 
@@ -38,7 +38,7 @@ def reason_of(events: list[Any]) -> str:
     return str(events[-2]["choices"][0]["finish_reason"])
 
 
-async def test_a_call_is_told_whole(client: httpx2.AsyncClient) -> None:
+async def test_a_call_is_returned_whole(client: httpx2.AsyncClient) -> None:
     choice = await answered(client, PARIS, tools=[WEATHER])
     assert functions(choice["message"]) == [{"name": "get_weather", "arguments": '{"city": "Paris, 巴黎"}'}]
     assert (choice["message"]["content"], choice["finish_reason"]) == (None, "tool_calls")
@@ -56,40 +56,40 @@ async def test_a_streamed_call_has_its_name_first_and_its_arguments_in_pieces(cl
 
 
 async def test_several_calls_are_numbered_and_may_follow_a_text(client: httpx2.AsyncClient) -> None:
-    said = (
+    content = (
         '[[call=get_weather args={"city": "Rome"} call=pick args={"unit": "celsius", "n": [1, {"a": "}"}]} text=So:]]'
     )
-    choice = await answered(client, said, tools=[WEATHER, PICK])
+    choice = await answered(client, content, tools=[WEATHER, PICK])
     assert [function["name"] for function in functions(choice["message"])] == ["get_weather", "pick"]
     assert choice["message"]["content"] == "So:\n"
-    events = await streamed(client, said, tools=[WEATHER, PICK])
+    events = await streamed(client, content, tools=[WEATHER, PICK])
     assert text_in(events) == "So:\n"
     assert [piece["index"] for piece in pieces_in(events) if "id" in piece] == [0, 1]
     arguments = [piece["function"].get("arguments", "") for piece in pieces_in(events) if piece["index"] == 1]
     assert "".join(arguments) == functions(choice["message"])[1]["arguments"]
 
 
-async def test_without_parallel_calls_only_the_first_is_told(client: httpx2.AsyncClient) -> None:
-    said = "[[call=get_weather call=pick]]"
+async def test_without_parallel_calls_only_the_first_is_returned(client: httpx2.AsyncClient) -> None:
+    content = "[[call=get_weather call=pick]]"
     fields: dict[str, Any] = {"tools": [WEATHER, PICK], "parallel_tool_calls": False}
-    assert len(functions((await answered(client, said, **fields))["message"])) == 1
-    assert {piece["index"] for piece in pieces_in(await streamed(client, said, **fields))} == {0}
+    assert len(functions((await answered(client, content, **fields))["message"])) == 1
+    assert {piece["index"] for piece in pieces_in(await streamed(client, content, **fields))} == {0}
 
 
-async def test_a_call_is_text_where_no_tool_may_be_called(client: httpx2.AsyncClient) -> None:
+async def test_a_call_is_text_if_no_tool_may_be_called(client: httpx2.AsyncClient) -> None:
     for fields in ({}, {"tools": [WEATHER], "tool_choice": "none"}):
         choice = await answered(client, PARIS, **fields)
         assert choice["message"]["content"].startswith("<tool_call>\n")
         assert (choice["finish_reason"], "tool_calls" in choice["message"]) == ("stop", False)
 
 
-async def test_a_call_without_arguments_gets_the_least_that_its_schema_allows(client: httpx2.AsyncClient) -> None:
+async def test_a_call_without_arguments_gets_the_minimal_instance_of_its_schema(client: httpx2.AsyncClient) -> None:
     choice = await answered(client, "[[call=pick]]", tools=[PICK])
     assert json.loads(functions(choice["message"])[0]["arguments"]) == {"unit": "celsius"}
 
 
 @pytest.mark.parametrize(("choice", "reason"), [("required", "tool_calls"), (NAMED, "stop")])
-async def test_a_demanded_call_is_made_whatever_was_said(
+async def test_a_forced_call_is_made_whatever_the_message_says(
     client: httpx2.AsyncClient, choice: object, reason: str
 ) -> None:
     fields: dict[str, Any] = {"tools": [PICK, WEATHER], "tool_choice": choice}
@@ -99,14 +99,14 @@ async def test_a_demanded_call_is_made_whatever_was_said(
     assert reason_of(await streamed(client, "hello", **fields)) == reason
 
 
-async def test_a_script_says_which_of_the_allowed_calls_is_made(client: httpx2.AsyncClient) -> None:
+async def test_a_script_chooses_among_the_allowed_calls(client: httpx2.AsyncClient) -> None:
     required = await answered(client, PARIS, tools=[PICK, WEATHER], tool_choice="required")
     assert [function["name"] for function in functions(required["message"])] == ["get_weather"]
     named = await answered(client, PARIS, tools=[PICK, WEATHER], tool_choice=NAMED)
     assert [function["name"] for function in functions(named["message"])] == ["pick"]
 
 
-async def test_an_answer_follows_what_the_tool_answered(client: httpx2.AsyncClient) -> None:
+async def test_a_tools_answer_is_answered_in_turn(client: httpx2.AsyncClient) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
     turns: list[dict[str, Any]] = [
         {"role": "user", "content": PARIS},
@@ -121,7 +121,7 @@ async def test_an_answer_follows_what_the_tool_answered(client: httpx2.AsyncClie
     assert [function["name"] for function in functions(choice["message"])] == ["pick"]
 
 
-async def test_tools_and_what_they_said_are_counted_as_the_usage_counts_them(client: httpx2.AsyncClient) -> None:
+async def test_tools_and_their_answers_are_counted_as_in_the_usage(client: httpx2.AsyncClient) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": '{"city":"Rome"}'}}
     turns = [
         {"role": "user", "content": "weather?"},
@@ -139,8 +139,8 @@ async def test_tools_and_what_they_said_are_counted_as_the_usage_counts_them(cli
 
 @pytest.mark.parametrize("choice", ["auto", "required"])
 async def test_a_call_is_continued_by_its_ids(client: httpx2.AsyncClient, choice: str) -> None:
-    said = "[[call=pick]]" if choice == "auto" else "hello"
-    body = ask(said, tools=[PICK], tool_choice=choice, return_token_ids=True)
+    content = "[[call=pick]]" if choice == "auto" else "hello"
+    body = chat_request(content, tools=[PICK], tool_choice=choice, return_token_ids=True)
     whole = (await client.post(CHAT, json=body)).json()
     prompt, ids = whole["prompt_token_ids"], whole["choices"][0]["token_ids"]
     for place in range(1, len(ids), 7):
@@ -150,7 +150,7 @@ async def test_a_call_is_continued_by_its_ids(client: httpx2.AsyncClient, choice
         assert rest.json()["choices"][0]["token_ids"] == ids[place:]
 
 
-async def test_every_token_of_a_call_can_be_told(client: httpx2.AsyncClient) -> None:
+async def test_every_token_of_a_call_can_be_returned(client: httpx2.AsyncClient) -> None:
     events = await streamed(client, PARIS, tools=[WEATHER], return_token_ids=True)
     told = [event["choices"][0] for event in events[1:-1]]
     whole = await answered(client, PARIS, tools=[WEATHER], return_token_ids=True)
@@ -159,11 +159,11 @@ async def test_every_token_of_a_call_can_be_told(client: httpx2.AsyncClient) -> 
 
 
 async def test_reasoning_comes_before_the_content(client: httpx2.AsyncClient) -> None:
-    said = "[[reasoning=Let me think, 想一想. text=Hello]]"
-    choice = await answered(client, said)
+    content = "[[reasoning=Let me think, 想一想. text=Hello]]"
+    choice = await answered(client, content)
     assert choice["message"]["reasoning"] == "\nLet me think, 想一想.\n"
     assert choice["message"]["content"] == "\n\nHello"
-    deltas = [event["choices"][0]["delta"] for event in (await streamed(client, said))[1:-1]]
+    deltas = [event["choices"][0]["delta"] for event in (await streamed(client, content))[1:-1]]
     assert "".join(delta.get("reasoning", "") for delta in deltas) == choice["message"]["reasoning"]
     assert "".join(delta.get("content", "") for delta in deltas) == choice["message"]["content"]
     kinds = ["reasoning" in delta for delta in deltas]
@@ -171,7 +171,7 @@ async def test_reasoning_comes_before_the_content(client: httpx2.AsyncClient) ->
 
 
 async def test_reasoning_may_lead_to_a_call_and_is_counted(client: httpx2.AsyncClient) -> None:
-    body = ask('[[call=get_weather args={"city": "Rome"} reasoning=Which city?]]', tools=[WEATHER])
+    body = chat_request('[[call=get_weather args={"city": "Rome"} reasoning=Which city?]]', tools=[WEATHER])
     answer = (await client.post(CHAT, json=body)).json()
     message = answer["choices"][0]["message"]
     assert (message["reasoning"], message["content"]) == ("\nWhich city?\n", None)
@@ -184,17 +184,17 @@ async def test_an_answer_that_only_thinks_has_no_content(client: httpx2.AsyncCli
     assert (choice["message"]["content"], choice["finish_reason"]) == (None, "length")
 
 
-async def test_a_schema_is_answered_by_its_least_instance_or_by_what_was_said(client: httpx2.AsyncClient) -> None:
+async def test_a_schema_is_answered_by_its_minimal_instance_or_by_the_scripted_text(client: httpx2.AsyncClient) -> None:
     schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 3}}, "required": ["n"]}
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
     assert (await answered(client, "hello", response_format=form))["message"]["content"] == '{"n": 3}'
-    said = await answered(client, '[[text={"n": 9}]]', response_format=form)
-    assert said["message"]["content"] == '{"n": 9}'
+    choice = await answered(client, '[[text={"n": 9}]]', response_format=form)
+    assert choice["message"]["content"] == '{"n": 9}'
 
 
-async def test_a_schema_of_which_no_grammar_can_be_made_is_an_event_of_a_stream(client: httpx2.AsyncClient) -> None:
+async def test_a_schema_without_a_grammar_is_an_error_event_in_a_stream(client: httpx2.AsyncClient) -> None:
     form = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}}}
-    whole = await client.post(CHAT, json=ask("hello", response_format=form))
+    whole = await client.post(CHAT, json=chat_request("hello", response_format=form))
     events = await streamed(client, "hello", response_format=form)
     assert whole.status_code == 400
     assert events == [whole.json(), "[DONE]"]
@@ -204,7 +204,7 @@ async def test_tools_are_refused_by_a_server_without_a_parser() -> None:
     settings = EngineSettings(port=0, pace_seconds=0, first_seconds=0, tool_call_parser="")
     async with listening(settings) as url, httpx2.AsyncClient(base_url=url) as client:
         for choice in ("auto", "required", NAMED):
-            refused = await client.post(CHAT, json=ask("hello", tools=[PICK], tool_choice=choice))
+            refused = await client.post(CHAT, json=chat_request("hello", tools=[PICK], tool_choice=choice))
             assert refused.status_code == 400
             assert "--tool-call-parser" in refused.json()["error"]["message"]
         assert "tool_calls" not in (await answered(client, "hello", tools=[PICK], tool_choice="none"))["message"]
@@ -212,7 +212,7 @@ async def test_tools_are_refused_by_a_server_without_a_parser() -> None:
         assert deltas[0] == {"content": ""}
 
 
-async def test_a_title_is_given_whatever_directives_stand_in_the_conversation(client: httpx2.AsyncClient) -> None:
+async def test_a_title_is_given_whatever_directives_the_conversation_contains(client: httpx2.AsyncClient) -> None:
     system = {"role": "system", "content": "Answer with a title of at most six words."}
     exchange = {"role": "user", "content": f"The weather {PARIS} in Paris\n\nIt is fine."}
     answer = (await client.post(CHAT, json={"messages": [system, exchange]})).json()

@@ -1,4 +1,4 @@
-"""What was asked of the engine lately, so that a test can look at what a gateway sent."""
+"""The engine's last requests, so that a test can inspect what a gateway sent."""
 
 import json
 import time
@@ -14,13 +14,13 @@ _MASKED: Final = frozenset({"authorization", "proxy-authorization", "cookie", "x
 
 
 @dataclass(slots=True)
-class Entry:
+class LoggedRequest:
     request: Request
     received_at: float = field(default_factory=time.time)
     status: int | None = None
     run: Run | None = None
 
-    def told(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return {
             "method": self.request.method,
             "path": self.request.path,
@@ -29,19 +29,19 @@ class Entry:
             "received_at": self.received_at,
             "status": self.status,
             "state": self.run.state.value if self.run else None,
-            "tokens": self.run.made if self.run else 0,
+            "tokens": self.run.token_count if self.run else 0,
         }
 
 
-class Journal:
+class RequestLog:
     def __init__(self, keep: int) -> None:
-        self._entries: deque[Entry] = deque(maxlen=keep)
+        self._entries: deque[LoggedRequest] = deque(maxlen=keep)
 
-    def enter(self, entry: Entry) -> None:
+    def append(self, entry: LoggedRequest) -> None:
         self._entries.append(entry)
 
-    def told(self) -> dict[str, Any]:
-        return {"object": "list", "data": [entry.told() for entry in self._entries]}
+    def to_dict(self) -> dict[str, Any]:
+        return {"object": "list", "data": [entry.to_dict() for entry in self._entries]}
 
     def clear(self) -> None:
         self._entries.clear()
