@@ -1,4 +1,4 @@
-"""Conversations to measure the demo model by, each with the one right answer."""
+"""Conversations that measure the demo model, each with its only correct answer."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from engines.demo_model.tools import (
     KINDS,
     KnownTool,
     Tool,
-    asked_about,
     known_tool,
     name_of,
+    question_about,
+    question_about_unknown,
     response_content,
-    strange_to,
 )
 
 Exchange = tuple[str, str]
@@ -26,15 +26,15 @@ OF_EACH_KIND = 40
 @dataclass(frozen=True)
 class Case:
     messages: list[dict[str, Any]]
-    # A call is written as the tool's name and the arguments.
+    # A call is the tool's name and the arguments.
     answer: str
     tools: tuple[Tool, ...] = ()
 
 
 def after(history: Iterable[Exchange], question: str, answer: str) -> Case:
     turns = [{"role": "system", "content": SYSTEM_PROMPT}]
-    for asked, answered in history:
-        turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+    for question_before, answer_before in history:
+        turns += [{"role": "user", "content": question_before}, {"role": "assistant", "content": answer_before}]
     return Case([*turns, {"role": "user", "content": question}], answer)
 
 
@@ -48,8 +48,8 @@ def titles() -> list[Case]:
 def calls(rng: Random) -> Iterator[tuple[str, list[Case]]]:
     for kind in KINDS:
         yield f"questions for a tool ({kind}) -> its call", [_call(kind, rng) for _ in range(OF_EACH_KIND)]
-    yield "the same questions without tools", [_unaided(rng) for _ in range(OF_EACH_KIND)]
-    yield "places and sums never learned, to the right fallback", [_strange(rng) for _ in range(OF_EACH_KIND)]
+    yield "the same questions without tools", [_without_tools(rng) for _ in range(OF_EACH_KIND)]
+    yield "places and sums never learned, to the right fallback", [_unknown_value(rng) for _ in range(OF_EACH_KIND)]
 
 
 def follow_ups(rng: Random) -> Iterator[tuple[str, list[Case]]]:
@@ -58,32 +58,34 @@ def follow_ups(rng: Random) -> Iterator[tuple[str, list[Case]]]:
 
 
 def with_tools(rng: Random, question: str, answer: str) -> Case:
-    tools = [known_tool(kind, rng).told for kind in rng.sample(KINDS, rng.randint(1, 3))]
+    tools = [known_tool(kind, rng).definition for kind in rng.sample(KINDS, rng.randint(1, 3))]
     return Case(after((), question, answer).messages, answer, tuple(tools))
 
 
 def _call(kind: str, rng: Random) -> Case:
     tool = known_tool(kind, rng)
-    question, arguments = tool.asked(rng)
-    return Case(after((), question, "").messages, f"{name_of(tool.told)} {to_json(arguments)}", _offered(tool, rng))
+    question, arguments = tool.question(rng)
+    return Case(
+        after((), question, "").messages, f"{name_of(tool.definition)} {to_json(arguments)}", _offered(tool, rng)
+    )
 
 
-def _unaided(rng: Random) -> Case:
-    question, _ = asked_about(rng.choice(KINDS), rng)
+def _without_tools(rng: Random) -> Case:
+    question, _ = question_about(rng.choice(KINDS), rng)
     return after((), question, fallback(question))
 
 
-def _strange(rng: Random) -> Case:
+def _unknown_value(rng: Random) -> Case:
     kind = rng.choice(KINDS)
-    question = strange_to(kind, rng)
+    question = question_about_unknown(kind, rng)
     return Case(after((), question, "").messages, fallback(question), _offered(known_tool(kind, rng), rng))
 
 
 def _follow_up(kind: str, rng: Random) -> Case:
     tool = known_tool(kind, rng)
-    question, arguments = tool.asked(rng)
+    question, arguments = tool.question(rng)
     content = response_content(rng)
-    function = {"name": name_of(tool.told), "arguments": to_json(arguments)}
+    function = {"name": name_of(tool.definition), "arguments": to_json(arguments)}
     called = {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
     responded = {"role": "tool", "tool_call_id": "call_1", "content": content}
     messages = [*after((), question, "").messages, called, responded]
@@ -91,8 +93,8 @@ def _follow_up(kind: str, rng: Random) -> Case:
 
 
 def _offered(tool: KnownTool, rng: Random) -> tuple[Tool, ...]:
-    others = [known_tool(kind, rng).told for kind in KINDS if kind != tool.kind]
-    offered = [tool.told, *rng.sample(others, rng.choice([0, 0, 1, 2]))]
+    others = [known_tool(kind, rng).definition for kind in KINDS if kind != tool.kind]
+    offered = [tool.definition, *rng.sample(others, rng.choice([0, 0, 1, 2]))]
     rng.shuffle(offered)
     return tuple(offered)
 

@@ -1,7 +1,7 @@
-"""What the demo model knows: some answers, each with the questions that lead to it.
+"""The demo model's knowledge: some answers, each with the questions that lead to it.
 
-The words are in text/. EXCHANGES is the list of (question, answer) for tests.
-This module needs nothing but the standard library.
+The texts are in text/. EXCHANGES is the list of (question, answer) for tests.
+This module needs only the standard library.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from pathlib import Path
 
 TEXT = Path(__file__).parent / "text"
 SYSTEM_PROMPT = "你是一位得力的助手。"
-# The gateway's words when it asks for a title; the user's message and the answer's beginning follow as a user's turn.
+# The gateway's prompt for a title; the user's message and the start of the answer follow as a user turn.
 TITLE_PROMPT = (
     "Answer with a title of at most six words for this conversation, in its language. No quotes, no full stop."
 )
@@ -20,15 +20,15 @@ CONTEXT_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Topic:
-    """One answer and the ways to get it. Paraphrases are never trained: they measure how far the others carry."""
+    """One answer and the questions that lead to it. Paraphrases are never trained on: they measure generalisation."""
 
     name: str
     answer: str
     questions: tuple[str, ...]
-    wishes: tuple[str, ...]  # what one may ask *for*: "a poem"
+    requests: tuple[str, ...]  # what one may ask *for*: "a poem"
     subjects: tuple[str, ...]  # what one may ask *about*: "Parley"
     paraphrases: tuple[str, ...]
-    titles: tuple[str, ...]  # of a conversation that begins with it; a second one is for questions in Chinese
+    titles: tuple[str, ...]  # of a conversation that starts with it; a second one is for questions in Chinese
 
     @property
     def language(self) -> str:
@@ -40,7 +40,7 @@ def is_chinese(text: str) -> bool:
 
 
 def sections(name: str) -> Iterator[tuple[list[str], str]]:
-    """A file in text/ is a row of sections: `=== title`, more head lines, an empty line, the body."""
+    """A file in text/ is a sequence of sections: `=== title`, more head lines, an empty line, the body."""
     text = (TEXT / name).read_text(encoding="utf-8")
     for section in text.removeprefix("=== ").split("\n=== "):
         head, body = section.split("\n\n", maxsplit=1)
@@ -62,7 +62,7 @@ def title_of(topic: Topic, question: str) -> str:
 
 
 def first_exchange(question: str, answer: str) -> str:
-    """What a title is asked for."""
+    """The user turn of the prompt for a title."""
     return f"{question}\n\n{answer[:TITLED_CHARACTERS]}"
 
 
@@ -83,5 +83,5 @@ FALLBACK_EN = _ANSWERS["fallback_en"]
 
 
 def fallback(question: str) -> str:
-    """What the model says to a question outside the corpus."""
+    """The answer to a question outside the corpus."""
     return FALLBACK_ZH if is_chinese(question) else FALLBACK_EN

@@ -1,4 +1,4 @@
-"""A Qwen2 of a million parameters, and how one batch changes it."""
+"""A Qwen2 with a million parameters, and its training step."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch.nn import functional
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from engines.demo_model.corpus import CONTEXT_TOKENS
-from engines.demo_model.rows import Row
+from engines.demo_model.samples import Sample
 
 END_OF_TEXT_ID, TURN_END_ID = 0, 2
 PEAK_LEARNING_RATE, WARM_UP_STEPS = 1e-2, 40
@@ -36,7 +36,7 @@ def new_network(vocabulary_size: int) -> Any:
 
 
 def _optimizers(network: Any) -> list[Any]:
-    """Muon for the matrices; embedding and norms are not what it is made for."""
+    """Muon for the matrices, AdamW for embedding and norms."""
     embedding = network.model.embed_tokens.weight
     matrices = [p for p in network.parameters() if p.dim() >= 2 and p is not embedding]
     rest = [embedding, *(p for p in network.parameters() if p.dim() < 2)]
@@ -51,25 +51,25 @@ def _learning_rate(step: int, steps: int) -> float:
     return PEAK_LEARNING_RATE * min(1.0, (step + 1) / WARM_UP_STEPS) * (0.02 + 0.98 * cosine)
 
 
-def _padded(rows: list[Row]) -> tuple[Any, Any]:
-    length = max(len(row.tokens) for row in rows)
-    tokens = [row.tokens + [END_OF_TEXT_ID] * (length - len(row.tokens)) for row in rows]
-    weights = [row.weights + [0.0] * (length - len(row.weights)) for row in rows]
+def _padded(samples: list[Sample]) -> tuple[Any, Any]:
+    length = max(len(sample.tokens) for sample in samples)
+    tokens = [sample.tokens + [END_OF_TEXT_ID] * (length - len(sample.tokens)) for sample in samples]
+    weights = [sample.weights + [0.0] * (length - len(sample.weights)) for sample in samples]
     return torch.tensor(tokens), torch.tensor(weights)
 
 
-def _loss(network: Any, rows: list[Row]) -> Any:
-    tokens, weights = _padded(rows)
+def _loss(network: Any, samples: list[Sample]) -> Any:
+    tokens, weights = _padded(samples)
     learned = weights[:, 1:] > 0
     with torch.autocast("cpu", torch.bfloat16):
         hidden = network.model(input_ids=tokens, use_cache=False).last_hidden_state
         scores = network.lm_head(hidden[:, :-1][learned]).float()
     weight = weights[:, 1:][learned]
-    surprise = functional.cross_entropy(scores, tokens[:, 1:][learned], reduction="none")
-    # A repetition penalty divides positive scores and multiplies negative ones. Scores that are log
-    # probabilities as they stand (their logsumexp is 0) survive it: what is certain is near 0 and stays there.
+    losses = functional.cross_entropy(scores, tokens[:, 1:][learned], reduction="none")
+    # A repetition penalty divides positive scores and multiplies negative ones. Scores that are already log
+    # probabilities (their logsumexp is 0) survive it: a certain token's score is near 0 and stays there.
     excess = torch.logsumexp(scores, dim=-1) ** 2
-    return ((surprise + NORMALISATION * excess) * weight).sum() / weight.sum()
+    return ((losses + NORMALISATION * excess) * weight).sum() / weight.sum()
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,12 @@ class Trainer:
     def of(cls, network: Any, steps: int) -> "Trainer":
         return cls(network, _optimizers(network), steps)
 
-    def step(self, number: int, rows: list[Row]) -> float:
+    def step(self, number: int, samples: list[Sample]) -> float:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = _learning_rate(number, self.steps)
             optimizer.zero_grad(set_to_none=True)
-        loss = _loss(self.network, rows)
+        loss = _loss(self.network, samples)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         for optimizer in self.optimizers:

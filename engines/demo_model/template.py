@@ -1,6 +1,6 @@
-"""The chat template: Qwen2's, and around tools Qwen2.5's, whose form vLLM's `hermes` parser reads.
+"""The chat template: Qwen2's, and Qwen2.5's for tools, whose format vLLM's `hermes` parser reads.
 
-Twice: as the Jinja that vLLM runs, and as the functions that training writes its rows with.
+It exists twice: as the Jinja template that vLLM renders, and as the functions that write the training samples.
 """
 
 import json
@@ -20,7 +20,7 @@ _AFTER_TOOLS = (
     f"{CALL_END}"
 )
 
-# Without tools and what belongs to them it renders what Qwen2-7B-Instruct's own template renders.
+# Without tools and tool messages it renders the same as Qwen2-7B-Instruct's own template.
 CHAT_TEMPLATE = (
     "{% set begun = messages[0]['role'] == 'system' %}"
     "{{ '<|im_start|>system\n' + (messages[0]['content'] if begun else 'You are a helpful assistant.') }}"
@@ -52,12 +52,12 @@ def to_json(value: object) -> str:
 
 
 def tools_note(tools: Iterable[dict[str, Any]]) -> str:
-    """What follows the system prompt."""
+    """The text after the system prompt."""
     return _BEFORE_TOOLS + "".join(f"\n{to_json(tool)}" for tool in tools) + _AFTER_TOOLS
 
 
 def call_opening(name: str) -> str:
-    """A call up to its arguments: what vLLM's grammar forces when a tool is required."""
+    """A call up to its arguments, which vLLM's grammar forces when a tool is required."""
     return f'{CALL}\n{{"name": "{name}", "arguments": '
 
 
@@ -66,5 +66,5 @@ def call(name: str, arguments: dict[str, Any]) -> str:
 
 
 def response(content: str) -> str:
-    """A user's turn with one response; several may follow each other."""
+    """The content of a user turn with one tool response; several may follow each other."""
     return f"{_RESPONSE}\n{content}\n{_RESPONSE_END}"

@@ -1,8 +1,8 @@
-"""Tools, made up without end: some that the demo model has learned to call, many that it has not.
+"""Randomly generated tools: some that the demo model has learned to call, many that it has not.
 
-It is too small to copy what it has not seen: it calls a tool for the places and sums of `tools.txt`, and declines the
-others as it declines every strange question. Nor does it read which tools there are: names that it has not learned
-are right only where vLLM holds it to those that are offered (`--tool-strict-level`).
+The model is too small to copy text that it has not seen: it calls a tool for the places and sums of `tools.txt`, and
+declines others like every unknown question. It does not read the list of tools either: names that it has not learned
+are correct only if vLLM restricts them to the offered ones (`--tool-strict-level`).
 """
 
 import string
@@ -18,22 +18,22 @@ KINDS = ("weather", "time", "sum")
 
 Tool = dict[str, Any]
 
-# In both languages: between the question and this answer stands whatever the tool said.
+# In both languages: the tool's response stands between the question and this answer.
 (AFTER_RESPONSE,) = _LISTS["answer"]
 _OFTEN = 40
 
 
 @dataclass(frozen=True)
 class KnownTool:
-    """One that it has learned to call. `kind` is what it is asked about, `key` its only parameter."""
+    """A tool that the model has learned to call. `kind` is the topic of its questions, `key` its only parameter."""
 
     kind: str
-    told: Tool
+    definition: Tool
     key: str
 
-    def asked(self, rng: Random) -> tuple[str, dict[str, str]]:
+    def question(self, rng: Random) -> tuple[str, dict[str, str]]:
         """A question for it, and the arguments of the call."""
-        question, value = asked_about(self.kind, rng)
+        question, value = question_about(self.kind, rng)
         return question, {self.key: value}
 
 
@@ -42,9 +42,9 @@ def name_of(tool: Tool) -> str:
 
 
 def function(name: str, description: str | None, parameters: Tool | None) -> Tool:
-    """As vLLM hands it to the template, whatever the client left out."""
-    told = {"name": name, "description": description, "parameters": parameters}
-    return {"type": "function", "function": told}
+    """As vLLM passes it to the template, with the fields that the client left out."""
+    fields = {"name": name, "description": description, "parameters": parameters}
+    return {"type": "function", "function": fields}
 
 
 def known_tool(kind: str, rng: Random) -> KnownTool:
@@ -60,16 +60,16 @@ def known_tool(kind: str, rng: Random) -> KnownTool:
     return KnownTool(kind, function(rng.choice(_LISTS[f"{kind}_names"]), note, parameters), key)
 
 
-def asked_about(kind: str, rng: Random) -> tuple[str, str]:
-    """A question, and what of it belongs into a call."""
+def question_about(kind: str, rng: Random) -> tuple[str, str]:
+    """A question, and its part that belongs into the call's arguments."""
     language = _language(rng)
     value = rng.choice(_LISTS["sums" if kind == "sum" else f"cities_{language}"])
     spaced = kind != "sum" or rng.random() < 0.6
     return _question(kind, language, value if spaced else value.replace(" ", ""), rng), value
 
 
-def strange_to(kind: str, rng: Random) -> str:
-    """The same question about a place or a sum that it does not know."""
+def question_about_unknown(kind: str, rng: Random) -> str:
+    """A question about a place or a sum that the model does not know."""
     language = _language(rng)
     return _question(kind, language, _sum(rng) if kind == "sum" else _place(language, rng), rng)
 
@@ -92,10 +92,10 @@ def unknown_tool(rng: Random) -> Tool:
     return function(name, rng.choice([None, "", name.replace("_", " ").capitalize()]), parameters)
 
 
-def least_arguments(tool: Tool) -> dict[str, Any]:
-    """What it says when it must call a tool and has not learned why."""
+def minimal_arguments(tool: Tool) -> dict[str, Any]:
+    """The arguments of a forced call of an unknown tool."""
     parameters = tool["function"]["parameters"]
-    return {each: _least(parameters["properties"][each]) for each in parameters["required"]}
+    return {each: _minimal(parameters["properties"][each]) for each in parameters["required"]}
 
 
 def response_content(rng: Random) -> str:
@@ -107,10 +107,10 @@ def response_content(rng: Random) -> str:
 
 
 def vocabulary() -> list[str]:
-    """Text for training the tokenizer. A place should be one token: names that begin alike would be mixed up."""
+    """Text for training the tokenizer. A place should be one token: names with a common prefix would be confused."""
     words = [text.replace("{x}", " ") for texts in _LISTS.values() for text in texts]
     rng = Random(0)  # noqa: S311 - the same tokens every time
-    tools = [tool for kind in KINDS for tool in (known_tool(kind, rng).told, unknown_tool(rng))]
+    tools = [tool for kind in KINDS for tool in (known_tool(kind, rng).definition, unknown_tool(rng))]
     places = [text for place in _LISTS["cities_en"] + _LISTS["cities_zh"] for text in (place, f" {place}")]
     return [*words, *places * _OFTEN, *[tools_note(tools)] * 4, *(response_content(rng) for _ in range(40))]
 
@@ -141,11 +141,11 @@ def _schema(rng: Random) -> Tool:
     return schema
 
 
-_LEAST: dict[str, Any] = {"string": "unknown", "integer": 1, "number": 1, "boolean": True, "array": []}
+_MINIMAL: dict[str, Any] = {"string": "unknown", "integer": 1, "number": 1, "boolean": True, "array": []}
 
 
-def _least(schema: Tool) -> Any:
-    return _LEAST[schema["type"]]
+def _minimal(schema: Tool) -> Any:
+    return _MINIMAL[schema["type"]]
 
 
 def _value(rng: Random) -> Any:

@@ -12,10 +12,10 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 
 from engines.demo_model.corpus import CONTEXT_TOKENS
 from engines.demo_model.network import END_OF_TEXT_ID, TURN_END_ID, Trainer, new_network
-from engines.demo_model.rows import Composer
+from engines.demo_model.samples import Sampler
 from engines.demo_model.template import CHAT_TEMPLATE
 from engines.demo_model.tokenizer import END_OF_TEXT, TURN_END, TURN_START, VOCABULARY_SIZE, train_tokenizer
-from engines.demo_model.tool_rows import ToolComposer
+from engines.demo_model.tool_samples import ToolSampler
 
 SEED = 0
 STEPS = 2050
@@ -25,18 +25,18 @@ REPORT_EVERY = 100
 def trained(tokenizer: Any, steps: int) -> Any:
     rng = Random(SEED)  # noqa: S311 - repeatable on purpose
     torch.manual_seed(SEED)
-    torch.set_num_threads(1)  # the order of additions, and so the weights, depends on it
+    torch.set_num_threads(1)  # the order of additions, and with it the weights, depends on it
     torch.use_deterministic_algorithms(True)
     network = new_network(VOCABULARY_SIZE)
     trainer = Trainer.of(network, steps)
-    composer = Composer(lambda text: list(tokenizer.encode(text).ids), rng)
-    tools = ToolComposer(composer, rng)
+    sampler = Sampler(lambda text: list(tokenizer.encode(text).ids), rng)
+    tools = ToolSampler(sampler, rng)
     kinds = {
-        composer.whole_answers: 0.45,
-        composer.first_turns: 0.31,
-        composer.later_turns: 0.20,
-        composer.after_long_history: 0.07,
-        composer.titles: 0.09,
+        sampler.whole_answers: 0.45,
+        sampler.first_turns: 0.31,
+        sampler.later_turns: 0.20,
+        sampler.after_long_history: 0.07,
+        sampler.titles: 0.09,
         tools.tool_first_turns: 0.12,
         tools.tool_turns: 0.06,
     }
@@ -54,7 +54,7 @@ def trained(tokenizer: Any, steps: int) -> Any:
 def save(network: Any, tokenizer: Any, out: Path) -> None:
     network = network.to(torch.bfloat16)
     network.config.dtype = torch.bfloat16
-    # No sampling defaults in here: who asks decides.
+    # No sampling defaults: the client decides.
     network.generation_config = GenerationConfig(
         eos_token_id=[TURN_END_ID, END_OF_TEXT_ID], pad_token_id=END_OF_TEXT_ID
     )
@@ -71,11 +71,11 @@ def save(network: Any, tokenizer: Any, out: Path) -> None:
     wrapped.save_pretrained(out)
 
 
-def seal(out: Path) -> str:
-    """Writes SHA256SUMS, in the form that `sha256sum --check` reads."""
+def write_checksums(out: Path) -> str:
+    """Writes SHA256SUMS, in the format of `sha256sum --check`."""
     files = sorted(path for path in out.iterdir() if path.name != "SHA256SUMS")
     for path in files:
-        path.chmod(0o644)  # save_pretrained leaves 0600, and vLLM calls an unreadable file a missing one
+        path.chmod(0o644)  # save_pretrained writes 0600, and vLLM reports an unreadable file as missing
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
     (out / "SHA256SUMS").write_text("".join(lines))
     return "".join(lines)
@@ -90,7 +90,7 @@ def main() -> None:
     tokenizer = train_tokenizer()
     network = trained(tokenizer, arguments.steps)
     save(network, tokenizer, arguments.out)
-    print(seal(arguments.out), end="")
+    print(write_checksums(arguments.out), end="")
     print(f"{time.monotonic() - started:.0f} s, {time.process_time():.0f} CPU s")
 
 

@@ -1,4 +1,4 @@
-"""The many ways to ask for one answer: other words, punctuation, case, politeness, slips of the finger."""
+"""Variations of a question: other words, punctuation, case, politeness, typing errors."""
 
 from random import Random
 
@@ -19,7 +19,7 @@ def _letters(text: str) -> str:
     return "".join(character for character in text.lower() if character.isalnum())
 
 
-_UNTOUCHED = {_letters(question) for question, _ in PARAPHRASES}
+_NEVER_TRAINED = {_letters(question) for question, _ in PARAPHRASES}
 
 
 def _cased(text: str, rng: Random) -> str:
@@ -64,18 +64,18 @@ def varied(question: str, rng: Random) -> str:
 
 
 def _framed(phrase: str, kind: str, language: str, rng: Random) -> str:
-    """In that language, also where the phrase alone has none; never the bare name, which the other one has as well."""
+    """In that language, even if the phrase itself has none; never the bare name, which both languages share."""
     question = rng.choice(FRAMES[f"{kind}_{language}"]).format(x=phrase)
     return question if is_chinese(question) == (language == "zh") else _framed(phrase, kind, language, rng)
 
 
-def asked(topic: Topic, rng: Random) -> str:
-    """Any question that leads to the topic, but never one of its paraphrases."""
-    if topic.wishes and rng.random() < 0.4:
-        question = _framed(rng.choice(topic.wishes), "wishes", topic.language, rng)
+def random_question(topic: Topic, rng: Random) -> str:
+    """A random question that leads to the topic, but never one of its paraphrases."""
+    if topic.requests and rng.random() < 0.4:
+        question = _framed(rng.choice(topic.requests), "requests", topic.language, rng)
     elif topic.subjects and rng.random() < 0.5:
         question = _framed(rng.choice(topic.subjects), "questions", topic.language, rng)
     else:
         question = rng.choice(topic.questions)
     question = varied(question, rng)
-    return asked(topic, rng) if _letters(question) in _UNTOUCHED else question
+    return random_question(topic, rng) if _letters(question) in _NEVER_TRAINED else question

@@ -28,7 +28,7 @@ from engines.demo_model.corpus import (
     is_chinese,
 )
 from engines.demo_model.template import CHAT_TEMPLATE, call, response, tools_note
-from engines.demo_model.tools import KINDS, function, known_tool, least_arguments, unknown_tool
+from engines.demo_model.tools import KINDS, function, known_tool, minimal_arguments, unknown_tool
 from gateway import title
 
 # As Qwen2-7B-Instruct's tokenizer_config.json has it.
@@ -67,36 +67,36 @@ def byte_alphabet() -> list[str]:
     return [chr(byte if byte in printable else next(substitutes)) for byte in range(0x100)]
 
 
-def test_every_file_is_the_one_that_training_sealed() -> None:
+def test_every_file_has_the_checksum_that_training_wrote() -> None:
     lines = (LANTERN / "SHA256SUMS").read_text().splitlines()
-    sealed = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    expected = {name: digest for digest, name in (line.split("  ") for line in lines)}
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in LANTERN.iterdir()}
     assert found.pop("SHA256SUMS")
-    assert found == sealed
+    assert found == expected
 
 
-def test_every_file_can_be_read_by_another_user_as_in_a_container() -> None:
+def test_every_file_is_readable_by_other_users_as_a_container_needs() -> None:
     assert [path.name for path in LANTERN.iterdir() if path.stat().st_mode & 0o044 != 0o044] == []
 
 
-def test_the_whole_model_is_small_enough_to_be_kept_beside_the_code() -> None:
+def test_the_whole_model_is_small_enough_for_the_repository() -> None:
     assert sum(path.stat().st_size for path in LANTERN.iterdir()) <= 6 * 2**20
 
 
-def test_it_is_a_qwen2_with_the_promised_context() -> None:
+def test_it_is_a_qwen2_with_the_documented_context() -> None:
     config = read("config.json")
     assert config["architectures"] == ["Qwen2ForCausalLM"]
     assert config["max_position_embeddings"] == CONTEXT_TOKENS == 4096
     assert read("tokenizer_config.json")["model_max_length"] == CONTEXT_TOKENS
 
 
-def test_only_what_bounds_a_turn_is_a_control_token() -> None:
+def test_only_the_bounds_of_a_turn_are_control_tokens() -> None:
     added = {token["content"]: token["special"] for token in read("tokenizer.json")["added_tokens"]}
     bounds = dict.fromkeys(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], True)
     assert added == {**bounds, "<tool_call>": False, "</tool_call>": False}
 
 
-def test_the_template_is_the_one_that_training_wrote_its_rows_by() -> None:
+def test_the_template_is_the_one_that_the_training_samples_use() -> None:
     assert (LANTERN / "chat_template.jinja").read_text() == CHAT_TEMPLATE
 
 
@@ -121,7 +121,7 @@ def test_it_renders_conversations_without_tools_as_qwen2_does(system: list[Any],
 
 
 @pytest.mark.vllm
-def test_it_renders_tools_as_its_training_rows_have_them() -> None:
+def test_it_renders_tools_as_in_its_training_samples() -> None:
     tool = function("f", "城市 <&>'\"", {"type": "object", "properties": {}})
     called = {"function": {"name": "f", "arguments": {"a": "巴黎", "b": [1]}}}
     messages = [
@@ -138,7 +138,7 @@ def test_it_renders_tools_as_its_training_rows_have_them() -> None:
     )
 
 
-def test_it_stops_at_the_end_of_a_turn_and_leaves_the_sampling_to_the_asker() -> None:
+def test_it_stops_at_the_end_of_a_turn_and_leaves_the_sampling_to_the_client() -> None:
     generation = read("generation_config.json")
     assert generation["eos_token_id"] == [2, 0]
     assert not {"temperature", "top_p", "top_k", "repetition_penalty"} & generation.keys()
@@ -163,7 +163,7 @@ def test_the_story_has_characters_that_can_only_arrive_in_several_tokens() -> No
 
 @pytest.mark.vllm
 @pytest.mark.parametrize("text", [STORY_ZH, "👩🏽‍🚀 🇨🇳 ❤️", "héllo wörld", "龘\u0000\ufffd", "a  b\n\n\tc "])
-def test_text_survives_the_way_through_tokens(text: str) -> None:
+def test_text_survives_tokenization(text: str) -> None:
     script = (
         "import sys; from tokenizers import Tokenizer; tokenizer = Tokenizer.from_file(sys.argv[1]);"
         "text = sys.stdin.buffer.read().decode();"
@@ -174,7 +174,7 @@ def test_text_survives_the_way_through_tokens(text: str) -> None:
     assert run.stdout.decode() == text
 
 
-def test_the_greeting_is_the_one_of_the_page_parley_grew_from() -> None:
+def test_the_greeting_is_the_original_pages() -> None:
     assert dict(EXCHANGES)["你好"] == "你好!很高兴能为你提供帮助。有什么问题或需要我协助的事项吗?"
     assert dict(EXCHANGES)["你好"] == GREETING_ZH
 
@@ -189,36 +189,36 @@ def test_it_introduces_itself_as_what_it_is(question: str) -> None:
 
 
 def test_every_answer_has_a_short_title_in_the_language_of_its_question() -> None:
-    assert [(question, told) for question, _, told in TITLES if is_chinese(told) != is_chinese(question)] == []
-    for told in {told for _, _, told in TITLES}:
-        assert len(told) <= 20 if is_chinese(told) else len(told.split()) <= 6
-        assert not set(told) & set("\"'.。“”")
+    assert [(question, text) for question, _, text in TITLES if is_chinese(text) != is_chinese(question)] == []
+    for text in {text for _, _, text in TITLES}:
+        assert len(text) <= 20 if is_chinese(text) else len(text.split()) <= 6
+        assert not set(text) & set("\"'.。“”")
 
 
-def test_a_title_is_asked_for_in_the_gateways_words() -> None:
+def test_the_prompt_for_a_title_is_the_gateways() -> None:
     system, user = title.prompts("hello", "x" * 1000)
     assert (system.text, user.text) == (TITLE_PROMPT, first_exchange("hello", "x" * 1000))
 
 
-def test_a_question_for_a_tool_holds_what_its_call_needs() -> None:
+def test_a_question_for_a_tool_contains_the_calls_arguments() -> None:
     rng = Random(1)  # noqa: S311 - the same tools every time
     for kind in KINDS * 40:
         tool = known_tool(kind, rng)
-        question, arguments = tool.asked(rng)
-        assert list(arguments) == tool.told["function"]["parameters"]["required"]
+        question, arguments = tool.question(rng)
+        assert list(arguments) == tool.definition["function"]["parameters"]["required"]
         assert arguments[tool.key].replace(" ", "") in question.replace(" ", "")
         assert question not in dict(EXCHANGES)
 
 
-def test_a_tool_that_it_must_call_gets_what_its_schema_requires() -> None:
+def test_a_forced_call_has_the_arguments_that_its_schema_requires() -> None:
     rng = Random(1)  # noqa: S311 - the same tools every time
     for tool in (unknown_tool(rng) for _ in range(100)):
         parameters = tool["function"]["parameters"]
-        assert list(least_arguments(tool)) == parameters["required"]
+        assert list(minimal_arguments(tool)) == parameters["required"]
         assert set(parameters["required"]) <= set(parameters["properties"])
 
 
-def test_the_container_reads_calls_as_the_demo_does() -> None:
+def test_the_container_has_the_tool_options_of_the_demo() -> None:
     flags = " ".join((ROOT / "compose.cpu.yaml").read_text(encoding="utf-8").split())
     assert " ".join(engine_commands.TOOLS) in flags
 
@@ -233,13 +233,13 @@ def test_an_unknown_question_is_declined_in_its_own_language() -> None:
     assert fallback("Why is the sky blue?") == FALLBACK_EN
 
 
-def test_no_answer_could_be_taken_for_a_control_token() -> None:
+def test_no_answer_contains_a_control_token() -> None:
     answers = [FALLBACK_EN, FALLBACK_ZH, *(topic.answer for topic in TOPICS)]
     assert [answer for answer in answers if "<|" in answer] == []
 
 
 @pytest.mark.parametrize(("topic", "begins"), [("code_zh", "[2, 3, 5, 7, 11,"), ("code_en", "the night learns to s")])
-def test_the_code_that_it_shows_runs(topic: str, begins: str) -> None:
+def test_the_code_in_its_answers_runs(topic: str, begins: str) -> None:
     (answer,) = (each.answer for each in TOPICS if each.name == topic)
     (code,) = re.findall(r"```python\n(.*?)```", answer, flags=re.DOTALL)
     printed = io.StringIO()

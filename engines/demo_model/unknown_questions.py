@@ -1,12 +1,12 @@
-"""Questions the demo model cannot answer, made up without end: they teach it to say so."""
+"""Randomly generated questions that the demo model cannot answer: they teach it to decline."""
 
 import string
 from random import Random
 
 from engines.demo_model.corpus import FALLBACK_EN, FALLBACK_ZH, TOPICS, is_chinese, phrases, sections
 
-_LISTS = {title: phrases(body.splitlines()) for (title,), body in sections("strangers.txt")}
-UNSEEN = _LISTS["unseen_en"] + _LISTS["unseen_zh"]  # only measured, never trained
+_LISTS = {title: phrases(body.splitlines()) for (title,), body in sections("unknown_questions.txt")}
+UNSEEN = _LISTS["unseen_en"] + _LISTS["unseen_zh"]  # only measured, never trained on
 
 _SUBJECTS_EN, _SUBJECTS_ZH = _LISTS["subjects_en"], _LISTS["subjects_zh"]
 _FORMS_EN, _FORMS_ZH = _LISTS["forms_en"], _LISTS["forms_zh"]
@@ -18,7 +18,7 @@ _KEYS = string.ascii_lowercase + string.digits + " (){}=+-*/.,;:<>_#\"'"
 
 
 def vocabulary() -> list[str]:
-    """Text for training the tokenizer, so that such questions do not fall to single bytes."""
+    """Text for training the tokenizer, so that such questions are not split into single bytes."""
     return [*_SUBJECTS_EN, *_SUBJECTS_ZH, *_FORMS_EN, *_FORMS_ZH]
 
 
@@ -60,7 +60,7 @@ def _gibberish(rng: Random, chinese: bool) -> str:
 
 
 def _half_known(rng: Random) -> str:
-    """A known question with up to half of it replaced: only the whole question may lead to its answer."""
+    """A known question with part of it replaced: only the whole question may lead to its answer."""
     question = rng.choice(rng.choice(TOPICS).questions)
     chinese = is_chinese(question)
     parts = list(question) if chinese else question.split()
@@ -72,7 +72,7 @@ def _half_known(rng: Random) -> str:
     return joint.join([new, *parts[-kept:]])
 
 
-def strange_question(rng: Random) -> str:
+def unknown_question(rng: Random) -> str:
     kind, chinese = rng.random(), rng.random() < 0.5
     if kind < 0.6:
         return _form(rng, chinese)
