@@ -1,4 +1,4 @@
-"""`python -m dev [FOLDER]`: the demo, with FOLDER for what it keeps. `dev.setup` has installed what it needs."""
+"""`python -m dev [FOLDER]`: the demo, with its data in FOLDER. `dev.setup` installs its requirements."""
 
 import sys
 from pathlib import Path

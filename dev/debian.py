@@ -1,4 +1,4 @@
-"""Debian's packages the stack needs as local processes."""
+"""The Debian packages that the local stack needs."""
 
 import os
 import shutil
@@ -13,33 +13,35 @@ _POLICY = Path("/usr/sbin/policy-rc.d")
 _SERVICES = ("nginx", "postgresql", "redis-server")
 
 
-class Missing(Exception):
-    """Packages that can not be installed from here; the message says which command does it."""
+class PackagesMissing(Exception):
+    """Packages that this process cannot install; the message names the command that does."""
 
 
-def missing(*, servers: bool, browser: bool, vllm: bool, database: bool = False) -> list[str]:
-    """The packages to install."""
-    wanted = {"python3-venv": _has_venv()}
+def missing_packages(*, servers: bool, browser: bool, vllm: bool, database: bool = False) -> list[str]:
+    is_installed = {"python3-venv": _has_venv()}
     if servers:
-        wanted |= {"nginx": _has("nginx"), "redis-server": _has("redis-server")}
+        is_installed |= {"nginx": _has("nginx"), "redis-server": _has("redis-server")}
     if browser:
-        wanted |= {"chromium": _has("chromium"), "fonts-wqy-zenhei": Path("/usr/share/fonts/truetype/wqy").exists()}
+        is_installed |= {
+            "chromium": _has("chromium"),
+            "fonts-wqy-zenhei": Path("/usr/share/fonts/truetype/wqy").exists(),
+        }
     if database:
-        # Out of the PATH, one folder a version.
-        wanted["postgresql"] = any(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+        # Not in the PATH: one folder per version.
+        is_installed["postgresql"] = any(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     if vllm:
-        wanted["libnuma1"] = _has_library("libnuma.so.1")
-    return [package for package, there in wanted.items() if not there]
+        is_installed["libnuma1"] = _has_library("libnuma.so.1")
+    return [package for package, installed in is_installed.items() if not installed]
 
 
-def install(packages: Sequence[str], log: Path) -> None:
-    """Raises Missing, with one sentence that says what to do."""
+def install_packages(packages: Sequence[str], log: Path) -> None:
+    """Raises PackagesMissing, with one sentence that says what to do."""
     by_hand = f"apt-get install {' '.join(packages)}"
     if shutil.which("apt-get") is None:
-        raise Missing(f"{', '.join(packages)} are missing; install them and run the same command again")
+        raise PackagesMissing(f"{', '.join(packages)} are missing; install them and run the same command again")
     if os.geteuid() != 0:
-        raise Missing(
-            f"{', '.join(packages)} are missing and installing them needs root: run `{by_hand}` as root first"
+        raise PackagesMissing(
+            f"{', '.join(packages)} are missing, and installing them needs root: run `{by_hand}` as root first"
         )
     log.parent.mkdir(parents=True, exist_ok=True)
     new_services = [service for service in _SERVICES if service in packages]
@@ -47,15 +49,15 @@ def install(packages: Sequence[str], log: Path) -> None:
         for command in (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", *packages]):
             environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
             if subprocess.run(command, env=environment, stdout=out, stderr=out, check=False).returncode:
-                raise Missing(f"`{' '.join(command)}` failed (all of it in {log}); run it by hand")
+                raise PackagesMissing(f"`{' '.join(command)}` failed (its output is in {log}); run it by hand")
     if new_services and shutil.which("systemctl"):
-        # The stack starts its own; the system's would take ports 80, 5432 and 6379 at the next boot.
+        # The stack starts its own servers; the system's would take ports 80, 5432 and 6379 at the next boot.
         subprocess.run(["systemctl", "disable", *new_services], capture_output=True, check=False)
 
 
 @contextmanager
 def _no_service_starts() -> Iterator[None]:
-    """Debian starts a server as soon as it is installed, unless this file says no."""
+    """Debian starts a server as soon as it is installed, unless this script exits with 101."""
     if _POLICY.exists():
         yield
         return

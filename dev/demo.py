@@ -1,4 +1,4 @@
-"""`make demo`: the whole stack, a ready account, and a note that says how to use it."""
+"""`make demo`: the whole stack, an account, and a state file that describes both."""
 
 import os
 import signal
@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from dev import engines
-from dev.account import Account, AccountLost, ready_account
-from dev.folder import NOTE, AlreadyRuns, alone, write_private
-from dev.ports import advice, refusal
+from dev import engine_commands
+from dev.account import Account, AccountLost, ensure_account
+from dev.folder import STATE_FILE, AlreadyRunning, locked, write_private
+from dev.ports import bind_error, explain
 from dev.process import Process, StartFailed
 from dev.restarts import Restarts
 from dev.stack import Plan, Stack
@@ -22,9 +22,9 @@ _WATCH_SECONDS = 1.0
 _GREETING = """
   Parley runs at   {url}
   log in with      {user} / {password}
-  for programs     {note} has an API key, every process's pid and log
+  for programs     {state_file} has an API key and each process's pid and log
 
-  Ctrl-C stops everything. Conversations are kept for the next time.
+  Ctrl-C stops everything. Conversations are kept for the next start.
 """
 
 
@@ -33,29 +33,29 @@ class DemoFailed(Exception):
 
 
 def main(directory: Path) -> None:
-    """Runs until it is interrupted; what it keeps is in `directory`."""
+    """Runs until it is interrupted; its data is in `directory`."""
     try:
-        _be_interruptible()
-        with alone(directory):
-            Demo(directory, Stack(plan(directory, os.environ))).run()
+        _handle_stop_signals()
+        with locked(directory):
+            Demo(directory, Stack(read_plan(directory, os.environ))).run()
     except KeyboardInterrupt:
         print("\n  stopped; nothing is left running", flush=True)
-    except (DemoFailed, AlreadyRuns, AccountLost, StartFailed) as exc:
+    except (DemoFailed, AlreadyRunning, AccountLost, StartFailed) as exc:
         sys.exit(f"parley: {exc}")
 
 
-def plan(directory: Path, variables: Mapping[str, str]) -> Plan:
-    """Raises DemoFailed for what can not be used."""
+def read_plan(directory: Path, variables: Mapping[str, str]) -> Plan:
+    """Raises DemoFailed for an invalid value."""
     port = _number(variables, "PORT", 7777, 65535)
     gateways = _number(variables, "GATEWAYS", 2, 16)
     engine = variables.get("ENGINE") or "vllm"
     if engine.startswith(("http://", "https://")):
-        if not engines.is_there(engine):
+        if not engine_commands.is_reachable(engine):
             raise DemoFailed(f"no model server answers at {engine}; start it first, or leave ENGINE out")
     elif engine not in ("vllm", "scripted"):
         raise DemoFailed(f"ENGINE={engine!r}: expected vllm, scripted, or a base URL such as http://localhost:9000/v1")
-    if refused := refusal(port):
-        raise DemoFailed(advice(port, refused))
+    if error := bind_error(port):
+        raise DemoFailed(explain(port, error))
     return Plan(directory, engine=engine, gateways=gateways, port=port)
 
 
@@ -63,65 +63,65 @@ class Demo:
     def __init__(self, directory: Path, stack: Stack) -> None:
         self._directory = directory
         self._stack = stack
-        self._note = directory / NOTE
+        self._state_file = directory / STATE_FILE
 
     def run(self) -> None:
         print(f"  starting {', '.join(self._stack.processes)}", flush=True)
         started = time.monotonic()
         try:
             self._stack.start(lambda text: print(f"  {time.monotonic() - started:4.0f} s  {text}", flush=True))
-            account = ready_account(self._stack, self._directory)
-            self._write_note(account)
-            print(_GREETING.format(url=self._stack.url, note=self._note, **asdict(account)), flush=True)
-            self._watch(account)
+            account = ensure_account(self._stack, self._directory)
+            self._write_state(account)
+            print(_GREETING.format(url=self._stack.url, state_file=self._state_file, **asdict(account)), flush=True)
+            self._supervise(account)
         finally:
-            for number in _INTERRUPTIONS:  # a second Ctrl-C must not leave half of it running
+            for number in _STOP_SIGNALS:  # a second Ctrl-C must not leave half of the processes running
                 signal.signal(number, signal.SIG_IGN)
             self._stack.stop()
-            self._note.unlink(missing_ok=True)
+            self._state_file.unlink(missing_ok=True)
 
-    def _write_note(self, account: Account) -> None:
-        """Names what runs, and nothing that has ended."""
+    def _write_state(self, account: Account) -> None:
+        """Lists the running processes only."""
         processes = [
             {"name": one.name, "pid": one.pid, "port": one.command.port, "log": str(one.log)}
             for one in self._stack.processes.values()
             if one.running
         ]
-        write_private(self._note, {"url": self._stack.url, **asdict(account), "processes": processes})
+        write_private(self._state_file, {"url": self._stack.url, **asdict(account), "processes": processes})
 
-    def _watch(self, account: Account) -> None:
-        """As a container engine does: what dies is started again."""
+    def _supervise(self, account: Account) -> None:
+        """Restarts each process that ends, as a container engine does."""
         restarts = Restarts()
         while True:
             time.sleep(_WATCH_SECONDS)
             for process in self._stack.processes.values():
                 if not process.running:
-                    self._start_again(process, restarts, account)
+                    self._restart(process, restarts, account)
 
-    def _start_again(self, process: Process, restarts: Restarts, account: Account) -> None:
-        if not restarts.allowed(process.name, time.monotonic()):
-            raise DemoFailed(f"{process.name} keeps ending; its log is {process.log}\n{process.last_lines()}")
-        print(f"  {process.name} has ended; starting it again", flush=True)
-        self._write_note(account)
+    def _restart(self, process: Process, restarts: Restarts, account: Account) -> None:
+        if not restarts.count_exit(process.name, time.monotonic()):
+            raise DemoFailed(f"{process.name} keeps exiting; its log is {process.log}\n{process.last_lines()}")
+        print(f"  {process.name} has exited; restarting it", flush=True)
+        self._write_state(account)
         process.restart()
-        self._write_note(account)
+        self._write_state(account)
         print(f"  {process.name} runs again", flush=True)
 
 
-# SIGINT too: a shell that starts us in the background has it ignored.
-_INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# SIGINT too: a shell ignores it for a program that it starts in the background.
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def _be_interruptible() -> None:
+def _handle_stop_signals() -> None:
     def interrupt(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    for number in _INTERRUPTIONS:
+    for number in _STOP_SIGNALS:
         signal.signal(number, interrupt)
 
 
-def _number(variables: Mapping[str, str], name: str, default: int, most: int) -> int:
+def _number(variables: Mapping[str, str], name: str, default: int, maximum: int) -> int:
     text = variables.get(name) or str(default)
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise DemoFailed(f"{name}={text!r}: expected a number from 1 to {most}")
+    if not text.isdecimal() or not 1 <= int(text) <= maximum:
+        raise DemoFailed(f"{name}={text!r}: expected a number from 1 to {maximum}")
     return int(text)

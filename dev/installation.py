@@ -1,7 +1,7 @@
-"""Installs what is missing, and only that, with Python's own library alone.
+"""Installs what is missing, and nothing else; needs only Python's standard library.
 
-What is there already is left alone; each step leaves a stamp of what it was made from in what it made, so that the next
-run skips it and deleting the product deletes the stamp.
+Each step writes a stamp, the digest of its inputs, into its output: the next run skips a step whose stamp matches, and
+deleting the output deletes the stamp.
 """
 
 import hashlib
@@ -15,15 +15,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dev.debian import Missing, install, missing
-from dev.demo import DemoFailed, plan
-from dev.folder import AlreadyRuns, alone
+from dev.debian import PackagesMissing, install_packages, missing_packages
+from dev.demo import DemoFailed, read_plan
+from dev.folder import AlreadyRunning, locked
 
 ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / ".run/log"
 UV = ROOT / ".venv/bin/uv"
 _GIB = 2**30
-_NODE = (20, 19)  # as frontend/package.json has it: the oldest that Vite 8 runs on
+_MIN_NODE = (20, 19)  # as in frontend/package.json: the oldest version that Vite 8 runs on
 
 
 class SetupFailed(Exception):
@@ -32,30 +32,30 @@ class SetupFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`made_from` are the files whose content decides whether `run` must run again; `product` is what it makes, and
-    `stamp` a file that goes when the product is deleted."""
+    """`run` must run again if the content of one of the `inputs` changes; `stamp` is a file that is deleted together
+    with the `output`."""
 
     title: str
     run: Callable[[], None]
-    made_from: tuple[Path, ...]
-    product: Path
+    inputs: tuple[Path, ...]
+    output: Path
     stamp: Path
 
     @property
-    def done(self) -> bool:
+    def is_done(self) -> bool:
         stamped = self.stamp.read_text() if self.stamp.exists() else None
-        return self.product.exists() and stamped == _digest(self.made_from)
+        return self.output.exists() and stamped == _digest(self.inputs)
 
-    def make(self) -> None:
-        self.stamp.unlink(missing_ok=True)  # what is half made has none
-        made_from = _digest(self.made_from)
+    def perform(self) -> None:
+        self.stamp.unlink(missing_ok=True)  # an incomplete output has no stamp
+        digest = _digest(self.inputs)
         self.run()
-        self.stamp.write_text(made_from)
+        self.stamp.write_text(digest)
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
-    """What a purpose needs beyond the Python packages."""
+class Requirements:
+    """What a purpose requires beyond the Python packages."""
 
     page: bool = False
     vllm: bool = False
@@ -64,26 +64,26 @@ class Needs:
     accounts: bool = False
 
 
-def needs(purpose: str, engine: str) -> Needs:
+def requirements_of(purpose: str, engine: str) -> Requirements:
     """Raises SetupFailed for an unknown purpose."""
     match purpose:
         case "demo":
-            return Needs(page=True, vllm=engine == "vllm")
+            return Requirements(page=True, vllm=engine == "vllm")
         case "test":
-            return Needs(page=True, vllm=True, browser=True, node_sdk=True, accounts=True)
+            return Requirements(page=True, vllm=True, browser=True, node_sdk=True, accounts=True)
         case "compose":
-            return Needs()
+            return Requirements()
         case _:
             raise SetupFailed(f"{purpose!r}: expected demo, test or compose")
 
 
-def steps(wanted: Needs) -> list[Step]:
+def steps(required: Requirements) -> list[Step]:
     return [
         _python_step(),
-        *(_page_steps(ROOT / "frontend") if wanted.page else []),
-        *([_npm_step("the SDK for Node", ROOT / "tests/node")] * wanted.node_sdk),
-        *([_npm_step("the tests' OpenID provider", ROOT / "tests/auth_service/openid_provider")] * wanted.accounts),
-        *([_vllm_step()] * wanted.vllm),
+        *(_page_steps(ROOT / "frontend") if required.page else []),
+        *([_npm_step("the SDK for Node", ROOT / "tests/node")] * required.node_sdk),
+        *([_npm_step("the tests' OpenID provider", ROOT / "tests/auth_service/openid_provider")] * required.accounts),
+        *([_vllm_step()] * required.vllm),
     ]
 
 
@@ -108,8 +108,8 @@ def _page_steps(page: Path) -> list[Step]:
 
 def _npm_step(title: str, folder: Path) -> Step:
     packages = folder / "node_modules"
-    made_from = (folder / "package-lock.json",)
-    return Step(title, lambda: _run(["npm", "ci"], folder), made_from, packages, packages / ".made-from")
+    inputs = (folder / "package-lock.json",)
+    return Step(title, lambda: _run(["npm", "ci"], folder), inputs, packages, packages / ".made-from")
 
 
 def _vllm_step() -> Step:
@@ -121,34 +121,36 @@ def _vllm_step() -> Step:
 def main() -> None:
     try:
         prepare(sys.argv[1] if len(sys.argv) > 1 else "demo", ROOT / ".run")
-    except (SetupFailed, Missing, DemoFailed, AlreadyRuns) as exc:
+    except (SetupFailed, PackagesMissing, DemoFailed, AlreadyRunning) as exc:
         sys.exit(f"parley: {exc}")
     except KeyboardInterrupt:
-        sys.exit("\nparley: interrupted; run the same command again to go on")
+        sys.exit("\nparley: interrupted; run the same command again to continue")
 
 
 def prepare(purpose: str, folder: Path) -> None:
-    """`folder` is the demo's. Raises SetupFailed, Missing, DemoFailed and AlreadyRuns."""
-    wanted = needs(purpose, os.environ.get("ENGINE") or "vllm")
+    """`folder` is the demo's. Raises SetupFailed, PackagesMissing, DemoFailed and AlreadyRunning."""
+    required = requirements_of(purpose, os.environ.get("ENGINE") or "vllm")
     if purpose != "demo":
-        _install(wanted)
+        _install(required)
         return
-    # A demo that runs uses what would be built anew here. Ours takes the lock again when it starts.
-    with alone(folder):
-        plan(folder, os.environ)  # a port that is taken is better told before installing than after
-        _install(wanted)
+    # A running demo uses the files that would be rebuilt here. The demo takes the lock again when it starts.
+    with locked(folder):
+        read_plan(folder, os.environ)  # reports a taken port before the installation, not after it
+        _install(required)
 
 
-def _install(wanted: Needs) -> None:
-    _check_disk(wanted)
-    if wanted.page:
+def _install(required: Requirements) -> None:
+    _check_disk(required)
+    if required.page:
         _check_node()
-    packages = missing(servers=wanted.page, browser=wanted.browser, vllm=wanted.vllm, database=wanted.accounts)
+    packages = missing_packages(
+        servers=required.page, browser=required.browser, vllm=required.vllm, database=required.accounts
+    )
     if packages:
-        _timed(f"Debian packages {' '.join(packages)}", lambda: install(packages, LOGS / "setup.log"))
-    for step in steps(wanted):
-        if not step.done:
-            _timed(step.title, step.make)
+        _timed(f"Debian packages {' '.join(packages)}", lambda: install_packages(packages, LOGS / "setup.log"))
+    for step in steps(required):
+        if not step.is_done:
+            _timed(step.title, step.perform)
 
 
 def _python_packages() -> None:
@@ -177,21 +179,21 @@ def _check_node() -> None:
         version = "missing"
     npm = shutil.which("npm")
     if npm is None or not is_new_enough(version):
-        needed, found = ".".join(map(str, _NODE)), f"node is {version}" + ("" if npm else ", npm is missing")
-        raise SetupFailed(f"Node {needed} or newer with npm is needed to build the page, and {found}")
+        needed, found = ".".join(map(str, _MIN_NODE)), f"node is {version}" + ("" if npm else ", npm is missing")
+        raise SetupFailed(f"building the page needs Node {needed} or newer with npm, and {found}")
 
 
 def is_new_enough(node_version: str) -> bool:
-    """Of what `node --version` prints, such as v20.19.2."""
+    """`node_version` is the output of `node --version`, such as v20.19.2."""
     numbers = re.match(r"v(\d+)\.(\d+)", node_version)
-    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _NODE
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _MIN_NODE
 
 
-def _check_disk(wanted: Needs) -> None:
-    needed = 5 if wanted.vllm and not (ROOT / ".venv-engine").exists() else 1
+def _check_disk(required: Requirements) -> None:
+    needed = 5 if required.vllm and not (ROOT / ".venv-engine").exists() else 1
     free = shutil.disk_usage(ROOT).free / _GIB
     if free < needed:
-        raise SetupFailed(f"{needed} GiB of disk are needed in {ROOT}, and {free:.1f} are free")
+        raise SetupFailed(f"{ROOT} needs {needed} GiB of free disk space, and {free:.1f} are free")
 
 
 def _sources(frontend: Path) -> Iterable[Path]:
@@ -214,7 +216,7 @@ def _timed(title: str, run: Callable[[], None]) -> None:
     try:
         run()
     except BaseException:
-        print(flush=True)  # what went wrong gets a line of its own
+        print(flush=True)  # the error starts on its own line
         raise
     print(f" {time.monotonic() - started:.0f} s", flush=True)
 
@@ -232,4 +234,4 @@ def _run(command: list[str], directory: Path = ROOT, environment: dict[str, str]
         except subprocess.CalledProcessError:
             last = log.read_text(errors="replace").splitlines()[-8:]
             text = "\n  ".join(last)
-            raise SetupFailed(f"`{' '.join(command[:4])} ...` failed (all of it in {log}):\n  {text}") from None
+            raise SetupFailed(f"`{' '.join(command[:4])} ...` failed (its output is in {log}):\n  {text}") from None

@@ -1,4 +1,4 @@
-"""nginx as a local process: its own configuration with this machine's paths and ports filled in."""
+"""nginx as a local process: the product's configuration with local paths and ports."""
 
 import os
 import pwd
@@ -11,7 +11,7 @@ _LOCAL_SERVER = "server 127.0.0.1:{port} max_fails=0;"
 
 
 def binary() -> str:
-    """Debian keeps it in /usr/sbin, which a user's PATH may lack."""
+    """Debian installs it in /usr/sbin, which a user's PATH may lack."""
     return shutil.which("nginx") or "/usr/sbin/nginx"
 
 
@@ -31,7 +31,7 @@ def configuration(root: Path, prefix: Path, *, port: int, gateway_ports: Sequenc
 
 
 def _user_directive() -> str:
-    """Workers of a root master would run as nobody and could not read a checkout in a home folder."""
+    """Without it, workers of a master that runs as root run as `nobody`, which cannot read a checkout in /root."""
     return f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
 
 

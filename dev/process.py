@@ -1,5 +1,5 @@
-"""One process of the stack: started with a log of its own, ready when a real request succeeds, and killed, paused,
-restarted as a test or a user likes."""
+"""One process of the stack: it logs to its own file, is ready when a real request succeeds, and can be killed, paused
+and restarted."""
 
 import os
 import signal
@@ -10,22 +10,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dev.loopback import NO_ANSWER
+from dev.loopback import REQUEST_ERRORS
 
 _POLL_SECONDS = 0.05
 _LAST_LINES = 12
-# Where the first process of a container does not collect orphans, the dead stay in their group for ever.
-_BURIAL_SECONDS = 3
+# Where the init process of a container does not reap orphans, zombies stay in their group for ever.
+_GROUP_EXIT_SECONDS = 3
 
 
 class StartFailed(Exception):
-    """The process ended, or did not answer in time; the message ends with the last lines of its log."""
+    """The process exited, or did not become ready in time; the message ends with the last lines of its log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How a process is started, and the request that shows that it is ready: `ready` returns False or raises one of
-    NO_ANSWER until then."""
+    """How a process is started. `ready` returns False or raises one of REQUEST_ERRORS until it is ready."""
 
     name: str
     arguments: Sequence[str]
@@ -42,7 +41,7 @@ class Process:
         self.log = log
         self._working_directory = working_directory
         self._child: subprocess.Popen[bytes] | None = None
-        self._ended: subprocess.Popen[bytes] | None = None
+        self._reaped: subprocess.Popen[bytes] | None = None
         self._started = 0.0
 
     @property
@@ -61,47 +60,47 @@ class Process:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; minus the signal's number when one ended it."""
+        """None while it runs; the negative signal number if a signal killed it."""
         return None if self._child is None else self._child.poll()
 
     def start(self) -> None:
-        self._end_group()
+        self._kill_group()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._started = time.monotonic()
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
-                # Should this program be killed outright, the kernel still tells its children to go.
+                # If this program is killed, the kernel still terminates its children.
                 ["setpriv", "--pdeathsig", "TERM", "--", *self.command.arguments],
                 env={**_inherited(), **self.command.environment},
                 cwd=self._working_directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # A group of its own: Ctrl-C reaches only us, and a kill reaches its workers too.
+                # Its own process group: Ctrl-C reaches only this program, and a kill reaches the workers too.
                 start_new_session=True,
             )
 
     def wait_ready(self) -> None:
         """Raises StartFailed."""
-        for _ in all_ready([self]):
+        for _ in as_ready([self]):
             pass
 
     def check_ready(self) -> bool:
-        """Raises StartFailed when it has ended, or takes longer than it may."""
+        """Raises StartFailed if it has exited or takes too long."""
         if not self.running:
-            raise StartFailed(f"{self.name} ended while starting.\n{self.last_lines()}")
+            raise StartFailed(f"{self.name} exited while starting.\n{self.last_lines()}")
         if time.monotonic() - self._started > self.command.ready_within_seconds:
             raise StartFailed(
-                f"{self.name} did not answer within {self.command.ready_within_seconds:.0f} s.\n{self.last_lines()}"
+                f"{self.name} was not ready within {self.command.ready_within_seconds:.0f} s.\n{self.last_lines()}"
             )
         try:
             return self.command.ready()
-        except NO_ANSWER:
+        except REQUEST_ERRORS:
             return False  # not listening yet
 
     def kill(self) -> None:
-        """kill -9, workers included."""
-        self._end_group()
+        """SIGKILL, workers included."""
+        self._kill_group()
 
     def pause(self) -> None:
         self.signal(signal.SIGSTOP)
@@ -112,18 +111,18 @@ class Process:
     def stop(self, within_seconds: float = 15) -> None:
         stop_all([self], within_seconds)
 
-    def ask_to_end(self) -> None:
-        """A paused process is woken, or it could not hear."""
+    def request_stop(self) -> None:
+        """Resumes a paused process, which could not handle the signal otherwise."""
         if self.running:
             os.kill(self.pid, self.command.stop_signal)
             self.signal(signal.SIGCONT)
 
-    def end(self, within_seconds: float) -> None:
-        """Waits for what was asked to end, then insists."""
+    def wait_or_kill(self, within_seconds: float) -> None:
+        """After request_stop."""
         if self._child is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._child.wait(within_seconds)
-        self._end_group()
+        self._kill_group()
 
     def restart(self) -> None:
         self.stop()
@@ -131,9 +130,9 @@ class Process:
         self.wait_ready()
 
     def signal(self, number: signal.Signals) -> None:
-        """To the whole process group; one that is gone already is no error."""
-        if self._child is self._ended:
-            return  # the number may be somebody else's by now
+        """To the whole process group; a group that no longer exists is not an error."""
+        if self._child is self._reaped:
+            return  # the number may have been reused
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
@@ -141,30 +140,30 @@ class Process:
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(f"  {line}" for line in lines[-_LAST_LINES:])
 
-    def _end_group(self) -> None:
+    def _kill_group(self) -> None:
         """Also when its leader is dead: nginx's workers outlive it and hold the port."""
-        if self._child is None or self._child is self._ended:
+        if self._child is None or self._child is self._reaped:
             return
         self.signal(signal.SIGKILL)
         self._child.wait()
-        deadline = time.monotonic() + _BURIAL_SECONDS
+        deadline = time.monotonic() + _GROUP_EXIT_SECONDS
         while _group_exists(self._child.pid) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-        self._ended = self._child
+        self._reaped = self._child
 
 
 def stop_all(processes: Iterable[Process], within_seconds: float = 15) -> None:
-    """Asks all at once and politely, then insists."""
-    asked = list(processes)
-    for process in asked:
-        process.ask_to_end()
+    """Signals all of them before it waits for any; kills those that are still running when the time is up."""
+    stopping = list(processes)
+    for process in stopping:
+        process.request_stop()
     deadline = time.monotonic() + within_seconds
-    for process in asked:
-        process.end(max(0, deadline - time.monotonic()))
+    for process in stopping:
+        process.wait_or_kill(max(0, deadline - time.monotonic()))
 
 
-def all_ready(processes: Iterable[Process]) -> Iterator[Process]:
-    """Each as it becomes ready; the first that fails ends the waiting, whichever it is. Raises StartFailed."""
+def as_ready(processes: Iterable[Process]) -> Iterator[Process]:
+    """Yields each process as it becomes ready. Raises StartFailed as soon as one fails."""
     waiting = list(processes)
     while waiting:
         for process in waiting:
@@ -185,5 +184,5 @@ def _group_exists(group: int) -> bool:
 
 
 def _inherited() -> dict[str, str]:
-    """Our own settings come from the stack alone, not from whatever the shell had."""
+    """Without the services' settings: they come from the stack alone, not from the shell."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_", "AUTH_"))}

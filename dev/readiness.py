@@ -1,9 +1,9 @@
-"""The real request that shows that a process is ready. Each returns False, or raises OSError, until it is."""
+"""A real request that shows that a process is ready. Each check returns False or raises OSError until it is."""
 
 from socket import create_connection
 from urllib.error import HTTPError
 
-from dev.loopback import ask
+from dev.loopback import fetch
 
 
 def redis(port: int) -> bool:
@@ -14,17 +14,17 @@ def redis(port: int) -> bool:
 
 
 def service(port: int) -> bool:
-    with ask(f"http://127.0.0.1:{port}/readyz") as answer:
+    with fetch(f"http://127.0.0.1:{port}/readyz") as answer:
         return bool(answer.status == 200)
 
 
 def edge(port: int) -> bool:
-    """The page, and a request that passes through to a gateway, which refuses it: nobody is logged in."""
-    with ask(f"http://127.0.0.1:{port}/") as page:
+    """The page, and a request that nginx passes to a gateway, which refuses it for lack of a credential."""
+    with fetch(f"http://127.0.0.1:{port}/") as page:
         if page.status != 200:
             return False
     try:
-        ask(f"http://127.0.0.1:{port}/v1/conversations").close()
+        fetch(f"http://127.0.0.1:{port}/v1/conversations").close()
     except HTTPError as exc:
         return exc.code == 401
     return False

@@ -1,11 +1,11 @@
-"""Redis as the product runs it: the options of compose.yaml, and the users of secrets/users.acl."""
+"""Redis as the product runs it: the options of compose.yaml and the users of secrets/users.acl."""
 
 import hashlib
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
 
-# Those of compose.yaml without the paths; a test compares them.
+# The options of compose.yaml without its paths; a test compares them.
 OPTIONS = {
     "--protected-mode": "no",
     "--appendonly": "yes",
@@ -15,12 +15,12 @@ OPTIONS = {
     "--maxmemory-policy": "noeviction",
 }
 
-# For tests and for a look with redis-cli. Compose has no such user.
+# For tests and for redis-cli. Compose has no such user.
 ADMIN_USER = "local-admin"
 
 
 def users_acl(*, gateway_password: str, auth_service_password: str, admin_password: str = "") -> str:
-    """The content of Redis' ACL file, as secrets/prepare.sh writes it; with `admin_password`, ADMIN_USER besides."""
+    """The content of Redis' ACL file, as secrets/prepare.sh writes it; with `admin_password`, also ADMIN_USER."""
     template = (_ROOT / "secrets/users.acl").read_text()
     users = [line for line in template.splitlines() if line and not line.startswith("#")]
     if admin_password:
@@ -35,6 +35,6 @@ def _sha256(password: str) -> str:
 
 
 def arguments(*, port: int, folder: Path, acl_file: Path) -> list[str]:
-    """A server on the loopback that keeps its data in `folder`."""
-    place = {"--bind": "127.0.0.1", "--port": str(port), "--dir": str(folder), "--aclfile": str(acl_file)}
-    return ["redis-server", *(part for option in (place | OPTIONS).items() for part in option)]
+    """A server on the loopback interface with its data in `folder`."""
+    local = {"--bind": "127.0.0.1", "--port": str(port), "--dir": str(folder), "--aclfile": str(acl_file)}
+    return ["redis-server", *(part for option in (local | OPTIONS).items() for part in option)]

@@ -1,19 +1,19 @@
-"""How often the demo starts again what ends."""
+"""How often the demo restarts a process that ends."""
 
-_AT_MOST = 5
+_MAX_RESTARTS = 5
 _HEALTHY_SECONDS = 60
 
 
 class Restarts:
-    """Each process has its own count, and a minute without an end clears it."""
+    """Each process has its own count; a minute without an exit resets it."""
 
     def __init__(self) -> None:
-        self._ends: dict[str, list[float]] = {}
+        self._exits: dict[str, list[float]] = {}
 
-    def allowed(self, name: str, now: float) -> bool:
-        """Counts an end of `name`; `now` is in seconds on a clock that only goes forward."""
-        ends = self._ends.setdefault(name, [])
-        if ends and now - ends[-1] >= _HEALTHY_SECONDS:
-            ends.clear()
-        ends.append(now)
-        return len(ends) <= _AT_MOST
+    def count_exit(self, name: str, now: float) -> bool:
+        """Whether the process may be restarted once more. `now` is in seconds on a monotonic clock."""
+        exits = self._exits.setdefault(name, [])
+        if exits and now - exits[-1] >= _HEALTHY_SECONDS:
+            exits.clear()
+        exits.append(now)
+        return len(exits) <= _MAX_RESTARTS

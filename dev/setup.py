@@ -1,24 +1,24 @@
 """`python3 -m dev.setup demo|test|compose`: installs what is missing.
 
-Any Python 3 can read this file (no f-string, no match, no new annotation), so that one that does not fit is told so
-before it trips over the rest.
+Any Python 3 can parse this file (no f-string, no match, no new annotation), so that an unsupported one prints a clear
+message instead of a syntax error.
 """
 
 import sys
 
 
-def refusal(version: "tuple[int, ...]") -> str:
-    """Empty for a Python that serves. vLLM's build for the CPU, with the torch it is locked to, exists for these."""
+def version_error(version: "tuple[int, ...]") -> str:
+    """Empty for a supported Python: vLLM's CPU build and the torch it is locked to exist for these versions."""
     if (3, 11) <= tuple(version[:2]) < (3, 14):
         return ""
     this = ".".join(map(str, version[:3]))
-    return "Python 3.11, 3.12 or 3.13 is needed, and this is " + this + "; name one: make PYTHON=python3.13 ..."
+    return "Python 3.11, 3.12 or 3.13 is needed, and this is " + this + "; choose one: make PYTHON=python3.13 ..."
 
 
 if __name__ == "__main__":
-    refused = refusal(sys.version_info[:3])
-    if refused:
-        sys.exit("parley: " + refused)
+    error = version_error(sys.version_info[:3])
+    if error:
+        sys.exit("parley: " + error)
     from dev.installation import main
 
     main()

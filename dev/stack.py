@@ -12,9 +12,9 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from dev import engines, nginx, readiness, redis_server
+from dev import engine_commands, nginx, readiness, redis_server
 from dev.ports import free_ports
-from dev.process import Command, Process, StartFailed, all_ready, stop_all
+from dev.process import Command, Process, StartFailed, as_ready, stop_all
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,8 +23,8 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`engine` is "vllm", "scripted", or the base URL (with /v1) of any OpenAI-compatible server; `port` None is a free
-    one. `gateway` and `auth` are further environment variables of the services."""
+    """`engine` is "vllm", "scripted", or the base URL (with /v1) of any OpenAI-compatible server; `port` None chooses a
+    free port. `gateway` and `auth` are additional environment variables of the services."""
 
     directory: Path
     engine: str = "scripted"
@@ -35,14 +35,14 @@ class Plan:
     auth: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def engine_is_ours(self) -> bool:
+    def is_engine_local(self) -> bool:
         return self.engine in ("vllm", "scripted")
 
 
 class Stack:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        # One more than needed, since nobody holds the port that the plan wants.
+        # One more than needed, because the plan's own port may be among them.
         free = iter([port for port in free_ports(plan.gateways + plan.engines + 4) if port != plan.port])
         self.port = plan.port or next(free)
         self._redis_port, self._auth_port = next(free), next(free)
@@ -53,24 +53,24 @@ class Stack:
         self.processes = {command.name: self._process(command) for command in self._commands()}
 
     def start(self, progress: Progress = lambda _: None) -> None:
-        """All at once, since the engine takes longest; raises StartFailed with nothing left running."""
+        """All at once, because the engine takes longest. Raises StartFailed and leaves nothing running."""
         try:
             for process in self.processes.values():
                 process.start()
-            for process in all_ready(self.processes.values()):
+            for process in as_ready(self.processes.values()):
                 progress(f"{process.name} is ready")
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """From the edge inwards, so that the gateways can still save what they are running; and vLLM does not end while
-        a gateway holds a stream. The gateways at once: each may take its whole grace for running answers."""
+        """From the edge inwards, so that the gateways can still store their running answers; and vLLM does not exit
+        while a gateway holds a stream. All gateways at once: each may take its whole grace period."""
         for tier in self._tiers():
             stop_all(tier)
 
     def _tiers(self) -> list[list[Process]]:
-        """As they are stopped."""
+        """In the order in which they stop."""
         inwards = reversed(self.processes.values())
         return [list(tier) for _, tier in groupby(inwards, lambda one: one.name.rstrip("-0123456789"))]
 
@@ -85,28 +85,28 @@ class Stack:
         return self.processes[f"gateway-{number}"]
 
     def engine(self, number: int = 1) -> Process:
-        """A local one."""
+        """A local engine."""
         return next(one for one in self.processes.values() if one.command.port == self._engine_ports[number - 1])
 
     @property
     def engine_url(self) -> str:
-        """Of the first one, with /v1."""
+        """Of the first engine, with /v1."""
         return self.engine_urls[0]
 
     @property
     def engine_urls(self) -> list[str]:
-        if not self.plan.engine_is_ours:
+        if not self.plan.is_engine_local:
             return [self.plan.engine]
         return [f"http://127.0.0.1:{port}/v1" for port in self._engine_ports]
 
     @property
     def redis_url(self) -> str:
-        """For the services, which have their users and passwords from elsewhere."""
+        """Without credentials, for the services: users and passwords are settings of their own."""
         return f"redis://127.0.0.1:{self._redis_port}"
 
     @property
     def redis_admin_url(self) -> str:
-        """With the credentials of a user who may do everything."""
+        """With the credentials of a user who may run every command."""
         password = self._secrets["redis_admin_password"]
         return f"redis://{redis_server.ADMIN_USER}:{password}@127.0.0.1:{self._redis_port}"
 
@@ -115,19 +115,19 @@ class Stack:
         return [line.split("\t")[0] for line in self._auth_command("user", "list").splitlines()]
 
     def add_user(self, name: str, password: str, *, admin: bool = False) -> None:
-        more = ["--admin"] if admin else []
-        self._auth_command("user", "add", name, "--password-stdin", *more, typed=f"{password}\n")
+        options = ["--admin"] if admin else []
+        self._auth_command("user", "add", name, "--password-stdin", *options, stdin=f"{password}\n")
 
     def add_key(self, name: str) -> str:
         return self._auth_command("key", "add", name).strip()
 
-    def _auth_command(self, *arguments: str, typed: str = "") -> str:
-        """What the auth-service's command line prints. Raises StartFailed with its own sentence."""
+    def _auth_command(self, *arguments: str, stdin: str = "") -> str:
+        """The output of the auth-service's command line. Raises StartFailed with its error message."""
         command = self.processes["auth-service"].command
         done = subprocess.run(
             [command.arguments[0], *arguments],
             env=dict(command.environment),
-            input=typed,
+            input=stdin,
             capture_output=True,
             text=True,
             check=False,
@@ -142,8 +142,8 @@ class Stack:
     def _commands(self) -> list[Command]:
         """In the order in which the processes become ready."""
         makers: dict[str, Callable[[int], Command]] = {
-            "vllm": partial(engines.vllm, ROOT),
-            "scripted": engines.scripted,
+            "vllm": partial(engine_commands.vllm, ROOT),
+            "scripted": engine_commands.scripted,
         }
         make = makers.get(self.plan.engine)
         local_engines = [make(port) for port in self._engine_ports] if make else []
@@ -189,7 +189,7 @@ class Stack:
         )
 
     def _gateway(self, number: int, port: int) -> Command:
-        is_vllm = self.plan.engine_is_ours or engines.is_vllm(self.engine_url)
+        is_vllm = self.plan.is_engine_local or engine_commands.is_vllm(self.engine_url)
         return Command(
             name=f"gateway-{number}",
             arguments=[_script("gateway")],
@@ -230,7 +230,7 @@ class Stack:
 
 
 class _Secrets:
-    """Made once in a folder only we can read, so that a second start finds the first one's sessions valid."""
+    """Created once in a folder that only its owner can read, so that sessions survive a restart of the stack."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

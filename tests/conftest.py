@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dev import engines
+from dev import engine_commands
 from dev.ports import free_port
 from dev.process import Command, Process
 from dev.stack import ROOT
@@ -17,7 +17,7 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def scripted_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address (without /v1) of a scripted engine."""
-    yield from _running(engines.scripted(free_port()), tmp_path_factory.mktemp("scripted"))
+    yield from _running(engine_commands.scripted(free_port()), tmp_path_factory.mktemp("scripted"))
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def vllm_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address (without /v1) of a real vLLM that serves the demo model: one start for all tests."""
     if not (ROOT / ".venv-engine").exists():
         pytest.skip("real vLLM is not installed: make setup")
-    yield from _running(engines.vllm(ROOT, free_port()), tmp_path_factory.mktemp("vllm"))
+    yield from _running(engine_commands.vllm(ROOT, free_port()), tmp_path_factory.mktemp("vllm"))
 
 
 def _running(command: Command, logs: Path) -> Iterator[str]:

@@ -17,9 +17,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from dev import engines, setup
-from dev.account import ORIGIN_USER, AccountLost, ready_account
-from dev.folder import AlreadyRuns, alone
+from dev import engine_commands, setup
+from dev.account import ORIGIN_USER, AccountLost, ensure_account
+from dev.folder import AlreadyRunning, locked
 from dev.installation import is_new_enough, prepare
 from dev.ports import free_port
 from dev.restarts import Restarts
@@ -51,7 +51,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
         seen += line
         if text in line:
             return seen
-    raise AssertionError(f"it ended without {text!r}:\n{seen}")
+    raise AssertionError(f"it exited without printing {text!r}:\n{seen}")
 
 
 def is_alive(pid: int) -> bool:
@@ -62,73 +62,73 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def test_it_ends_with_an_address_and_an_account_that_works_and_a_second_start_keeps_them(tmp_path: Path) -> None:
-    notes = []
+def test_it_prints_an_address_and_a_working_account_and_a_second_start_keeps_them(tmp_path: Path) -> None:
+    states = []
     for _ in range(2):
         with demo(tmp_path) as process:
             seen = read_until(process, "Ctrl-C stops everything")
-            note = json.loads((tmp_path / "demo.json").read_text())
-            notes.append(note)
-            assert note["url"] in seen
-            assert note["password"] in seen
-            credentials = {"username": note["user"], "password": note["password"]}
-            assert httpx2.post(f"{note['url']}/auth/login", json=credentials).status_code == 200
-            with_key = {"Authorization": f"Bearer {note['api_key']}"}
-            assert httpx2.get(f"{note['url']}/v1/conversations", headers=with_key).status_code == 200
-            pids = [one["pid"] for one in note["processes"]]
+            state = json.loads((tmp_path / "demo.json").read_text())
+            states.append(state)
+            assert state["url"] in seen
+            assert state["password"] in seen
+            credentials = {"username": state["user"], "password": state["password"]}
+            assert httpx2.post(f"{state['url']}/auth/login", json=credentials).status_code == 200
+            with_key = {"Authorization": f"Bearer {state['api_key']}"}
+            assert httpx2.get(f"{state['url']}/v1/conversations", headers=with_key).status_code == 200
+            pids = [one["pid"] for one in state["processes"]]
             assert all(is_alive(pid) for pid in pids)
-            assert all(Path(one["log"]).exists() and one["port"] for one in note["processes"])
+            assert all(Path(one["log"]).exists() and one["port"] for one in state["processes"])
         assert not any(is_alive(pid) for pid in pids)
         assert not (tmp_path / "demo.json").exists()
-    assert notes[0]["api_key"] == notes[1]["api_key"]
-    names = [one["name"] for one in notes[0]["processes"]]
+    assert states[0]["api_key"] == states[1]["api_key"]
+    names = [one["name"] for one in states[0]["processes"]]
     assert names == ["redis", "auth-service", "scripted-engine", "gateway-1", "gateway-2", "nginx"]
 
 
-def test_a_process_that_dies_is_started_again_and_the_note_says_so(tmp_path: Path) -> None:
+def test_a_process_that_dies_is_restarted_and_the_state_file_is_updated(tmp_path: Path) -> None:
     with demo(tmp_path, GATEWAYS="1") as process:
         read_until(process, "Ctrl-C stops everything")
         first = {one["name"]: one["pid"] for one in json.loads((tmp_path / "demo.json").read_text())["processes"]}
         os.kill(first["gateway-1"], signal.SIGKILL)
         read_until(process, "gateway-1 runs again")
-        note = json.loads((tmp_path / "demo.json").read_text())
-        second = {one["name"]: one["pid"] for one in note["processes"]}
+        state = json.loads((tmp_path / "demo.json").read_text())
+        second = {one["name"]: one["pid"] for one in state["processes"]}
         assert second["gateway-1"] != first["gateway-1"]
-        headers = {"Authorization": f"Bearer {note['api_key']}"}
-        assert httpx2.get(f"{note['url']}/v1/conversations", headers=headers).status_code == 200
+        headers = {"Authorization": f"Bearer {state['api_key']}"}
+        assert httpx2.get(f"{state['url']}/v1/conversations", headers=headers).status_code == 200
 
 
-def test_killing_it_outright_leaves_no_process_either(tmp_path: Path) -> None:
+def test_killing_it_leaves_no_process_running(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         read_until(process, "Ctrl-C stops everything")
         pids = [one["pid"] for one in json.loads((tmp_path / "demo.json").read_text())["processes"]]
         process.kill()
         process.wait()
-        while any(is_alive(pid) for pid in pids):  # the test's own time limit ends this
+        while any(is_alive(pid) for pid in pids):  # bounded by the test's timeout
             time.sleep(0.05)
     assert (tmp_path / "demo.json").exists()
-    with alone(tmp_path):
+    with locked(tmp_path):
         assert not (tmp_path / "demo.json").exists()
 
 
-def test_it_runs_in_a_folder_with_a_space_in_its_name_and_behind_a_shell_with_a_proxy(tmp_path: Path) -> None:
-    nobody = "http://127.0.0.1:9"
-    with demo(tmp_path / "with a space", GATEWAYS="1", http_proxy=nobody, HTTP_PROXY=nobody) as process:
+def test_it_runs_in_a_folder_with_a_space_in_its_name_and_ignores_the_shells_proxy(tmp_path: Path) -> None:
+    closed = "http://127.0.0.1:9"
+    with demo(tmp_path / "with a space", GATEWAYS="1", http_proxy=closed, HTTP_PROXY=closed) as process:
         read_until(process, "Ctrl-C stops everything")
 
 
-def test_a_second_demo_in_the_same_folder_is_refused_and_harms_nothing(tmp_path: Path) -> None:
+def test_a_second_demo_in_the_same_folder_is_refused_and_the_first_keeps_running(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         read_until(process, "Ctrl-C stops everything")
         with demo(tmp_path) as second:
             assert "already" in read_until(second, "parley:")
             assert second.wait() == 1
-        note = json.loads((tmp_path / "demo.json").read_text())
-        assert httpx2.get(note["url"]).status_code == 200
+        state = json.loads((tmp_path / "demo.json").read_text())
+        assert httpx2.get(state["url"]).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "message"),
     [
         ({"PORT": "abc"}, "PORT='abc': expected a number from 1 to 65535"),
         ({"GATEWAYS": "0"}, "GATEWAYS='0': expected a number from 1 to 16"),
@@ -138,16 +138,18 @@ def test_a_second_demo_in_the_same_folder_is_refused_and_harms_nothing(tmp_path:
         ({"ENGINE": "http://a b/v1"}, "no model server answers at http://a b/v1"),
     ],
 )
-def test_what_it_can_not_use_is_one_clear_sentence(tmp_path: Path, variables: dict[str, str], said: str) -> None:
+def test_an_invalid_variable_is_reported_in_one_sentence(
+    tmp_path: Path, variables: dict[str, str], message: str
+) -> None:
     with demo(tmp_path, **variables) as process:
-        sentence = read_until(process, "parley:")
-        assert said in sentence
-        assert "Traceback" not in sentence
+        printed = read_until(process, "parley:")
+        assert message in printed
+        assert "Traceback" not in printed
         assert process.wait() == 1
     assert not (tmp_path / "demo.json").exists()
 
 
-def test_a_port_already_taken_is_named_before_anything_starts(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported_before_anything_starts(tmp_path: Path) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = str(taken.getsockname()[1])
         with demo(tmp_path, PORT=port) as process:
@@ -155,18 +157,18 @@ def test_a_port_already_taken_is_named_before_anything_starts(tmp_path: Path) ->
     assert not (tmp_path / "log").exists()
 
 
-def test_nothing_is_installed_under_a_demo_that_runs(tmp_path: Path) -> None:
-    with alone(tmp_path), pytest.raises(AlreadyRuns, match=f"a demo runs already with {tmp_path}"):
+def test_nothing_is_installed_while_a_demo_runs(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(AlreadyRunning, match=f"a demo is already running in {tmp_path}"):
         prepare("demo", tmp_path)
 
 
-def test_a_server_that_speaks_no_http_is_no_engine() -> None:
+def test_a_server_that_does_not_speak_http_is_not_an_engine() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
         threading.Thread(target=greet_two, args=(server,), daemon=True).start()
-        assert not engines.is_there(url)
-        assert not engines.is_vllm(url)
-    assert not engines.is_vllm(url)
+        assert not engine_commands.is_reachable(url)
+        assert not engine_commands.is_vllm(url)
+    assert not engine_commands.is_vllm(url)
 
 
 def greet_two(server: socket.socket) -> None:
@@ -177,13 +179,14 @@ def greet_two(server: socket.socket) -> None:
 
 
 class FakeAccounts:
-    """Whose user presses Ctrl-C at the call number `ends_at`. As at the real ones, the first is an administrator."""
+    """Raises KeyboardInterrupt at call number `interrupted_at`. The first account is an administrator, as in the
+    auth-service."""
 
     def __init__(self) -> None:
         self.passwords: dict[str, str] = {}
         self.administrators: set[str] = set()
         self.keys: list[str] = []
-        self.ends_at = 0
+        self.interrupted_at = 0
 
     def users(self) -> list[str]:
         return list(self.passwords)
@@ -201,27 +204,27 @@ class FakeAccounts:
         return self.keys[-1]
 
     def _call(self) -> None:
-        self.ends_at -= 1
-        if self.ends_at == 0:
+        self.interrupted_at -= 1
+        if self.interrupted_at == 0:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("ends_at", [1, 2, 3])
-def test_a_first_start_that_was_interrupted_is_made_up_for(tmp_path: Path, ends_at: int) -> None:
+@pytest.mark.parametrize("interrupted_at", [1, 2, 3])
+def test_a_second_start_completes_an_interrupted_first_one(tmp_path: Path, interrupted_at: int) -> None:
     accounts = FakeAccounts()
-    accounts.ends_at = ends_at
+    accounts.interrupted_at = interrupted_at
     with pytest.raises(KeyboardInterrupt):
-        ready_account(accounts, tmp_path)
-    account = ready_account(accounts, tmp_path)
+        ensure_account(accounts, tmp_path)
+    account = ensure_account(accounts, tmp_path)
     assert accounts.passwords[account.user] == account.password
     assert account.api_key in accounts.keys
     assert accounts.administrators == {"demo"}
     assert ORIGIN_USER in accounts.passwords
-    assert ready_account(accounts, tmp_path) == account
+    assert ensure_account(accounts, tmp_path) == account
 
 
 class CommandLine:
-    """The auth-service's own, with a database in `folder`."""
+    """The auth-service's command line, with a database in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         others = {name: value for name, value in os.environ.items() if not name.startswith("AUTH_")}
@@ -231,57 +234,59 @@ class CommandLine:
         }
 
     def roles(self) -> dict[str, str]:
-        lines = [line.split("\t") for line in self._said("user", "list").splitlines()]
+        lines = [line.split("\t") for line in self._run("user", "list").splitlines()]
         return {name: role for name, role, *_ in lines}
 
     def users(self) -> list[str]:
         return list(self.roles())
 
     def add_user(self, name: str, password: str, *, admin: bool = False) -> None:
-        self._said("user", "add", name, "--password-stdin", *(["--admin"] if admin else []), typed=password)
+        self._run("user", "add", name, "--password-stdin", *(["--admin"] if admin else []), stdin=password)
 
     def add_key(self, name: str) -> str:
-        return self._said("key", "add", name).strip()
+        return self._run("key", "add", name).strip()
 
-    def _said(self, *arguments: str, typed: str = "") -> str:
+    def _run(self, *arguments: str, stdin: str = "") -> str:
         command = [sys.executable, "-m", "auth_service", *arguments]
         return subprocess.run(
-            command, env=self._environment, input=typed, stdout=subprocess.PIPE, text=True, check=True
+            command, env=self._environment, input=stdin, stdout=subprocess.PIPE, text=True, check=True
         ).stdout
 
 
-def test_the_account_whose_secret_everybody_knows_is_no_administrator(tmp_path: Path) -> None:
+def test_the_account_with_the_public_secret_is_not_an_administrator(tmp_path: Path) -> None:
     accounts = CommandLine(tmp_path)
-    account = ready_account(accounts, tmp_path)
+    account = ensure_account(accounts, tmp_path)
     assert accounts.roles() == {"demo": "admin", ORIGIN_USER: "user"}
-    assert ready_account(accounts, tmp_path) == account
+    assert ensure_account(accounts, tmp_path) == account
 
 
-def test_accounts_that_are_gone_are_made_anew_and_a_password_that_is_gone_is_told(tmp_path: Path) -> None:
-    before = ready_account(FakeAccounts(), tmp_path)
+def test_missing_accounts_are_created_again_and_a_missing_password_is_reported(tmp_path: Path) -> None:
+    before = ensure_account(FakeAccounts(), tmp_path)
     accounts = FakeAccounts()
-    assert ready_account(accounts, tmp_path).password == before.password == accounts.passwords["demo"]
+    assert ensure_account(accounts, tmp_path).password == before.password == accounts.passwords["demo"]
     assert len(accounts.keys) == 1
     (tmp_path / "account.json").unlink()
     with pytest.raises(AccountLost, match="the password of demo"):
-        ready_account(accounts, tmp_path)
+        ensure_account(accounts, tmp_path)
 
 
-def test_what_keeps_ending_is_given_up_but_not_what_ended_now_and_then() -> None:
+def test_a_process_that_keeps_exiting_is_given_up_but_not_one_that_exits_rarely() -> None:
     restarts = Restarts()
-    assert [restarts.allowed("gateway-1", float(second)) for second in range(6)] == [True] * 5 + [False]
-    assert restarts.allowed("gateway-2", 6)
-    assert all(restarts.allowed("nginx", 61.0 * minute) for minute in range(20))
+    assert [restarts.count_exit("gateway-1", float(second)) for second in range(6)] == [True] * 5 + [False]
+    assert restarts.count_exit("gateway-2", 6)
+    assert all(restarts.count_exit("nginx", 61.0 * minute) for minute in range(20))
 
 
 @pytest.mark.parametrize(
-    ("version", "serves"), [((3, 9, 2), False), ((3, 10, 0), False), ((3, 13, 5), True), ((3, 14, 0), False)]
+    ("version", "is_supported"), [((3, 9, 2), False), ((3, 10, 0), False), ((3, 13, 5), True), ((3, 14, 0), False)]
 )
-def test_a_python_that_does_not_serve_is_told_which_does(version: tuple[int, ...], serves: bool) -> None:
-    assert ("3.11, 3.12 or 3.13 is needed" not in setup.refusal(version)) == serves
+def test_an_unsupported_python_is_refused_with_the_supported_versions(
+    version: tuple[int, ...], is_supported: bool
+) -> None:
+    assert ("3.11, 3.12 or 3.13 is needed" not in setup.version_error(version)) == is_supported
 
 
-def test_an_old_python_can_read_what_refuses_it() -> None:
+def test_an_old_python_can_parse_the_version_check() -> None:
     for module in ("__init__", "setup"):
         ast.parse((ROOT / f"dev/{module}.py").read_text(), feature_version=(3, 5))
 
@@ -289,5 +294,5 @@ def test_an_old_python_can_read_what_refuses_it() -> None:
 @pytest.mark.parametrize(
     ("version", "is_enough"), [("v20.18.3", False), ("v20.19.0", True), ("v24.1.0", True), ("missing", False)]
 )
-def test_node_is_as_new_as_the_page_needs_it(version: str, is_enough: bool) -> None:
+def test_node_must_be_new_enough_to_build_the_page(version: str, is_enough: bool) -> None:
     assert is_new_enough(version) == is_enough

@@ -1,4 +1,4 @@
-"""The local Redis is the product's: its options, its users, and what it has after a restart."""
+"""The local Redis has the product's options and users, and keeps every transaction across a restart."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -50,14 +50,14 @@ def test_only_the_local_stack_has_an_admin() -> None:
     assert [line.split()[1] for line in local] == ["default", "health", "gateway", "auth-service", ADMIN_USER]
 
 
-def test_nobody_gets_in_without_a_password(server: Process) -> None:
-    with Redis(port=server.command.port, protocol=2, retry=Retry(NoBackoff(), 0)) as stranger:
+def test_a_client_without_a_password_is_refused(server: Process) -> None:
+    with Redis(port=server.command.port, protocol=2, retry=Retry(NoBackoff(), 0)) as anonymous:
         for command in ("PING", "GET parley:x", "CONFIG GET *"):
             with pytest.raises(AuthenticationError, match="Authentication required"):
-                stranger.execute_command(*command.split())
+                anonymous.execute_command(*command.split())
         for credentials in (("default", ""), ("default", PASSWORD), ("default", "nopass")):
             with pytest.raises(AuthenticationError, match="user is disabled"):
-                stranger.execute_command("AUTH", *credentials)
+                anonymous.execute_command("AUTH", *credentials)
 
 
 def test_the_health_check_may_only_ping(server: Process) -> None:
@@ -68,7 +68,7 @@ def test_the_health_check_may_only_ping(server: Process) -> None:
 
 
 @pytest.mark.parametrize("end", [Process.kill, Process.stop])
-def test_a_transaction_is_there_after_a_restart(server: Process, end: Callable[[Process], None]) -> None:
+def test_a_transaction_survives_a_restart(server: Process, end: Callable[[Process], None]) -> None:
     with client(server, "gateway") as redis, redis.pipeline(transaction=True) as transaction:
         transaction.hset("parley:x", "title", "a lighthouse")
         transaction.zadd("parley:y", {"first": 1})

@@ -1,4 +1,4 @@
-"""The same message sent again is the same message: one in history, one answer, one run of the engine."""
+"""A repeated message is accepted once: one message in history, one answer, one engine run."""
 
 import asyncio
 import json
@@ -10,40 +10,40 @@ import pytest
 from websockets.asyncio.client import connect
 
 from dev.stack import Stack
-from tests.chaos import ground
-from tests.chaos.ground import Ground
-from tests.stack.conftest import House
+from tests.chaos import environment
+from tests.chaos.environment import Environment
+from tests.stack.conftest import Deployment
 
 TEXT = "said once 只说一次"
 TIMES = 10
 
 
 @pytest.fixture(scope="module")
-async def opened(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ground]:
-    async with ground.opened(tmp_path_factory.mktemp("once"), engine="scripted", pause_seconds=1) as found:
+async def chaos(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Environment]:
+    async with environment.started(tmp_path_factory.mktemp("once"), engine="scripted", pause_seconds=1) as found:
         yield found
 
 
 @pytest.fixture
-async def house(opened: Ground) -> House:
-    """Sound, whatever the test before did to it."""
-    await opened.heal()
-    return House(opened.stack, opened.key, opened.key)
+async def deployment(chaos: Environment) -> Deployment:
+    """Restored after the previous test."""
+    await chaos.restore()
+    return Deployment(chaos.stack, chaos.key, chaos.key)
 
 
 def accepts(request: bytes) -> bool:
-    """The one transaction of Redis' that makes a message accepted."""
+    """The Redis transaction that accepts a message."""
     return b":once:" in request and b"EXEC" in request
 
 
-class Asker:
-    """Asks the same again and again, of either gateway."""
+class RepeatingClient:
+    """Sends the same question repeatedly, to either gateway."""
 
-    def __init__(self, house: House, conversation_id: str) -> None:
+    def __init__(self, deployment: Deployment, conversation_id: str) -> None:
         self.prompt = f"[[pace=0.02 text={TEXT} {conversation_id}]]"
         self.conversation_id = conversation_id
-        self._stack: Stack = house.stack
-        self._headers = {"Authorization": f"Bearer {house.alice}"}
+        self._stack: Stack = deployment.stack
+        self._headers = {"Authorization": f"Bearer {deployment.alice}"}
 
     def body(self, **fields: object) -> dict[str, object]:
         return {"input": self.prompt, "conversation": self.conversation_id, **fields}
@@ -57,7 +57,7 @@ class Asker:
         return told
 
     async def until_accepted(self, gateways: list[int], **fields: Any) -> dict[str, Any]:
-        """As a client does it whose gateway dies: of the next one."""
+        """Like a client whose gateway dies: tries the next one."""
         for gateway in gateways:
             try:
                 return await self.post(gateway, **fields)
@@ -77,7 +77,7 @@ class Asker:
         return events
 
     def runs(self) -> int:
-        """How often the engine was asked for it."""
+        """How often the engine generated the answer."""
         asked = httpx2.get(f"{self._stack.engine_url.removesuffix('/v1')}/requests").json()["data"]
         chats = [one["body"]["messages"][-1]["content"] for one in asked if one["path"] == "/v1/chat/completions"]
         return chats.count(self.prompt)
@@ -86,66 +86,74 @@ class Asker:
         return f"http://127.0.0.1:{self._stack.gateway(gateway).command.port}"
 
 
-async def asker(house: House) -> Asker:
-    return Asker(house, await house.conversation(house.alice))
+async def repeating_client(deployment: Deployment) -> RepeatingClient:
+    return RepeatingClient(deployment, await deployment.conversation(deployment.alice))
 
 
-async def assert_said_once(house: House, asker: Asker, responses: list[dict[str, Any]]) -> None:
+async def assert_accepted_once(
+    deployment: Deployment, client: RepeatingClient, responses: list[dict[str, Any]]
+) -> None:
     assert len({one["id"] for one in responses}) == 1
-    answer = f"{TEXT} {asker.conversation_id}"
+    answer = f"{TEXT} {client.conversation_id}"
     assert {one["output"][0]["content"][0]["text"] for one in responses} == {answer}
-    assert await house.items(house.alice, asker.conversation_id) == [
-        ("user", asker.prompt, "completed"),
+    assert await deployment.items(deployment.alice, client.conversation_id) == [
+        ("user", client.prompt, "completed"),
         ("assistant", answer, "completed"),
     ]
-    assert asker.runs() == 1
+    assert client.runs() == 1
 
 
 @pytest.mark.parametrize(
     "once", [{"metadata": {"client_message_id": "m-1"}}, {"key": "m-1"}], ids=["client_message_id", "Idempotency-Key"]
 )
-async def test_ten_at_once_to_two_replicas_are_one(house: House, once: dict[str, Any]) -> None:
-    asking = await asker(house)
-    # A client's ids are its own: the same id in another conversation would be the same message.
+async def test_ten_concurrent_requests_at_two_replicas_are_accepted_once(
+    deployment: Deployment, once: dict[str, Any]
+) -> None:
+    asking = await repeating_client(deployment)
+    # The id is the user's: the same id in another conversation would be the same message.
     once = json.loads(json.dumps(once).replace("m-1", asking.conversation_id))
     posts = (asking.post(1 + number % 2, **once) for number in range(TIMES))
-    await assert_said_once(house, asking, await asyncio.gather(*posts))
+    await assert_accepted_once(deployment, asking, await asyncio.gather(*posts))
 
 
-async def test_ten_at_once_over_sockets_see_the_same_events(house: House) -> None:
-    asking = await asker(house)
+async def test_ten_concurrent_sockets_receive_the_same_events(deployment: Deployment) -> None:
+    asking = await repeating_client(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
     told = await asyncio.gather(*(asking.over_a_socket(1 + number % 2, **once) for number in range(TIMES)))
     assert all(events == told[0] for events in told)
-    await assert_said_once(house, asking, [events[-1]["response"] for events in told])
+    await assert_accepted_once(deployment, asking, [events[-1]["response"] for events in told])
 
 
-async def test_asked_again_after_its_end_it_is_the_same_answer(house: House) -> None:
-    asking = await asker(house)
+async def test_a_repeated_request_after_the_end_returns_the_same_answer(deployment: Deployment) -> None:
+    asking = await repeating_client(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
     responses = [await asking.post(gateway, **once) for gateway in (1, 2, 1)]
-    await assert_said_once(house, asking, responses)
+    await assert_accepted_once(deployment, asking, responses)
 
 
-async def test_a_gateway_that_dies_between_accepting_and_answering_has_accepted(opened: Ground, house: House) -> None:
-    """Redis has done what the gateway asked, and the gateway is killed before it hears of it."""
-    asking = await asker(house)
+async def test_a_question_stays_accepted_when_its_gateway_dies_before_it_answers(
+    chaos: Environment, deployment: Deployment
+) -> None:
+    """Redis has executed the transaction, and the gateway is killed before it receives the reply."""
+    asking = await repeating_client(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
-    cable = opened.to_redis[0]
-    cable.mute_behind(accepts)
+    proxy = chaos.redis_proxies[0]
+    proxy.drop_reply_to(accepts)
     first = asyncio.create_task(asking.until_accepted([1, 2], **once))
-    await cable.has_muted.wait()
-    opened.process("gateway-1").kill()
+    await proxy.dropped_reply.wait()
+    chaos.process("gateway-1").kill()
     others = await asyncio.gather(*(asking.post(2, **once) for _ in range(TIMES - 1)))
-    await assert_said_once(house, asking, [*others, await first])
+    await assert_accepted_once(deployment, asking, [*others, await first])
 
 
-async def test_ten_at_once_are_one_although_their_gateway_dies(opened: Ground, house: House) -> None:
-    asking = await asker(house)
+async def test_ten_concurrent_requests_are_accepted_once_although_their_gateway_dies(
+    chaos: Environment, deployment: Deployment
+) -> None:
+    asking = await repeating_client(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
-    cable = opened.to_redis[0]
-    cable.mute_behind(accepts)
+    proxy = chaos.redis_proxies[0]
+    proxy.drop_reply_to(accepts)
     asked = [asyncio.create_task(asking.until_accepted([1, 2], **once)) for _ in range(TIMES)]
-    await cable.has_muted.wait()
-    opened.process("gateway-1").kill()
-    await assert_said_once(house, asking, await asyncio.gather(*asked))
+    await proxy.dropped_reply.wait()
+    chaos.process("gateway-1").kill()
+    await assert_accepted_once(deployment, asking, await asyncio.gather(*asked))

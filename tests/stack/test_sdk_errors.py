@@ -1,4 +1,4 @@
-"""What the stock OpenAI Python SDK makes of our errors."""
+"""Errors as exceptions of the stock OpenAI Python SDK."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 
 from dev.stack import Plan, Stack
 from tests.contract.conformance import Wire
-from tests.stack.conftest import House, furnish
+from tests.stack.conftest import Deployment, create_users
 from tests.stack.strict_client import MODEL
 
 ABSENT = "resp_" + "0" * 32
@@ -38,19 +38,19 @@ REFUSED: dict[str, tuple[type[openai.APIStatusError], str, str, Wire]] = {
 
 
 @pytest.fixture
-def client(house: House) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.alice, max_retries=0) as client:
+def client(deployment: Deployment) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.alice, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def alice(house: House) -> AsyncIterator[AsyncOpenAI]:
-    async with house.client(house.alice) as client:
+async def alice(deployment: Deployment) -> AsyncIterator[AsyncOpenAI]:
+    async with deployment.client(deployment.alice) as client:
         yield client
 
 
 @pytest.mark.parametrize(("kind", "code", "param", "asked"), REFUSED.values(), ids=REFUSED)
-def test_what_is_refused_is_an_exception_that_names_it(
+def test_a_refusal_is_an_exception_that_names_the_cause(
     client: OpenAI, kind: type[openai.APIStatusError], code: str, param: str, asked: Wire
 ) -> None:
     with pytest.raises(kind) as caught:
@@ -58,34 +58,34 @@ def test_what_is_refused_is_an_exception_that_names_it(
     assert (type(caught.value), caught.value.code, caught.value.param or "") == (kind, code, param)
 
 
-async def test_what_is_refused_is_refused_before_a_stream_begins(alice: AsyncOpenAI) -> None:
+async def test_a_refusal_comes_before_a_stream_starts(alice: AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         await alice.responses.create(model=MODEL, input="hi", temperature=3, stream=True)
     assert (caught.value.code, caught.value.param) == ("invalid_value", "temperature")
 
 
-def test_a_foreign_answer_and_an_absent_one_are_the_same(house: House, client: OpenAI) -> None:
-    hers = client.responses.create(model=MODEL, input="hi")
-    with OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.bob, max_retries=0) as his:
+def test_a_foreign_answer_and_an_unknown_one_get_the_same_error(deployment: Deployment, client: OpenAI) -> None:
+    alice_api = client.responses.create(model=MODEL, input="hi")
+    with OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.bob, max_retries=0) as bob_api:
         for request in (
-            his.responses.retrieve,
-            his.responses.cancel,
-            his.responses.delete,
-            his.responses.input_items.list,
-            lambda response_id: his.responses.retrieve(response_id, stream=True),
-            lambda response_id: his.responses.create(model=MODEL, input="hi", previous_response_id=response_id),
+            bob_api.responses.retrieve,
+            bob_api.responses.cancel,
+            bob_api.responses.delete,
+            bob_api.responses.input_items.list,
+            lambda response_id: bob_api.responses.retrieve(response_id, stream=True),
+            lambda response_id: bob_api.responses.create(model=MODEL, input="hi", previous_response_id=response_id),
         ):
             told = []
-            for response_id in (hers.id, ABSENT):
+            for response_id in (alice_api.id, ABSENT):
                 with pytest.raises(openai.APIStatusError) as caught:
                     request(response_id)
                 told.append((caught.value.status_code, caught.value.body))
             assert told[0] == told[1]
-    assert client.responses.retrieve(hers.id) == hers
+    assert client.responses.retrieve(alice_api.id) == alice_api
 
 
-async def test_a_wrong_key_is_an_authentication_error(house: House) -> None:
-    async with AsyncOpenAI(base_url=f"{house.stack.url}/v1", api_key="pk_wrong", max_retries=0) as stranger:
+async def test_a_wrong_key_is_an_authentication_error(deployment: Deployment) -> None:
+    async with AsyncOpenAI(base_url=f"{deployment.stack.url}/v1", api_key="pk_wrong", max_retries=0) as stranger:
         with pytest.raises(openai.AuthenticationError) as caught:
             await stranger.responses.create(model=MODEL, input="hi")
         assert caught.value.code == "invalid_api_key"
@@ -94,7 +94,7 @@ async def test_a_wrong_key_is_an_authentication_error(house: House) -> None:
         assert refused.value.response.status_code == 401
 
 
-def test_a_stream_that_fails_raises_what_was_wrong_behind_what_was_said(client: OpenAI) -> None:
+def test_a_failing_stream_raises_its_error_after_its_text(client: OpenAI) -> None:
     events: list[Any] = []
     stream = client.responses.create(model=MODEL, input="[[tokens=60 error=after:5]]", stream=True)
     with pytest.raises(openai.APIError) as caught:
@@ -106,7 +106,7 @@ def test_a_stream_that_fails_raises_what_was_wrong_behind_what_was_said(client: 
     assert kept.output_text == "".join(event.delta for event in events if event.type == "response.output_text.delta")
 
 
-async def test_an_answer_that_fails_in_the_background_tells_it_when_asked(alice: AsyncOpenAI) -> None:
+async def test_a_failed_background_answer_returns_its_error(alice: AsyncOpenAI) -> None:
     answer = await alice.responses.create(model=MODEL, input="[[tokens=60 error=after:5]]", background=True)
     while answer.status == "in_progress":
         await asyncio.sleep(0.1)
@@ -115,7 +115,7 @@ async def test_an_answer_that_fails_in_the_background_tells_it_when_asked(alice:
     assert answer.output_text != ""
 
 
-async def test_what_fails_on_a_connection_is_an_event_and_the_connection_stays(alice: AsyncOpenAI) -> None:
+async def test_a_failure_on_a_connection_is_an_event_and_the_connection_stays_open(alice: AsyncOpenAI) -> None:
     async with alice.responses.connect() as connection:
         await connection.response.create(model=MODEL, input="[[tokens=60 error=after:5]]")
         types = []
@@ -130,13 +130,13 @@ async def test_what_fails_on_a_connection_is_an_event_and_the_connection_stays(a
         assert (await connection.recv()).type == "response.created"
 
 
-async def test_an_engine_that_has_no_time_for_longer_than_we_wait_is_an_error(
+async def test_an_engine_that_is_busy_for_longer_than_the_patience_is_an_error(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     impatient = {"GATEWAY_ENGINE_PATIENCE_SECONDS": "1"}
     with Stack(Plan(tmp_path_factory.mktemp("impatient"), gateways=1, gateway=impatient)) as stack:
-        house = furnish(stack)
-        async with house.client(house.alice) as client:
+        deployment = create_users(stack)
+        async with deployment.client(deployment.alice) as client:
             with pytest.raises(openai.InternalServerError) as caught:
                 await client.responses.create(model=MODEL, input="[[status=503]]")
     assert (caught.value.status_code, caught.value.code) == (503, "service_unavailable")

@@ -9,9 +9,9 @@ import openai
 import pytest
 from openai import DefaultAioHttpClient
 
-from dev import engines as local
+from dev import engine_commands as local
 from dev.ports import free_ports
-from dev.process import Process, all_ready
+from dev.process import Process, as_ready
 from dev.stack import ROOT
 from gateway.engine.client import EngineClient
 from gateway.errors import EngineFailed, EngineRefused, Unavailable
@@ -26,7 +26,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Process
     found = [Process(local.scripted(port), logs / str(port), ROOT) for port in free_ports(2)]
     for process in found:
         process.start()
-    assert len(list(all_ready(found))) == 2
+    assert len(list(as_ready(found))) == 2
     yield found
     for process in found:
         process.stop()
