@@ -16,11 +16,11 @@ from gateway.errors import (
     TooManyRequests,
     Unavailable,
 )
-from gateway.inference import ToolCallDelta, OutputOptions, Sampling, ReasoningTextDelta, TextDelta
+from gateway.inference import OutputOptions, ReasoningTextDelta, Sampling, TextDelta, ToolCallDelta
 from gateway.protocol.events import frame, socket_error
 from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage, WindowUse
 from gateway.protocol.tools import FunctionTool
-from gateway.turn.state_machine import Created, Completed, Incomplete, Failed, Step, Turn, TurnRequest
+from gateway.turn.state_machine import Completed, Created, Failed, Incomplete, Step, Turn, TurnRequest
 
 FOLDER: Final = Path(__file__).parent / "golden"
 
@@ -79,7 +79,9 @@ def _refused(error: ParleyError) -> list[str]:
 
 
 def _text() -> Iterator[str]:
-    return _events(_turn(), TextDelta("你好"), TextDelta("！很高兴"), TextDelta("见到你。"), Completed(_usage(8), _ENDED))
+    return _events(
+        _turn(), TextDelta("你好"), TextDelta("！很高兴"), TextDelta("见到你。"), Completed(_usage(8), _ENDED)
+    )
 
 
 def _length() -> Iterator[str]:
@@ -88,7 +90,9 @@ def _length() -> Iterator[str]:
 
 
 def _stopped() -> Iterator[str]:
-    return _events(_turn(), TextDelta("Once upon"), TextDelta(" a time"), Incomplete("cancelled", _usage(4), stopped_in_ms=12))
+    return _events(
+        _turn(), TextDelta("Once upon"), TextDelta(" a time"), Incomplete("cancelled", _usage(4), stopped_in_ms=12)
+    )
 
 
 def _failed_at_once() -> Iterator[str]:
@@ -96,7 +100,9 @@ def _failed_at_once() -> Iterator[str]:
 
 
 def _failed_in_the_middle() -> Iterator[str]:
-    return _events(_turn(), TextDelta("The answer is"), Failed(EngineFailed("the stream ended without a finish reason")))
+    return _events(
+        _turn(), TextDelta("The answer is"), Failed(EngineFailed("the stream ended without a finish reason"))
+    )
 
 
 def _function_call() -> Iterator[str]:
@@ -107,7 +113,9 @@ def _function_call() -> Iterator[str]:
 
 def _reasoning() -> Iterator[str]:
     thoughts = [ReasoningTextDelta("The user greets me."), ReasoningTextDelta(" I greet back.")]
-    return _events(_turn(), *thoughts, TextDelta("\n\nHel"), TextDelta("lo!"), Completed(_usage(12, reasoning=9), _ENDED))
+    return _events(
+        _turn(), *thoughts, TextDelta("\n\nHel"), TextDelta("lo!"), Completed(_usage(12, reasoning=9), _ENDED)
+    )
 
 
 def _warm_up() -> Iterator[str]:
@@ -131,7 +139,7 @@ STORIES: Final[dict[str, Callable[[], Iterable[str]]]] = {
     "reasoning": _reasoning,
     "warm-up": _warm_up,
     "left-out": _left_out,
-    "refused": lambda: _refused(TooManyRequests("8 requests wait on this socket already")),
+    "refused": lambda: _refused(TooManyRequests("8 requests are already queued on this socket")),
     "resumed-too-late": lambda: _refused(EventsExpired()),
     "connection-limit": lambda: _refused(ConnectionLimitReached(3600)),
 }
