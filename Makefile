@@ -17,6 +17,8 @@ check:          ## the one definition of green: format, lint, types, layers, tes
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit -q -r auth-service/src
+	$(BIN)/codespell
+	$(BIN)/hadolint */Dockerfile
 	cd frontend && npm run --silent format:check && npm run --silent check && npm run --silent test
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not compose"
 
