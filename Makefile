@@ -20,7 +20,8 @@ check:          ## the one definition of green: format, lint, types, layers, tes
 	$(BIN)/codespell
 	$(BIN)/hadolint */Dockerfile
 	cd frontend && npm run --silent format:check && npm run --silent check && npm run --silent test
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not compose"
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --durations 15 -m "not compose"
+	$(BIN)/python -m tests.architecture.shape
 
 test: setup check  ## install what is missing, then everything that needs no Docker
 
