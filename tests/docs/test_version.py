@@ -10,6 +10,7 @@ import pytest
 from dev.stack import ROOT
 
 VERSION = (ROOT / "VERSION").read_text().strip()
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
 PYTHON_PACKAGES = [ROOT / "pyproject.toml", *ROOT.glob("*/pyproject.toml")]
 NODE_PACKAGES = [*ROOT.glob("frontend/package*.json"), *ROOT.glob("tests/**/package*.json")]
 
@@ -44,3 +45,17 @@ def test_an_image_is_built_with_the_version() -> None:
     assert "!VERSION" in (ROOT / ".dockerignore").read_text().splitlines()
     for service in ("gateway", "auth-service"):
         assert "COPY VERSION /VERSION" in (ROOT / service / "Dockerfile").read_text().splitlines()
+
+
+def test_the_newest_release_in_the_changelog_is_the_version() -> None:
+    releases = re.findall(r"^## \[([^]]+)\](?: - (\d{4}-\d\d-\d\d))?$", CHANGELOG, re.MULTILINE)
+    assert releases[0] == ("Unreleased", "")
+    assert releases[1][0] == VERSION
+    dates = [date for _, date in releases[1:]]
+    assert all(dates)
+    assert dates == sorted(dates, reverse=True)
+
+
+def test_a_release_has_the_changelogs_usual_headings() -> None:
+    usual = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", CHANGELOG, re.MULTILINE)) <= usual
