@@ -3,7 +3,7 @@ export PORT GATEWAYS ENGINE ENGINE_API_KEY
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo check test test-compose chaos fmt
+.PHONY: setup demo check test test-compose chaos fmt openapi
 
 setup:          ## install what the demo and the tests need
 	@$(PYTHON) -m dev.setup test
@@ -12,13 +12,15 @@ demo:           ## the whole stack as local processes, http://localhost:7777
 	@$(PYTHON) -m dev.setup demo && exec $(BIN)/python -m dev
 
 check:          ## the one definition of green: format, lint, types, layers, tests
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit -q -r auth-service/src
+	$(BIN)/codespell
+	$(BIN)/hadolint */Dockerfile
 	cd frontend && npm run --silent format:check && npm run --silent check && npm run --silent test
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile -m "not compose"
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --durations 15 -m "not compose"
+	$(BIN)/python -m tests.architecture.shape
 
 test: setup check  ## install what is missing, then everything that needs no Docker
 
@@ -33,3 +35,6 @@ fmt:            ## write everything in the one format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	cd frontend && npm run --silent format
+
+openapi:        ## write the OpenAPI documents in docs/ anew
+	$(BIN)/python -m tests.docs.openapi

@@ -88,7 +88,8 @@ def steps(required: Requirements) -> list[Step]:
 
 
 def _python_step() -> Step:
-    locks = (ROOT / "requirements-dev.txt", ROOT / "requirements-uv.txt", *ROOT.glob("*/pyproject.toml"))
+    names = ("requirements-dev.txt", "requirements-uv.txt", "VERSION")
+    locks = (*(ROOT / name for name in names), *ROOT.glob("*/pyproject.toml"))
     venv = ROOT / ".venv"
     return Step("Python packages", _python_packages, locks, venv / "bin/gateway", venv / ".made-from")
 
