@@ -47,7 +47,7 @@ class Introspection:
             case TokenKind.TICKET:
                 ticket = await self._tickets.redeem(token)
                 active = await self.introspect_credential(ticket.credential) if ticket else None
-                return replace(active, token_type="ticket") if active else None  # noqa: S106
+                return replace(active, token_type="ticket") if active else None  # noqa: S106  # nosec B106
             case _:
                 return None
 
