@@ -1,3 +1,5 @@
+import asyncio
+import shutil
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from auth_service.audit import COMMAND_LINE, Action
 from auth_service.routes.state import State
 from auth_service.settings import Settings
 from auth_service.store.database import Database
-from auth_service.store.migration import open_database
+from auth_service.store.migration import migrate, open_database
 from auth_service.store.stores import Stores
 from auth_service.tokens import Scope as TokenScope
 from tests.auth_service import postgresql
@@ -46,9 +48,25 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return postgres.url("auth")
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite database with the latest schema."""
+    file = tmp_path_factory.mktemp("migrated") / "auth.db"
+    asyncio.run(migrate(f"sqlite+aiosqlite:///{file}"))
+    return file
+
+
 @pytest.fixture
-async def database(database_url: str) -> AsyncGenerator[Database]:
-    async with open_database(database_url) as database:
+def migrated_url(database_url: str, migrated_file: Path) -> str:
+    """Like `database_url`, but already migrated, which takes 40 ms. PostgreSQL keeps its schema between tests."""
+    if database_url.startswith("sqlite"):
+        shutil.copy(migrated_file, database_url.partition("///")[2])
+    return database_url
+
+
+@pytest.fixture
+async def database(migrated_url: str) -> AsyncGenerator[Database]:
+    async with open_database(migrated_url) as database:
         yield database
 
 
@@ -63,9 +81,9 @@ def hasher() -> CountingHasher:
 
 
 @pytest.fixture
-def settings(database_url: str) -> Settings:
+def settings(migrated_url: str) -> Settings:
     return Settings(
-        database_url=SecretStr(database_url), introspection_credential=SecretStr(CREDENTIAL), cookie_secure=False
+        database_url=SecretStr(migrated_url), introspection_credential=SecretStr(CREDENTIAL), cookie_secure=False
     )
 
 

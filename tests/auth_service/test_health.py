@@ -1,5 +1,7 @@
 """Tests of auth_service.routes.health."""
 
+from pathlib import Path
+
 import httpx2
 from starlette.types import Receive, Scope, Send
 
@@ -18,10 +20,8 @@ async def test_a_running_service_is_alive_and_ready(service: Service) -> None:
 
 
 @sqlite_only
-async def test_without_its_database_it_is_alive_and_reports_what_is_missing(
-    settings: Settings, database_url: str
-) -> None:
-    app, never_migrated = create_app(settings), Database(database_url)
+async def test_without_its_database_it_is_alive_and_reports_what_is_missing(settings: Settings, tmp_path: Path) -> None:
+    app, never_migrated = create_app(settings), Database(f"sqlite+aiosqlite:///{tmp_path / 'empty.db'}")
 
     async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
         await app(dict(scope) | {"state": {"stores": Stores.from_database(never_migrated)}}, receive, send)

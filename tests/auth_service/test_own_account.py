@@ -132,8 +132,9 @@ async def test_an_invalid_key_is_not_created(service: Service, body: dict[str, o
 
 async def test_a_user_has_at_most_a_hundred_keys(service: Service) -> None:
     await service.add_user()
-    for _ in range(100):
-        await service.create_key()
+    async with service.state["stores"].database.write_transaction():  # one commit instead of a hundred
+        for _ in range(100):
+            await service.create_key()
     await service.login()
     response = await service.http.post("/auth/keys", json={"name": "one more"})
     assert (response.status_code, response.json()["error"]["code"]) == (400, "unsuitable_key")
