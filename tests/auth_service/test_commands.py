@@ -23,9 +23,9 @@ from auth_service.errors import (
 from auth_service.revocations import NullAnnouncer
 from auth_service.sessions import Sessions
 from auth_service.store.stores import Stores
-from auth_service.tokens import Lifetime, Link, TokenKind, new_id, new_token
+from auth_service.tokens import Link, SessionLifetime, TokenKind, new_id, new_token
 
-LIFETIME = Lifetime(idle_seconds=3600, absolute_seconds=86400)
+LIFETIME = SessionLifetime(idle_seconds=3600, absolute_seconds=86400)
 
 
 class RunCommand(Protocol):

@@ -11,11 +11,11 @@ from auth_service.sessions import Sessions
 from auth_service.store.database import Database
 from auth_service.store.stores import Stores
 from auth_service.store.tables import accounts
-from auth_service.tokens import Lifetime, TokenKind, digest, new_token
+from auth_service.tokens import SessionLifetime, TokenKind, digest, new_token
 from tests.auth_service.fakes import Clock, RecordingAnnouncer
 
 ALICE = Account("user_1", "alice", "hash", Role.USER, disabled=False, created_at=0)
-LIFETIME = Lifetime(idle_seconds=3600, absolute_seconds=86400)
+LIFETIME = SessionLifetime(idle_seconds=3600, absolute_seconds=86400)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from auth_service.errors import TooManyAttempts
-from auth_service.throttle import Limits, Throttle
+from auth_service.throttle import Throttle, ThrottleLimits
 from tests.auth_service.fakes import Clock
 
 ACCOUNT, ADDRESS, OTHER_ADDRESS = "alice", "192.0.2.1", "198.51.100.7"
@@ -78,7 +78,7 @@ async def test_failures_are_reset_after_fifteen_minutes() -> None:
 
 
 async def test_an_attempt_without_a_result_is_not_counted() -> None:
-    throttle = Throttle(Limits(free_attempts=1), clock=Clock())
+    throttle = Throttle(ThrottleLimits(free_attempts=1), clock=Clock())
     for _ in range(10):
         async with throttle.attempt(ACCOUNT, ADDRESS):
             pass
@@ -86,7 +86,7 @@ async def test_an_attempt_without_a_result_is_not_counted() -> None:
 
 
 async def test_concurrent_guesses_get_no_more_attempts_than_sequential_ones() -> None:
-    throttle = Throttle(Limits(max_waiting=100), clock=Clock())
+    throttle = Throttle(ThrottleLimits(max_waiting=100), clock=Clock())
     tried: list[int] = []
 
     async def guess(number: int) -> None:
@@ -112,7 +112,7 @@ async def test_concurrent_correct_log_ins_all_succeed() -> None:
 
 
 async def test_the_queue_of_one_key_is_limited() -> None:
-    throttle = Throttle(Limits(max_waiting=2), clock=Clock())
+    throttle = Throttle(ThrottleLimits(max_waiting=2), clock=Clock())
     async with throttle.attempt(ACCOUNT, ADDRESS):
         second = asyncio.create_task(fail(throttle))
         await asyncio.sleep(0)
@@ -122,9 +122,9 @@ async def test_the_queue_of_one_key_is_limited() -> None:
 
 
 async def test_the_table_of_failures_is_bounded() -> None:
-    assert Limits().max_records == 10_000
-    limits = Limits(free_attempts=1, max_records=1000)
-    throttle = Throttle(limits, Clock(), address_limits=Limits(free_attempts=100_000))
+    assert ThrottleLimits().max_records == 10_000
+    limits = ThrottleLimits(free_attempts=1, max_records=1000)
+    throttle = Throttle(limits, Clock(), address_limits=ThrottleLimits(free_attempts=100_000))
     await fail(throttle, "first")
     for number in range(1000):
         await fail(throttle, f"user{number}")
@@ -196,7 +196,7 @@ async def test_a_device_cookie_is_delayed_only_by_its_own_failures() -> None:
 
 
 async def test_a_full_queue_does_not_affect_a_device_cookie() -> None:
-    throttle = Throttle(Limits(max_waiting=1), clock=Clock())
+    throttle = Throttle(ThrottleLimits(max_waiting=1), clock=Clock())
     async with throttle.attempt(ACCOUNT, ADDRESS):
         with pytest.raises(TooManyAttempts):
             await fail(throttle)

@@ -6,9 +6,9 @@ import pytest
 
 from auth_service.tokens import (
     ApiKey,
-    Lifetime,
     Scope,
     Session,
+    SessionLifetime,
     TokenKind,
     digest,
     display_prefix,
@@ -68,7 +68,7 @@ def test_secrets_are_compared_completely() -> None:
 @pytest.mark.parametrize(("last_used_at", "ends_at"), [(0, 10), (85, 95), (95, 100)])
 def test_a_session_ends_at_the_earlier_of_idle_and_absolute_timeout(last_used_at: int, ends_at: int) -> None:
     session = Session("sess_1", "user_1", created_at=0, last_used_at=last_used_at, expires_at=100)
-    assert session.ends_at(Lifetime(idle_seconds=10, absolute_seconds=100)) == ends_at
+    assert session.ends_at(SessionLifetime(idle_seconds=10, absolute_seconds=100)) == ends_at
 
 
 def test_an_api_key_expires_at_its_exact_second_or_never() -> None:

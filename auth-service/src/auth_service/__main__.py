@@ -14,7 +14,7 @@ from auth_service.command_line.parser import parser
 from auth_service.errors import AuthError, StoreUnavailable
 from auth_service.settings import InvalidSettings, Settings, load
 from auth_service.store.migration import migrate
-from auth_service.tokens import Lifetime
+from auth_service.tokens import SessionLifetime
 
 _SHUTDOWN_GRACE_SECONDS: Final = 10
 
@@ -43,7 +43,7 @@ def _command_config(settings: Settings) -> CommandConfig:
         database_url=settings.database_url.get_secret_value(),
         redis=(settings.redis_url, settings.redis_user, settings.redis_password.get_secret_value()),
         audit_retention_seconds=settings.audit_retention_seconds,
-        lifetime=Lifetime(settings.session_idle_seconds, settings.session_absolute_seconds),
+        lifetime=SessionLifetime(settings.session_idle_seconds, settings.session_absolute_seconds),
         public_url=settings.public_url,
         invites_enabled=settings.registration != "closed",
     )

@@ -24,14 +24,14 @@ from auth_service.revocations import Announcer, open_announcer
 from auth_service.routes import admin, health, introspect, login, openid, own_account, responses, tickets
 from auth_service.routes.body_limit import BodyLimit
 from auth_service.routes.cookies import Cookies
-from auth_service.routes.state import Policy, State
+from auth_service.routes.state import RouteSettings, State
 from auth_service.sessions import Sessions
 from auth_service.settings import Settings
 from auth_service.store.migration import open_database
 from auth_service.store.stores import Stores
 from auth_service.throttle import Throttle
 from auth_service.tickets import Tickets
-from auth_service.tokens import Lifetime
+from auth_service.tokens import SessionLifetime
 
 # The largest legitimate body changes a password: twice 128 characters of up to 12 bytes as JSON escapes and of several
 # code points before normalization.
@@ -68,10 +68,12 @@ def create_app(settings: Settings, hasher: Hasher | None = None) -> FastAPI:
 
 def _state(settings: Settings, stores: Stores, announcer: Announcer, hashing: HashingPool) -> State:
     logins = Logins(stores, hashing, Throttle())
-    sessions = Sessions(stores, announcer, Lifetime(settings.session_idle_seconds, settings.session_absolute_seconds))
+    sessions = Sessions(
+        stores, announcer, SessionLifetime(settings.session_idle_seconds, settings.session_absolute_seconds)
+    )
     keys, tickets, links = ApiKeys(stores, announcer), Tickets(stores), OneTimeLinks(stores)
     return State(
-        **_policy(settings),
+        **_route_settings(settings),
         stores=stores,
         logins=logins,
         device_cookies=DeviceCookies(stores),
@@ -87,8 +89,8 @@ def _state(settings: Settings, stores: Stores, announcer: Announcer, hashing: Ha
     )
 
 
-def _policy(settings: Settings) -> Policy:
-    return Policy(
+def _route_settings(settings: Settings) -> RouteSettings:
+    return RouteSettings(
         cookies=Cookies.of(
             secure=settings.cookie_secure,
             session_seconds=settings.session_absolute_seconds,

@@ -10,7 +10,7 @@ from auth_service.audit import Action, Actor, new_entry
 from auth_service.errors import InvalidCredentials, NotFound, NotLoggedIn, StoreUnavailable, WrongPassword
 from auth_service.revocations import Announcer, Reason, Revocation
 from auth_service.store.stores import Stores
-from auth_service.tokens import Lifetime, Session, TokenKind, digest, new_id, new_token, token_kind
+from auth_service.tokens import Session, SessionLifetime, TokenKind, digest, new_id, new_token, token_kind
 
 log: Final = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ async def get_confirmed_account(stores: Stores, account: Account, session: Sessi
 
 class Sessions:
     def __init__(
-        self, stores: Stores, announcer: Announcer, lifetime: Lifetime, clock: Callable[[], float] = time.time
+        self, stores: Stores, announcer: Announcer, lifetime: SessionLifetime, clock: Callable[[], float] = time.time
     ) -> None:
         self._stores = stores
         self._announcer = announcer

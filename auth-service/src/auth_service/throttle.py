@@ -26,7 +26,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ThrottleLimits:
     free_attempts: int = 5
     initial_delay_seconds: float = 1.0
     max_delay_seconds: float = 300.0
@@ -44,7 +44,7 @@ class Limits:
 
 # An address that fails for many accounts is an attacker or an office: more free attempts and shorter delays. Success
 # does not reset this counter, since an attacker may have an account of their own.
-ADDRESS_LIMITS: Final = Limits(free_attempts=50, max_delay_seconds=30.0)
+ADDRESS_LIMITS: Final = ThrottleLimits(free_attempts=50, max_delay_seconds=30.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +70,11 @@ class Attempt:
 class Throttle:
     def __init__(
         self,
-        limits: Limits | None = None,
+        limits: ThrottleLimits | None = None,
         clock: Callable[[], float] = time.monotonic,
-        address_limits: Limits = ADDRESS_LIMITS,
+        address_limits: ThrottleLimits = ADDRESS_LIMITS,
     ) -> None:
-        self._limits = limits or Limits()
+        self._limits = limits or ThrottleLimits()
         self._account_failures = _FailureTable(self._limits, clock)
         self._device_failures = _FailureTable(self._limits, clock)
         self._address_failures = _FailureTable(address_limits, clock)
@@ -109,7 +109,7 @@ class Throttle:
 
 
 class _FailureTable:
-    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: ThrottleLimits, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._clock = clock
         self._failures: OrderedDict[Key, _Failures] = OrderedDict()

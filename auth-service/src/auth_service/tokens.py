@@ -33,7 +33,7 @@ class Scope(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Lifetime:
+class SessionLifetime:
     idle_seconds: int
     absolute_seconds: int
 
@@ -50,7 +50,7 @@ class Session:
     device: str = ""
     credential: str = ""
 
-    def ends_at(self, lifetime: Lifetime) -> int:
+    def ends_at(self, lifetime: SessionLifetime) -> int:
         return min(self.expires_at, self.last_used_at + lifetime.idle_seconds)
 
 

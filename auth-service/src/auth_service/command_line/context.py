@@ -10,7 +10,7 @@ from auth_service.revocations import open_announcer
 from auth_service.sessions import Sessions
 from auth_service.store.migration import open_database
 from auth_service.store.stores import Stores
-from auth_service.tokens import Lifetime
+from auth_service.tokens import SessionLifetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class CommandConfig:
     database_url: str
     redis: tuple[str, str, str]
     audit_retention_seconds: int
-    lifetime: Lifetime
+    lifetime: SessionLifetime
     public_url: str
     invites_enabled: bool
 

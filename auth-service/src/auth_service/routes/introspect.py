@@ -5,12 +5,12 @@ from typing import Annotated, Final, Literal
 from fastapi import APIRouter, Depends, Header, Response
 from pydantic import Field
 
-from auth_service.accounts import UsageLimits
 from auth_service.errors import IntrospectionRefused, InvalidField
 from auth_service.introspection import ActiveToken, Introspection
 from auth_service.routes.forms import form_body
 from auth_service.routes.ids import UserId
 from auth_service.routes.request_bodies import StrictModel
+from auth_service.routes.resources import UsageLimitsBody
 from auth_service.routes.responses import no_store
 from auth_service.routes.state import ClientAddress, OpenState
 from auth_service.tokens import Scope, equal_in_constant_time
@@ -51,22 +51,6 @@ class InactiveResponse(StrictModel):
     active: Literal[False] = False
 
 
-class Limits(StrictModel):
-    """Absent limits have the deployment's default."""
-
-    messages_per_minute: int | None
-    concurrent_answers: int | None
-    tokens_per_day: int | None
-
-    @classmethod
-    def of(cls, limits: UsageLimits) -> "Limits":
-        return cls(
-            messages_per_minute=limits.messages_per_minute,
-            concurrent_answers=limits.concurrent_answers,
-            tokens_per_day=limits.tokens_per_day,
-        )
-
-
 class ActiveResponse(StrictModel):
     """RFC 7662 2.2; `exp` in Unix seconds, absent if the token is valid until it is revoked."""
 
@@ -76,7 +60,8 @@ class ActiveResponse(StrictModel):
     scope: Scope
     token_type: Literal["session", "api_key", "password", "ticket"]
     credential: str
-    limits: Limits
+    # Absent limits have the deployment's default.
+    limits: UsageLimitsBody
     exp: int | None = None
 
     @classmethod
@@ -88,7 +73,7 @@ class ActiveResponse(StrictModel):
             scope=active.scope,
             token_type=active.token_type,
             credential=active.credential,
-            limits=Limits.of(account.limits),
+            limits=UsageLimitsBody.of(account.limits),
             exp=active.expires_at,
         )
 

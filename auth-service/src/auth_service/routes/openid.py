@@ -30,7 +30,7 @@ _ERROR_URL: Final = "/#login-error="
 async def begin(state: OpenState) -> Response:
     flow = Flow.begin()
     try:
-        response = _redirect(await _configured(state).begin(flow))
+        response = _redirect(await _require_openid(state).begin(flow))
     except ProviderUnavailable as exc:
         return _redirect_error(exc)
     state["cookies"].openid.set(response, flow.secret)
@@ -39,7 +39,7 @@ async def begin(state: OpenState) -> Response:
 
 @router.get("/callback", status_code=303, response_class=RedirectResponse)
 async def finish(request: Request, address: ClientAddress, state: OpenState) -> Response:
-    openid, cookie = _configured(state), state["cookies"].openid
+    openid, cookie = _require_openid(state), state["cookies"].openid
     secret, query = cookie.read(request), request.query_params
     try:
         account = await openid.finish(Flow(secret) if secret else None, query.get("state"), query.get("code"), address)
@@ -57,7 +57,7 @@ async def finish(request: Request, address: ClientAddress, state: OpenState) -> 
     return response
 
 
-def _configured(state: State) -> OpenidLogins:
+def _require_openid(state: State) -> OpenidLogins:
     if state["openid"] is None:
         raise NotFound("log-in method")
     return state["openid"]

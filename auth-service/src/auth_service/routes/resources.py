@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Generic, Literal, TypeVar
 
-from auth_service.accounts import Account, Role
+from auth_service.accounts import Account, Role, UsageLimits
 from auth_service.audit import Action, Entry
 from auth_service.one_time_links import IssuedLink
 from auth_service.routes.request_bodies import StrictModel
@@ -46,6 +46,10 @@ class UsageLimitsBody(StrictModel):
     concurrent_answers: int | None
     tokens_per_day: int | None
 
+    @classmethod
+    def of(cls, limits: UsageLimits) -> "UsageLimitsBody":
+        return cls(**asdict(limits))
+
 
 class User(Resource):
     object: Literal["user"] = "user"
@@ -65,7 +69,7 @@ class User(Resource):
             disabled=account.disabled,
             created_at=account.created_at,
             email=account.email,
-            limits=UsageLimitsBody(**asdict(account.limits)),
+            limits=UsageLimitsBody.of(account.limits),
         )
 
 

@@ -23,7 +23,7 @@ from auth_service.store.stores import Stores
 from auth_service.tickets import Tickets
 
 
-class Policy(TypedDict):
+class RouteSettings(TypedDict):
     """The settings that routes need."""
 
     cookies: Cookies
@@ -33,7 +33,7 @@ class Policy(TypedDict):
     public_url: str
 
 
-class State(Policy):
+class State(RouteSettings):
     stores: Stores
     logins: Logins
     device_cookies: DeviceCookies
