@@ -111,62 +111,62 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def browsers(stores: Stores, clock: Clock) -> DeviceCookies:
+async def device_cookies(stores: Stores, clock: Clock) -> DeviceCookies:
     return DeviceCookies(stores, clock)
 
 
 @pytest.fixture
 async def alice(stores: Stores) -> Account:
-    return await added(stores, "alice")
+    return await add_account(stores, "alice")
 
 
-async def added(stores: Stores, name: str) -> Account:
+async def add_account(stores: Stores, name: str) -> Account:
     account = Account(new_id("user"), name, "hash", Role.USER, disabled=False, created_at=0)
     await stores.accounts.add(account)
     return account
 
 
 async def test_a_device_cookie_is_renewed_with_every_log_in_and_expires_after_a_year(
-    browsers: DeviceCookies, alice: Account, clock: Clock
+    device_cookies: DeviceCookies, alice: Account, clock: Clock
 ) -> None:
-    token = await browsers.renew_or_issue(alice, None)
+    token = await device_cookies.renew_or_issue(alice, None)
     clock.now += LIFETIME_SECONDS - 1
-    assert await browsers.renew_or_issue(alice, token) == token
+    assert await device_cookies.renew_or_issue(alice, token) == token
     clock.now += LIFETIME_SECONDS - 1
-    assert await browsers.recognize("alice", token)
+    assert await device_cookies.recognize("alice", token)
     clock.now += 1
-    assert await browsers.recognize("alice", token) is None
-    assert await browsers.renew_or_issue(alice, token) not in {token, None}
+    assert await device_cookies.recognize("alice", token) is None
+    assert await device_cookies.renew_or_issue(alice, token) not in {token, None}
 
 
 async def test_a_device_cookie_of_another_account_or_of_nobody_is_replaced(
-    browsers: DeviceCookies, stores: Stores, alice: Account
+    device_cookies: DeviceCookies, stores: Stores, alice: Account
 ) -> None:
-    mallory = await added(stores, "mallory")
-    copied = await browsers.renew_or_issue(mallory, None)
-    assert await browsers.renew_or_issue(alice, copied) != copied
+    mallory = await add_account(stores, "mallory")
+    copied = await device_cookies.renew_or_issue(mallory, None)
+    assert await device_cookies.renew_or_issue(alice, copied) != copied
     planted = new_token(TokenKind.DEVICE)
-    assert await browsers.renew_or_issue(alice, planted) != planted
-    assert await browsers.recognize("alice", planted) is await browsers.recognize("alice", copied) is None
+    assert await device_cookies.renew_or_issue(alice, planted) != planted
+    assert await device_cookies.recognize("alice", planted) is await device_cookies.recognize("alice", copied) is None
 
 
 async def test_an_account_has_at_most_twenty_device_cookies_and_the_oldest_is_removed(
-    browsers: DeviceCookies, alice: Account, clock: Clock
+    device_cookies: DeviceCookies, alice: Account, clock: Clock
 ) -> None:
     tokens = []
     for _ in range(21):
-        tokens.append(await browsers.renew_or_issue(alice, None))
+        tokens.append(await device_cookies.renew_or_issue(alice, None))
         clock.now += 1
-    assert [bool(await browsers.recognize("alice", token)) for token in tokens] == [False] + [True] * 20
+    assert [bool(await device_cookies.recognize("alice", token)) for token in tokens] == [False] + [True] * 20
 
 
 async def test_device_cookies_of_a_deleted_account_are_invalid(
-    browsers: DeviceCookies, stores: Stores, alice: Account
+    device_cookies: DeviceCookies, stores: Stores, alice: Account
 ) -> None:
-    token = await browsers.renew_or_issue(alice, None)
+    token = await device_cookies.renew_or_issue(alice, None)
     await stores.accounts.remove(alice.id)
-    assert await browsers.recognize("alice", token) is None
-    assert await browsers.renew_or_issue(alice, token) is None
+    assert await device_cookies.recognize("alice", token) is None
+    assert await device_cookies.renew_or_issue(alice, token) is None
 
 
 async def test_a_new_password_invalidates_all_device_cookies_but_that_of_the_current_browser(

@@ -14,7 +14,7 @@ from auth_service.tokens import Scope, digest
 from tests.auth_service.conftest import PASSWORD, Service
 
 INACTIVE = {"active": False}
-HEX = re.compile("[0-9a-f]{64}")
+CREDENTIAL_PATTERN = re.compile("[0-9a-f]{64}")
 
 
 def active(account: Account, token_type: str, credential: str) -> dict[str, object]:
@@ -79,7 +79,7 @@ async def test_a_token_of_100_kilobytes_is_rejected(service: Service) -> None:
 async def test_a_password_is_active_with_its_user_name(service: Service) -> None:
     account = await service.add_user("12345", "x" * 26)
     response = await service.introspect(token="x" * 26, username="12345")
-    assert HEX.fullmatch(response.json()["credential"])
+    assert CREDENTIAL_PATTERN.fullmatch(response.json()["credential"])
     assert response.json() == active(account, "password", response.json()["credential"])
     assert service.hasher.operations == ["verify"]
 

@@ -11,11 +11,11 @@ from tests.auth_service.conftest import PASSWORD, Service, running
 from tests.auth_service.fakes import CountingHasher
 
 
-def cookie_of(response: httpx2.Response) -> "Morsel[str]":
-    return cookies_of(response)[0]
+def first_cookie(response: httpx2.Response) -> "Morsel[str]":
+    return parse_cookies(response)[0]
 
 
-def cookies_of(response: httpx2.Response) -> "list[Morsel[str]]":
+def parse_cookies(response: httpx2.Response) -> "list[Morsel[str]]":
     return [morsel for one in response.headers.get_list("set-cookie") for morsel in SimpleCookie(one).values()]
 
 
@@ -24,7 +24,7 @@ async def test_a_log_in_returns_the_user_and_sets_the_session_cookie(service: Se
     response = await service.login("alice")
     assert response.status_code == 200
     assert response.json() == {"id": account.id, "username": "alice", "role": "admin"}
-    cookie = cookie_of(response)
+    cookie = first_cookie(response)
     assert cookie.key == "parley_session"
     assert cookie["httponly"]
     assert cookie["samesite"] == "strict"
@@ -36,7 +36,7 @@ async def test_a_log_in_returns_the_user_and_sets_the_session_cookie(service: Se
 async def test_under_tls_the_cookie_is_secure_and_bound_to_the_host(settings: Settings, hasher: CountingHasher) -> None:
     async with running(settings.model_copy(update={"cookie_secure": True}), hasher) as service:
         await service.add_user()
-        cookie = cookie_of(await service.login())
+        cookie = first_cookie(await service.login())
         assert cookie.key == "__Host-parley_session"
         assert cookie["secure"]
         assert cookie["domain"] == ""
@@ -58,11 +58,11 @@ async def test_me_without_a_session_is_answered_401(service: Service) -> None:
 
 async def test_log_out_ends_the_session_and_clears_the_cookie(service: Service) -> None:
     await service.add_user()
-    token = cookie_of(await service.login()).value
+    token = first_cookie(await service.login()).value
     response = await service.http.post("/auth/logout")
     assert response.status_code == 204
     assert response.content == b""
-    assert cookie_of(response)["max-age"] == "0"
+    assert first_cookie(response)["max-age"] == "0"
     stolen = await service.http.get("/auth/me", headers={"Cookie": f"parley_session={token}"})
     assert stolen.status_code == 401
 
@@ -73,8 +73,8 @@ async def test_logging_out_twice_is_not_an_error(service: Service) -> None:
 
 async def test_a_log_in_ends_the_previous_session_of_the_browser(service: Service) -> None:
     await service.add_user()
-    first = cookie_of(await service.login()).value
-    second = cookie_of(await service.login()).value
+    first = first_cookie(await service.login()).value
+    second = first_cookie(await service.login()).value
     assert first != second
     old = await service.http.get("/auth/me", headers={"Cookie": f"parley_session={first}"})
     assert old.status_code == 401
@@ -88,7 +88,7 @@ async def test_a_log_in_does_not_adopt_a_session_fixed_by_an_attacker(service: S
         json={"username": "alice", "password": PASSWORD},
         headers={"Cookie": f"parley_session={planted}"},
     )
-    assert cookie_of(response).value != planted
+    assert first_cookie(response).value != planted
 
 
 @pytest.mark.parametrize("secure", [False, True])
@@ -97,7 +97,7 @@ async def test_a_log_in_sets_a_device_cookie_that_authenticates_nobody(
 ) -> None:
     async with running(settings.model_copy(update={"cookie_secure": secure}), hasher) as service:
         await service.add_user()
-        _, cookie = cookies_of(await service.login())
+        _, cookie = parse_cookies(await service.login())
         assert cookie.key == ("__Host-parley_browser" if secure else "parley_browser")
         assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["domain"]) == (True, "strict", "/", "")
         assert bool(cookie["secure"]) == secure

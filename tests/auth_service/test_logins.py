@@ -22,7 +22,7 @@ class Harness:
     stores: Stores
     hasher: CountingHasher
 
-    async def work_of(self, name: str, password: str) -> list[str]:
+    async def operations_of_failed_login(self, name: str, password: str) -> list[str]:
         """Returns the hasher's operations during a failed log-in."""
         self.hasher.operations.clear()
         with pytest.raises(InvalidCredentials):
@@ -46,13 +46,13 @@ async def test_the_right_password_is_accepted_with_the_name_in_any_case(harness:
 
 
 async def test_every_failure_costs_the_same_work(harness: Harness) -> None:
-    wrong = await harness.work_of("alice", WRONG)
+    wrong = await harness.operations_of_failed_login("alice", WRONG)
     assert wrong == ["verify"]
-    assert await harness.work_of("nobody", PASSWORD) == wrong
-    assert await harness.work_of("\u0430lice", PASSWORD) == wrong
-    assert await harness.work_of("a b", PASSWORD) == wrong
-    assert await harness.work_of("mallory", PASSWORD) == wrong
-    assert await harness.work_of("alice", "") == wrong
+    assert await harness.operations_of_failed_login("nobody", PASSWORD) == wrong
+    assert await harness.operations_of_failed_login("\u0430lice", PASSWORD) == wrong
+    assert await harness.operations_of_failed_login("a b", PASSWORD) == wrong
+    assert await harness.operations_of_failed_login("mallory", PASSWORD) == wrong
+    assert await harness.operations_of_failed_login("alice", "") == wrong
 
 
 async def test_a_password_over_the_limit_is_rejected_before_hashing(harness: Harness) -> None:
@@ -64,7 +64,7 @@ async def test_a_password_over_the_limit_is_rejected_before_hashing(harness: Har
 
 async def test_a_throttled_attempt_is_rejected_before_hashing(harness: Harness) -> None:
     for _ in range(5):
-        await harness.work_of("alice", WRONG)
+        await harness.operations_of_failed_login("alice", WRONG)
     harness.hasher.operations.clear()
     with pytest.raises(TooManyAttempts):
         await harness.logins.verify("alice", PASSWORD, ADDRESS)
@@ -80,7 +80,7 @@ async def test_after_a_hundred_wrong_guesses_the_owner_can_log_in_from_another_a
 
 async def test_an_unknown_user_is_throttled_like_an_existing_one(harness: Harness) -> None:
     for _ in range(5):
-        await harness.work_of("nobody", WRONG)
+        await harness.operations_of_failed_login("nobody", WRONG)
     with pytest.raises(TooManyAttempts):
         await harness.logins.verify("nobody", WRONG, ADDRESS)
 
@@ -100,7 +100,7 @@ async def test_an_outdated_hash_is_renewed_at_log_in(harness: Harness) -> None:
 
 async def test_a_wrong_password_does_not_renew_the_hash(harness: Harness) -> None:
     harness.hasher.version = "v2"
-    assert await harness.work_of("alice", WRONG) == ["verify"]
+    assert await harness.operations_of_failed_login("alice", WRONG) == ["verify"]
 
 
 class BusyWhenHashing(HashingPool):
@@ -120,7 +120,7 @@ async def test_the_log_never_contains_a_submitted_name_or_password(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        await harness.work_of("hunter2-typed-as-name", "canary-password")
+        await harness.operations_of_failed_login("hunter2-typed-as-name", "canary-password")
     written = "".join(str(vars(record)) for record in caplog.records)
     assert "login refused" in written
     assert ADDRESS in written

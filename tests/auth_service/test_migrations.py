@@ -42,7 +42,7 @@ def revisions() -> list[str]:
     return [step.revision for step in reversed(list(ScriptDirectory.from_config(config).walk_revisions()))]
 
 
-async def at_revision(url: str, revision: str) -> None:
+async def migrate_to(url: str, revision: str) -> None:
     def upgrade(connection: Connection) -> None:
         config = Config()
         config.set_main_option("script_location", "auth_service:migrations")
@@ -71,7 +71,7 @@ async def test_migrating_again_keeps_the_data(empty_url: str) -> None:
 
 
 async def test_data_of_the_first_revision_survives_all_later_migrations(empty_url: str) -> None:
-    await at_revision(empty_url, "0001")
+    await migrate_to(empty_url, "0001")
     database = Database(empty_url)
     async with database.write_transaction() as connection:
         await connection.execute(text("INSERT INTO accounts VALUES ('user_1', 'alice', 'hash', 'admin', false, 100)"))

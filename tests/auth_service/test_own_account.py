@@ -124,7 +124,7 @@ async def test_a_key_is_shown_once_and_listed_by_its_prefix(service: Service) ->
 async def test_an_invalid_key_is_not_created(service: Service, body: dict[str, object]) -> None:
     await service.add_user()
     await service.login()
-    content = json_of(body)
+    content = encode_json(body)
     response = await service.http.post("/auth/keys", content=content, headers={"Content-Type": "application/json"})
     assert response.status_code == 400
     assert (await service.http.get("/auth/keys")).json()["data"] == []
@@ -344,5 +344,5 @@ async def revoke(service: Service, token: str) -> int:
     return (await service.http.post("/revoke", data={"token": token}, headers=GATEWAY)).status_code
 
 
-def json_of(body: dict[str, object]) -> bytes:
+def encode_json(body: dict[str, object]) -> bytes:
     return json.dumps(body).replace("Infinity", "1e400").encode()

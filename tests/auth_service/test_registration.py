@@ -15,30 +15,30 @@ async def register(service: Service, name: str, password: str = PASSWORD, **more
     return response.status_code, response.json()
 
 
-def code_of(answer: tuple[int, dict[str, object]]) -> tuple[int, object]:
+def status_and_code(answer: tuple[int, dict[str, object]]) -> tuple[int, object]:
     status, body = answer
     error = body["error"]
     assert isinstance(error, dict)
     return status, error["code"]
 
 
-async def mode(service: Service) -> str:
+async def registration_mode(service: Service) -> str:
     return str((await service.http.get("/auth/options")).json()["registration"])
 
 
-async def invite_of(service: Service, **fields: int) -> str:
+async def create_invite(service: Service, **fields: int) -> str:
     response = await service.http.post("/auth/admin/invites", json=fields)
     assert response.status_code == 200, response.text
     return str(response.json()["link"].partition("/#invite=")[2])
 
 
 async def test_the_first_registration_is_the_administrator_and_the_second_is_rejected(service: Service) -> None:
-    assert await mode(service) == "first"
+    assert await registration_mode(service) == "first"
     status, me = await register(service, "Root")
     assert (status, me["username"], me["role"]) == (200, "root", "admin")
     assert (await service.http.get("/auth/me")).json() == me
-    assert await mode(service) == "closed"
-    assert code_of(await register(service, "bob")) == (403, "registration_closed")
+    assert await registration_mode(service) == "closed"
+    assert status_and_code(await register(service, "bob")) == (403, "registration_closed")
 
 
 async def test_exactly_one_of_several_concurrent_first_registrations_succeeds(service: Service) -> None:
@@ -47,9 +47,9 @@ async def test_exactly_one_of_several_concurrent_first_registrations_succeeds(se
 
 
 async def test_a_rejected_first_registration_keeps_the_mode(service: Service) -> None:
-    assert code_of(await register(service, "root", "short")) == (400, "unsuitable_password")
-    assert code_of(await register(service, "no name")) == (400, "unsuitable_name")
-    assert await mode(service) == "first"
+    assert status_and_code(await register(service, "root", "short")) == (400, "unsuitable_password")
+    assert status_and_code(await register(service, "no name")) == (400, "unsuitable_name")
+    assert await registration_mode(service) == "first"
 
 
 async def test_open_registration_creates_users(settings: Settings, hasher: CountingHasher) -> None:
@@ -57,25 +57,25 @@ async def test_open_registration_creates_users(settings: Settings, hasher: Count
         await register(service, "root")
         status, me = await register(service, "bob")
         assert (status, me["role"]) == (200, "user")
-        assert code_of(await register(service, "BOB")) == (409, "name_taken")
+        assert status_and_code(await register(service, "BOB")) == (409, "name_taken")
 
 
 async def test_an_invite_creates_one_account(settings: Settings, hasher: CountingHasher) -> None:
     async with running(settings.model_copy(update={"registration": "invite"}), hasher) as service:
         await register(service, "root")
-        invite = await invite_of(service)
-        assert code_of(await register(service, "bob")) == (403, "registration_closed")
+        invite = await create_invite(service)
+        assert status_and_code(await register(service, "bob")) == (403, "registration_closed")
         # A taken name does not use up the invite.
-        assert code_of(await register(service, "root", invite=invite)) == (409, "name_taken")
+        assert status_and_code(await register(service, "root", invite=invite)) == (409, "name_taken")
         answers = await asyncio.gather(*(register(service, f"user{n}", invite=invite) for n in range(4)))
         assert sorted(status for status, _ in answers) == [200, 400, 400, 400]
-        assert code_of(await register(service, "late", invite=invite)) == (400, "invalid_link")
+        assert status_and_code(await register(service, "late", invite=invite)) == (400, "invalid_link")
 
 
 async def test_the_audit_log_records_who_used_an_invite(settings: Settings, hasher: CountingHasher) -> None:
     async with running(settings.model_copy(update={"registration": "invite"}), hasher) as service:
         await register(service, "root")
-        invite = await invite_of(service)
+        invite = await create_invite(service)
         [listed] = (await service.http.get("/auth/admin/invites")).json()["data"]
         _, bob = await register(service, "bob", invite=invite)
         used = [one for one in await service.state["administration"].list_audit(9, None) if one.subject == listed["id"]]
@@ -87,13 +87,13 @@ async def test_a_revoked_or_forged_invite_is_rejected_before_hashing(
 ) -> None:
     async with running(settings.model_copy(update={"registration": "invite"}), hasher) as service:
         await register(service, "root")
-        invite = await invite_of(service)
+        invite = await create_invite(service)
         [listed] = (await service.http.get("/auth/admin/invites")).json()["data"]
         assert (await service.http.delete(f"/auth/admin/invites/{listed['id']}")).status_code == 204
         assert (await service.http.delete(f"/auth/admin/invites/{listed['id']}")).status_code == 404
         hasher.operations.clear()
         for forged in [invite, "", "pi_" + "a" * 43, "pr_" + "a" * 43, "x" * 5000, invite[:-1], "\x00"]:
-            assert code_of(await register(service, "bob", invite=forged)) == (400, "invalid_link")
+            assert status_and_code(await register(service, "bob", invite=forged)) == (400, "invalid_link")
         assert hasher.operations == []
 
 
@@ -120,13 +120,13 @@ async def test_the_length_of_a_password_is_checked_before_hashing(
 
 
 async def test_a_password_of_a_megabyte_is_rejected_before_parsing(service: Service, hasher: CountingHasher) -> None:
-    assert code_of(await register(service, "root", "x" * 1_000_000)) == (413, "body_too_large")
+    assert status_and_code(await register(service, "root", "x" * 1_000_000)) == (413, "body_too_large")
     assert hasher.operations == []
 
 
 @pytest.mark.parametrize("name", ["\uff41dmin", "adm\u0131n", "\u0430dmin", "ad\u200bmin", "admin\u0000", "\u212aate"])
 async def test_a_look_alike_name_is_rejected(service: Service, name: str) -> None:
-    assert code_of(await register(service, name)) == (400, "unsuitable_name")
+    assert status_and_code(await register(service, name)) == (400, "unsuitable_name")
 
 
 async def test_a_name_in_another_case_is_the_same_name(service: Service) -> None:

@@ -93,10 +93,7 @@ class UnsuitablePassword(RequestRefused):
 class UnsuitableEmail(RequestRefused):
     code = "unsuitable_email"
     param = "email"
-    default_message = (
-        "Expected an ASCII e-mail address such as alice@example.org; "
-        "write an internationalized domain in its xn-- form."
-    )
+    default_message = "Expected an ASCII e-mail address like alice@example.org (international domains in xn-- form)."
 
 
 class InvalidCredentials(RequestRefused):

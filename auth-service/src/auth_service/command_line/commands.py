@@ -30,17 +30,19 @@ async def run(arguments: Namespace, config: CommandConfig) -> None:
 
 async def _user_add(context: CommandContext, arguments: Namespace) -> list[str]:
     role = Role.ADMIN if arguments.admin else None
-    return [_line(await context.administration.add_user(arguments.name, arguments.password, role, COMMAND_LINE))]
+    return [
+        _format_account(await context.administration.add_user(arguments.name, arguments.password, role, COMMAND_LINE))
+    ]
 
 
 async def _user_list(context: CommandContext, _: Namespace) -> list[str]:
-    return [_line(account) for account in await context.administration.list_users()]
+    return [_format_account(account) for account in await context.administration.list_users()]
 
 
 def _user_change(change: Callable[[Namespace], AccountChange]) -> "Command":
     async def command(context: CommandContext, arguments: Namespace) -> list[str]:
         account = await context.administration.get_by_name(arguments.name)
-        return [_line(await context.administration.change(account.id, change(arguments), COMMAND_LINE))]
+        return [_format_account(await context.administration.change(account.id, change(arguments), COMMAND_LINE))]
 
     return command
 
@@ -72,8 +74,8 @@ async def _key_add(context: CommandContext, arguments: Namespace) -> list[str]:
 
 async def _key_list(context: CommandContext, arguments: Namespace) -> list[str]:
     account = await context.administration.get_by_name(arguments.name)
-    found = await context.keys.list_by_account(account.id)
-    return [f"{key.id}\t{key.prefix}\t{key.scope}\t{key.name}\t{_day(key.last_used_at)}" for key in found]
+    keys = await context.keys.list_by_account(account.id)
+    return [f"{key.id}\t{key.prefix}\t{key.scope}\t{key.name}\t{_format_time(key.last_used_at)}" for key in keys]
 
 
 async def _key_revoke(context: CommandContext, arguments: Namespace) -> list[str]:
@@ -90,7 +92,7 @@ async def _invite_add(context: CommandContext, arguments: Namespace) -> list[str
 
 
 async def _invite_list(context: CommandContext, _: Namespace) -> list[str]:
-    return [f"{link.id}\t{_day(link.expires_at)}" for link in await context.links.list_invites()]
+    return [f"{link.id}\t{_format_time(link.expires_at)}" for link in await context.links.list_invites()]
 
 
 async def _invite_revoke(context: CommandContext, arguments: Namespace) -> list[str]:
@@ -100,8 +102,8 @@ async def _invite_revoke(context: CommandContext, arguments: Namespace) -> list[
 
 async def _session_list(context: CommandContext, arguments: Namespace) -> list[str]:
     account = await context.administration.get_by_name(arguments.name)
-    found = await context.sessions.list_by_account(account.id)
-    return [f"{one.id}\t{_day(one.last_used_at)}\t{one.device}" for one in found]
+    sessions = await context.sessions.list_by_account(account.id)
+    return [f"{session.id}\t{_format_time(session.last_used_at)}\t{session.device}" for session in sessions]
 
 
 async def _session_revoke(context: CommandContext, arguments: Namespace) -> list[str]:
@@ -135,11 +137,11 @@ _COMMANDS: Final[dict[tuple[str, str], Command]] = {
 }
 
 
-def _line(account: Account) -> str:
+def _format_account(account: Account) -> str:
     return f"{account.name}\t{account.role}\t{account.id}" + "\tdisabled" * account.disabled
 
 
-def _day(seconds: int | None) -> str:
+def _format_time(seconds: int | None) -> str:
     # A stored time may exceed the latest one that datetime supports.
     return (
         datetime.fromtimestamp(min(seconds, _MAX_TIMESTAMP), UTC).isoformat(timespec="minutes") if seconds else "never"
