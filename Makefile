@@ -16,10 +16,10 @@ check:          ## the one definition of green: format, lint, types, layers, tes
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/bandit -q -r auth-service/src
-	$(BIN)/codespell
-	$(BIN)/hadolint */Dockerfile
+	$(BIN)/codespell && $(BIN)/hadolint */Dockerfile
 	cd frontend && npm run --silent format:check && npm run --silent check && npm run --silent test
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --durations 15 -m "not compose"
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --durations 15 --cov --cov-report= -m "not compose"
+	@$(BIN)/coverage report --skip-covered --sort=cover | head -n 12
 	$(BIN)/python -m tests.architecture.shape
 
 test: setup check  ## install what is missing, then everything that needs no Docker

@@ -8,6 +8,22 @@ from dev.ports import free_port
 from dev.process import Command, Process
 from dev.stack import ROOT
 
+# The services run inside these tests' process; elsewhere they are processes of their own.
+UNIT_TESTS = ("tests/gateway/", "tests/auth_service/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not is_measured(item):
+            item.add_marker("no_cover")
+
+
+def is_measured(item: pytest.Item) -> bool:
+    """Under coverage Python 3.11 takes 1.6 times the CPU, so what runs the same lines again is left out: the hundred
+    examples of a property test, and PostgreSQL after SQLite."""
+    is_property = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    return item.nodeid.startswith(UNIT_TESTS) and not is_property and "postgresql" not in item.nodeid
+
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
