@@ -1,4 +1,7 @@
-"""Frames as no WebSocket library would send them: each is answered with its close code, and nothing fails."""
+"""Frames as no WebSocket library would send them: each is answered with its close code, and nothing fails.
+
+Tests `gateway.websocket_protocol`.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,7 @@
-"""The HTTP side keeps to its own OpenAPI document: schemathesis sends what it allows, and what it does not."""
+"""The HTTP API conforms to its own OpenAPI document: schemathesis sends valid and invalid requests.
+
+Tests `gateway.routes.openapi` and `gateway.routes.openapi_rules`.
+"""
 
 import subprocess
 import sys

@@ -28,7 +28,7 @@ def asked(cookies: str, headers: dict[str, str] | None = None, scheme: str = "ht
 
 
 @pytest.mark.parametrize("asked_for", [asked(PLAIN, BY_NGINX), asked(PLAIN, scheme="https")], ids=["nginx", "here"])
-def test_over_tls_a_session_without_the_prefix_is_none(asked_for: HTTPConnection[Any]) -> None:
+def test_over_tls_a_session_without_the_prefix_does_not_count(asked_for: HTTPConnection[Any]) -> None:
     with pytest.raises(Unauthenticated):
         read_credential(asked_for)
 
@@ -43,11 +43,11 @@ def test_a_handshake_over_tls_needs_the_prefix_as_well(scheme: str) -> None:
 
 @pytest.mark.parametrize("headers", [{}, BY_NGINX])
 @pytest.mark.parametrize("cookies", [f"{PLAIN}; {OVER_TLS}", f"{OVER_TLS}; {PLAIN}", OVER_TLS])
-def test_the_session_with_the_prefix_is_the_one_that_counts(cookies: str, headers: dict[str, str]) -> None:
+def test_the_session_with_the_prefix_takes_precedence(cookies: str, headers: dict[str, str]) -> None:
     assert read_credential(asked(cookies, headers)) == Credential("ps_prefixed")
 
 
-def test_one_without_the_prefix_does_not_stand_in_for_an_empty_one() -> None:
+def test_an_empty_session_with_the_prefix_is_not_replaced_by_one_without() -> None:
     with pytest.raises(Unauthenticated):
         read_credential(asked(f"__Host-parley_session=; {PLAIN}"))
 

@@ -22,7 +22,7 @@ async def sent(*frames: str) -> list[str]:
     return [text async for text in server_sent_events(told(*frames))]
 
 
-async def test_each_event_is_one_piece_with_its_type_in_front() -> None:
+async def test_each_event_is_one_chunk_that_starts_with_its_type() -> None:
     of = turn()
     steps = (Created(), WindowUse(0, 1, 2), TextDelta('line\r\n\u2028"type":"x"'), Failed(EngineFailed("x")))
     frames = [frame(event) for step in steps for event in of.step(step)]
@@ -36,11 +36,11 @@ async def test_each_event_is_one_piece_with_its_type_in_front() -> None:
         assert "\r" not in piece
 
 
-async def test_an_answer_that_was_over_already_is_only_its_end() -> None:
+async def test_a_stream_without_events_is_only_the_done_marker() -> None:
     assert await sent() == ["data: [DONE]\n\n"]
 
 
-async def test_nobody_on_the_way_may_keep_it_back() -> None:
+async def test_proxies_may_neither_cache_nor_buffer_the_stream() -> None:
     answer = event_stream(told('{"type":"x"}'))
     assert answer.media_type == "text/event-stream"
     assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-cache", "no")
@@ -50,7 +50,7 @@ async def test_nobody_on_the_way_may_keep_it_back() -> None:
     ]
 
 
-async def test_who_leaves_before_the_first_piece_is_noticed() -> None:
+async def test_a_client_that_disconnects_before_the_first_chunk_is_noticed() -> None:
     left: list[str] = []
 
     async def receive() -> Message:

@@ -19,11 +19,11 @@ BEGUN = {"type": "http.request", "body": b'{"input":', "more_body": True}
 DONE = {"type": "http.request", "body": b'"hello"}', "more_body": False}
 
 
-async def test_a_body_may_come_in_pieces() -> None:
+async def test_a_body_may_arrive_in_chunks() -> None:
     assert await read_json_body(request(BEGUN, DONE)) == b'{"input":"hello"}'
 
 
-async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours() -> None:
+async def test_a_client_that_disconnects_while_it_sends_is_a_client_error() -> None:
     with pytest.raises(InvalidJson):
         await read_json_body(request(BEGUN, {"type": "http.disconnect"}))
 

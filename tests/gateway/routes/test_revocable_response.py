@@ -78,7 +78,7 @@ async def test_a_stream_ends_with_the_reason_when_its_credential_ends() -> None:
     assert (left, client.over) == (["left"], 1)
 
 
-async def test_a_stream_that_ends_by_itself_is_as_it_was() -> None:
+async def test_a_stream_that_ends_by_itself_is_unchanged() -> None:
     client = Client()
     await client.asks(event_stream(told('{"type":"x"}')))
     assert client.events == ['event: x\ndata: {"type":"x"}', "data: [DONE]"]
@@ -100,7 +100,7 @@ class Hesitant(Response):
             self.accounted = True
 
 
-async def test_what_has_not_begun_is_refused_and_may_still_put_its_things_in_order() -> None:
+async def test_a_response_that_has_not_started_becomes_a_401_and_completes_its_clean_up() -> None:
     client, answer = Client(), Hesitant()
     client.revocations.ended.set()
     await client.asks(answer)
@@ -108,7 +108,7 @@ async def test_what_has_not_begun_is_refused_and_may_still_put_its_things_in_ord
     assert answer.accounted
 
 
-async def test_who_goes_away_takes_both_along() -> None:
+async def test_a_client_that_disconnects_cancels_response_and_watch() -> None:
     client, answer = Client(), Hesitant()
     asking = asyncio.create_task(client.asks(answer))
     await asyncio.sleep(0)
@@ -118,7 +118,7 @@ async def test_who_goes_away_takes_both_along() -> None:
     assert (client.status, client.over) == (0, 0)
 
 
-async def test_a_failure_of_the_answer_is_not_hidden() -> None:
+async def test_an_exception_of_the_response_is_raised() -> None:
     class Failing(Response):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             raise ZeroDivisionError
