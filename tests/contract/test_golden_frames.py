@@ -1,5 +1,8 @@
-"""The wire does not change by accident: every sequence is rendered byte for byte as in its golden file and in the
-documentation. `python -m tests.contract.golden` rewrites the files."""
+"""The wire does not change by accident: every story is equal to its golden file, byte for byte, and so are the frames
+in the documentation. `python -m tests.contract.golden` writes the files again.
+
+Tests `gateway.protocol.events` and `gateway.protocol.resources`.
+"""
 
 import json
 import re

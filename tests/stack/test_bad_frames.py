@@ -1,4 +1,7 @@
-"""Frames that no WebSocket library would send: each is answered with its close code, without a server error."""
+"""Frames as no WebSocket library would send them: each is answered with its close code, and nothing fails.
+
+Tests `gateway.websocket_protocol`.
+"""
 
 import asyncio
 import json

@@ -1,4 +1,8 @@
-"""Chat completions, models and usage as stock OpenAI clients use them, through nginx."""
+"""Chat completions, models and usage as stock OpenAI clients use them, through nginx.
+
+Tests `gateway.routes.chat_completions`, `gateway.routes.models` with `gateway.protocol.models`, and
+`gateway.routes.usage` with `gateway.protocol.usage`.
+"""
 
 import asyncio
 from collections.abc import Callable

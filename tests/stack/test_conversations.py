@@ -1,4 +1,7 @@
-"""/v1/conversations through nginx, with the stock SDK, and over plain HTTP for routes that the SDK lacks."""
+"""/v1/conversations, with the stock SDK and, for additions to OpenAI's API, over plain HTTP; through nginx.
+
+Tests `gateway.routes.conversations`.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,7 @@
-"""The HTTP API conforms to its OpenAPI document: schemathesis sends valid and invalid requests."""
+"""The HTTP API conforms to its own OpenAPI document: schemathesis sends valid and invalid requests.
+
+Tests `gateway.routes.openapi` and `gateway.routes.openapi_rules`.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`/ws` as the original page uses it."""
+"""`/ws`, as the page that Parley grew from uses it. Tests `gateway.routes.plain_text`."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,7 @@
-"""The WebSocket of /v1/responses, frame by frame, through nginx and two gateways."""
+"""The WebSocket of /v1/responses, frame by frame, through nginx and two gateways.
+
+Tests `gateway.routes.responses_socket` and `gateway.routes.responses_connection`.
+"""
 
 import asyncio
 import json

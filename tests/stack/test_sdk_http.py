@@ -1,4 +1,7 @@
-"""Answers over HTTP with the stock OpenAI Python SDK, as its users write it: whole, streamed, in the background."""
+"""Responses over HTTP with the stock OpenAI Python SDK, as its users write it: whole, streamed, in the background.
+
+Tests `gateway.routes.responses`.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,7 @@
-"""What `POST /v1/chat/completions` accepts, what it refuses by name, and what of it reaches the engine."""
+"""What `POST /v1/chat/completions` accepts and refuses, and what of it reaches the engine.
+
+Tests `gateway.protocol.chat_completions` and `gateway.protocol.chat_messages`.
+"""
 
 import json
 from typing import Any
@@ -123,7 +126,7 @@ def told(*messages: dict[str, object]) -> list[dict[str, Any]]:
     ],
     ids=str,
 )
-def test_a_field_at_fault_is_named(fields: dict[str, object], param: str, code: str) -> None:
+def test_an_invalid_field_is_named(fields: dict[str, object], param: str, code: str) -> None:
     with pytest.raises(ParleyError) as caught:
         decode(**fields)
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, code)
@@ -158,14 +161,14 @@ def test_a_field_at_fault_is_named(fields: dict[str, object], param: str, code: 
     ],
     ids=str,
 )
-def test_the_message_at_fault_is_named(message: dict[str, object], param: str, code: str) -> None:
+def test_an_invalid_message_is_named(message: dict[str, object], param: str, code: str) -> None:
     with pytest.raises(ParleyError) as caught:
         decode(messages=[message])
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, code)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"n":NaN}', b'{"n":1,"n":1}', b"\xff", b"[" * 10_000])
-def test_what_is_not_a_json_object_is_told_as_such(body: bytes) -> None:
+def test_a_body_that_is_no_json_object_is_reported_as_such(body: bytes) -> None:
     with pytest.raises(ParleyError) as caught:
         decode_chat_completion(body)
     assert (caught.value.status, caught.value.code) == (400, "invalid_json")
@@ -191,16 +194,16 @@ def status(**fields: object) -> int:
 
 
 @given(fields=st.dictionaries(_names, _json, max_size=4))
-def test_junk_is_understood_or_refused_as_the_clients_fault(fields: dict[str, object]) -> None:
+def test_any_body_is_decoded_or_a_client_error(fields: dict[str, object]) -> None:
     assert status(**fields) in (200, 400)
 
 
 @given(message=_message)
-def test_a_junk_message_is_understood_or_refused_as_the_clients_fault(message: object) -> None:
+def test_any_message_is_decoded_or_a_client_error(message: object) -> None:
     assert status(messages=[message]) in (200, 400)
 
 
-def test_neutral_values_that_sdks_send_are_accepted_and_go_no_further() -> None:
+def test_neutral_values_that_sdks_send_are_accepted_and_not_passed_on() -> None:
     neutral = {
         "n": 1, "logprobs": False, "top_logprobs": 0, "logit_bias": {}, "store": False, "service_tier": "auto",
         "modalities": ["text"], "functions": [], "audio": None, "tools": [], "stop": None, "seed": None,
@@ -219,7 +222,7 @@ def test_the_engine_gets_the_defaults_of_the_deployment_and_nothing_else() -> No
     }
 
 
-def test_what_is_asked_of_the_answer_reaches_the_engine() -> None:
+def test_options_of_the_output_reach_the_engine() -> None:
     schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}, "strict": True}}
     fields = asked(
         stop=["a", "b"], seed=0, stream=True, tools=[TOOL], tool_choice="required", parallel_tool_calls=False,
@@ -250,18 +253,18 @@ def test_what_is_asked_of_the_answer_reaches_the_engine() -> None:
         ),
     ],
 )
-def test_a_choice_of_tools_is_told_in_the_engines_words(choice: object, offered: int, sent: object) -> None:
+def test_a_tool_choice_is_translated_for_the_engine(choice: object, offered: int, sent: object) -> None:
     other = {"type": "function", "function": {"name": "listen"}}
     fields = asked(tools=[TOOL, other], tool_choice=choice)
     assert (len(fields["tools"]), fields["tool_choice"]) == (offered, sent)
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
-def test_either_name_of_the_output_limit_is_understood(name: str) -> None:
+def test_both_names_of_the_output_limit_are_accepted(name: str) -> None:
     assert decode(**{name: 7}).max_output_tokens == 7
 
 
-def test_roles_are_the_servers_and_control_tokens_are_plain_text() -> None:
+def test_roles_are_set_by_the_server_and_control_tokens_are_plain_text() -> None:
     assert told(
         {"role": "developer", "content": "no"},
         {"role": "user", "content": "a <|im_end|> b", "name": "alice"},
@@ -273,12 +276,12 @@ def test_roles_are_the_servers_and_control_tokens_are_plain_text() -> None:
     ]
 
 
-def test_a_control_token_split_over_two_parts_is_none() -> None:
+def test_a_control_token_split_over_two_parts_is_plain_text() -> None:
     parts = [{"type": "text", "text": "<|im_"}, {"type": "text", "text": "end|>"}]
     assert told({"role": "user", "content": parts}) == [{"role": "user", "content": "<\u200b|im_\nend|>"}]
 
 
-def test_a_call_and_its_result_come_back_to_the_engine() -> None:
+def test_a_call_and_its_result_are_sent_to_the_engine_again() -> None:
     assert told(
         {"role": "user", "content": "look"},
         {"role": "assistant", "content": None, "tool_calls": [CALL]},
@@ -289,7 +292,7 @@ def test_a_call_and_its_result_come_back_to_the_engine() -> None:
     ]
 
 
-def test_an_answer_can_be_sent_back_as_it_came() -> None:
+def test_an_answer_can_be_sent_back_unchanged() -> None:
     answer: dict[str, object] = {
         "role": "assistant", "content": "hello", "refusal": None, "annotations": None, "audio": None,
         "function_call": None, "reasoning": "they greet me", "parsed": None,

@@ -1,3 +1,5 @@
+"""`gateway.protocol.create`, the options of `gateway.protocol.tools` and the bounds of `gateway.protocol.limits`."""
+
 from typing import Any, Literal
 
 import pytest
@@ -27,7 +29,7 @@ def refused(transport: Transport = "http", /, **fields: Any) -> ParleyError:
     return caught.value
 
 
-def test_a_create_carries_what_the_client_said() -> None:
+def test_a_create_has_the_fields_that_the_client_sent() -> None:
     create = decode(conversation=CONVERSATION, temperature=0, top_p=0.5, max_output_tokens=7, metadata={"a": "b"})
     assert create.conversation_id == CONVERSATION
     assert (create.temperature, create.top_p, create.max_output_tokens, create.metadata) == (0, 0.5, 7, {"a": "b"})
@@ -55,11 +57,11 @@ def test_a_conversation_may_be_given_as_an_object() -> None:
 
 
 @pytest.mark.parametrize(("store", "stored"), [({}, True), ({"store": None}, True), ({"store": False}, False)])
-def test_an_answer_is_stored_unless_the_client_says_otherwise(store: dict[str, Any], stored: bool) -> None:
+def test_a_response_is_stored_by_default(store: dict[str, Any], stored: bool) -> None:
     assert decode(**store).stored is stored
 
 
-def test_what_is_asked_of_the_form_is_read() -> None:
+def test_options_of_the_output_are_decoded() -> None:
     create = decode(
         tools=[{**TOOL, "description": "adds", "parameters": {"type": "object"}, "strict": True}],
         tool_choice={"type": "allowed_tools", "tools": [TOOL]},
@@ -76,7 +78,7 @@ def test_what_is_asked_of_the_form_is_read() -> None:
 @pytest.mark.parametrize(
     ("format_", "read"), [({"type": "text"}, PlainText()), ({"type": "json_object"}, JsonObject())]
 )
-def test_the_form_of_the_text_is_read(format_: dict[str, str], read: object) -> None:
+def test_the_format_of_the_text_is_decoded(format_: dict[str, str], read: object) -> None:
     create = decode(text={"format": format_})
     assert create.text is not None
     assert create.text.format == read
@@ -91,13 +93,13 @@ def test_neutral_values_that_sdks_send_are_accepted(name: str, value: object) ->
 
 
 @pytest.mark.parametrize("effort", ["none", "minimal", "low", "medium", "high", "xhigh", "max"])
-def test_every_effort_that_a_chat_completion_may_ask_for_may_be_asked_for(effort: str) -> None:
+def test_every_reasoning_effort_of_a_chat_completion_is_accepted(effort: str) -> None:
     reasoning = decode(reasoning={"effort": effort}).reasoning
     assert reasoning is not None
     assert reasoning.effort == effort
 
 
-def test_a_name_of_the_user_is_accepted() -> None:
+def test_a_user_name_is_accepted() -> None:
     assert decode(user="u1").user == "u1"
 
 
@@ -105,7 +107,7 @@ NULLABLE = set(ResponseCreate.__struct_fields__) - {"input", "stream_id", "gener
 
 
 @pytest.mark.parametrize("name", sorted(NULLABLE))
-def test_null_says_nothing(name: str) -> None:
+def test_null_counts_as_absent(name: str) -> None:
     assert decode(**{name: None}) == decode()
 
 
@@ -113,7 +115,7 @@ def test_null_says_nothing(name: str) -> None:
 REFUSED = {"access_programs", "background_options", "image"}
 
 
-def test_every_field_that_the_stock_sdk_can_send_has_been_thought_of() -> None:
+def test_every_field_of_the_stock_sdk_is_supported_neutral_or_refused() -> None:
     sent = set(ResponseCreateParamsBase.__annotations__)
     assert sent - set(NEUTRAL) - set(ResponseCreate.__struct_fields__) == REFUSED
 
@@ -163,7 +165,7 @@ def test_every_field_that_the_stock_sdk_can_send_has_been_thought_of() -> None:
         ({"stream": 1}, "stream", "invalid_value"),
     ],
 )
-def test_a_field_at_fault_is_named(fields: dict[str, Any], param: str, code: str) -> None:
+def test_an_invalid_field_is_named(fields: dict[str, Any], param: str, code: str) -> None:
     error = refused(**fields)
     assert (error.param, error.code, error.status) == (param, code, 400)
 
@@ -183,7 +185,7 @@ def test_a_field_at_fault_is_named(fields: dict[str, Any], param: str, code: str
         ({"stream_options": {"include_obfuscation": True}}, "stream_options"),
     ],
 )
-def test_what_is_not_supported_is_refused_and_never_dropped(fields: dict[str, Any], param: str) -> None:
+def test_an_unsupported_field_is_refused_and_never_ignored(fields: dict[str, Any], param: str) -> None:
     error = refused(**fields)
     assert isinstance(error, UnsupportedParameter)
     assert error.param == param
@@ -200,7 +202,7 @@ def test_what_is_not_supported_is_refused_and_never_dropped(fields: dict[str, An
         ({"tool_choice": {"type": "allowed_tools", "tools": [{"type": "function", "name": "x"}]}}, "tool_choice"),
     ],
 )
-def test_what_contradicts_itself_is_refused(fields: dict[str, Any], param: str) -> None:
+def test_contradicting_fields_are_refused(fields: dict[str, Any], param: str) -> None:
     error = refused(**fields)
     assert isinstance(error, InvalidRequest)
     assert (error.param, error.code) == (param, "invalid_request")
@@ -215,9 +217,7 @@ def test_what_contradicts_itself_is_refused(fields: dict[str, Any], param: str) 
         ("http", {"generate": False}, "generate"),
     ],
 )
-def test_what_belongs_to_the_other_transport_is_refused(
-    transport: Transport, fields: dict[str, Any], param: str
-) -> None:
+def test_fields_of_the_other_transport_are_refused(transport: Transport, fields: dict[str, Any], param: str) -> None:
     error = refused(transport, **fields)
     assert isinstance(error, UnsupportedParameter)
     assert error.param == param
@@ -232,7 +232,7 @@ def test_what_belongs_to_the_other_transport_is_refused(
         ("http", {"stream": False, "background": True, "generate": True}),
     ],
 )
-def test_what_belongs_to_its_transport_is_accepted(transport: Transport, fields: dict[str, Any]) -> None:
+def test_fields_of_the_same_transport_are_accepted(transport: Transport, fields: dict[str, Any]) -> None:
     assert decode(transport, **fields)
 
 
@@ -246,18 +246,18 @@ def test_input_is_required_otherwise() -> None:
 
 
 @pytest.mark.parametrize("given", ["conv_../x", "conv_a:b", "conv_*", "conv_\r\n", "conv_", "resp_1", "x", ""])
-def test_an_id_that_we_never_made_answers_as_an_absent_one(given: str) -> None:
+def test_a_malformed_id_is_reported_as_an_absent_one(given: str) -> None:
     assert isinstance(refused(conversation=given), NotFound)
     assert isinstance(refused(previous_response_id=given.replace("resp", "conv")), PreviousResponseNotFound)
 
 
-def test_an_id_beyond_all_bounds_is_refused() -> None:
+def test_an_overlong_id_is_refused() -> None:
     assert refused(conversation="conv_" + "a" * 100).code == "invalid_value"
 
 
-def test_a_warm_up_may_have_null_for_its_input() -> None:
+def test_a_warm_up_may_have_a_null_input() -> None:
     assert decode("websocket", input=None, generate=False).items == ()
 
 
-def test_a_null_format_is_the_usual_one() -> None:
+def test_a_null_format_is_the_default_one() -> None:
     assert output_options(decode(text={"format": None})) == output_options(decode())

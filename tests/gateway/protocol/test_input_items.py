@@ -1,3 +1,5 @@
+"""`gateway.protocol.input_items`, and what they become: `gateway.protocol.items`."""
+
 from typing import Any
 
 import pytest
@@ -44,7 +46,7 @@ def refused(item: Any) -> ParleyError:
 
 @pytest.mark.parametrize("item", ITEMS)
 @pytest.mark.parametrize("more", [{}, {"id": None}, {"id": "any_1"}])
-def test_an_item_gets_an_id_of_ours_that_has_its_position(item: dict[str, Any], more: dict[str, Any]) -> None:
+def test_an_item_gets_a_new_id_with_its_position(item: dict[str, Any], more: dict[str, Any]) -> None:
     (made,) = read({**item, **more})
     at = made.at(300)
     assert position_in(at.id) == 300
@@ -52,12 +54,12 @@ def test_an_item_gets_an_id_of_ours_that_has_its_position(item: dict[str, Any], 
 
 
 @given(st.sampled_from(ITEMS), st.integers(0, 2**32 - 1))
-def test_an_item_is_stored_and_read_again_as_it_is(item: dict[str, Any], position: int) -> None:
+def test_an_item_is_stored_and_loaded_unchanged(item: dict[str, Any], position: int) -> None:
     at = read(item)[0].at(position)
     assert decode_item(encode_item(at)) == at
 
 
-def test_a_message_may_be_a_text_or_parts_and_go_without_its_type() -> None:
+def test_a_message_may_be_text_or_parts_and_omit_its_type() -> None:
     texts = [one.text for one in read(MESSAGE, {"role": "user", "content": [TEXT, TEXT]}) if hasattr(one, "text")]
     assert texts == ["hi", "hihi"]
 
@@ -65,20 +67,20 @@ def test_a_message_may_be_a_text_or_parts_and_go_without_its_type() -> None:
 @pytest.mark.parametrize(
     ("role", "kind"), [("user", "InputText"), ("developer", "InputText"), ("assistant", "OutputText")]
 )
-def test_a_part_is_what_its_role_says(role: str, kind: str) -> None:
+def test_the_role_determines_the_type_of_the_part(role: str, kind: str) -> None:
     at = read({"role": role, "content": [TEXT]})[0].at(1)
     assert isinstance(at, Message)
     assert (at.role, at.status, [type(part).__name__ for part in at.content]) == (role, "completed", [kind])
 
 
 @pytest.mark.parametrize("phase", ["commentary", "final_answer"])
-def test_a_phase_stays_and_a_missing_one_is_left_out(phase: str) -> None:
+def test_a_phase_is_kept_and_a_missing_one_is_omitted(phase: str) -> None:
     (with_phase, null, without) = read(*({**MESSAGE, **one} for one in ({"phase": phase}, {"phase": None}, {})))
     assert f'"phase":"{phase}"'.encode() in encode_item(with_phase.at(1))
     assert b"phase" not in encode_item(null.at(1)) + encode_item(without.at(1))
 
 
-def test_a_call_and_its_result_keep_what_ties_them_together() -> None:
+def test_a_call_and_its_result_keep_their_call_id() -> None:
     call, result = (one.at(1) for one in read(CALL, {**RESULT, "output": [TEXT, TEXT]}))
     assert isinstance(call, FunctionCall)
     assert isinstance(result, FunctionCallOutput)
@@ -86,7 +88,7 @@ def test_a_call_and_its_result_keep_what_ties_them_together() -> None:
     assert (result.call_id, result.output, result.status) == ("call_1", "hihi", "completed")
 
 
-def test_reasoning_and_a_compaction_come_back_as_they_were() -> None:
+def test_reasoning_and_a_compaction_keep_their_content() -> None:
     thought = {"type": "reasoning_text", "text": "hm"}
     reasoning, sealed = (one.at(1) for one in read({**REASONING, "content": [thought]}, COMPACTION))
     assert isinstance(reasoning, Reasoning)
@@ -103,19 +105,19 @@ def answered() -> list[dict[str, Any]]:
     return [last["response"]]
 
 
-def test_what_we_answered_may_be_sent_back_as_the_stock_sdk_sends_it() -> None:
+def test_output_items_may_be_sent_back_as_the_stock_sdk_sends_them() -> None:
     (response,) = answered()
     items = [item.model_dump(mode="json", exclude_unset=True) for item in Response.construct(**response).output]
     assert len(read(*items)) == 3
     assert len(read(*response["output"])) == 3
 
 
-def test_what_we_answered_may_be_sent_back_with_all_that_the_sdk_leaves_null() -> None:
+def test_output_items_may_be_sent_back_with_the_sdks_null_fields() -> None:
     (response,) = answered()
     assert len(read(*(item.model_dump(mode="json") for item in Response.construct(**response).output))) == 3
 
 
-def test_a_part_of_an_earlier_answer_may_have_null_for_what_it_did_not_say() -> None:
+def test_a_part_of_an_earlier_response_may_have_null_fields() -> None:
     part: dict[str, Any] = {"type": "output_text", "text": "hi", "annotations": [], "logprobs": None}
     assert len(read({"role": "assistant", "content": [part]})) == 1
 
@@ -128,7 +130,7 @@ def test_a_part_of_an_earlier_answer_may_have_null_for_what_it_did_not_say() -> 
         ({**RESULT, "output": [{"type": "input_image"}]}, "input_image", "output[0]"),
     ],
 )
-def test_what_is_no_text_is_refused_with_its_place(item: dict[str, Any], kind: str, param: str) -> None:
+def test_content_other_than_text_is_refused_with_its_path(item: dict[str, Any], kind: str, param: str) -> None:
     error = refused(item)
     assert isinstance(error, UnsupportedContent)
     assert error.param == f"items[1].{param}"
@@ -136,7 +138,7 @@ def test_what_is_no_text_is_refused_with_its_place(item: dict[str, Any], kind: s
 
 
 @pytest.mark.parametrize("kind", ["item_reference", "web_search_call", "computer_call", "x"])
-def test_an_item_of_another_kind_is_refused_by_name(kind: str) -> None:
+def test_an_item_of_another_type_is_refused_by_name(kind: str) -> None:
     error = refused({"type": kind, "id": "x"})
     assert isinstance(error, UnsupportedContent)
     assert (error.param, kind in error.message) == ("items[1]", True)

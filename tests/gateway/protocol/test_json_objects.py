@@ -27,7 +27,7 @@ class Outer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @given(st.dictionaries(TEXTS, VALUES, max_size=5))
-def test_an_object_is_read_as_it_was_written(value: dict[str, Any]) -> None:
+def test_an_object_is_decoded_as_it_was_encoded(value: dict[str, Any]) -> None:
     assert parse_json_object(json.dumps(value).encode()) == value
 
 
@@ -39,14 +39,14 @@ def test_an_object_is_read_as_it_was_written(value: dict[str, Any]) -> None:
         b'{"a":"\\ud800"}', b'{"a":"\xff"}', b'{"a":"\x00"}', b"\xef\xbb\xbf{}",
     ],
 )  # fmt: skip
-def test_what_is_no_well_formed_object_is_refused(data: bytes) -> None:
+def test_anything_but_a_well_formed_object_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidJson) as caught:
         parse_json_object(data)
     assert caught.value.code == "invalid_json"
 
 
 @pytest.mark.parametrize("data", [b'{"a":1,"a":1}', b'{"x":[{"a":1,"b":2,"a":3}]}', b'{"a":1,"\\u0061":2}'])
-def test_a_name_given_twice_is_refused_by_name(data: bytes) -> None:
+def test_a_duplicate_name_is_reported(data: bytes) -> None:
     with pytest.raises(InvalidJson, match="duplicate name 'a'"):
         parse_json_object(data)
 
@@ -64,14 +64,14 @@ class Name(str):
         return super().__eq__(other)
 
 
-def test_to_find_a_repetition_at_the_end_of_many_names_costs_hardly_more_than_to_read_them() -> None:
+def test_duplicate_names_are_found_in_linear_time() -> None:
     names = [Name(f"{number:x}") for number in range(2000)]
     with pytest.raises(InvalidJson, match="duplicate name '7cf'"):
         reject_duplicate_names([(name, 0) for name in (*names, Name("7cf"))])
     assert Name.compared < len(names)
 
 
-def test_levels_are_counted_before_they_are_too_many_for_whoever_writes_them_again() -> None:
+def test_the_depth_of_nesting_is_limited() -> None:
     def nested(levels: int) -> bytes:
         return b'{"a":' + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
 
@@ -80,11 +80,11 @@ def test_levels_are_counted_before_they_are_too_many_for_whoever_writes_them_aga
         parse_json_object(nested(MAX_DEPTH + 1))
 
 
-def test_the_same_name_in_two_objects_is_no_repetition() -> None:
+def test_the_same_name_in_two_objects_is_no_duplicate() -> None:
     assert parse_json_object(b'{"a":{"a":1},"b":[{"a":2},{"a":3}]}')
 
 
-def test_neutral_values_are_taken_out_and_the_rest_stays() -> None:
+def test_neutral_values_are_dropped_and_other_fields_kept() -> None:
     fields = {"include": None, "user": None, "model": "m"}
     assert drop_neutral(fields, {"include": (None, []), "user": (None,), "prompt": (None,)}) == {"model": "m"}
     assert "include" in fields
@@ -98,7 +98,9 @@ def test_any_other_value_is_refused_by_name(value: object) -> None:
 
 
 @pytest.mark.parametrize(("value", "accepted"), [(0, (False,)), (1, (True,)), (False, (0,)), (0.0, (0,))])
-def test_what_only_compares_equal_is_not_the_same(value: object, accepted: tuple[object, ...]) -> None:
+def test_a_value_of_another_type_is_not_neutral_although_it_compares_equal(
+    value: object, accepted: tuple[object, ...]
+) -> None:
     with pytest.raises(UnsupportedParameter):
         drop_neutral({"x": value}, {"x": accepted})
 
@@ -115,18 +117,18 @@ def test_what_only_compares_equal_is_not_the_same(value: object, accepted: tuple
         ({}, "inner", "invalid_value"),
     ],
 )
-def test_a_field_at_fault_is_named_with_its_path(fields: dict[str, Any], param: str, code: str) -> None:
+def test_an_invalid_field_is_named_with_its_path(fields: dict[str, Any], param: str, code: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         convert(fields, Outer)
     assert (caught.value.param, caught.value.code) == (param, code)
 
 
-def test_a_name_as_long_as_its_body_is_not_repeated_in_full() -> None:
+def test_an_overlong_name_is_truncated_in_the_message() -> None:
     with pytest.raises(InvalidRequest) as caught:
         convert({"inner": [], "x" * 10_000: 1}, Outer)
     assert caught.value.param is not None
     assert len(caught.value.param) + len(caught.value.message) < 1_000
 
 
-def test_what_fits_is_made() -> None:
+def test_valid_fields_are_converted() -> None:
     assert convert({"inner": [{"number": 1}]}, Outer) == Outer((Inner(1),))

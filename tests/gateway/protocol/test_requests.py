@@ -29,7 +29,7 @@ def refused(text: str) -> ParleyError:
     return caught.value
 
 
-def test_a_create_is_read_from_a_frame_and_from_a_body() -> None:
+def test_a_create_is_decoded_from_a_frame_and_from_a_body() -> None:
     event = ClientFrame.read('{"type":"response.create","input":"hi","stream_id":"s"}').event()
     assert isinstance(event, ResponseCreate)
     assert (event.input, event.stream_id) == ("hi", "s")
@@ -41,7 +41,7 @@ def test_a_cancel_names_a_response() -> None:
     assert frame.event() == ResponseCancel("resp_1")
 
 
-def test_whom_a_frame_concerns_is_known_although_the_rest_of_it_is_refused() -> None:
+def test_the_ids_of_an_invalid_frame_are_available() -> None:
     frame = ClientFrame.read(json.dumps({"type": "x", "stream_id": "s", "previous_response_id": "resp_1", "colour": 1}))
     with pytest.raises(InvalidRequest):
         frame.event()
@@ -49,17 +49,17 @@ def test_whom_a_frame_concerns_is_known_although_the_rest_of_it_is_refused() -> 
 
 
 @pytest.mark.parametrize("value", [None, 1, ["s"], {"s": 1}, "s" * 201])
-def test_what_could_be_no_stream_id_is_none(value: object) -> None:
+def test_an_invalid_stream_id_is_ignored(value: object) -> None:
     assert ClientFrame({"stream_id": value}).stream_id is None
 
 
 @pytest.mark.parametrize("fields", [{}, {"response_id": None}, {"response_id": "resp_1", "reason": "x"}])
-def test_a_cancel_that_names_none_or_says_more_is_refused(fields: dict[str, Any]) -> None:
+def test_a_cancel_without_an_id_or_with_other_fields_is_refused(fields: dict[str, Any]) -> None:
     assert isinstance(refused(json.dumps({"type": "response.cancel", **fields})), InvalidRequest)
 
 
 @pytest.mark.parametrize("text", ["", "hello", "{", "[1]", "null", '"x"', '{"type":"a","type":"b"}', "[" * 10_000])
-def test_what_is_not_a_json_object_is_named_as_such(text: str) -> None:
+def test_a_frame_that_is_no_json_object_is_reported_as_such(text: str) -> None:
     assert refused(text).code == "invalid_json"
 
 
@@ -86,12 +86,12 @@ def test_an_event_without_a_type_is_refused() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b'{"metadata":null,"items":null,"generation":null}'])
-def test_a_conversation_may_be_made_from_nothing(data: bytes) -> None:
+def test_a_conversation_may_be_created_from_an_empty_body(data: bytes) -> None:
     made = decode_conversation_create(data)
     assert (made.metadata, made.items, made.generation) == (None, None, None)
 
 
-def test_a_conversation_may_begin_with_items_and_defaults_of_its_own() -> None:
+def test_a_conversation_may_start_with_items_and_its_own_defaults() -> None:
     made = decode_conversation_create(body(items=[MESSAGE], generation={"temperature": 0, "instructions": "be brief"}))
     assert made.items is not None
     assert len(made.items) == 1
@@ -110,21 +110,21 @@ def test_a_conversation_may_begin_with_items_and_defaults_of_its_own() -> None:
         (body(title="x"), "title"),
     ],
 )
-def test_what_a_conversation_may_not_be_made_of_is_named(data: bytes, param: str) -> None:
+def test_an_invalid_field_of_a_conversation_is_named(data: bytes, param: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         decode_conversation_create(data)
     assert caught.value.param is not None
     assert caught.value.param.startswith(param)
 
 
-def test_an_update_says_what_changes() -> None:
+def test_an_update_has_only_the_fields_that_change() -> None:
     update = decode_conversation_update(body(metadata={"title": "x"}))
     assert (update.metadata, update.generation) == ({"title": "x"}, None)
     assert decode_conversation_update(body(generation={})).generation == Generation()
 
 
 @pytest.mark.parametrize("count", [0, 21])
-def test_items_come_one_to_twenty_at_once(count: int) -> None:
+def test_one_to_twenty_items_are_accepted_per_request(count: int) -> None:
     with pytest.raises(InvalidRequest) as caught:
         decode_items_create(body(items=[MESSAGE] * count))
     assert caught.value.param == "items"
@@ -137,7 +137,7 @@ def test_items_are_required() -> None:
     assert caught.value.param == "items"
 
 
-def test_compacting_takes_a_text_items_or_a_response() -> None:
+def test_a_compaction_takes_text_items_or_a_response() -> None:
     assert decode_compact(body(model="m", input="hi", prompt_cache_key="k")).input == "hi"
     asked = decode_compact(body(model="m", input=[MESSAGE], instructions=None, previous_response_id=None)).input
     assert isinstance(asked, tuple)
@@ -147,13 +147,13 @@ def test_compacting_takes_a_text_items_or_a_response() -> None:
 @pytest.mark.parametrize(
     ("data", "param"), [(body(input="hi"), "model"), (body(model=None), "model"), (body(model="m", store=1), "store")]
 )
-def test_compacting_without_a_model_or_with_more_is_refused(data: bytes, param: str) -> None:
+def test_a_compaction_without_a_model_or_with_other_fields_is_refused(data: bytes, param: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         decode_compact(data)
     assert caught.value.param == param
 
 
-def test_no_body_but_a_conversations_may_be_empty() -> None:
+def test_only_the_body_of_a_new_conversation_may_be_empty() -> None:
     for decode in (decode_create_body, decode_conversation_update, decode_items_create, decode_compact):
         with pytest.raises(InvalidRequest) as caught:
             decode(b"")

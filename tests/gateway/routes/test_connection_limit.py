@@ -6,7 +6,7 @@ from gateway.errors import TooManyRequests
 from gateway.routes.connection_limit import ConnectionLimit
 
 
-def test_one_more_than_a_user_may_have_is_refused_and_others_are_not() -> None:
+def test_the_limit_applies_to_each_user_alone() -> None:
     limit = ConnectionLimit(2)
     with ExitStack() as held:
         for _ in range(2):
@@ -17,7 +17,7 @@ def test_one_more_than_a_user_may_have_is_refused_and_others_are_not() -> None:
         held.enter_context(limit.acquire("user_2"))
 
 
-def test_a_connection_is_free_again_however_its_socket_ended() -> None:
+def test_a_connection_is_released_however_its_socket_ends() -> None:
     limit = ConnectionLimit(1)
     for _ in range(3):
         with pytest.raises(ZeroDivisionError), limit.acquire("user_1"):

@@ -11,8 +11,8 @@ PLAIN, OVER_TLS = "parley_session=ps_plain", "__Host-parley_session=ps_prefixed"
 BY_NGINX = {"x-forwarded-proto": "https"}
 
 
-def asked(cookies: str, headers: dict[str, str] | None = None, scheme: str = "http", **scope: Any) -> Any:
-    every = {"host": "chat.test", "cookie": cookies} | (headers or {})
+def connection(cookies: str, headers: dict[str, str] | None = None, scheme: str = "http", **scope: Any) -> Any:
+    all_headers = {"host": "chat.test", "cookie": cookies} | (headers or {})
     return HTTPConnection(
         {
             "type": "http",
@@ -20,38 +20,40 @@ def asked(cookies: str, headers: dict[str, str] | None = None, scheme: str = "ht
             "scheme": scheme,
             "path": "/v1/conversations",
             "query_string": b"",
-            "headers": [(name.encode(), value.encode()) for name, value in every.items()],
+            "headers": [(name.encode(), value.encode()) for name, value in all_headers.items()],
             "state": {"allowed_origins": frozenset()},
             **scope,
         }
     )
 
 
-@pytest.mark.parametrize("asked_for", [asked(PLAIN, BY_NGINX), asked(PLAIN, scheme="https")], ids=["nginx", "here"])
-def test_over_tls_a_session_without_the_prefix_is_none(asked_for: HTTPConnection[Any]) -> None:
+@pytest.mark.parametrize(
+    "connected", [connection(PLAIN, BY_NGINX), connection(PLAIN, scheme="https")], ids=["nginx", "here"]
+)
+def test_over_tls_a_session_without_the_prefix_does_not_count(connected: HTTPConnection[Any]) -> None:
     with pytest.raises(Unauthenticated):
-        read_credential(asked_for)
+        read_credential(connected)
 
 
 @pytest.mark.parametrize("scheme", ["ws", "wss"])
 def test_a_handshake_over_tls_needs_the_prefix_as_well(scheme: str) -> None:
     headers = {"origin": "https://chat.test"} | (BY_NGINX if scheme == "ws" else {})
     with pytest.raises(Unauthenticated):
-        read_credential(asked(PLAIN, headers, scheme, type="websocket"))
-    assert read_credential(asked(OVER_TLS, headers, scheme, type="websocket")) == Credential("ps_prefixed")
+        read_credential(connection(PLAIN, headers, scheme, type="websocket"))
+    assert read_credential(connection(OVER_TLS, headers, scheme, type="websocket")) == Credential("ps_prefixed")
 
 
 @pytest.mark.parametrize("headers", [{}, BY_NGINX])
 @pytest.mark.parametrize("cookies", [f"{PLAIN}; {OVER_TLS}", f"{OVER_TLS}; {PLAIN}", OVER_TLS])
-def test_the_session_with_the_prefix_is_the_one_that_counts(cookies: str, headers: dict[str, str]) -> None:
-    assert read_credential(asked(cookies, headers)) == Credential("ps_prefixed")
+def test_the_session_with_the_prefix_takes_precedence(cookies: str, headers: dict[str, str]) -> None:
+    assert read_credential(connection(cookies, headers)) == Credential("ps_prefixed")
 
 
-def test_one_without_the_prefix_does_not_stand_in_for_an_empty_one() -> None:
+def test_an_empty_session_with_the_prefix_is_not_replaced_by_one_without() -> None:
     with pytest.raises(Unauthenticated):
-        read_credential(asked(f"__Host-parley_session=; {PLAIN}"))
+        read_credential(connection(f"__Host-parley_session=; {PLAIN}"))
 
 
 def test_over_plain_http_there_is_no_prefix() -> None:
-    assert read_credential(asked(PLAIN, {"x-forwarded-proto": "http"})) == Credential("ps_plain")
-    assert read_credential(asked(PLAIN)) == Credential("ps_plain")
+    assert read_credential(connection(PLAIN, {"x-forwarded-proto": "http"})) == Credential("ps_plain")
+    assert read_credential(connection(PLAIN)) == Credential("ps_plain")

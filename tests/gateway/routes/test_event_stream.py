@@ -13,19 +13,19 @@ from gateway.turn.state_machine import Created, Failed
 from tests.gateway.builders import turn
 
 
-async def told(*frames: str) -> AsyncIterator[str]:
+async def source(*frames: str) -> AsyncIterator[str]:
     for text in frames:
         yield text
 
 
 async def sent(*frames: str) -> list[str]:
-    return [text async for text in server_sent_events(told(*frames))]
+    return [text async for text in server_sent_events(source(*frames))]
 
 
-async def test_each_event_is_one_piece_with_its_type_in_front() -> None:
-    of = turn()
+async def test_each_event_is_one_chunk_that_starts_with_its_type() -> None:
+    turn_ = turn()
     steps = (Created(), WindowUse(0, 1, 2), TextDelta('line\r\n\u2028"type":"x"'), Failed(EngineFailed("x")))
-    frames = [frame(event) for step in steps for event in of.step(step)]
+    frames = [frame(event) for step in steps for event in turn_.step(step)]
     *events, end = await sent(*frames)
     assert end == "data: [DONE]\n\n"
     for text, piece in zip(frames, events, strict=True):
@@ -36,28 +36,28 @@ async def test_each_event_is_one_piece_with_its_type_in_front() -> None:
         assert "\r" not in piece
 
 
-async def test_an_answer_that_was_over_already_is_only_its_end() -> None:
+async def test_a_stream_without_events_is_only_the_done_marker() -> None:
     assert await sent() == ["data: [DONE]\n\n"]
 
 
-async def test_nobody_on_the_way_may_keep_it_back() -> None:
-    answer = event_stream(told('{"type":"x"}'))
-    assert answer.media_type == "text/event-stream"
-    assert (answer.headers["cache-control"], answer.headers["x-accel-buffering"]) == ("no-cache", "no")
-    assert [piece async for piece in answer.body_iterator] == [
+async def test_proxies_may_neither_cache_nor_buffer_the_stream() -> None:
+    response = event_stream(source('{"type":"x"}'))
+    assert response.media_type == "text/event-stream"
+    assert (response.headers["cache-control"], response.headers["x-accel-buffering"]) == ("no-cache", "no")
+    assert [piece async for piece in response.body_iterator] == [
         'event: x\ndata: {"type":"x"}\n\n',
         "data: [DONE]\n\n",
     ]
 
 
-async def test_who_leaves_before_the_first_piece_is_noticed() -> None:
-    left: list[str] = []
+async def test_a_client_that_disconnects_before_the_first_chunk_is_noticed() -> None:
+    closed: list[str] = []
 
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 
     async def send(_: Message) -> None:
-        await asyncio.Event().wait()  # nobody takes it
+        await asyncio.Event().wait()  # the client reads nothing
 
-    await event_stream(told("never sent"), on_close=lambda: left.append("left"))({"type": "http"}, receive, send)
-    assert left == ["left"]
+    await event_stream(source("never sent"), on_close=lambda: closed.append("closed"))({"type": "http"}, receive, send)
+    assert closed == ["closed"]

@@ -7,27 +7,27 @@ from tests.gateway.builders import Wire
 
 
 def request(*messages: Wire, media_type: str = "application/json") -> Request:
-    told = iter(messages)
+    remaining = iter(messages)
 
     async def receive() -> Wire:
-        return next(told)
+        return next(remaining)
 
     return Request({"type": "http", "headers": [(b"content-type", media_type.encode())]}, receive)
 
 
-BEGUN = {"type": "http.request", "body": b'{"input":', "more_body": True}
-DONE = {"type": "http.request", "body": b'"hello"}', "more_body": False}
+FIRST = {"type": "http.request", "body": b'{"input":', "more_body": True}
+LAST = {"type": "http.request", "body": b'"hello"}', "more_body": False}
 
 
-async def test_a_body_may_come_in_pieces() -> None:
-    assert await read_json_body(request(BEGUN, DONE)) == b'{"input":"hello"}'
+async def test_a_body_may_arrive_in_chunks() -> None:
+    assert await read_json_body(request(FIRST, LAST)) == b'{"input":"hello"}'
 
 
-async def test_a_client_that_leaves_while_it_sends_is_no_fault_of_ours() -> None:
+async def test_a_client_that_disconnects_while_it_sends_is_a_client_error() -> None:
     with pytest.raises(InvalidJson):
-        await read_json_body(request(BEGUN, {"type": "http.disconnect"}))
+        await read_json_body(request(FIRST, {"type": "http.disconnect"}))
 
 
 async def test_a_body_of_another_type_is_refused() -> None:
     with pytest.raises(UnsupportedMediaType):
-        await read_json_body(request(BEGUN, DONE, media_type="text/plain"))
+        await read_json_body(request(FIRST, LAST, media_type="text/plain"))

@@ -43,20 +43,20 @@ class Client:
         if message.get("body"):
             self.reads.release()
 
-    async def asks(self, answer: Response) -> None:
+    async def request(self, response: Response) -> None:
         async def receive() -> Message:
             return await asyncio.Event().wait()  # type: ignore[return-value]
 
         state = {"revocations": self.revocations, "identity": None}
         scope: dict[str, Any] = {"type": "http", "headers": [], "state": state, "asgi": {"spec_version": "2.4"}}
-        await RevocableResponse(ALICE, answer)(scope, receive, self.send)
+        await RevocableResponse(ALICE, response)(scope, receive, self.send)
 
     @property
     def events(self) -> list[str]:
         return self.got.decode().split("\n\n")[:-1]
 
 
-async def told(*frames: str, hold: asyncio.Event | None = None) -> AsyncIterator[str]:
+async def source(*frames: str, hold: asyncio.Event | None = None) -> AsyncIterator[str]:
     for frame in frames:
         yield frame
     if hold is not None:
@@ -64,64 +64,64 @@ async def told(*frames: str, hold: asyncio.Event | None = None) -> AsyncIterator
 
 
 async def test_a_stream_ends_with_the_reason_when_its_credential_ends() -> None:
-    client, left = Client(), list[str]()
-    answer = event_stream(told('{"type":"x"}', hold=asyncio.Event()), on_close=lambda: left.append("left"))
-    asking = asyncio.create_task(client.asks(answer))
+    client, closed = Client(), list[str]()
+    response = event_stream(source('{"type":"x"}', hold=asyncio.Event()), on_close=lambda: closed.append("closed"))
+    requesting = asyncio.create_task(client.request(response))
     await client.reads.acquire()
-    assert not left
+    assert not closed
     client.revocations.ended.set()
-    await asking
+    await requesting
     first, error, done = client.events
     assert (first, done) == ('event: x\ndata: {"type":"x"}', "data: [DONE]")
     kind, _, data = error.partition("\ndata: ")
     assert (kind, json.loads(data)["status"]) == ("event: error", 401)
-    assert (left, client.over) == (["left"], 1)
+    assert (closed, client.over) == (["closed"], 1)
 
 
-async def test_a_stream_that_ends_by_itself_is_as_it_was() -> None:
+async def test_a_stream_that_ends_by_itself_is_unchanged() -> None:
     client = Client()
-    await client.asks(event_stream(told('{"type":"x"}')))
+    await client.request(event_stream(source('{"type":"x"}')))
     assert client.events == ['event: x\ndata: {"type":"x"}', "data: [DONE]"]
     assert client.over == 1
 
 
-class Hesitant(Response):
-    """Has sent nothing yet; counts itself when it is left, which takes a moment."""
+class NeverStarted(Response):
+    """Sends nothing; its clean-up takes a moment."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.accounted = False
+        self.cleaned_up = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await asyncio.Event().wait()
         finally:
             await asyncio.sleep(0)
-            self.accounted = True
+            self.cleaned_up = True
 
 
-async def test_what_has_not_begun_is_refused_and_may_still_put_its_things_in_order() -> None:
-    client, answer = Client(), Hesitant()
+async def test_a_response_that_has_not_started_becomes_a_401_and_completes_its_clean_up() -> None:
+    client, response = Client(), NeverStarted()
     client.revocations.ended.set()
-    await client.asks(answer)
+    await client.request(response)
     assert (client.status, json.loads(client.got)["error"]["code"]) == (401, Unauthenticated.code)
-    assert answer.accounted
+    assert response.cleaned_up
 
 
-async def test_who_goes_away_takes_both_along() -> None:
-    client, answer = Client(), Hesitant()
-    asking = asyncio.create_task(client.asks(answer))
+async def test_a_client_that_disconnects_cancels_response_and_watch() -> None:
+    client, response = Client(), NeverStarted()
+    requesting = asyncio.create_task(client.request(response))
     await asyncio.sleep(0)
-    asking.cancel()
+    requesting.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asking
+        await requesting
     assert (client.status, client.over) == (0, 0)
 
 
-async def test_a_failure_of_the_answer_is_not_hidden() -> None:
+async def test_an_exception_of_the_response_is_raised() -> None:
     class Failing(Response):
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await Client().asks(Failing())
+        await Client().request(Failing())

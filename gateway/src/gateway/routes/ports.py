@@ -45,7 +45,7 @@ class ConversationIndex(Protocol):
     async def page(
         self, user_id: str, *, limit: int, after: str | None, order: Order, query: str | None
     ) -> ConversationPage:
-        """Raises NotFound for an unknown `after`, InvalidRequest for a `query` without a word, and Unavailable."""
+        """Raises NotFound for an unknown `after`, InvalidRequest for a `query` of white space only, and Unavailable."""
 
 
 class UsageStore(Protocol):

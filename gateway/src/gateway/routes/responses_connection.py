@@ -36,7 +36,7 @@ class ResumeRequest:
 
 class ResponsesConnection:
     def __init__(self, socket: Socket, user: User, revocations_before: int, state: State) -> None:
-        """`revocations_before`: how many were heard before the credential of `user` was introspected."""
+        """`revocations_before`: their number before the credential of `user` was introspected."""
         self._socket = socket
         self._queue: RequestQueue[ResponseCreate | ResumeRequest] = RequestQueue(socket)
         self._user = user
