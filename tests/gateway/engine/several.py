@@ -13,7 +13,7 @@ from gateway.engine.client import EngineClient
 from gateway.engine.engines import EngineBalancer
 from gateway.engine.ranking import ranked
 from gateway.engine.roster import EnginePool
-from gateway.inference import EngineEvent, OutputOptions, PromptMessage, TextDelta
+from gateway.inference import EngineCall, EngineEvent, OutputOptions, PromptMessage, TextDelta
 from tests.gateway.builders import SAMPLING, working
 
 PLAIN = OutputOptions()
@@ -85,8 +85,12 @@ class Played:
 
 
 def stream(engines: EngineBalancer, text: str, affinity: str = "conv_1") -> AsyncGenerator[EngineEvent]:
-    prompts = (PromptMessage("user", text),)
-    return engines.stream(prompts, SAMPLING, PLAIN, user_id="user_1", request_id="resp_1-1", affinity=affinity)
+    return engines.stream(call(text, affinity))
+
+
+def call(text: str, affinity: str = "conv_1", token_ids: tuple[int, ...] = ()) -> EngineCall:
+    prompt = (PromptMessage("user", text),)
+    return EngineCall(prompt, SAMPLING, PLAIN, "user_1", "resp_1-1", affinity, token_ids)
 
 
 async def whole(stream: AsyncGenerator[EngineEvent]) -> str:

@@ -12,10 +12,10 @@ import openai
 import pytest
 from openai import DefaultAioHttpClient
 
-from gateway.context.prompt import TokenCount
 from gateway.engine.client import EngineClient
 from gateway.errors import ContextLengthExceeded, EngineFailed, EngineRefused, ParleyError, Unavailable
 from gateway.inference import (
+    EngineCall,
     EngineEvent,
     Finished,
     OutputOptions,
@@ -24,6 +24,7 @@ from gateway.inference import (
     PromptToolCall,
     ReasoningTextDelta,
     TextDelta,
+    TokenizedPrompt,
     ToolCallDelta,
     UsageReport,
 )
@@ -72,7 +73,12 @@ async def answer(
     engine: EngineClient, *asked: PromptMessage | str, form: OutputOptions = PLAIN, user: str = "user_1"
 ) -> list[EngineEvent]:
     prompts = (SYSTEM, *(PromptMessage("user", one) if isinstance(one, str) else one for one in asked))
-    return await whole(engine.stream(prompts, SAMPLING, form, user_id=user, request_id="resp_1-1"))
+    return await whole(engine.stream(call(prompts, options=form, user_id=user)))
+
+
+def call(prompt: tuple[PromptMessage, ...], **more: Any) -> EngineCall:
+    fields = {"sampling": SAMPLING, "options": PLAIN, "user_id": "user_1", "request_id": "resp_1-1"} | more
+    return EngineCall(prompt, affinity="conv_1", **fields)
 
 
 def text_of(events: list[EngineEvent]) -> str:
@@ -156,12 +162,14 @@ async def test_its_count_is_the_count_of_the_answer(engine: EngineClient, form: 
     prompts = (SYSTEM, PromptMessage("user", "how long is this? 你好"))
     used = (await answer(engine, *prompts[1:], form=form))[-1]
     assert isinstance(used, UsageReport)
-    assert await engine.count(prompts, form) == TokenCount(used.usage.input_tokens, 4096)
-    assert len(await engine.prompt_ids(prompts, form)) == used.usage.input_tokens
+    tokenized = await engine.tokenize(prompts, form)
+    assert tokenized is not None
+    assert tokenized == TokenizedPrompt(used.usage.input_tokens, 4096, tokenized.ids)
+    assert len(tokenized.ids) == used.usage.input_tokens
 
 
 async def test_the_model_and_its_context_are_what_the_engine_says(engine: EngineClient) -> None:
-    assert (await engine.model(), await engine.limit()) == ("parley-demo", 4096)
+    assert (await engine.model(), await engine.context_limit()) == ("parley-demo", 4096)
 
 
 async def test_an_answer_goes_on_from_its_token_ids_as_if_nothing_had_happened(
@@ -171,9 +179,8 @@ async def test_an_answer_goes_on_from_its_token_ids_as_if_nothing_had_happened(
     assert isinstance(first, PromptTokens)
     ids = ids_of(events)
     for said in range(len(ids)):
-        rest = await whole(
-            engine.resume((*first.token_ids, *ids[:said]), SAMPLING, user_id="user_1", request_id="resp_1-2")
-        )
+        token_ids = (*first.token_ids, *ids[:said])
+        rest = await whole(engine.stream(call((), request_id="resp_1-2", token_ids=token_ids)))
         assert ids[:said] + ids_of(rest) == ids
     body = last_request(scripted_url, "/v1/completions")["body"]
     assert body["cache_salt"] == last_request(scripted_url)["body"]["cache_salt"]
@@ -189,7 +196,7 @@ async def test_ids_that_end_inside_a_character_are_told_as_such(engine: EngineCl
 
 async def test_closing_the_stream_stops_the_engine(engine: EngineClient, scripted_url: str) -> None:
     prompts = (SYSTEM, PromptMessage("user", "[[tokens=3000 pace=0.02]]"))
-    stream = engine.stream(prompts, SAMPLING, PLAIN, user_id="u", request_id="closing-1")
+    stream = engine.stream(call(prompts, user_id="u", request_id="closing-1"))
     async with aclosing(stream):
         async for event in stream:
             if isinstance(event, TextDelta):
@@ -219,11 +226,11 @@ async def test_a_failure_is_named(engine: EngineClient, directive: str, error: t
         await answer(engine, f"[[{directive}]] hello" if "unheard" not in directive else f"[[tokens=1 {directive}]]")
 
 
-@pytest.mark.parametrize("path", ["model", "count", "detokenize", "probe"])
+@pytest.mark.parametrize("path", ["model", "tokenize", "detokenize", "probe"])
 @pytest.mark.parametrize("body", ["<html>", "[]", '{"data":["m"]}', "{"])
 async def test_a_server_that_is_no_model_server_is_told_as_such(path: str, body: str) -> None:
     engine = played(lambda _: httpx2.Response(200, text=body), "" if path in ("model", "probe") else "m")
-    arguments: dict[str, tuple[Any, ...]] = {"count": ((SYSTEM,), PLAIN), "detokenize": ((1,),)}
+    arguments: dict[str, tuple[Any, ...]] = {"tokenize": ((SYSTEM,), PLAIN), "detokenize": ((1,),)}
     with pytest.raises(EngineFailed):
         await getattr(engine, path)(*arguments.get(path, ()))
     await engine.close()
@@ -259,16 +266,16 @@ async def test_an_engine_that_came_back_smaller_is_asked_again_for_its_context()
         return httpx2.Response(400, json=error)
 
     engine = played(say)
-    assert await engine.limit() == 8000
+    assert await engine.context_limit() == 8000
     with pytest.raises(ContextLengthExceeded):
         await answer(engine, "hi")
-    assert await engine.limit() == 2000
+    assert await engine.context_limit() == 2000
     await engine.close()
 
 
 async def test_an_engine_that_is_not_there_is_named() -> None:
     nowhere = connected("http://127.0.0.1:9")
-    for asked in (nowhere.model(), nowhere.limit(), nowhere.probe(), answer(nowhere, "hi")):
+    for asked in (nowhere.model(), nowhere.context_limit(), nowhere.probe(), answer(nowhere, "hi")):
         with pytest.raises(Unavailable) as caught:
             await asked
         assert caught.value.dependency == "vllm"
@@ -284,12 +291,11 @@ async def test_an_engine_that_does_not_serve_the_model_is_not_ready(scripted_url
 
 async def test_another_server_gets_only_what_openai_knows(scripted_url: str) -> None:
     other = connected(scripted_url, "openai")
-    assert await other.count((SYSTEM,), PLAIN) is None
-    assert await other.limit() is None
+    assert await other.tokenize((SYSTEM,), PLAIN) is None
+    assert await other.context_limit() is None
     unlimited = replace(SAMPLING, max_output_tokens=None)
-    assert await whole(
-        other.stream((SYSTEM, PromptMessage("user", "hi")), unlimited, PLAIN, user_id="u", request_id="r-1")
-    )
+    prompt = (SYSTEM, PromptMessage("user", "hi"))
+    assert await whole(other.stream(call(prompt, sampling=unlimited, user_id="u", request_id="r-1")))
     sent = set(last_request(scripted_url)["body"])
     assert not {"repetition_penalty", "return_token_ids", "cache_salt", "max_tokens"} & sent
     await other.close()
@@ -306,7 +312,9 @@ async def test_a_prompt_is_counted_as_the_engine_would_render_it_for_that_effort
 
     engine = played(answer)
     for effort in (None, "high", "none"):
-        assert await engine.prompt_ids((SYSTEM,), OutputOptions(reasoning_effort=effort)) == (1,)
+        tokenized = await engine.tokenize((SYSTEM,), OutputOptions(reasoning_effort=effort))
+        assert tokenized is not None
+        assert tokenized.ids == (1,)
     assert [body.get("chat_template_kwargs") for body in counted] == [
         None,
         {"reasoning_effort": "high", "enable_thinking": True},

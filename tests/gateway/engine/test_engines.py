@@ -16,8 +16,7 @@ from dev.stack import ROOT
 from gateway.engine.client import EngineClient
 from gateway.errors import EngineFailed, EngineRefused, Unavailable
 from gateway.inference import EngineEvent, PromptMessage, PromptTokens, TextDelta
-from tests.gateway.builders import SAMPLING
-from tests.gateway.engine.several import PLAIN, House, stream, watched, whole
+from tests.gateway.engine.several import PLAIN, House, call, stream, watched, whole
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +72,9 @@ async def test_a_prompt_is_counted_where_it_will_be_read(house: House) -> None:
     first, second = house.ranked("conv_1")
     for url in (first, second):
         httpx2.delete(f"{url}/requests")
-    await house.engines.count((PromptMessage("user", "hi"),), PLAIN, affinity="conv_1")
-    await house.engines.prompt_ids((PromptMessage("user", "hi"),), PLAIN, affinity="conv_1")
+    await house.engines.tokenize((PromptMessage("user", "hi"),), PLAIN, affinity="conv_1")
     await house.engines.detokenize([104], affinity="conv_1")
-    assert len(httpx2.get(f"{first}/requests").json()["data"]) == 3
+    assert [one["path"] for one in httpx2.get(f"{first}/requests").json()["data"]] == ["/tokenize", "/detokenize"]
     assert httpx2.get(f"{second}/requests").json()["data"] == []
 
 
@@ -157,7 +155,7 @@ async def test_an_answer_that_is_cut_goes_on_at_once_by_its_ids_on_the_other(hou
     (prompt,) = [event.token_ids for event in events if isinstance(event, PromptTokens)]
     said = [event for event in events if isinstance(event, TextDelta)]
     ids = [one for event in said for one in event.token_ids]
-    rest = house.engines.resume((*prompt, *ids), SAMPLING, user_id="user_1", request_id="rest", affinity="conv_1")
+    rest = house.engines.stream(call("", token_ids=(*prompt, *ids)))
     assert "".join(event.text for event in said) + await whole(rest) == "很久以前，有一座灯塔"
     paths = [[one["path"] for one in httpx2.get(f"{url}/requests").json()["data"]] for url in (first, second)]
     assert ["/v1/completions" in those for those in paths] == [False, True]

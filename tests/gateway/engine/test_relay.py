@@ -169,9 +169,9 @@ async def test_a_prompt_that_leaves_room_for_no_token_is_too_long_too(engine: En
     """The engine has other words for it, without a number."""
 
     async def tokens(pairs: int) -> int:
-        counted = await engine.count((PromptMessage("user", "a b " * pairs),), OutputOptions(), affinity="user_1")
+        counted = await engine.tokenize((PromptMessage("user", "a b " * pairs),), OutputOptions(), affinity="user_1")
         assert counted is not None
-        return counted.tokens
+        return counted.count
 
     pairs = 10 + (CONTEXT - await tokens(10)) // 2
     assert await tokens(pairs) == CONTEXT

@@ -32,15 +32,15 @@ async def test_the_smallest_context_is_everybodys() -> None:
     played = {"http://a/v1": Played(limit=4096), "http://b/v1": Played(limit=1024), "http://c/v1": Played(limit=2048)}
     async with watched(list(played), lambda url: played[url].connect()) as house:
         await house.until_serving(3)
-        assert await house.engines.limit() == 1024
+        assert await house.engines.context_limit() == 1024
         assert (await house.engines.served()).max_model_len == 1024
         for affinity in ("conv_1", "conv_2", "conv_3"):
-            counted = await house.engines.count((PromptMessage("user", "hi"),), PLAIN, affinity=affinity)
+            counted = await house.engines.tokenize((PromptMessage("user", "hi"),), PLAIN, affinity=affinity)
             assert counted is not None
             assert counted.limit == 1024
         played["http://b/v1"].dead = True
         await house.until_serving(2)
-        assert await house.engines.limit() == 2048
+        assert await house.engines.context_limit() == 2048
 
 
 async def test_an_engine_with_another_model_is_left_out_and_named(caplog: pytest.LogCaptureFixture) -> None:
@@ -69,13 +69,10 @@ async def test_while_all_are_away_each_is_tried_and_the_first_that_returns_is_us
         await house.until_serving(0)
         assert not house.engines.has_healthy
         with pytest.raises(Unavailable):
-            await house.engines.probe()
-        with pytest.raises(Unavailable):
             await whole(stream(house.engines, "hi"))
         played["http://b/v1"].dead = False
         assert await whole(stream(house.engines, "hi")) == "ok"
         await house.until_serving(1)
-        await house.engines.probe()
         assert house.engines.has_healthy
 
 
@@ -130,8 +127,6 @@ async def test_the_only_engine_is_asked_whatever_happened_before() -> None:
             with pytest.raises(Unavailable):
                 await whole(stream(house.engines, "hi"))
             assert not house.engines.has_healthy
-            with pytest.raises(Unavailable):
-                await house.engines.probe()
         played.dead = False
         assert await whole(stream(house.engines, "hi")) == "ok"
 
