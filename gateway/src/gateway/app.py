@@ -19,7 +19,7 @@ from starlette.routing import WebSocketRoute
 
 from gateway import clients
 from gateway.context.defaults import Defaults
-from gateway.engine.engines import EngineBalancer
+from gateway.engine.balancer import EngineBalancer
 from gateway.errors import ParleyError
 from gateway.identity.introspection import Identity
 from gateway.identity.revocations import Revocation, Revocations

@@ -13,7 +13,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.engine.addresses import Addresses
 from gateway.engine.connection import connected
-from gateway.engine.roster import EnginePool
+from gateway.engine.pool import EnginePool
 from gateway.settings import Settings
 
 

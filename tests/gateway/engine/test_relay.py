@@ -13,11 +13,11 @@ from openai import DefaultAioHttpClient
 from starlette.types import Message
 
 from gateway.engine.addresses import Addresses
+from gateway.engine.balancer import EngineBalancer
 from gateway.engine.client import EngineClient
-from gateway.engine.engines import EngineBalancer
-from gateway.engine.event_stream import data_of, whole_events
+from gateway.engine.pool import EnginePool
 from gateway.engine.relay import ChatRelay
-from gateway.engine.roster import EnginePool
+from gateway.engine.server_sent_events import data_of, whole_events
 from gateway.errors import ContextLengthExceeded, EngineFailed, EngineRefused, ParleyError, Unavailable
 from gateway.inference import OutputOptions, PromptMessage, Sampling
 from gateway.protocol.chat_completions import decode_chat_completion

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.engine import completion
+from gateway.engine import chat_completion_request as completion
 from gateway.errors import ParleyError
 from gateway.inference import Sampling
 from gateway.protocol.chat_completions import ChatCompletion, decode_chat_completion

@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import openai
 
-from gateway.engine.chat import messages, request, sampled, tools
 from gateway.engine.chunks import engine_events, server_sent
-from gateway.engine.failures import TRANSPORT_ERRORS, translated
+from gateway.engine.errors import TRANSPORT_ERRORS, translated
+from gateway.engine.request_fields import messages, request, sampled, tools
 from gateway.errors import ContextLengthExceeded, ParleyError, Unavailable
 from gateway.inference import EngineCall, EngineEvent, OutputOptions, PromptMessage, ServedModel, TokenizedPrompt
 
@@ -144,7 +144,7 @@ class EngineClient:
     async def opened(
         self, fields: dict[str, Any], *, user_id: str, request_id: str
     ) -> AsyncGenerator[openai.AsyncAPIResponse[Any]]:
-        """The engine's answer to a request of gateway.engine.chat, as bytes. Leaving closes the connection.
+        """The engine's answer to a request of gateway.engine.request_fields, as bytes. Leaving closes the connection.
 
         Raises Unavailable, ContextLengthExceeded, EngineRefused or EngineFailed, also for what fails inside.
         """

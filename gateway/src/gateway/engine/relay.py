@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import msgspec
 
-from gateway.engine import completion
+from gateway.engine import chat_completion_request as completion
+from gateway.engine.balancer import EngineBalancer
 from gateway.engine.chunks import EngineUsage, engine_events, usage
-from gateway.engine.engines import EngineBalancer
-from gateway.engine.event_stream import data_of, whole_events
-from gateway.engine.failures import TRANSPORT_ERRORS, translated
+from gateway.engine.errors import TRANSPORT_ERRORS, translated
+from gateway.engine.server_sent_events import data_of, whole_events
 from gateway.errors import ContextLengthExceeded, EngineRefused, ParleyError, Unavailable
 from gateway.inference import EngineEvent, OutputDelta, Sampling, TokenizedPrompt, UsageReport
 from gateway.protocol.chat_completions import ChatCompletion

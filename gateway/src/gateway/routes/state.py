@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from gateway.context.defaults import Defaults
-from gateway.engine.engines import EngineBalancer
+from gateway.engine.balancer import EngineBalancer
 from gateway.identity.introspection import Identity
 from gateway.identity.revocations import Revocations
 from gateway.routes.places import ConnectionLimit

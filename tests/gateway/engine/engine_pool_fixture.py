@@ -9,10 +9,10 @@ import httpx2
 import openai
 
 from gateway.engine.addresses import Addresses
+from gateway.engine.balancer import EngineBalancer
 from gateway.engine.client import EngineClient
-from gateway.engine.engines import EngineBalancer
+from gateway.engine.pool import EnginePool
 from gateway.engine.ranking import ranked
-from gateway.engine.roster import EnginePool
 from gateway.inference import EngineCall, EngineEvent, OutputOptions, PromptMessage, TextDelta
 from tests.gateway.builders import SAMPLING, working
 

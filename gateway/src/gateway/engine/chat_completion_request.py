@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.engine import chat
+from gateway.engine import request_fields as chat
 from gateway.inference import OutputOptions, PromptMessage, PromptToolCall, Sampling
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.chat_messages import (

@@ -6,12 +6,12 @@ import logging
 import pytest
 
 from gateway.engine.addresses import Addresses
-from gateway.engine.engines import EngineBalancer
-from gateway.engine.roster import EnginePool
+from gateway.engine.balancer import EngineBalancer
+from gateway.engine.pool import EnginePool
 from gateway.errors import Unavailable
 from gateway.inference import PromptMessage
 from tests.gateway.builders import working
-from tests.gateway.engine.several import PLAIN, Played, stream, watched, whole
+from tests.gateway.engine.engine_pool_fixture import PLAIN, Played, stream, watched, whole
 
 
 async def test_an_answer_turns_away_from_an_engine_that_freezes_before_its_first_word() -> None:

@@ -16,7 +16,7 @@ from dev.stack import ROOT
 from gateway.engine.client import EngineClient
 from gateway.errors import EngineFailed, EngineRefused, Unavailable
 from gateway.inference import EngineEvent, PromptMessage, PromptTokens, TextDelta
-from tests.gateway.engine.several import PLAIN, House, call, stream, watched, whole
+from tests.gateway.engine.engine_pool_fixture import PLAIN, House, call, stream, watched, whole
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ async def test_an_engine_that_refuses_is_passed_over_put_aside_and_used_again(
     assert await whole(stream(house.engines, "[[text=said]] back"))
     assert asked(first, "[[text=said]] back") == 1
     assert asked(first, "[[text=said]] aside") == 0
-    told = [record.message for record in caplog.records if record.name == "gateway.engine.roster"]
+    told = [record.message for record in caplog.records if record.name == "gateway.engine.pool"]
     assert told[-2:] == ["an engine was ejected", "an engine serves"]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.engine.chat import form, messages, request, tools
+from gateway.engine.request_fields import form, messages, request, tools
 from gateway.inference import OutputOptions, PromptMessage, PromptToolCall
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema
 from tests.gateway.builders import SAMPLING

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gateway.engine.client import EngineClient
-from gateway.engine.roster import Backend, EnginePool
+from gateway.engine.pool import Backend, EnginePool
 from gateway.errors import EngineFailed, ParleyError, Unavailable
 from gateway.inference import EngineCall, EngineEvent, OutputOptions, PromptMessage, ServedModel, TokenizedPrompt
 
