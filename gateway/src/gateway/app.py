@@ -20,6 +20,7 @@ from starlette.routing import WebSocketRoute
 from gateway import clients
 from gateway.context.defaults import Defaults
 from gateway.engine.balancer import EngineBalancer
+from gateway.engine.health_checker import HealthChecker
 from gateway.errors import ParleyError
 from gateway.identity.introspection import Identity
 from gateway.identity.revocations import Revocation, Revocations
@@ -127,7 +128,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
     gateway_id = secrets.token_hex(8)
     server_key = settings.server_key.get_secret_value().encode()
     redis = _open_redis(settings, stack)
-    identity = Identity(await stack.enter_async_context(clients.identity(settings)))
+    identity = Identity(await stack.enter_async_context(clients.auth_service(settings)))
     engine = await _open_engine(settings, server_key, stack)
     store = await _open_store(settings, redis, gateway_id, stack)
     runtime = await _open_runtime(settings, engine, store, Leases(redis.leasing, gateway_id), gateway_id, stack)
@@ -155,7 +156,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
 
 def _open_redis(settings: Settings, stack: AsyncExitStack) -> _RedisClients:
     shared = clients.redis(settings, connections=256)
-    blocking = clients.redis(settings, connections=1, patience_seconds=BLOCK_SECONDS + 2)
+    blocking = clients.redis(settings, connections=1, timeout_seconds=BLOCK_SECONDS + 2)
     leasing = clients.redis(settings, connections=4)
     for client in (shared, blocking, leasing):
         stack.push_async_callback(client.aclose)
@@ -163,9 +164,9 @@ def _open_redis(settings: Settings, stack: AsyncExitStack) -> _RedisClients:
 
 
 async def _open_engine(settings: Settings, server_key: bytes, stack: AsyncExitStack) -> EngineBalancer:
-    pool = clients.roster(settings, server_key)
+    pool = clients.engine_pool(settings, server_key)
     stack.push_async_callback(pool.close)
-    await stack.enter_async_context(_background(pool.watch()))
+    await stack.enter_async_context(_background(HealthChecker(pool).run()))
     return EngineBalancer(pool, silence_seconds=settings.engine_token_seconds / 2)
 
 

@@ -1,7 +1,7 @@
-"""All engines as if they were one: what belongs together goes to the engine that likely holds its beginning, and to
-the next one when that one fails.
+"""All engines of the pool behind the interface of one: chooses a backend for each request and fails over to the next.
 
-`affinity` says what belongs together: a conversation's id, or a user's for what is part of none.
+Requests with the same `affinity` prefer the same backend, which likely has their prefix cached: the id of a
+conversation, or of a user for requests outside of one.
 """
 
 import asyncio
@@ -12,121 +12,119 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from gateway.engine.backend import Backend
 from gateway.engine.client import EngineClient
-from gateway.engine.pool import Backend, EnginePool
+from gateway.engine.pool import EnginePool
 from gateway.errors import EngineFailed, ParleyError, Unavailable
 from gateway.inference import EngineCall, EngineEvent, OutputOptions, PromptMessage, ServedModel, TokenizedPrompt
 
 T = TypeVar("T")
 
-# Another engine may do better; what one has refused, or found too long, is so everywhere.
-_FAILED = (Unavailable, EngineFailed)
+# Another engine may succeed after these; a refusal or a prompt that is too long would be the same everywhere.
+_FAILOVER_ERRORS = (Unavailable, EngineFailed)
 
 
 class EngineBalancer:
-    """Raises what one engine raises; when all have failed, what the last one failed with.
+    """Raises the errors of EngineClient; when every backend has failed, the error of the last one.
 
-    `silence_seconds`: who turns away after so long a silence has given the engine up.
+    `silence_seconds`: a cancellation after this long without an event counts as a failure of the backend.
     """
 
-    def __init__(self, roster: EnginePool, *, silence_seconds: float = 15.0) -> None:
-        self._roster = roster
+    def __init__(self, pool: EnginePool, *, silence_seconds: float = 15.0) -> None:
+        self._pool = pool
         self._silence_seconds = silence_seconds
 
-    async def model(self) -> str:
-        return await self._asked("", EngineClient.model)
+    @property
+    def has_healthy(self) -> bool:
+        """Whether an answer that one backend lost can continue at once on another."""
+        return bool(self._pool.healthy)
 
-    async def served(self) -> ServedModel:
-        """With the smallest context of all: each of them may have to go on with any answer."""
-        told = await self._asked("", EngineClient.served)
-        if told.max_model_len is None:
-            return told
-        return msgspec.structs.replace(told, max_model_len=self._smallest(told.max_model_len))
+    async def model(self) -> str:
+        return await self._request("", EngineClient.model)
+
+    async def served_model(self) -> ServedModel:
+        """With the smallest context of all backends: each of them may have to continue any answer."""
+        served = await self._request("", EngineClient.served_model)
+        if served.max_model_len is None:
+            return served
+        return msgspec.structs.replace(served, max_model_len=self._smallest_limit(served.max_model_len))
 
     async def context_limit(self) -> int | None:
-        """The smallest one of all, in tokens; None where the engines do not report it."""
-        limit = await self._asked("", EngineClient.context_limit)
-        return None if limit is None else self._smallest(limit)
+        """The smallest one of all backends, in tokens; None where the engines do not report it."""
+        limit = await self._request("", EngineClient.context_limit)
+        return None if limit is None else self._smallest_limit(limit)
 
     async def tokenize(
         self, prompt: tuple[PromptMessage, ...], options: OutputOptions, *, affinity: str
     ) -> TokenizedPrompt | None:
-        tokenized = await self._asked(affinity, lambda engine: engine.tokenize(prompt, options))
-        return tokenized and replace(tokenized, limit=self._smallest(tokenized.limit))
+        tokenized = await self._request(affinity, lambda client: client.tokenize(prompt, options))
+        return tokenized and replace(tokenized, limit=self._smallest_limit(tokenized.limit))
 
     async def detokenize(self, token_ids: Sequence[int], *, affinity: str) -> str:
-        return await self._asked(affinity, lambda engine: engine.detokenize(token_ids))
-
-    @property
-    def has_healthy(self) -> bool:
-        """Whether what one engine has failed can go on at once, on another."""
-        return bool(self._roster.serving)
+        return await self._request(affinity, lambda client: client.detokenize(token_ids))
 
     def stream(self, call: EngineCall) -> AsyncGenerator[EngineEvent]:
         """Closing the iterator stops the engine within milliseconds."""
-        return self._streamed(call.affinity, lambda engine: engine.stream(call))
+        return self._stream(call.affinity, lambda client: client.stream(call))
 
-    def relayed(self, fields: dict[str, Any], *, user_id: str, request_id: str, affinity: str) -> AsyncGenerator[bytes]:
-        return self._streamed(affinity, lambda engine: engine.relayed(fields, user_id=user_id, request_id=request_id))
+    def relay(self, fields: dict[str, Any], *, user_id: str, request_id: str, affinity: str) -> AsyncGenerator[bytes]:
+        return self._stream(affinity, lambda client: client.relay(fields, user_id=user_id, request_id=request_id))
 
     def _candidates(self, affinity: str) -> Iterator[Backend]:
-        """Each once, and the ones put aside when those that served have failed."""
+        """Each backend once, including the ejected ones after all healthy ones have failed."""
         tried: set[Backend] = set()
-        while left := [one for one in self._roster.order(affinity) if one not in tried]:
+        while left := [backend for backend in self._pool.order(affinity) if backend not in tried]:
             tried.add(left[0])
             yield left[0]
 
-    async def _asked(self, affinity: str, ask: Callable[[EngineClient], Awaitable[T]]) -> T:
+    async def _request(self, affinity: str, send: Callable[[EngineClient], Awaitable[T]]) -> T:
         error: ParleyError = Unavailable("vllm")
-        for member in self._candidates(affinity):
+        for backend in self._candidates(affinity):
             try:
-                return await ask(member.engine)
-            except _FAILED as exc:
-                self._roster.report_failure(member, exc)
+                return await send(backend.client)
+            except _FAILOVER_ERRORS as exc:
+                self._pool.report_failure(backend, exc)
                 error = exc
         raise error
 
-    async def _streamed(self, affinity: str, ask: Callable[[EngineClient], AsyncGenerator[T]]) -> AsyncGenerator[T]:
-        """From one engine at a time, and from the next one only while nothing was said."""
-        now = asyncio.get_running_loop().time
+    async def _stream(self, affinity: str, start: Callable[[EngineClient], AsyncGenerator[T]]) -> AsyncGenerator[T]:
+        """Fails over only before the first event."""
         error: ParleyError = Unavailable("vllm")
-        for member in self._candidates(affinity):
-            begun, heard = False, now()
-            member.running += 1
+        for backend in self._candidates(affinity):
+            has_begun = False
             try:
-                async with aclosing(ask(member.engine)) as pieces:
-                    piece = await self._first(member, pieces)
-                    while piece is not None:
-                        begun, heard = True, now()
-                        yield piece
-                        piece = await anext(pieces, None)
-            except _FAILED as exc:
-                self._roster.report_failure(member, exc)
-                if begun:
+                async with aclosing(self._stream_from(backend, start(backend.client))) as events:
+                    async for event in events:
+                        has_begun = True
+                        yield event
+            except _FAILOVER_ERRORS as exc:
+                self._pool.report_failure(backend, exc)
+                if has_begun:
                     raise
                 error = exc
-            except asyncio.CancelledError:
-                if now() - heard >= self._silence_seconds:
-                    self._roster.report_failure(member)
-                raise
             else:
                 return
-            finally:
-                member.running -= 1
         raise error
 
-    async def _first(self, member: Backend, pieces: AsyncGenerator[T]) -> T | None:
-        """Raises Unavailable also when the engine is found dead meanwhile."""
+    async def _stream_from(self, backend: Backend, stream: AsyncGenerator[T]) -> AsyncGenerator[T]:
+        now = asyncio.get_running_loop().time
+        last_event_at = now()
+        backend.running += 1
         try:
-            async with asyncio.timeout(None) as wait:
-                member.waiting.add(wait)
-                try:
-                    return await anext(pieces, None)
-                finally:
-                    member.waiting.discard(wait)
-        except TimeoutError as exc:
-            raise Unavailable("vllm") from exc
+            async with aclosing(stream) as events:
+                async with backend.abort_when_dead():
+                    event = await anext(events, None)
+                while event is not None:
+                    last_event_at = now()
+                    yield event
+                    event = await anext(events, None)
+        except asyncio.CancelledError:
+            if now() - last_event_at >= self._silence_seconds:
+                self._pool.report_failure(backend)
+            raise
+        finally:
+            backend.running -= 1
 
-    def _smallest(self, limit: int) -> int:
-        told = (one.served and one.served.max_model_len for one in self._roster.serving)
-        return min([limit, *(one for one in told if one)])
+    def _smallest_limit(self, limit: int) -> int:
+        others = (backend.served_model and backend.served_model.max_model_len for backend in self._pool.healthy)
+        return min([limit, *(other for other in others if other)])

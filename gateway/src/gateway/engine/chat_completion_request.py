@@ -1,9 +1,9 @@
-"""A chat completion as the engine gets it."""
+"""A client's chat completion request, translated for the engine."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.engine import request_fields as chat
+from gateway.engine.request_fields import request_fields
 from gateway.inference import OutputOptions, PromptMessage, PromptToolCall, Sampling
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.chat_messages import (
@@ -16,44 +16,44 @@ from gateway.protocol.chat_messages import (
 )
 
 
-def prompts(messages: Sequence[ChatMessage]) -> tuple[PromptMessage, ...]:
-    """One for each: what a client wrote itself is not rearranged."""
-    return tuple(_prompt(message) for message in messages)
+def prompt_messages(messages: Sequence[ChatMessage]) -> tuple[PromptMessage, ...]:
+    """One for each message: a client's own prompt is not rearranged."""
+    return tuple(_prompt_message(message) for message in messages)
 
 
-def form(asked: ChatCompletion) -> OutputOptions:
+def output_options(request: ChatCompletion) -> OutputOptions:
     return OutputOptions(
-        tools=asked.functions,
-        tool_choice=asked.choice or "auto",
-        parallel_tool_calls=asked.parallel_tool_calls is not False,
-        format=asked.format,
-        reasoning_effort=asked.reasoning_effort,
+        tools=request.functions,
+        tool_choice=request.choice or "auto",
+        parallel_tool_calls=request.parallel_tool_calls is not False,
+        format=request.format,
+        reasoning_effort=request.reasoning_effort,
     )
 
 
-def request(asked: ChatCompletion, sampling: Sampling) -> dict[str, Any]:
-    """Usage is always asked for, since it is accounted."""
-    fields = chat.request(prompts(asked.messages), sampling, form(asked))
-    for message, told in zip(asked.messages, fields["messages"], strict=True):
+def chat_completion_fields(request: ChatCompletion, sampling: Sampling) -> dict[str, Any]:
+    """Always requests the usage, which is recorded for the user."""
+    fields = request_fields(prompt_messages(request.messages), sampling, output_options(request))
+    for message, engine_message in zip(request.messages, fields["messages"], strict=True):
         if message.name is not None:
-            told["name"] = message.name
-    if asked.stop:
-        fields["stop"] = asked.stop
-    if asked.seed is not None:
-        fields["seed"] = asked.seed
-    if asked.stream:
+            engine_message["name"] = message.name
+    if request.stop:
+        fields["stop"] = request.stop
+    if request.seed is not None:
+        fields["seed"] = request.seed
+    if request.stream:
         fields |= {"stream": True, "stream_options": {"include_usage": True}}
     return fields
 
 
-def _prompt(message: ChatMessage) -> PromptMessage:
+def _prompt_message(message: ChatMessage) -> PromptMessage:
     match message:
         case AssistantMessage():
             calls = (PromptToolCall(call.id, call.function.name, call.function.arguments) for call in message.calls)
             return PromptMessage("assistant", message.text, tuple(calls))
         case ToolMessage():
             return PromptMessage("tool", message.text, call_id=message.tool_call_id)
-        case SystemMessage() | DeveloperMessage():  # which some templates refuse
+        case SystemMessage() | DeveloperMessage():  # some chat templates refuse the role `developer`
             return PromptMessage("system", message.text)
         case UserMessage():
             return PromptMessage("user", message.text)

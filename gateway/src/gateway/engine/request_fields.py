@@ -1,4 +1,4 @@
-"""The fixed set of fields towards the engine: whatever else a client sends never gets here."""
+"""The fields of a request to the engine: a fixed set, whatever else a client sends."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,16 +13,16 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-def messages(prompts: Sequence[PromptMessage]) -> list[dict[str, Any]]:
-    return [_message(prompt) for prompt in prompts]
+def request_fields(prompt: Sequence[PromptMessage], sampling: Sampling, options: OutputOptions) -> dict[str, Any]:
+    """All fields except the model and those of streaming."""
+    return {"messages": message_fields(prompt), **sampling_fields(sampling), **output_fields(options)}
 
 
-def request(prompts: Sequence[PromptMessage], sampling: Sampling, wanted: OutputOptions) -> dict[str, Any]:
-    """What every request has but for the model."""
-    return {"messages": messages(prompts), **sampled(sampling), **form(wanted)}
+def message_fields(prompt: Sequence[PromptMessage]) -> list[dict[str, Any]]:
+    return [_message(message) for message in prompt]
 
 
-def sampled(sampling: Sampling) -> dict[str, Any]:
+def sampling_fields(sampling: Sampling) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -37,49 +37,48 @@ def sampled(sampling: Sampling) -> dict[str, Any]:
     return fields
 
 
-def form(wanted: OutputOptions) -> dict[str, Any]:
-    """Empty for a plain answer: each of these fields costs the engine, or is refused when it is empty."""
+def output_fields(options: OutputOptions) -> dict[str, Any]:
+    """Empty for plain text: each of these fields costs the engine time, or is refused when it is empty."""
     fields: dict[str, Any] = {}
-    offered = tools(wanted)
-    if offered:
-        fields["tools"] = offered
-        fields["tool_choice"] = _choice(wanted)
-        fields["parallel_tool_calls"] = wanted.parallel_tool_calls
-    match wanted.format:
+    if tools := tool_fields(options):
+        fields["tools"] = tools
+        fields["tool_choice"] = _tool_choice(options)
+        fields["parallel_tool_calls"] = options.parallel_tool_calls
+    match options.format:
         case JsonSchema() as schema:
-            named = {"name": schema.name, "schema": schema.schema}
-            fields["response_format"] = {"type": "json_schema", "json_schema": named}
+            json_schema = {"name": schema.name, "schema": schema.schema}
+            fields["response_format"] = {"type": "json_schema", "json_schema": json_schema}
         case JsonObject():
             fields["response_format"] = {"type": "json_object"}
-    if wanted.reasoning_effort is not None:
-        fields["reasoning_effort"] = wanted.reasoning_effort
+    if options.reasoning_effort is not None:
+        fields["reasoning_effort"] = options.reasoning_effort
     return fields
 
 
-def tools(wanted: OutputOptions) -> list[dict[str, Any]]:
-    """Those that may be called: the engine would write the others into the prompt all the same."""
-    choice = wanted.tool_choice
+def tool_fields(options: OutputOptions) -> list[dict[str, Any]]:
+    """Only the tools that may be called: the engine would add the others to the prompt as well."""
+    choice = options.tool_choice
     if choice == "none" or (isinstance(choice, AllowedTools) and choice.mode == "none"):
         return []
-    allowed = {one.name for one in choice.tools} if isinstance(choice, AllowedTools) else None
-    return [_tool(tool) for tool in wanted.tools if allowed is None or tool.name in allowed]
+    allowed = {tool.name for tool in choice.tools} if isinstance(choice, AllowedTools) else None
+    return [_tool(tool) for tool in options.tools if allowed is None or tool.name in allowed]
 
 
-def _message(prompt: PromptMessage) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": prompt.role, "content": neutralise(prompt.text)}
-    if prompt.call_id is not None:
-        message["tool_call_id"] = neutralise(prompt.call_id)
-    if prompt.calls:
-        message["content"] = message["content"] or None
-        message["tool_calls"] = [
+def _message(message: PromptMessage) -> dict[str, Any]:
+    fields: dict[str, Any] = {"role": message.role, "content": neutralise(message.text)}
+    if message.call_id is not None:
+        fields["tool_call_id"] = neutralise(message.call_id)
+    if message.calls:
+        fields["content"] = fields["content"] or None
+        fields["tool_calls"] = [
             {
                 "id": neutralise(call.call_id),
                 "type": "function",
                 "function": {"name": neutralise(call.name), "arguments": neutralise(call.arguments)},
             }
-            for call in prompt.calls
+            for call in message.calls
         ]
-    return message
+    return fields
 
 
 def _tool(tool: FunctionTool) -> dict[str, Any]:
@@ -87,18 +86,18 @@ def _tool(tool: FunctionTool) -> dict[str, Any]:
     if tool.description is not None:
         function["description"] = neutralise(tool.description)
     if tool.parameters is not None:
-        # Through its text: a template prints names and values alike, however deep.
+        # As one JSON text: a chat template prints names as well as values, at any depth.
         function["parameters"] = _decode(neutralise(_encode(tool.parameters).decode()))
     if tool.strict is not None:
         function["strict"] = tool.strict
     return {"type": "function", "function": function}
 
 
-def _choice(wanted: OutputOptions) -> Any:
-    match wanted.tool_choice:
+def _tool_choice(options: OutputOptions) -> Any:
+    match options.tool_choice:
         case FunctionChoice(name):
             return {"type": "function", "function": {"name": name}}
         case AllowedTools() as allowed:
             return allowed.mode
-        case word:
-            return word
+        case mode:
+            return mode

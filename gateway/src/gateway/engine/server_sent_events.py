@@ -1,4 +1,4 @@
-"""Server-sent events as bytes that are passed on: split, but never rendered anew."""
+"""Server-sent events as bytes: split, never rendered again."""
 
 import re
 from collections.abc import AsyncIterator
@@ -7,18 +7,32 @@ from collections.abc import AsyncIterator
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 
 
-async def whole_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Each with the blank line that ends it. What is left of a stream that breaks off is dropped."""
-    rest = b""
+async def raw_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Each event including the blank line that ends it. An incomplete event at the end of the stream is dropped."""
+    buffer = b""
     async for chunk in chunks:
-        rest += chunk
-        begin = 0
-        for end in _BLANK_LINE.finditer(rest):
-            yield rest[begin : end.end()]
-            begin = end.end()
-        rest = rest[begin:]
+        buffer += chunk
+        start = 0
+        for end in _BLANK_LINE.finditer(buffer):
+            yield buffer[start : end.end()]
+            start = end.end()
+        buffer = buffer[start:]
 
 
-def data_of(event: bytes) -> bytes:
+def event_data(event: bytes) -> bytes:
     """Empty for a comment, which keeps a connection alive."""
-    return b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
+    return b"\n".join(_data(line) for line in event.splitlines() if line.startswith(b"data:"))
+
+
+async def data_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The data of events that have one `data:` line each, as engines send them: cheaper than `raw_events`."""
+    buffer = b""
+    async for chunk in chunks:
+        *lines, buffer = (buffer + chunk).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:"):
+                yield _data(line)
+
+
+def _data(line: bytes) -> bytes:
+    return line[5:].strip()

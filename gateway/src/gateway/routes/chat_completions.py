@@ -47,7 +47,7 @@ async def create(request: Request, user: Annotated[User, Depends(current_user)])
     relay = ChatRelay(engine, asked, sampling, user_id=user.id)
 
     async def account() -> None:
-        cost = await relay.cost()
+        cost = await relay.usage()
         if cost is not None:
             await accounting.add(user.id, cost)
 

@@ -36,5 +36,5 @@ async def retrieve(request: Request, _: CurrentUser, model_id: str) -> Response:
 
 
 async def _served(request: Request) -> Model:
-    served = await request.state.engine.served()
+    served = await request.state.engine.served_model()
     return Model(id=served.id, created=served.created, max_model_len=served.max_model_len or UNSET)
