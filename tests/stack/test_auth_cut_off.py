@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from dev.process import all_ready
 from dev.stack import Plan, Stack
-from gateway.identity.introspection import CACHED_SECONDS
+from gateway.identity.identity import CACHED_SECONDS
 from tests.chaos.proxy import Proxy
 from tests.stack.conftest import PASSWORD, House, ask, begun, text_of, until_the_end
 

@@ -12,7 +12,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.identity.introspection import Credential, Identity, User
+from gateway.identity.auth_service import AuthService
+from gateway.identity.identity import Identity
+from gateway.identity.introspection import Credential, User
 from tests.stack.conftest import PASSWORD, House, ask
 
 NEW_PASSWORD = "another horse battery"
@@ -184,13 +186,13 @@ async def test_that_a_socket_asks_again_is_no_use_of_the_session_and_that_its_us
         return int(next(one["last_used_at"] for one in sessions if not one["current"]))
 
     async with httpx2.AsyncClient(base_url=auth_url(house), headers=introspection(house)) as client:
-        identity = Identity(client)
-        user = await identity.user(Credential(person.cookies[1].partition("=")[2]))
+        identity = Identity(AuthService(client))
+        user = await identity.authenticate(Credential(person.cookies[1].partition("=")[2]))
         not_used_for_an_hour(house, user)
         before = await last_used()
         await identity.recheck(user)
         assert await last_used() == before
-        await identity.again(user)
+        await identity.revalidate(user)
         assert await last_used() > before
 
 

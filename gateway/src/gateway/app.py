@@ -22,8 +22,10 @@ from gateway.context.defaults import Defaults
 from gateway.engine.balancer import EngineBalancer
 from gateway.engine.health_checker import HealthChecker
 from gateway.errors import ParleyError
-from gateway.identity.introspection import Identity
-from gateway.identity.revocations import Revocation, Revocations
+from gateway.identity.auth_service import AuthService
+from gateway.identity.identity import Identity
+from gateway.identity.revocation_channel import Revocation, RevocationChannel
+from gateway.identity.revocations import Revocations
 from gateway.inference import Sampling
 from gateway.routes import chat_completions, conversations, health, models, openapi, responses, usage
 from gateway.routes.places import ConnectionLimit
@@ -128,12 +130,13 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
     gateway_id = secrets.token_hex(8)
     server_key = settings.server_key.get_secret_value().encode()
     redis = _open_redis(settings, stack)
-    identity = Identity(await stack.enter_async_context(clients.auth_service(settings)))
+    auth_service = AuthService(await stack.enter_async_context(clients.auth_service(settings)))
+    identity = Identity(auth_service)
     engine = await _open_engine(settings, server_key, stack)
     store = await _open_store(settings, redis, gateway_id, stack)
     runtime = await _open_runtime(settings, engine, store, Leases(redis.leasing, gateway_id), gateway_id, stack)
     presence = await _open_presence(settings, redis.shared, stack)
-    revocations = await _open_revocations(redis.shared, identity, stack)
+    revocations = await _open_revocations(redis.shared, auth_service, identity, stack)
     return State(
         identity=identity,
         engine=engine,
@@ -243,8 +246,10 @@ async def _open_presence(settings: Settings, redis: Redis, stack: AsyncExitStack
     return presence
 
 
-async def _open_revocations(redis: Redis, identity: Identity, stack: AsyncExitStack) -> Revocations:
-    revocations, erasure = Revocations(redis), Erasure(redis, identity)
+async def _open_revocations(
+    redis: Redis, auth_service: AuthService, identity: Identity, stack: AsyncExitStack
+) -> Revocations:
+    revocations, erasure = Revocations(RevocationChannel(redis)), Erasure(redis, auth_service)
     await stack.enter_async_context(_background(revocations.listen(partial(_handle_revocation, identity, erasure))))
     await stack.enter_async_context(_background(erasure.run()))
     return revocations
@@ -287,7 +292,7 @@ def _on_sigterm(start_draining: Callable[[], None]) -> Iterator[None]:
 
 
 def _handle_revocation(identity: Identity, erasure: Erasure, revocation: Revocation) -> None:
-    identity.forget(revocation.sub)
+    identity.invalidate(revocation.sub)
     if revocation.reason == "deleted":
         erasure.look()
 

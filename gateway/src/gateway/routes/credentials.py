@@ -58,7 +58,7 @@ def _ticket(connection: HTTPConnection[Any]) -> str | None:
 
 async def current_user(request: Request) -> User:
     """The dependency of every HTTP route that belongs to a user."""
-    user: User = await request.state.identity.user(credential(request))
+    user: User = await request.state.identity.authenticate(credential(request))
     return user
 
 

@@ -67,8 +67,8 @@ class Client:
             await self._state["presence"].leave(self._tell, self._present.name)
 
     async def _user(self) -> User:
-        heard = self._state["revocations"].heard
-        user = await self._state["identity"].user(self._credential)
+        heard = self._state["revocations"].epoch
+        user = await self._state["identity"].authenticate(self._credential)
         if self._present is None:
             self._present, self._heard = user, heard
             self._known.set()

@@ -43,8 +43,8 @@ class Resume:
 async def responses_socket(websocket: WebSocket[State]) -> None:
     try:
         presented = credential(websocket)
-        heard = websocket.state["revocations"].heard
-        user = await websocket.state["identity"].user(presented)
+        heard = websocket.state["revocations"].epoch
+        user = await websocket.state["identity"].authenticate(presented)
         resume = _resume(websocket)
         with websocket.state["places"].acquire(user.id):
             offered = websocket.scope.get("subprotocols", [])
@@ -179,7 +179,7 @@ class Connection:
 
     async def _user(self) -> User:
         """Asked again for every request: a session may have ended since the handshake."""
-        return await self._identity.again(self._presented)
+        return await self._identity.revalidate(self._presented)
 
     async def _refuse(self, error: ParleyError, stream_id: str | None = None) -> None:
         await self._socket.send(addressed(frame(socket_error(error)), stream_id))

@@ -5,7 +5,7 @@ from typing import TypedDict
 
 from gateway.context.defaults import Defaults
 from gateway.engine.balancer import EngineBalancer
-from gateway.identity.introspection import Identity
+from gateway.identity.identity import Identity
 from gateway.identity.revocations import Revocations
 from gateway.routes.places import ConnectionLimit
 from gateway.runtime.acceptance import TurnAcceptance
