@@ -30,5 +30,5 @@ def test_the_second_engine_differs_by_its_gpu_alone(services: dict[str, Any]) ->
 
 def test_the_gateway_is_configured_with_both(services: dict[str, Any]) -> None:
     urls = services["gateway"]["environment"]["GATEWAY_ENGINE_URL"].split(",")
-    assert Addresses(urls).known == ["http://vllm:8000/v1", "http://vllm-2:8000/v1"]
+    assert Addresses(urls).urls == ["http://vllm:8000/v1", "http://vllm-2:8000/v1"]
     assert services["gateway"]["networks"].keys() >= services["vllm-2"]["networks"].keys()

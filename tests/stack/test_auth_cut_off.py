@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from dev.process import as_ready
 from dev.stack import Plan, Stack
-from gateway.identity.introspection import CACHED_SECONDS
+from gateway.identity.identity import CACHED_SECONDS
 from tests.chaos.proxy import Proxy
 from tests.stack.conftest import PASSWORD, Deployment, ask, receive_all, text_of, wait_until_generating
 

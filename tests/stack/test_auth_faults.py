@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 
 from dev.process import Process
 from dev.stack import Plan, Stack
-from gateway.identity.introspection import CACHED_SECONDS
+from gateway.identity.identity import CACHED_SECONDS
 from tests.stack.conftest import PASSWORD, Deployment, ask, create_users, receive_all, text_of
 
 LONG = "[[tokens=150 pace=0.02]]"

@@ -12,7 +12,9 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.identity.introspection import Credential, Identity, User
+from gateway.identity.auth_service import AuthService
+from gateway.identity.identity import Identity
+from gateway.identity.introspection import Credential, User
 from tests.stack.conftest import PASSWORD, Deployment, ask
 
 NEW_PASSWORD = "another horse battery"
@@ -190,13 +192,13 @@ async def test_a_users_message_counts_as_use_of_the_session_but_a_repeated_intro
         return int(next(one["last_used_at"] for one in sessions if not one["current"]))
 
     async with httpx2.AsyncClient(base_url=auth_url(deployment), headers=introspection(deployment)) as client:
-        identity = Identity(client)
-        user = await identity.user(Credential(account.cookies[1].partition("=")[2]))
+        identity = Identity(AuthService(client))
+        user = await identity.authenticate(Credential(account.cookies[1].partition("=")[2]))
         set_last_use_an_hour_ago(deployment, user)
         before = await last_used()
         await identity.recheck(user)
         assert await last_used() == before
-        await identity.again(user)
+        await identity.revalidate(user)
         assert await last_used() > before
 
 

@@ -1,4 +1,4 @@
-"""What the gateway connects to, each with its timeouts and retries."""
+"""The clients of everything the gateway connects to, each with its timeouts and retries."""
 
 from functools import partial
 from typing import Any
@@ -12,16 +12,16 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from gateway.engine.addresses import Addresses
-from gateway.engine.connection import connected
-from gateway.engine.roster import EnginePool
+from gateway.engine.client import connect
+from gateway.engine.pool import EnginePool
 from gateway.settings import Settings
 
 
-def redis(settings: Settings, *, connections: int, patience_seconds: float = 2.0) -> Redis:
-    """No retry of its own: a command that timed out may have been done, and doing it twice doubles a message.
+def redis(settings: Settings, *, connections: int, timeout_seconds: float = 2.0) -> Redis:
+    """Without retries: a command that timed out may have been executed, and repeating it would duplicate a message.
 
-    The pool waits for a free connection; the client's own would refuse the 101st command. Maintenance notifications
-    (a feature of Redis' cloud) keep it from noticing connections that a restart has closed.
+    This pool waits for a free connection; the client's default pool would refuse the 101st command. Maintenance
+    notifications (a feature of Redis Cloud) keep it from noticing connections that a restart has closed.
     """
     pool = BlockingConnectionPool.from_url(
         settings.redis_url,
@@ -29,20 +29,20 @@ def redis(settings: Settings, *, connections: int, patience_seconds: float = 2.0
         password=settings.redis_credential.password.get_secret_value() or None,
         max_connections=connections,
         timeout=10,
-        socket_timeout=patience_seconds,
+        socket_timeout=timeout_seconds,
         socket_connect_timeout=2.0,
         retry=Retry(NoBackoff(), 0),
         health_check_interval=10,
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
-    pool.connection_class = _honest(pool.connection_class)
+    pool.connection_class = _translating(pool.connection_class)
     return Redis.from_pool(pool)
 
 
-def _honest(kind: type[AbstractConnection]) -> type[AbstractConnection]:
-    """uvloop says RuntimeError for a connection that the other side has closed, and redis-py lets it through."""
+def _translating(base: type[AbstractConnection]) -> type[AbstractConnection]:
+    """uvloop raises RuntimeError when the server has closed the connection, and redis-py does not translate it."""
 
-    class TranslatingConnection(kind):  # type: ignore[misc, valid-type]
+    class TranslatingConnection(base):  # type: ignore[misc, valid-type]
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
             try:
                 await super().send_packed_command(command, check_health)
@@ -52,9 +52,9 @@ def _honest(kind: type[AbstractConnection]) -> type[AbstractConnection]:
     return TranslatingConnection
 
 
-def roster(settings: Settings, server_key: bytes) -> EnginePool:
-    connect = partial(
-        connected,
+def engine_pool(settings: Settings, server_key: bytes) -> EnginePool:
+    connect_engine = partial(
+        connect,
         api_key=settings.engine_api_key.get_secret_value(),
         dialect=settings.engine_dialect,
         server_key=server_key,
@@ -62,15 +62,15 @@ def roster(settings: Settings, server_key: bytes) -> EnginePool:
         connections=settings.engine_connections,
         read_timeout_seconds=settings.engine_read_timeout_seconds,
     )
-    return EnginePool(Addresses(settings.engine_url), connect)
+    return EnginePool(Addresses(settings.engine_url), connect_engine)
 
 
-def identity(settings: Settings) -> httpx2.AsyncClient:
+def auth_service(settings: Settings) -> httpx2.AsyncClient:
     credential = settings.introspection_credential.get_secret_value()
     return httpx2.AsyncClient(
         base_url=settings.auth_url,
         headers={"Authorization": f"Bearer {credential}"},
         timeout=httpx2.Timeout(2.0),
-        # A proxy that the environment names would read every credential.
+        # A proxy set in the environment would read every credential.
         trust_env=False,
     )

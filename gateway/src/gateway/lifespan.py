@@ -14,10 +14,13 @@ from redis.asyncio import Redis
 from gateway import clients
 from gateway.background import background, on_sigterm
 from gateway.context.defaults import Defaults
-from gateway.engine.engines import EngineBalancer
+from gateway.engine.balancer import EngineBalancer
+from gateway.engine.health_checker import HealthChecker
 from gateway.engine.relay import ChatRelay
-from gateway.identity.introspection import Identity
-from gateway.identity.revocations import Revocation, Revocations
+from gateway.identity.auth_service import AuthService
+from gateway.identity.identity import Identity
+from gateway.identity.revocation_channel import Revocation, RevocationChannel
+from gateway.identity.revocations import Revocations
 from gateway.inference import Sampling
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.resources import Generation
@@ -104,12 +107,13 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
     gateway_id = secrets.token_hex(8)
     server_key = settings.server_key.get_secret_value().encode()
     redis = _open_redis(settings, stack)
-    identity = Identity(await stack.enter_async_context(clients.identity(settings)))
+    auth_service = AuthService(await stack.enter_async_context(clients.auth_service(settings)))
+    identity = Identity(auth_service)
     engine = await _open_engine(settings, server_key, stack)
     store = await _open_store(settings, redis, gateway_id, stack)
     runtime = await _open_runtime(settings, engine, store, Leases(redis.leasing, gateway_id), gateway_id, stack)
     presence = await _open_presence(settings, redis.shared, stack)
-    revocations = await _open_revocations(redis.shared, identity, stack)
+    revocations = await _open_revocations(redis.shared, auth_service, identity, stack)
     return State(
         identity=identity,
         revocations=revocations,
@@ -133,7 +137,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
 
 def _open_redis(settings: Settings, stack: AsyncExitStack) -> _RedisClients:
     shared = clients.redis(settings, connections=256)
-    blocking = clients.redis(settings, connections=1, patience_seconds=BLOCK_SECONDS + 2)
+    blocking = clients.redis(settings, connections=1, timeout_seconds=BLOCK_SECONDS + 2)
     leasing = clients.redis(settings, connections=4)
     for client in (shared, blocking, leasing):
         stack.push_async_callback(client.aclose)
@@ -141,9 +145,9 @@ def _open_redis(settings: Settings, stack: AsyncExitStack) -> _RedisClients:
 
 
 async def _open_engine(settings: Settings, server_key: bytes, stack: AsyncExitStack) -> EngineBalancer:
-    pool = clients.roster(settings, server_key)
+    pool = clients.engine_pool(settings, server_key)
     stack.push_async_callback(pool.close)
-    await stack.enter_async_context(background(pool.watch()))
+    await stack.enter_async_context(background(HealthChecker(pool).run()))
     return EngineBalancer(pool, silence_seconds=settings.engine_token_seconds / 2)
 
 
@@ -220,8 +224,10 @@ async def _open_presence(settings: Settings, redis: Redis, stack: AsyncExitStack
     return presence
 
 
-async def _open_revocations(redis: Redis, identity: Identity, stack: AsyncExitStack) -> Revocations:
-    revocations, erasure = Revocations(redis), Erasure(redis, identity)
+async def _open_revocations(
+    redis: Redis, auth_service: AuthService, identity: Identity, stack: AsyncExitStack
+) -> Revocations:
+    revocations, erasure = Revocations(RevocationChannel(redis)), Erasure(redis, auth_service)
     await stack.enter_async_context(background(revocations.listen(partial(_handle_revocation, identity, erasure))))
     await stack.enter_async_context(background(erasure.run()))
     return revocations
@@ -254,7 +260,7 @@ def _chat_relays(engine: EngineBalancer, defaults: Defaults) -> ChatRelays:
 
 
 def _handle_revocation(identity: Identity, erasure: Erasure, revocation: Revocation) -> None:
-    identity.forget(revocation.sub)
+    identity.invalidate(revocation.sub)
     if revocation.reason == "deleted":
         erasure.look()
 

@@ -1,4 +1,5 @@
-"""Whoever reads with a credential hears of its end, also of one that nobody announced."""
+"""The `revocations` and their `revocation_channel`: an open connection closes when its credential ends, also when the
+announcement was lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -8,42 +9,44 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.errors import Unauthenticated, Unavailable
-from gateway.identity.introspection import CACHED_SECONDS, User
-from gateway.identity.revocations import ASK_AGAIN_SECONDS, ASK_SOON_SECONDS, Revocation, Revocations
+from gateway.identity.identity import CACHED_SECONDS
+from gateway.identity.introspection import User
+from gateway.identity.revocation_channel import Revocation, RevocationChannel
+from gateway.identity.revocations import RECHECK_SECONDS, RETRY_SECONDS, Revocations
 from tests.chaos.proxy import Proxy
 
 ALICE = User("user_1", "alice", "a" * 64)
 CHANNEL = "parley:revocations"
-HERS = b'{"sub":"user_1","credential":"%b","reason":"session"}' % ALICE.credential.encode()
+ALICES = b'{"sub":"user_1","credential":"%b","reason":"session"}' % ALICE.credential.encode()
 
 
-class Auth:
-    """Raises the next of `answers` that is none, and then always the last; sets `asked` each time."""
+class FakeChecker:
+    """Raises the `results` that are exceptions, one for each recheck; the last one applies to all further rechecks."""
 
-    def __init__(self, *answers: Exception | None) -> None:
-        self._answers = list(answers)
-        self.asked = asyncio.Semaphore(0)
+    def __init__(self, *results: Exception | None) -> None:
+        self._results = list(results)
+        self.rechecks = asyncio.Semaphore(0)
 
     async def recheck(self, user: User) -> None:
         assert user == ALICE
-        self.asked.release()
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if answer is not None:
-            raise answer
+        self.rechecks.release()
+        result = self._results.pop(0) if len(self._results) > 1 else self._results[0]
+        if result is not None:
+            raise result
 
-    def says(self, answer: Exception) -> None:
-        self._answers = [answer]
+    def fail_with(self, result: Exception) -> None:
+        self._results = [result]
 
 
-class Reader:
-    def __init__(self, revocations: Revocations, auth: Auth, **more: float) -> None:
+class OpenConnection:
+    def __init__(self, revocations: Revocations, checker: FakeChecker, **options: float) -> None:
         self.closed = asyncio.Event()
-        self._watching = revocations.watch(auth, ALICE, self._close, **more)  # type: ignore[arg-type]
+        self._watching = revocations.watch(checker, ALICE, self._close, **options)  # type: ignore[arg-type]
 
     async def _close(self) -> None:
         self.closed.set()
 
-    async def __aenter__(self) -> "Reader":
+    async def __aenter__(self) -> "OpenConnection":
         self._task = asyncio.create_task(self._watching)
         await asyncio.sleep(0)
         return self
@@ -52,110 +55,129 @@ class Reader:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    async def is_closed(self) -> None:
-        """Long before it would have asked by itself."""
+    async def until_closed(self) -> None:
+        """Long before the first periodic recheck."""
         async with asyncio.timeout(20):
             await self._task
         assert self.closed.is_set()
 
 
+def revocations_of(redis: Redis) -> Revocations:
+    return Revocations(RevocationChannel(redis))
+
+
 @asynccontextmanager
 async def listening(
-    revocations: Revocations, told: Callable[[Revocation], None] = lambda _: None
+    revocations: Revocations, on_revocation: Callable[[Revocation], None] = lambda _: None
 ) -> AsyncIterator[None]:
-    """From the moment Redis has confirmed it, which is the first thing that counts as heard."""
-    task = asyncio.create_task(revocations.listen(told))
-    while not revocations.heard:
-        await asyncio.sleep(0.01)
+    """From the moment that Redis has confirmed the subscription, which begins the first epoch."""
+    task = asyncio.create_task(revocations.listen(on_revocation))
+    await until_epoch_after(revocations, 0)
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_an_announced_end_closes_the_reader_and_is_told(redis: Redis) -> None:
-    revocations, told = Revocations(redis), list[Revocation]()
-    async with listening(revocations, told.append), Reader(revocations, Auth(None), since=revocations.heard) as reader:
-        await redis.publish(CHANNEL, HERS)
-        await reader.is_closed()
-    assert told == [Revocation("user_1", ALICE.credential, "session")]
+async def until_epoch_after(revocations: Revocations, epoch: int) -> None:
+    while revocations.epoch == epoch:
+        await asyncio.sleep(0.01)
+
+
+async def test_an_announced_revocation_closes_the_connection_and_is_passed_on(redis: Redis) -> None:
+    revocations, received = revocations_of(redis), list[Revocation]()
+    async with (
+        listening(revocations, received.append),
+        OpenConnection(revocations, FakeChecker(None), since=revocations.epoch) as connection,
+    ):
+        await redis.publish(CHANNEL, ALICES)
+        await connection.until_closed()
+    assert received == [Revocation("user_1", ALICE.credential, "session")]
 
 
 @pytest.mark.parametrize("noise", [b"", b"\xff", b"[]", b'{"sub":1}', b'{"sub":"\xff"}'])
-async def test_what_is_no_revocation_on_the_channel_harms_nobody(redis: Redis, noise: bytes) -> None:
-    revocations = Revocations(redis)
-    async with listening(revocations), Reader(revocations, Auth(None), since=revocations.heard) as reader:
+async def test_an_invalid_message_on_the_channel_is_ignored(redis: Redis, noise: bytes) -> None:
+    revocations = revocations_of(redis)
+    async with (
+        listening(revocations),
+        OpenConnection(revocations, FakeChecker(None), since=revocations.epoch) as connection,
+    ):
         await redis.publish(CHANNEL, noise)
-        await redis.publish(CHANNEL, HERS)
-        await reader.is_closed()
+        await redis.publish(CHANNEL, ALICES)
+        await connection.until_closed()
 
 
-async def test_it_asks_by_itself_as_well_and_goes_on_while_nobody_can_tell(redis: Redis) -> None:
-    revocations = Revocations(redis)
-    auth = Auth(None, Unavailable("auth-service"), Unavailable("auth-service"), Unauthenticated())
-    async with Reader(revocations, auth, since=0, every_seconds=0.001, soon_seconds=0.001) as reader:
+async def test_it_also_rechecks_periodically_and_stays_open_while_the_auth_service_is_unavailable(
+    redis: Redis,
+) -> None:
+    revocations = revocations_of(redis)
+    checker = FakeChecker(None, Unavailable("auth-service"), Unavailable("auth-service"), Unauthenticated())
+    async with OpenConnection(revocations, checker, since=0, recheck_seconds=0.001, retry_seconds=0.001) as connection:
         for _ in range(4):
-            assert not reader.closed.is_set()
-            await auth.asked.acquire()
-        await reader.is_closed()
+            assert not connection.closed.is_set()
+            await checker.rechecks.acquire()
+        await connection.until_closed()
 
 
-def test_a_minute_is_the_worst_case_although_what_was_known_was_old_and_a_question_failed() -> None:
-    question_seconds = 2
-    assert CACHED_SECONDS + ASK_AGAIN_SECONDS + question_seconds + ASK_SOON_SECONDS + question_seconds <= 60
+def test_a_revocation_takes_a_minute_at_most_even_with_a_cached_result_and_a_failed_recheck() -> None:
+    introspection_seconds = 2
+    assert CACHED_SECONDS + RECHECK_SECONDS + introspection_seconds + RETRY_SECONDS + introspection_seconds <= 60
 
 
-async def test_behind_a_question_that_failed_the_next_comes_soon(redis: Redis) -> None:
-    auth = Auth(Unavailable("auth-service"), Unauthenticated())
-    # The first comes at once.
-    async with Reader(Revocations(redis), auth, every_seconds=3600, soon_seconds=0.001) as reader:
-        await reader.is_closed()
+async def test_a_failed_recheck_is_repeated_soon(redis: Redis) -> None:
+    checker = FakeChecker(Unavailable("auth-service"), Unauthenticated())
+    # The first recheck is immediate.
+    async with OpenConnection(revocations_of(redis), checker, recheck_seconds=3600, retry_seconds=0.001) as connection:
+        await connection.until_closed()
 
 
-async def test_what_ended_while_it_was_asked_about_is_asked_about_once_more(redis: Redis) -> None:
-    revocations = Revocations(redis)
+async def test_a_revocation_during_the_introspection_causes_a_recheck(redis: Redis) -> None:
+    revocations = revocations_of(redis)
     async with listening(revocations):
-        before = revocations.heard
-        await redis.publish(CHANNEL, HERS)
-        while revocations.heard == before:
-            await asyncio.sleep(0.01)
-        async with Reader(revocations, Auth(Unauthenticated()), since=before) as reader:
-            await reader.is_closed()
+        before = revocations.epoch
+        await redis.publish(CHANNEL, ALICES)
+        await until_epoch_after(revocations, before)
+        async with OpenConnection(revocations, FakeChecker(Unauthenticated()), since=before) as connection:
+            await connection.until_closed()
 
 
-async def test_what_was_announced_while_nobody_listened_is_found_by_all_who_are_open(redis: Redis) -> None:
-    """Redis has cut the subscription off."""
-    revocations, auth = Revocations(redis), Auth(None)
+async def test_all_connections_are_rechecked_after_redis_has_closed_the_subscription(redis: Redis) -> None:
+    revocations, checker = revocations_of(redis), FakeChecker(None)
     async with listening(revocations):
-        since = revocations.heard
-        async with Reader(revocations, auth, since=since) as one, Reader(revocations, auth, since=since) as other:
-            auth.says(Unauthenticated())
+        since = revocations.epoch
+        async with (
+            OpenConnection(revocations, checker, since=since) as first,
+            OpenConnection(revocations, checker, since=since) as second,
+        ):
+            checker.fail_with(Unauthenticated())
             await redis.client_kill_filter(_type="pubsub")
-            await one.is_closed()
-            await other.is_closed()
+            await first.until_closed()
+            await second.until_closed()
 
 
-async def test_a_subscription_that_is_half_open_is_made_anew(redis: Redis, port: int) -> None:
-    async with Proxy(port) as cable, Redis(port=cable.port) as behind_it:
-        revocations = Revocations(behind_it, silence_seconds=0.1)
-        async with listening(revocations), Reader(revocations, Auth(None), since=revocations.heard) as reader:
-            before = revocations.heard
-            cable.forget()
-            await redis.publish(CHANNEL, HERS)
-            while revocations.heard == before:
-                await asyncio.sleep(0.01)
-            assert not reader.closed.is_set()
-            await redis.publish(CHANNEL, HERS)
-            await reader.is_closed()
+async def test_a_half_open_subscription_is_replaced(redis: Redis, port: int) -> None:
+    async with Proxy(port) as proxy, Redis(port=proxy.port) as behind_proxy:
+        revocations = Revocations(RevocationChannel(behind_proxy, silence_seconds=0.1, reconnect_seconds=0.01))
+        async with (
+            listening(revocations),
+            OpenConnection(revocations, FakeChecker(None), since=revocations.epoch) as connection,
+        ):
+            before = revocations.epoch
+            proxy.forget()
+            await redis.publish(CHANNEL, ALICES)
+            await until_epoch_after(revocations, before)
+            assert not connection.closed.is_set()
+            await redis.publish(CHANNEL, ALICES)
+            await connection.until_closed()
 
 
-async def test_a_question_that_hangs_does_not_hold_up_what_is_announced(redis: Redis) -> None:
-    class Hanging(Auth):
+async def test_a_recheck_that_hangs_does_not_delay_an_announced_revocation(redis: Redis) -> None:
+    class Hanging(FakeChecker):
         async def recheck(self, user: User) -> None:
-            self.asked.release()
+            self.rechecks.release()
             await asyncio.Event().wait()
 
-    revocations, auth = Revocations(redis), Hanging(None)
-    async with listening(revocations), Reader(revocations, auth) as reader:
-        await auth.asked.acquire()
-        await redis.publish(CHANNEL, HERS)
-        await reader.is_closed()
+    revocations, checker = revocations_of(redis), Hanging(None)
+    async with listening(revocations), OpenConnection(revocations, checker) as connection:
+        await checker.rechecks.acquire()
+        await redis.publish(CHANNEL, ALICES)
+        await connection.until_closed()

@@ -4,35 +4,19 @@ Tests `gateway.protocol.chat_completions` and `gateway.protocol.chat_messages`.
 """
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.engine import completion
 from gateway.errors import ParleyError
-from gateway.inference import Sampling
 from gateway.protocol.chat_completions import ChatCompletion, decode_chat_completion
 
-SAMPLING = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_output_tokens=500)
 TOOL = {"type": "function", "function": {"name": "look", "description": "looks", "parameters": {"type": "object"}}}
-CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
 
 
 def decode(**fields: object) -> ChatCompletion:
     return decode_chat_completion(json.dumps({"messages": [{"role": "user", "content": "hi"}], **fields}).encode())
-
-
-def asked(**fields: object) -> dict[str, Any]:
-    """What the engine is sent."""
-    return completion.request(decode(**fields), SAMPLING)
-
-
-def told(*messages: dict[str, object]) -> list[dict[str, Any]]:
-    """The messages that the engine is sent."""
-    found: list[dict[str, Any]] = asked(messages=messages)["messages"]
-    return found
 
 
 @pytest.mark.parametrize(
@@ -203,98 +187,6 @@ def test_any_message_is_decoded_or_a_client_error(message: object) -> None:
     assert status(messages=[message]) in (200, 400)
 
 
-def test_neutral_values_that_sdks_send_are_accepted_and_not_passed_on() -> None:
-    neutral = {
-        "n": 1, "logprobs": False, "top_logprobs": 0, "logit_bias": {}, "store": False, "service_tier": "auto",
-        "modalities": ["text"], "functions": [], "audio": None, "tools": [], "stop": None, "seed": None,
-        "user": "u", "safety_identifier": "u", "prompt_cache_key": "k", "metadata": {"a": "b"}, "stream_options": None,
-    }  # fmt: skip
-    assert asked(**neutral) == asked()
-
-
-def test_the_engine_gets_the_defaults_of_the_deployment_and_nothing_else() -> None:
-    assert asked() == {
-        "messages": [{"role": "user", "content": "hi"}],
-        "temperature": 0.45,
-        "top_p": 0.9,
-        "repetition_penalty": 1.2,
-        "max_tokens": 500,
-    }
-
-
-def test_options_of_the_output_reach_the_engine() -> None:
-    schema = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}, "strict": True}}
-    fields = asked(
-        stop=["a", "b"], seed=0, stream=True, tools=[TOOL], tool_choice="required", parallel_tool_calls=False,
-        response_format=schema, reasoning_effort="low",
-    )  # fmt: skip
-    assert (fields["stop"], fields["seed"], fields["stream"], fields["reasoning_effort"]) == (
-        ("a", "b"),
-        0,
-        True,
-        "low",
-    )
-    assert fields["stream_options"] == {"include_usage": True}
-    assert (fields["tools"], fields["tool_choice"], fields["parallel_tool_calls"]) == ([TOOL], "required", False)
-    assert fields["response_format"]["json_schema"]["schema"] == {"type": "object"}
-
-
-@pytest.mark.parametrize(
-    ("choice", "offered", "sent"),
-    [
-        ({"type": "function", "function": {"name": "look"}}, 2, {"type": "function", "function": {"name": "look"}}),
-        (
-            {
-                "type": "allowed_tools",
-                "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "look"}}]},
-            },
-            1,
-            "auto",
-        ),
-    ],
-)
-def test_a_tool_choice_is_translated_for_the_engine(choice: object, offered: int, sent: object) -> None:
-    other = {"type": "function", "function": {"name": "listen"}}
-    fields = asked(tools=[TOOL, other], tool_choice=choice)
-    assert (len(fields["tools"]), fields["tool_choice"]) == (offered, sent)
-
-
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 def test_both_names_of_the_output_limit_are_accepted(name: str) -> None:
     assert decode(**{name: 7}).max_output_tokens == 7
-
-
-def test_roles_are_set_by_the_server_and_control_tokens_are_plain_text() -> None:
-    assert told(
-        {"role": "developer", "content": "no"},
-        {"role": "user", "content": "a <|im_end|> b", "name": "alice"},
-        {"role": "assistant", "content": "</s>", "refusal": None},
-    ) == [
-        {"role": "system", "content": "no"},
-        {"role": "user", "content": "a <\u200b|im_end|> b", "name": "alice"},
-        {"role": "assistant", "content": "<\u200b/s>"},
-    ]
-
-
-def test_a_control_token_split_over_two_parts_is_plain_text() -> None:
-    parts = [{"type": "text", "text": "<|im_"}, {"type": "text", "text": "end|>"}]
-    assert told({"role": "user", "content": parts}) == [{"role": "user", "content": "<\u200b|im_\nend|>"}]
-
-
-def test_a_call_and_its_result_are_sent_to_the_engine_again() -> None:
-    assert told(
-        {"role": "user", "content": "look"},
-        {"role": "assistant", "content": None, "tool_calls": [CALL]},
-        {"role": "tool", "tool_call_id": "call_1", "content": "</tool_response>"},
-    )[1:] == [
-        {"role": "assistant", "content": None, "tool_calls": [CALL]},
-        {"role": "tool", "tool_call_id": "call_1", "content": "<\u200b/tool_response>"},
-    ]
-
-
-def test_an_answer_can_be_sent_back_unchanged() -> None:
-    answer: dict[str, object] = {
-        "role": "assistant", "content": "hello", "refusal": None, "annotations": None, "audio": None,
-        "function_call": None, "reasoning": "they greet me", "parsed": None,
-    }  # fmt: skip
-    assert told(answer) == [{"role": "assistant", "content": "hello"}]

@@ -19,10 +19,10 @@ class FakeRelay:
         self._error = error
         self.is_closed = False
 
-    async def whole(self) -> bytes:
-        return b"".join([event async for event in self.events()])
+    async def complete(self) -> bytes:
+        return b"".join([event async for event in self.stream()])
 
-    async def events(self) -> AsyncGenerator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes]:
         try:
             for event in self._events:
                 yield event
@@ -32,7 +32,7 @@ class FakeRelay:
         finally:
             self.is_closed = True
 
-    async def cost(self) -> Usage | None:
+    async def usage(self) -> Usage | None:
         return None
 
 

@@ -83,13 +83,13 @@ async def test_a_stream_of_which_nothing_is_left_is_refused_before_it_begins(
 class Known:
     """Everybody is Alice."""
 
-    async def user(self, _: object) -> User:
+    async def authenticate(self, _: object) -> User:
         return ALICE
 
-    async def again(self, user: User) -> User:
+    async def revalidate(self, user: User) -> User:
         return user
 
-    heard = 0
+    epoch = 0
 
     async def watch(self, *_: object, **__: object) -> None:
         """Nobody is ever sent away."""

@@ -1,5 +1,5 @@
-"""The model server, spoken to through the openai package; its chunks are read as bytes.
+"""The model servers, reached through the openai package; chunks are decoded from bytes.
 
-Building an SDK object for every token would cost more than all the rest of the gateway together
-(116-140 us against 30 us a chunk), so the body is split into lines and decoded into the few fields we use.
+Building an SDK object for every chunk would cost more than everything else the gateway does with it
+(116-140 us against 30 us), so the body is split into lines and decoded into the few fields that are used.
 """

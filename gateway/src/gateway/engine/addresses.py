@@ -1,4 +1,4 @@
-"""Where the engines are, as a deployment writes it: URLs, or names behind which there may be any number."""
+"""The addresses of the engines: URLs, or DNS names that stand for any number of engines."""
 
 import asyncio
 import logging
@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 logger = logging.getLogger(__name__)
 
-_NAME = "dns+"
+_DNS_PREFIX = "dns+"
 
 
-async def resolved(url: str) -> list[str]:
-    """The URL of each address that `url` has at the moment. Raises OSError, or UnicodeError for what is no name."""
+async def resolve_url(url: str) -> list[str]:
+    """One URL for each current address of the host. Raises OSError, or UnicodeError for an invalid host name."""
     parts = urlsplit(url)
     port = parts.port or 80
     found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
@@ -23,24 +23,25 @@ async def resolved(url: str) -> list[str]:
 class Addresses:
     """`dns+http://vllm:8000/v1` is an engine at every address of `vllm`; any other URL is one engine."""
 
-    def __init__(self, urls: Sequence[str], resolve: Callable[[str], Awaitable[Sequence[str]]] = resolved) -> None:
+    def __init__(self, urls: Sequence[str], resolve: Callable[[str], Awaitable[Sequence[str]]] = resolve_url) -> None:
         self._resolve = resolve
-        self._found: dict[str, Sequence[str]] = {url: [] if url.startswith(_NAME) else [url] for url in urls}
-        self._names = [url for url in self._found if url.startswith(_NAME)]
-        self._unknown: set[str] = set()
-        self.may_be_several = len(self._found) > 1 or bool(self._names)
+        self._resolved: dict[str, Sequence[str]] = {url: [] if url.startswith(_DNS_PREFIX) else [url] for url in urls}
+        self._names = [url for url in self._resolved if url.startswith(_DNS_PREFIX)]
+        self._unresolved: set[str] = set()
+        self.may_be_several = len(self._resolved) > 1 or bool(self._names)
 
     @property
-    def known(self) -> list[str]:
-        return list(dict.fromkeys(address for found in self._found.values() for address in found))
+    def urls(self) -> list[str]:
+        return list(dict.fromkeys(url for resolved in self._resolved.values() for url in resolved))
 
-    async def look_up(self) -> None:
+    async def refresh(self) -> None:
+        """Looks up the names again. Keeps the previous addresses of a name that cannot be resolved."""
         for name in self._names:
             try:
-                self._found[name] = await self._resolve(name.removeprefix(_NAME))
-            except (OSError, UnicodeError) as exc:  # what was found before may serve all the same
-                if name not in self._unknown:
-                    logger.warning("a name of engines has no address", extra={"url": name, "reason": str(exc)})
-                self._unknown.add(name)
+                self._resolved[name] = await self._resolve(name.removeprefix(_DNS_PREFIX))
+            except (OSError, UnicodeError) as exc:
+                if name not in self._unresolved:
+                    logger.warning("engine name not resolved", extra={"url": name, "reason": str(exc)})
+                self._unresolved.add(name)
             else:
-                self._unknown.discard(name)
+                self._unresolved.discard(name)

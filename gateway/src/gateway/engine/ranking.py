@@ -1,31 +1,32 @@
-"""Which engine a conversation goes to: the one that likely holds its beginning, unless too much runs there already.
+"""Which engine a conversation goes to: the one that likely has its prefix cached, unless that one is overloaded.
 
-Rendezvous hashing (Thaler and Ravishankar, 1998): every key ranks the engines in its own order. All gateways come to
-the same one without asking each other, and an engine that leaves moves only what it had. The loads are bounded as in
+Rendezvous hashing (Thaler and Ravishankar, 1998): every key ranks the engines in its own order. All gateways compute
+the same order without coordination, and removing an engine moves only its own keys. The loads are bounded as in
 "Consistent Hashing with Bounded Loads" (Mirrokni, Thorup and Zadimoghaddam, 2018).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
-_OVER_THE_AVERAGE = 1.25
-# So few side by side are as fast as one: reading a prompt again would cost more than sharing them out gains.
-_ALWAYS_ROOM = 4
+_MAX_OVER_AVERAGE = 1.25
+# An engine runs this many streams as fast as one: moving them would cost more, in prompts read again, than it gains.
+_MIN_CAPACITY = 4
 
 
-def ranked(key: str, engines: Iterable[str]) -> list[str]:
+def rank(key: str, engines: Iterable[str]) -> list[str]:
+    """Best first, without regard to load."""
     return sorted(engines, key=lambda engine: _weight(key, engine), reverse=True)
 
 
-def order(key: str, running: Mapping[str, int]) -> list[str]:
-    """Where to try, given how many answers run on each: by rank, but last those that are too busy for one more."""
-    most = bound(list(running.values()))
-    return sorted(ranked(key, running), key=lambda engine: running[engine] + 1 > most)
+def order_by_preference(key: str, running: Mapping[str, int]) -> list[str]:
+    """By rank, with the engines that are too busy for one more stream last; `running`: streams on each engine."""
+    limit = max_load(list(running.values()))
+    return sorted(rank(key, running), key=lambda engine: running[engine] + 1 > limit)
 
 
-def bound(running: Sequence[int]) -> float:
-    """How many answers may run on one engine once another has begun; there is always one that has room."""
-    return _OVER_THE_AVERAGE * (sum(running) + 1) / len(running) + _ALWAYS_ROOM
+def max_load(running: Sequence[int]) -> float:
+    """The number of streams that one engine may run once the next has started; at least one engine has room."""
+    return _MAX_OVER_AVERAGE * (sum(running) + 1) / len(running) + _MIN_CAPACITY
 
 
 def _weight(key: str, engine: str) -> bytes:

@@ -1,1 +1,1 @@
-"""Who a credential belongs to, and until when: the auth-service's introspection and its revocations."""
+"""The user behind a credential, and the end of the credential: the auth-service's introspection and revocations."""

@@ -1,164 +1,119 @@
-"""Readers whose credential ends: told by the auth-service through Redis, so that they are closed within moments.
+"""Closes open sockets and streams when their credential ends, within moments.
 
-    parley:revocations    channel: {"sub", "credential": digest or null for all of the user's, "reason"}
-
-A message may be lost while Redis is away. So each reader asks again by itself, and all of them do when this gateway
-has subscribed anew.
+A revocation may be lost while Redis is unreachable. So each of them also rechecks its credential periodically, and all
+of them do so when this gateway has subscribed again.
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import anyio
-import msgspec
-from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gateway.errors import ParleyError, Unauthenticated
 from gateway.identity.introspection import User
+from gateway.identity.revocation_channel import Revocation, RevocationChannel
 
-logger = logging.getLogger(__name__)
-
-_CHANNEL = "parley:revocations"
-_RECONNECT_SECONDS = 1.0
-# Behind a connection that is half open nothing is ever heard: so long, and as long again for the answer to a ping.
-_SILENCE_SECONDS = 5.0
-# A minute at worst: what a handshake was told may be 5 s old, a question may take 2, and one may fail (2 + 5).
-ASK_AGAIN_SECONDS = 45.0
-ASK_SOON_SECONDS = 5.0
+# At most a minute in total: the result of a handshake may be 5 s old, an introspection may take 2 s, and one may fail
+# (2 + 5).
+RECHECK_SECONDS = 45.0
+RETRY_SECONDS = 5.0
 
 Close = Callable[[], Awaitable[None]]
 
 
 class CredentialChecker(Protocol):
     async def recheck(self, user: User) -> None:
-        """Raises Unauthenticated, or another ParleyError when nobody can tell."""
-
-
-class Revocation(msgspec.Struct, frozen=True):
-    sub: str
-    credential: str | None = None
-    reason: str = ""
-
-
-_decode = msgspec.json.Decoder(Revocation).decode
+        """Raises Unauthenticated, or another ParleyError when the auth-service cannot decide."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class _Open:
+class _Watch:
     user: User
-    doubtful: asyncio.Event = field(default_factory=asyncio.Event)
-    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    is_due: asyncio.Event = field(default_factory=asyncio.Event)
+    has_ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Revocations:
-    def __init__(self, redis: Redis, *, silence_seconds: float = _SILENCE_SECONDS) -> None:
-        self._redis = redis
-        self._silence_seconds = silence_seconds
-        self._open: dict[str, set[_Open]] = {}
-        # How often something ended, or may have without a word.
-        self.heard = 0
+    """`epoch` counts the revocations, and the moments in which one may have been lost."""
+
+    def __init__(self, channel: RevocationChannel) -> None:
+        self._channel = channel
+        self._watches: dict[str, set[_Watch]] = {}
+        self.epoch = 0
 
     async def watch(
         self,
-        asks: CredentialChecker,
+        checker: CredentialChecker,
         user: User,
         close: Close,
         *,
         since: int | None = None,
-        every_seconds: float = ASK_AGAIN_SECONDS,
-        soon_seconds: float = ASK_SOON_SECONDS,
+        recheck_seconds: float = RECHECK_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
-        """Until cancelled, or `close` was called because the credential of `user` has ended. While nobody can tell, an
-        open chat goes on.
+        """Until cancelled, or until it has called `close` because the credential of `user` has ended. An open chat
+        continues while the auth-service is unavailable.
 
-        `since` is what `heard` was before the question whose answer was `user`: what ended in between was heard when
-        there was nobody to close yet. Without it, or then, the first question comes at once.
+        `since` is the `epoch` before `user` was introspected: a revocation since then came before there was anything
+        to close. If it is missing or differs from `epoch`, the first recheck is immediate.
         """
-        with self._watched(user) as mine:
-            if since != self.heard:
-                mine.doubtful.set()
+        with self._register(user) as watch:
+            if since != self.epoch:
+                watch.is_due.set()
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_ask_again, asks, mine, every_seconds, soon_seconds)
-                await mine.ended.wait()
+                tasks.start_soon(_recheck_periodically, checker, watch, recheck_seconds, retry_seconds)
+                await watch.has_ended.wait()
                 tasks.cancel_scope.cancel()
         await close()
 
+    async def listen(self, on_revocation: Callable[[Revocation], None]) -> None:
+        """Until cancelled, on a connection of its own; calls `on_revocation` for each one."""
+
+        def revoke(revocation: Revocation) -> None:
+            self.epoch += 1
+            on_revocation(revocation)
+            self._end(revocation)
+
+        await self._channel.listen(revoke, on_subscribed=self._recheck_all)
+
     @contextmanager
-    def _watched(self, user: User) -> Iterator[_Open]:
-        mine = _Open(user)
-        self._open.setdefault(user.id, set()).add(mine)
+    def _register(self, user: User) -> Iterator[_Watch]:
+        watch = _Watch(user)
+        self._watches.setdefault(user.id, set()).add(watch)
         try:
-            yield mine
+            yield watch
         finally:
-            self._open[user.id].discard(mine)
-            if not self._open[user.id]:
-                del self._open[user.id]
+            self._watches[user.id].discard(watch)
+            if not self._watches[user.id]:
+                del self._watches[user.id]
 
-    async def listen(self, told: Callable[[Revocation], None]) -> None:
-        """Until cancelled, on a connection of its own; `told` gets each one too."""
-        while True:
-            try:
-                async with self._redis.pubsub() as subscription:
-                    await subscription.subscribe(_CHANNEL)
-                    async for message in self._messages(subscription):
-                        if message["type"] == "subscribe":
-                            self._doubt_all()
-                        elif message["type"] == "message":
-                            self._obey(message["data"], told)
-            except RedisError:
-                logger.warning("listening for revocations: redis is not reachable")
-            await asyncio.sleep(_RECONNECT_SECONDS)
+    def _end(self, revocation: Revocation) -> None:
+        for watch in self._watches.get(revocation.sub, ()):
+            if revocation.credential in (None, watch.user.credential):
+                watch.has_ended.set()
 
-    async def _messages(self, subscription: PubSub) -> AsyncIterator[dict[str, Any]]:
-        """Raises RedisError, also when Redis has become silent."""
-        pinged = False
-        while True:
-            message = await subscription.get_message(timeout=self._silence_seconds)
-            if message is not None:
-                pinged = False
-                yield message
-            elif pinged:
-                raise RedisTimeoutError("no answer to a ping")
-            else:
-                await subscription.ping()
-                pinged = True
-
-    def _doubt_all(self) -> None:
-        """Also after the client has connected anew by itself: what was announced meanwhile, nobody has heard."""
-        self.heard += 1
-        for one in (one for some in self._open.values() for one in some):
-            one.doubtful.set()
-
-    def _obey(self, data: bytes, told: Callable[[Revocation], None]) -> None:
-        try:
-            revocation = _decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            logger.warning("a message on the channel of revocations is none")
-            return
-        self.heard += 1
-        told(revocation)
-        for one in self._open.get(revocation.sub, ()):
-            if revocation.credential in (None, one.user.credential):
-                one.ended.set()
+    def _recheck_all(self) -> None:
+        self.epoch += 1
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.is_due.set()
 
 
-async def _ask_again(asks: CredentialChecker, mine: _Open, every_seconds: float, soon_seconds: float) -> None:
-    wait_seconds = every_seconds
-    while not mine.ended.is_set():
+async def _recheck_periodically(
+    checker: CredentialChecker, watch: _Watch, recheck_seconds: float, retry_seconds: float
+) -> None:
+    wait_seconds = recheck_seconds
+    while not watch.has_ended.is_set():
         with anyio.move_on_after(wait_seconds):
-            await mine.doubtful.wait()
-        mine.doubtful.clear()
+            await watch.is_due.wait()
+        watch.is_due.clear()
         try:
-            await asks.recheck(mine.user)
-            wait_seconds = every_seconds
+            await checker.recheck(watch.user)
+            wait_seconds = recheck_seconds
         except Unauthenticated:
-            mine.ended.set()
+            watch.has_ended.set()
         except ParleyError:
-            wait_seconds = soon_seconds
+            wait_seconds = retry_seconds

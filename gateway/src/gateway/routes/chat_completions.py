@@ -40,9 +40,9 @@ async def create(request: Request, state: OpenState, user: CurrentUser) -> Respo
     relay = state["chat_relays"](completion, user_id=user.id)
 
     async def record_usage() -> None:
-        cost = await relay.cost()
-        if cost is not None:
-            await state["usage"].add(user.id, cost)
+        usage = await relay.usage()
+        if usage is not None:
+            await state["usage"].add(user.id, usage)
 
     response = RelayedResponse(relay, stream=completion.stream is True, on_close=record_usage)
     return RevocableResponse(user, response, LAST_CHUNK)

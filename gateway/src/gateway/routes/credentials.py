@@ -60,7 +60,7 @@ def _ticket(connection: HTTPConnection[Any]) -> str | None:
 
 
 async def current_user(request: Request, state: OpenState) -> User:
-    return await state["identity"].user(read_credential(request))
+    return await state["identity"].authenticate(read_credential(request))
 
 
 CurrentUser = Annotated[User, Depends(current_user)]

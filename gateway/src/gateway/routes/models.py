@@ -33,5 +33,5 @@ async def retrieve(state: OpenState, _: CurrentUser, model_id: str) -> Response:
 
 
 async def _served_model(models: ServedModels) -> Model:
-    served = await models.served()
+    served = await models.served_model()
     return Model(id=served.id, created=served.created, max_model_len=served.max_model_len or UNSET)

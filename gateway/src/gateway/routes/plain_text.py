@@ -69,8 +69,8 @@ class PlainTextConnection:
             await self._state["presence"].leave(self._notify, self._user.name)
 
     async def _check_user(self) -> User:
-        revocations_before = self._state["revocations"].heard
-        user = await self._state["identity"].user(self._credential)
+        revocations_before = self._state["revocations"].epoch
+        user = await self._state["identity"].authenticate(self._credential)
         if self._user is None:
             self._user, self._revocations_before = user, revocations_before
             self._authenticated.set()

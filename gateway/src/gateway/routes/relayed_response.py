@@ -41,11 +41,11 @@ class RelayedResponse(Response):
             await self._on_close()
 
     async def _send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await self._relay.whole()
+        body = await self._relay.complete()
         await Response(body, media_type="application/json")(scope, receive, send)
 
     async def _send_stream(self, _: Scope, __: Receive, send: Send) -> None:
-        async with aclosing(self._relay.events()) as events:
+        async with aclosing(self._relay.stream()) as events:
             first = await anext(events)
             await EventStream(_with_error_event(first, events)).stream_response(send)
 

@@ -168,7 +168,7 @@ class ResponsesConnection:
 
     async def _check_user(self) -> User:
         """For every request: the session may have ended since the handshake."""
-        return await self._identity.again(self._user)
+        return await self._identity.revalidate(self._user)
 
     async def _send_error(self, error: ParleyError, stream_id: str | None = None) -> None:
         await self._socket.send(with_stream_id(frame(socket_error(error)), stream_id))

@@ -32,8 +32,8 @@ async def responses_socket(websocket: WebSocket[State]) -> None:
     state = websocket.state
     try:
         credential = read_credential(websocket)
-        revocations_before = state["revocations"].heard
-        user = await state["identity"].user(credential)
+        revocations_before = state["revocations"].epoch
+        user = await state["identity"].authenticate(credential)
         resume = _read_resume(websocket)
         with state["connection_limit"].acquire(user.id):
             offered = websocket.scope.get("subprotocols", [])

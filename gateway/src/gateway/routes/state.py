@@ -9,7 +9,7 @@ from typing import Annotated, TypedDict, cast
 from fastapi import Depends, Request
 from starlette.types import Scope
 
-from gateway.identity.introspection import Identity
+from gateway.identity.identity import Identity
 from gateway.identity.revocations import Revocations
 from gateway.routes.connection_limit import ConnectionLimit
 from gateway.routes.ports import (

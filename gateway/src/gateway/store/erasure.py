@@ -18,7 +18,7 @@ from gateway.store.errors import translated
 logger = logging.getLogger(__name__)
 
 _EVERY_SECONDS = 60.0
-# Twice as long as gateway.identity.introspection takes a deleted user for one who is there.
+# Twice as long as gateway.identity.identity takes a deleted user for one who is there.
 _SETTLED_SECONDS = 10.0
 _KEYS_AT_ONCE = 500
 
