@@ -76,7 +76,7 @@ async def test_who_was_missing_once_and_came_back_is_left_alone(redis: Redis) ->
 
 async def test_who_has_given_its_turns_away_is_taken_over_from_at_once(redis: Redis) -> None:
     leaving = await dead(redis, "g2")
-    await leaving.leave()
+    await leaving.release()
     ownership, taken = Leases(redis, "g1"), Taken()
     ownership.released("g2")
     await ownership._sweep(taken)
@@ -94,7 +94,7 @@ async def test_who_says_that_it_has_left_and_lives_is_left_alone(redis: Redis) -
 async def test_who_has_left_takes_no_lease_again(redis: Redis) -> None:
     ownership = Leases(redis, "g1")
     await ownership.renew()
-    await ownership.leave()
+    await ownership.release()
     await ownership.renew()
     assert not await ownership.is_alive("g1")
 

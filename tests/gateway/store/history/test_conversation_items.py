@@ -45,7 +45,7 @@ async def test_an_item_that_is_added_never_takes_the_place_of_an_answer_to_come(
     threads = TurnStore(redis, retention_seconds=1000)
     reserved = await threads.reserve(ALICE, made.id, 2)
     added = await conversations.items.create(ALICE, made.id, told("later"))
-    assert position_in(added.data[0].id) == reserved.position + 2
+    assert position_in(added.data[0].id) == reserved.next_position + 2
 
 
 async def test_no_more_items_are_added_than_are_kept(conversations: Conversations, redis: Redis) -> None:

@@ -18,13 +18,13 @@ from gateway.protocol.resources import WindowUse
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
+from gateway.turn.commands import CancelTurn, GatewayCommand, TakeOverTurns
 from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import decode_frame
 from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import answers, connection, turn, working
 
 USER = "user_1"
-CancelRequest = dict[str, str]
 
 
 class Owner:
@@ -63,7 +63,7 @@ async def owning(port: int) -> AsyncIterator[Owner]:
 
 @asynccontextmanager
 async def reading(
-    port: int, obey: Callable[[CancelRequest], None] = lambda _: None, name: str = "g2"
+    port: int, obey: Callable[[GatewayCommand], None] = lambda _: None, name: str = "g2"
 ) -> AsyncIterator[Reader]:
     async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
         reader = Reader(redis, blocking, name)
@@ -150,59 +150,59 @@ async def test_the_log_of_another_user_is_not_there(port: int) -> None:
 
 
 async def test_a_wish_reaches_the_gateway_it_is_for(port: int) -> None:
-    mine, others = list[CancelRequest](), list[CancelRequest]()
+    mine, others = list[GatewayCommand](), list[GatewayCommand]()
     async with reading(port, mine.append, "g1") as reader, reading(port, others.append, "g3") as third:
-        await third.send_command("g1", {"cancel": "resp_1"})
-        await reader.send_command("g1", {"released": "g3", "x": "你"})
+        await third.send_command("g1", CancelTurn("resp_1", 1))
+        await reader.send_command("g1", TakeOverTurns("g3 你"))
         await until(lambda: len(mine) == 2)
-    assert (mine, others) == ([{"cancel": "resp_1"}, {"released": "g3", "x": "你"}], [])
+    assert (mine, others) == ([CancelTurn("resp_1", 1), TakeOverTurns("g3 你")], [])
 
 
 async def test_a_wish_is_heard_also_by_a_gateway_that_did_not_listen_just_then(port: int) -> None:
-    heard: list[CancelRequest] = []
+    heard: list[GatewayCommand] = []
     async with reading(port) as other:
-        await other.send_command("g1", {"cancel": "resp_1"})
+        await other.send_command("g1", CancelTurn("resp_1", 1))
     async with reading(port, heard.append, "g1"):
-        await until(lambda: heard == [{"cancel": "resp_1"}])
+        await until(lambda: heard == [CancelTurn("resp_1", 1)])
 
 
 async def test_a_wish_that_fails_ends_neither_the_following_nor_the_next_wish(port: int) -> None:
-    heard: list[CancelRequest] = []
+    heard: list[GatewayCommand] = []
 
-    def obey(wish: CancelRequest) -> None:
-        if wish.get("cancel") == "resp_bug":
+    def obey(command: GatewayCommand) -> None:
+        if command == CancelTurn("resp_bug", 1):
             raise ZeroDivisionError
-        heard.append(wish)
+        heard.append(command)
 
     async with owning(port) as owner, reading(port, obey) as reader:
-        await reader.send_command("g2", {"cancel": "resp_bug"})
+        await reader.send_command("g2", CancelTurn("resp_bug", 1))
         owner.end()
         assert await followed(reader, owner) == await owner.frames()
-        await reader.send_command("g2", {"cancel": "resp_1"})
-        await until(lambda: {"cancel": "resp_1"} in heard)
+        await reader.send_command("g2", CancelTurn("resp_1", 1))
+        await until(lambda: CancelTurn("resp_1", 1) in heard)
 
 
 async def test_a_wish_that_fails_takes_no_other_with_it(port: int) -> None:
-    heard: list[CancelRequest] = []
+    heard: list[GatewayCommand] = []
 
-    def obey(wish: CancelRequest) -> None:
-        if wish.get("cancel") == "resp_bug":
+    def obey(command: GatewayCommand) -> None:
+        if command == CancelTurn("resp_bug", 1):
             raise ZeroDivisionError
-        heard.append(wish)
+        heard.append(command)
 
     async with reading(port) as other:
         for response_id in ("resp_bug", "resp_1"):
-            await other.send_command("g1", {"cancel": response_id})
+            await other.send_command("g1", CancelTurn(response_id, 1))
     async with reading(port, obey, "g1") as reader:
-        await reader.send_command("g1", {"last": "1"})
-        await until(lambda: {"last": "1"} in heard)
-    assert {"cancel": "resp_1"} in heard
+        await reader.send_command("g1", TakeOverTurns("last"))
+        await until(lambda: TakeOverTurns("last") in heard)
+    assert CancelTurn("resp_1", 1) in heard
 
 
 async def test_what_is_wished_for_does_not_pile_up(redis: Redis, port: int) -> None:
     async with reading(port) as reader:
         for _ in range(1500):
-            await reader.send_command("absent", {"wake": "1"})
+            await reader.send_command("absent", CancelTurn("resp_1", 1))
     assert await redis.xlen("parley:gateway:absent:control") < 1200
     assert await redis.ttl("parley:gateway:absent:control") > 0
 
@@ -237,7 +237,7 @@ async def test_without_redis_nothing_can_be_followed_and_that_is_said(durable_re
         durable_redis.kill()
         for asked in (
             reader.exists(USER, "resp_1"),
-            reader.send_command("g1", {"cancel": "resp_1"}),
+            reader.send_command("g1", CancelTurn("resp_1", 1)),
         ):
             with pytest.raises(Unavailable) as caught:
                 await asked

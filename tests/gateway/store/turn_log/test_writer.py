@@ -192,7 +192,7 @@ async def test_the_events_of_an_answer_are_kept_for_a_while(redis: Redis, port: 
 
 async def test_an_answer_that_is_to_be_kept_nowhere_is_shown_and_not_kept(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
-        log = writer.open(turn(thread=None))
+        log = writer.open(turn(thread_id=None))
         log.append(Created())
         say(log, "secret")
         end(log)
@@ -273,7 +273,7 @@ async def test_one_turns_fault_stops_no_other(port: int) -> None:
             broken.append(ToolCallDelta(index, "{}", "f"))
         say(whole, "fine")
         end(whole)
-        assert "fine" in (await shown(whole.frames))[-1]
+        assert "fine" in (await shown(whole.events))[-1]
         with pytest.raises(EngineFailed):
             broken.append(TextDelta("more"))
 
@@ -287,9 +287,9 @@ async def test_what_another_has_sealed_grows_no_more_and_is_lost(redis: Redis, p
         end(mine)
         say(other, "fine")
         end(other)
-        assert len(await shown(mine.frames)) == 2
-        assert "fine" in (await shown(other.frames))[-1]
-    assert (mine.is_fenced_off, mine.frames.is_complete) == (True, False)
+        assert len(await shown(mine.events)) == 2
+        assert "fine" in (await shown(other.events))[-1]
+    assert (mine.is_fenced_off, mine.events.is_complete) == (True, False)
     assert [fields.get(b"seal") for _, fields in await kept(redis, mine)] == [None, None, b"g2"]
 
 

@@ -50,7 +50,7 @@ class TurnStore:
     ) -> None:
         self._redis = redis
         self._sizes = sizes or StorageQuota(redis)
-        self._kept_seconds = retention_seconds
+        self._retention_seconds = retention_seconds
         self._recent_items = recent_items
 
     async def reserve(self, user_id: str, thread_id: str, count: int) -> ThreadSnapshot:
@@ -155,7 +155,7 @@ class TurnStore:
             pipe.sadd(responses_key(user_id, thread_id), request.response_id)
         pipe.hset(kept, mapping={**large, "thread": thread_id, "last": last, "owner": record.owner})
         charge(pipe, user_id, kept, large.values())
-        pipe.expire(kept, self._kept_seconds)
+        pipe.expire(kept, self._retention_seconds)
         pipe.hexists(key, "created_at")
 
     async def commit(self, record: CommitRecord) -> CommitResult:
@@ -205,5 +205,5 @@ class TurnStore:
         if is_conversation_id(thread_id):
             pipe.zadd(index_key(user_id), {thread_id: now_ms()})
         else:
-            pipe.expire(key, self._kept_seconds)
-            pipe.expire(thread_key(user_id, thread_id), self._kept_seconds)
+            pipe.expire(key, self._retention_seconds)
+            pipe.expire(thread_key(user_id, thread_id), self._retention_seconds)
