@@ -4,8 +4,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from gateway.store.turn_log.keys import segment_key
-from gateway.turn.log_entry import FENCE_ID, fenced_by, is_last
+from gateway.store.keys import segment_key
+from gateway.turn.log_entry import FENCE_ID, fenced_by, is_terminal
 from tests.chaos.oracle import Segment
 
 
@@ -32,6 +32,6 @@ def _segment(entries: list[tuple[bytes, dict[bytes, bytes]]]) -> Segment:
     return Segment(
         ids=tuple(entry_id.decode() for entry_id, _ in events),
         sealed=bool(seals),
-        ends=bool(events) and is_last(events[-1][1]),
+        ends=bool(events) and is_terminal(events[-1][1]),
         behind_the_seal=len(entries) - seals[0] - 1 if seals else 0,
     )

@@ -76,7 +76,7 @@ async def test_of_a_user_who_is_deleted_in_the_middle_of_an_answer_nothing_is_le
 async def test_who_was_deleted_unheard_is_found_by_looking_again(redis: Redis) -> None:
     await redis.set(f"parley:{{{STAYS}}}:conversations", "1")
     auth = AuthService()
-    erasing = asyncio.create_task(Erasure(redis, auth, every_seconds=0.01, settled_seconds=0.01).run())
+    erasing = asyncio.create_task(Erasure(redis, auth, interval_seconds=0.01, settled_seconds=0.01).run())
     await redis.set(f"parley:{{{GONE}}}:conversations", "1")
     auth.deleted.append(GONE)
     await auth.all_gone.wait()
@@ -90,7 +90,7 @@ async def test_nobody_is_said_to_be_gone_while_an_answer_runs_that_may_still_wri
     await redis.sadd("parley:gateways", "of-this-test")
     await redis.sadd("parley:gateway:of-this-test:turns", turn)
     auth = AuthService(GONE)
-    erasing = asyncio.create_task(Erasure(redis, auth, every_seconds=0.01, settled_seconds=0.01).run())
+    erasing = asyncio.create_task(Erasure(redis, auth, interval_seconds=0.01, settled_seconds=0.01).run())
     for number in range(3):
         key = f"parley:{{{GONE}}}:written:{number}"
         await redis.set(key, "1")

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoPermissionError
 
 from gateway.errors import Unavailable, UnsafeEvictionPolicy
-from gateway.store.errors import translated
+from gateway.store.errors import translate_redis_errors
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class StorageHealth:
 
     async def ping(self) -> None:
         """Raises Unavailable, or UnsafeEvictionPolicy for a Redis that evicts conversations when it is full."""
-        async with translated():
+        async with translate_redis_errors():
             await self._redis.ping()  # one that is still loading refuses this, and nothing of the next
             try:
                 memory: Any = await self._redis.info("memory")

@@ -89,8 +89,8 @@ async def test_a_foreign_after_is_not_found(conversations: Conversations, redis:
 
 def test_a_cursor_is_read_back_by_its_own_user_only() -> None:
     cursor = Cursor(1763830000123, "conv_x")
-    assert parse_cursor(ALICE, cursor.text(ALICE)) == cursor
-    assert parse_cursor(BOB, cursor.text(ALICE)) is None
+    assert parse_cursor(ALICE, cursor.encode(ALICE)) == cursor
+    assert parse_cursor(BOB, cursor.encode(ALICE)) is None
 
 
 async def test_conversations_of_the_same_millisecond_are_all_listed_once(

@@ -6,7 +6,7 @@ from gateway.protocol.ids import new_item_id, position_in
 from gateway.protocol.items import Item
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.cursors import Order
-from gateway.store.history.turn_store import TurnStore
+from gateway.store.history.history_reader import HistoryReader
 from gateway.turn.limits import MAX_ITEMS
 from tests.gateway.said import ALICE, told
 
@@ -42,8 +42,7 @@ async def test_an_item_that_is_added_never_takes_the_place_of_an_answer_to_come(
     conversations: Conversations, redis: Redis
 ) -> None:
     made = await conversations.create(ALICE, {})
-    threads = TurnStore(redis, retention_seconds=1000)
-    reserved = await threads.reserve(ALICE, made.id, 2)
+    reserved = await HistoryReader(redis).reserve(ALICE, made.id, 2)
     added = await conversations.items.create(ALICE, made.id, told("later"))
     assert position_in(added.data[0].id) == reserved.next_position + 2
 

@@ -7,8 +7,8 @@ from redis.asyncio import Redis
 from dev.process import Process
 from gateway.errors import NotFound, Unavailable
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.keys import thread_key
 from gateway.store.history.transaction import transact
+from gateway.store.keys import thread_key
 from tests.gateway.said import ALICE
 
 

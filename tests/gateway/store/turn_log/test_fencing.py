@@ -8,8 +8,8 @@ from redis.exceptions import ResponseError
 
 from dev.process import Process
 from gateway.errors import Unavailable
+from gateway.store.keys import segment_key
 from gateway.store.turn_log.fencing import Segments
-from gateway.store.turn_log.keys import segment_key
 from gateway.turn.records import ReplayedEvents
 from tests.gateway.builders import connection
 

@@ -10,8 +10,8 @@ from gateway.errors import StorageLimit
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.input_items import InputMessage
 from gateway.store.history.conversations import Conversations
+from gateway.store.history.quota import StorageQuota
 from gateway.store.history.responses import ResponseStore
-from gateway.store.history.sizes import StorageQuota
 from gateway.store.history.turn_store import TurnStore
 from tests.gateway.replica import FakeEngine, Replica, replica, spoken
 
@@ -21,20 +21,20 @@ LONG = InputMessage("user", "x" * 50_000)
 
 
 @pytest.fixture
-def sizes(redis: Redis) -> StorageQuota:
-    return StorageQuota(redis, bytes_at_most=LIMIT)
+def quota(redis: Redis) -> StorageQuota:
+    return StorageQuota(redis, max_bytes=LIMIT)
 
 
 @pytest.fixture
-def conversations(redis: Redis, sizes: StorageQuota) -> Conversations:
-    return Conversations(redis, sizes)
+def conversations(redis: Redis, quota: StorageQuota) -> Conversations:
+    return Conversations(redis, quota)
 
 
 @pytest.fixture
-async def gateway(port: int, sizes: StorageQuota) -> AsyncIterator[Replica]:
+async def gateway(port: int, quota: StorageQuota) -> AsyncIterator[Replica]:
     class Bounded(TurnStore):
         def __init__(self, redis: Redis, *, retention_seconds: int) -> None:
-            super().__init__(redis, retention_seconds=retention_seconds, sizes=sizes)
+            super().__init__(redis, retention_seconds=retention_seconds, quota=quota)
 
     async with replica(port, FakeEngine(*spoken("fine")), store=Bounded) as found:
         yield found
@@ -100,26 +100,26 @@ async def test_a_turn_counts_with_all_that_is_kept_of_it_until_it_is_deleted(gat
 async def test_what_has_expired_makes_room_when_it_is_needed(conversations: Conversations, redis: Redis) -> None:
     for made in await filled(conversations):
         await redis.delete(f"parley:{{{USER}}}:conversation:{made}:items")  # as time does with a chain
-    later = Conversations(redis, StorageQuota(redis, bytes_at_most=LIMIT))
+    later = Conversations(redis, StorageQuota(redis, max_bytes=LIMIT))
     await later.create(USER, {}, items=[LONG])
     assert await counted(redis) < 2 * 50_100
 
 
 async def test_at_the_limit_it_is_not_measured_at_every_question(
-    conversations: Conversations, redis: Redis, sizes: StorageQuota
+    conversations: Conversations, redis: Redis, quota: StorageQuota
 ) -> None:
     made = await filled(conversations)
     await redis.delete(f"parley:{{{USER}}}:conversation:{made[0]}:items")
     with pytest.raises(StorageLimit):
-        await sizes.check(USER)
+        await quota.check(USER)
 
 
 async def test_deleting_twice_at_once_frees_what_was_there_once(
-    conversations: Conversations, redis: Redis, sizes: StorageQuota
+    conversations: Conversations, redis: Redis, quota: StorageQuota
 ) -> None:
     made = await filled(conversations)
     key = f"parley:{{{USER}}}:conversation:{made[0]}:items"
     before, size = await counted(redis), int(await redis.hget(f"parley:{{{USER}}}:sizes", key) or 0)
-    await asyncio.gather(sizes.forget(USER, [key]), sizes.forget(USER, [key]))
+    await asyncio.gather(quota.refund(USER, [key]), quota.refund(USER, [key]))
     assert size > 50_000
     assert await counted(redis) == before - size
