@@ -174,6 +174,7 @@ async def _open_engine(settings: Settings, server_key: bytes, stack: AsyncExitSt
 async def _open_store(settings: Settings, redis: _RedisClients, gateway_id: str, stack: AsyncExitStack) -> _Store:
     health = StorageHealth(redis.shared)
     await health.check()
+    await stack.enter_async_context(_background(health.watch()))
     quota = StorageQuota(redis.shared, max_bytes=settings.stored_bytes_per_user)
     writer = Writer(redis.shared, retention_seconds=settings.events_kept_seconds)
     await stack.enter_async_context(_background(writer.run()))

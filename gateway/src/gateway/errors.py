@@ -27,6 +27,7 @@ ParleyError
 └── Unavailable (503)
     ├── Leaving (502)
     ├── StorageFull
+    ├── StorageLost
     └── UnsafeEvictionPolicy
 """
 
@@ -297,3 +298,11 @@ class UnsafeEvictionPolicy(Unavailable):
         self.message = (
             f"redis would forget conversations when it is full: maxmemory-policy is {policy!r}, set noeviction"
         )
+
+
+class StorageLost(Unavailable):
+    """Redis replies, but what was stored in it is gone."""
+
+    def __init__(self) -> None:
+        super().__init__("redis")
+        self.message = "redis has lost stored data; see the section `Restarting Redis` of docs/operations.md"

@@ -27,7 +27,7 @@ The rest of gateway.store:
     parley:gateways                           set: every gateway that has, or had, a turn
     parley:gateway:ID:alive                   string: the lease on all turns of a gateway, renewed every 0.4 s; expires
     parley:gateway:ID:turns                   set: `USER RESPONSE` of each turn it runs
-    parley:storage                            hash: id, created_at, writes; written in transactions only
+    parley:storage                            hash: id, created_at, written_at, writes; written in transactions only
     parley:storage:witness                    hash: id, writes; never written in a transaction
     parley:plain-text:left                    channel: departures from the plain-text protocol
 
