@@ -1,4 +1,4 @@
-"""Leases on a real Redis: who is alive, and whose turns are free to take."""
+"""Leases on a real Redis: which gateways are alive, and whose turns may be taken over."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from tests.gateway.builders import connection, working
 
 
 class Taken:
-    """Whose turns were offered, and when the first were."""
+    """The gateways whose turns were taken over."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -27,41 +27,41 @@ class Taken:
 
 
 @asynccontextmanager
-async def looking(redis: Redis, name: str = "g1") -> AsyncIterator[tuple[Leases, Taken]]:
+async def running(redis: Redis, name: str = "g1") -> AsyncIterator[tuple[Leases, Taken]]:
     leases, taken = Leases(redis, name), Taken()
     async with working(leases.run_heartbeat(nothing)), working(leases.run_sweeper(taken)):
         yield leases, taken
 
 
 async def nothing() -> None:
-    """There is no turn here that others could have taken."""
+    """There is no turn here that others could have taken over."""
 
 
 async def dead(redis: Redis, name: str) -> Leases:
-    """One that was alive, and let its lease lapse."""
+    """One that was alive, and whose lease has expired."""
     leases = Leases(redis, name)
     await leases.renew()
     await redis.delete(f"parley:gateway:{name}:alive")
     return leases
 
 
-async def test_a_gateway_without_a_lease_is_taken_over_from(redis: Redis) -> None:
+async def test_the_turns_of_a_gateway_without_a_lease_are_taken_over(redis: Redis) -> None:
     await dead(redis, "g2")
-    async with looking(redis) as (leases, taken):
+    async with running(redis) as (leases, taken):
         await taken.some.wait()
         assert await leases.is_alive("g1")
     assert set(taken.ids) == {"g2"}
 
 
-async def test_who_lives_is_left_alone(redis: Redis) -> None:
+async def test_the_turns_of_a_live_gateway_are_not_taken_over(redis: Redis) -> None:
     await dead(redis, "g3")
-    async with looking(redis, "g2"), looking(redis, "g1") as (leases, taken):
+    async with running(redis, "g2"), running(redis, "g1") as (leases, taken):
         await taken.some.wait()
         assert await leases.live_peers() == ["g2"]
     assert set(taken.ids) == {"g3"}
 
 
-async def test_who_was_missing_once_and_came_back_is_left_alone(redis: Redis) -> None:
+async def test_a_gateway_that_missed_one_sweep_and_came_back_is_not_taken_over(redis: Redis) -> None:
     late = await dead(redis, "g2")
     leases, taken = Leases(redis, "g1"), Taken()
     await leases._sweep(taken)
@@ -74,7 +74,7 @@ async def test_who_was_missing_once_and_came_back_is_left_alone(redis: Redis) ->
     assert taken.ids == ["g2"]
 
 
-async def test_who_has_given_its_turns_away_is_taken_over_from_at_once(redis: Redis) -> None:
+async def test_released_turns_are_taken_over_at_once(redis: Redis) -> None:
     leaving = await dead(redis, "g2")
     await leaving.release()
     leases, taken = Leases(redis, "g1"), Taken()
@@ -83,7 +83,7 @@ async def test_who_has_given_its_turns_away_is_taken_over_from_at_once(redis: Re
     assert taken.ids == ["g2"]
 
 
-async def test_who_says_that_it_has_left_and_lives_is_left_alone(redis: Redis) -> None:
+async def test_released_turns_of_a_live_gateway_are_not_taken_over(redis: Redis) -> None:
     await Leases(redis, "g2").renew()
     leases, taken = Leases(redis, "g1"), Taken()
     leases.sweep_soon("g2")
@@ -91,7 +91,7 @@ async def test_who_says_that_it_has_left_and_lives_is_left_alone(redis: Redis) -
     assert taken.ids == []
 
 
-async def test_who_has_left_takes_no_lease_again(redis: Redis) -> None:
+async def test_a_released_lease_is_not_renewed(redis: Redis) -> None:
     leases = Leases(redis, "g1")
     await leases.renew()
     await leases.release()
@@ -99,20 +99,20 @@ async def test_who_has_left_takes_no_lease_again(redis: Redis) -> None:
     assert not await leases.is_alive("g1")
 
 
-async def test_who_leaves_takes_nothing_over_any_more(redis: Redis) -> None:
+async def test_a_draining_gateway_takes_nothing_over(redis: Redis) -> None:
     await dead(redis, "g2")
-    async with looking(redis) as (leases, taken):
+    async with running(redis) as (leases, taken):
         await taken.some.wait()
         leases.stop_takeovers()
         taken.ids.clear()
-        async with looking(redis, "g3") as (_, other):
+        async with running(redis, "g3") as (_, other):
             await other.some.wait()
             other.some.clear()
             await other.some.wait()
     assert taken.ids == []
 
 
-async def test_the_lease_is_held_however_long_it_takes_to_take_over(redis: Redis) -> None:
+async def test_the_lease_is_renewed_during_a_slow_takeover(redis: Redis) -> None:
     await dead(redis, "g2")
     leases, taking = Leases(redis, "g1", lease_seconds=1), asyncio.Event()
 
@@ -127,7 +127,7 @@ async def test_the_lease_is_held_however_long_it_takes_to_take_over(redis: Redis
             await asyncio.sleep(0.01)
 
 
-async def test_who_was_late_is_told_that_others_may_have_taken_its_turns(redis: Redis) -> None:
+async def test_a_late_renewal_reports_that_the_lease_had_expired(redis: Redis) -> None:
     leases, late = Leases(redis, "g1"), asyncio.Semaphore(0)
 
     async def lapsed() -> None:
@@ -140,7 +140,7 @@ async def test_who_was_late_is_told_that_others_may_have_taken_its_turns(redis: 
     assert [await leases.renew() for _ in range(2)] == [False, False]
 
 
-async def test_what_could_not_be_removed_is_with_the_next_renewal(durable_redis: Process) -> None:
+async def test_the_next_renewal_removes_turns_that_could_not_be_removed(durable_redis: Process) -> None:
     async with connection(durable_redis.command.port) as redis:
         leases = Leases(redis, "g1")
         await leases.add_turn("user_1", "resp_1")
@@ -155,7 +155,7 @@ async def test_what_could_not_be_removed_is_with_the_next_renewal(durable_redis:
         assert await leases.list_turns("g1") == [("user_1", "resp_2")]
 
 
-async def test_a_gateway_that_was_forgotten_is_known_again_with_its_next_turn(redis: Redis) -> None:
+async def test_a_forgotten_gateway_is_listed_again_with_its_next_turn(redis: Redis) -> None:
     leases, other = Leases(redis, "g1"), Leases(redis, "g2")
     await other.forget_gateway("g1")
     await leases.add_turn("user_1", "resp_1")
@@ -165,7 +165,7 @@ async def test_a_gateway_that_was_forgotten_is_known_again_with_its_next_turn(re
     assert taken.ids == ["g1"]
 
 
-async def test_a_lease_lapses_by_itself(redis: Redis) -> None:
+async def test_a_lease_expires_by_itself(redis: Redis) -> None:
     leases = Leases(redis, "g1", lease_seconds=0.05)
     await leases.renew()
     while await leases.is_alive("g1"):
@@ -183,7 +183,7 @@ async def test_turns_are_listed_until_they_are_removed(redis: Redis) -> None:
     assert await other.list_turns("g1") == []
 
 
-async def test_a_bug_in_taking_over_ends_neither_the_lease_nor_the_looking(
+async def test_a_bug_in_a_takeover_stops_neither_the_heartbeat_nor_the_sweeper(
     redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     await dead(redis, "g2")
@@ -201,11 +201,11 @@ async def test_a_bug_in_taking_over_ends_neither_the_lease_nor_the_looking(
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_nobody_is_dead_because_redis_was_away(durable_redis: Process) -> None:
+async def test_no_gateway_counts_as_dead_because_redis_was_unreachable(durable_redis: Process) -> None:
     async with connection(durable_redis.command.port) as redis:
         other = Leases(redis, "g2")
         await other.renew()
-        async with looking(redis) as (leases, taken):
+        async with running(redis) as (leases, taken):
             durable_redis.kill()
             with pytest.raises(Unavailable):
                 await leases.is_alive("g2")
