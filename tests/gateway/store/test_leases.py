@@ -130,10 +130,10 @@ async def test_the_lease_is_renewed_during_a_slow_takeover(redis: Redis) -> None
 async def test_a_late_renewal_reports_that_the_lease_had_expired(redis: Redis) -> None:
     leases, late = Leases(redis, "g1"), asyncio.Semaphore(0)
 
-    async def lapsed() -> None:
+    async def on_expired() -> None:
         late.release()
 
-    async with working(leases.run_heartbeat(lapsed)):
+    async with working(leases.run_heartbeat(on_expired)):
         await late.acquire()
         await redis.delete("parley:gateway:g1:alive")
         await late.acquire()

@@ -52,7 +52,7 @@ class StorageHealth:
             logger.warning("redis is not reachable")
 
     async def watch(self) -> None:
-        """Until cancelled. Nobody else may ask: `/healthz` does not depend on Redis."""
+        """Until cancelled. A deployment may never request `/readyz`, and `/healthz` does not depend on Redis."""
         while True:
             await asyncio.sleep(self._check_seconds)
             await self.check()

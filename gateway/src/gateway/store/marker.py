@@ -15,19 +15,30 @@ The marker is written before the witness. So what a crash or a failover cuts off
 import secrets
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from redis.asyncio import Redis
+from redis.exceptions import WatchError
 
 from gateway.errors import StorageLost
 from gateway.store.errors import translate_redis_errors
 from gateway.store.keys import MARKER_KEY, WITNESS_KEY
+
+_FIELDS = ("id", "writes")
 
 
 @dataclass(frozen=True, slots=True)
 class _Record:
     id: bytes | None
     writes: int
+
+    @classmethod
+    def decode(cls, values: Any) -> Self:
+        marker_id, writes = values
+        return cls(marker_id, int(writes or 0))
+
+    def encode(self) -> dict[Any, Any]:
+        return {"id": self.id, "writes": self.writes}
 
 
 class StorageMarker:
@@ -39,34 +50,29 @@ class StorageMarker:
 
     async def check(self) -> None:
         """Raises StorageLost."""
-        await self._read()
+        async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            # In this order: another gateway writes the marker first.
+            pipe.hmget(WITNESS_KEY, _FIELDS)
+            pipe.hmget(MARKER_KEY, _FIELDS)
+            witness, marker = (_Record.decode(values) for values in await pipe.execute())
+        self._compare(marker, witness)
 
     async def advance(self) -> None:
         """Counts one more write in marker and witness, and creates both in a new database. Raises StorageLost."""
-        witness, now = await self._read(), str(int(time.time()))
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
-            if self._seen_id is None:
-                # Of several gateways that start at once, one creates it.
-                pipe.hsetnx(MARKER_KEY, "id", secrets.token_hex(16))
-                pipe.hsetnx(MARKER_KEY, "created_at", now)
-            # Two writes: of a transaction with only one, Redis appends the plain command to its file.
-            pipe.hset(MARKER_KEY, "written_at", now)
-            pipe.hincrby(MARKER_KEY, "writes", 1)
-            pipe.hmget(MARKER_KEY, ["id", "writes"])
-            marker = _record(*(await pipe.execute())[-1])
-        # Redis may have restarted since the check. Then this must not overwrite the witness.
-        self._compare(marker, witness)
-        async with translate_redis_errors():
-            await self._redis.hset(WITNESS_KEY, mapping={"id": marker.id or b"", "writes": str(marker.writes)})
-
-    async def _read(self) -> _Record:
-        """Returns the witness, if nothing is lost."""
-        async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(WITNESS_KEY, ["id", "writes"])
-            pipe.hmget(MARKER_KEY, ["id", "writes"])
-            witness, marker = (_record(*values) for values in await pipe.execute())
-        self._compare(marker, witness)
-        return witness
+            # Protects the evidence: after a loss from here on, also in a restart of Redis, the transaction fails.
+            await pipe.watch(MARKER_KEY)
+            witness = _Record.decode(await pipe.hmget(WITNESS_KEY, _FIELDS))
+            marker = _Record.decode(await pipe.hmget(MARKER_KEY, _FIELDS))
+            self._compare(marker, witness)
+            pipe.multi()  # type: ignore[no-untyped-call]
+            written = _add_write(pipe, marker)
+            try:
+                await pipe.execute()
+            except WatchError:
+                return  # another gateway has just done it, or the next check finds the loss
+            self._seen_id = written.id
+            await self._redis.hset(WITNESS_KEY, mapping=written.encode())
 
     def _compare(self, marker: _Record, witness: _Record) -> None:
         is_dropped = witness.id is not None and (witness.id != marker.id or witness.writes > marker.writes)
@@ -76,5 +82,12 @@ class StorageMarker:
         self._seen_id = marker.id
 
 
-def _record(marker_id: bytes | None, writes: Any) -> _Record:
-    return _Record(marker_id, int(writes or 0))
+def _add_write(pipe: Any, marker: _Record) -> _Record:
+    now = int(time.time())
+    written = _Record(marker.id or secrets.token_hex(16).encode(), marker.writes + 1)
+    if marker.id is None:
+        pipe.hset(MARKER_KEY, "created_at", now)
+    # Two commands: of a transaction with a single one, Redis appends only that command to its file.
+    pipe.hset(MARKER_KEY, "written_at", now)
+    pipe.hset(MARKER_KEY, mapping=written.encode())
+    return written
