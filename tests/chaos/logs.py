@@ -4,7 +4,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from gateway.store.turn_log.keys import segment_key
+from gateway.store.keys import segment_key
 from gateway.turn.log_entry import FENCE_ID, fenced_by, is_terminal
 from tests.chaos.oracle import Segment
 

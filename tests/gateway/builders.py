@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 
 from gateway.inference import OutputDelta, OutputOptions, ReasoningTextDelta, Sampling, TextDelta, ToolCallDelta
 from gateway.protocol.events import Event, frame
-from gateway.store.turn_log.keys import segment_keys
+from gateway.store.keys import segment_keys
 from gateway.turn.log import TurnLog
 from gateway.turn.state_machine import Turn, TurnRequest
 

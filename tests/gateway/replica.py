@@ -37,6 +37,7 @@ from gateway.runtime.retry_policy import RetryPolicy
 from gateway.runtime.running import RunningTurn, TurnRunner
 from gateway.runtime.turn_list import TurnList
 from gateway.runtime.user_encryption import UserEncryption
+from gateway.store.history.history_reader import HistoryReader
 from gateway.store.history.responses import ResponseStore
 from gateway.store.history.turn_store import TurnStore
 from gateway.store.leases import Leases
@@ -157,6 +158,7 @@ class Replica:
     engine: FakeEngine
     usage: RecordedUsage
     titles: RecordedTitles
+    history_reader: HistoryReader
     store: TurnStore
     responses: ResponseStore
     prompts: PromptBuilder
@@ -186,6 +188,7 @@ async def replica(
     engine: FakeEngine | None = None,
     *,
     store: type[TurnStore] = TurnStore,
+    history: type[HistoryReader] = HistoryReader,
     name: str = "g1",
     defaults: Defaults = DEFAULTS,
     policy: RetryPolicy = RETRY_POLICY,
@@ -193,8 +196,9 @@ async def replica(
     async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
         engine, usage, titles = engine or FakeEngine(), RecordedUsage(), RecordedTitles()
         turn_store, responses = store(redis, retention_seconds=60), ResponseStore(redis)
+        history_reader = history(redis)
         prompts = PromptBuilder(ENCRYPTION, defaults.system_prompt)
-        preparation = TurnPreparation(engine, HistoryLoader(turn_store, responses), prompts, defaults=defaults)
+        preparation = TurnPreparation(engine, HistoryLoader(history_reader, responses), prompts, defaults=defaults)
         writer, reader = Writer(redis, retention_seconds=60), Reader(redis, blocking, name)
         windows = WindowSelection(engine, preparation)
         runner = TurnRunner(engine, windows, turn_store, usage, titles, policy, gateway_id=name)
@@ -202,7 +206,7 @@ async def replica(
         registry = TurnRegistry(runner, writer, turn_list)
         turns = TurnAcceptance(preparation, turn_store, responses, turn_list, registry, gateway_id=name)
         following = ResponseFollower(registry, responses, reader)
-        compaction = Compaction(engine, turn_store, responses, usage, prompts, ENCRYPTION)
+        compaction = Compaction(engine, history_reader, responses, usage, prompts, ENCRYPTION)
 
         def handle(command: GatewayCommand) -> None:
             if isinstance(command, CancelTurn):
@@ -215,6 +219,7 @@ async def replica(
                     engine,
                     usage,
                     titles,
+                    history_reader,
                     turn_store,
                     responses,
                     prompts,

@@ -76,7 +76,7 @@ async def test_nothing_remains_of_a_user_who_is_deleted_during_an_answer(deploym
 async def test_a_deletion_whose_announcement_was_lost_is_found_by_polling(redis: Redis) -> None:
     await redis.set(f"parley:{{{STAYS}}}:conversations", "1")
     auth = AuthService()
-    erasing = asyncio.create_task(Erasure(redis, auth, every_seconds=0.01, settled_seconds=0.01).run())
+    erasing = asyncio.create_task(Erasure(redis, auth, interval_seconds=0.01, settled_seconds=0.01).run())
     await redis.set(f"parley:{{{GONE}}}:conversations", "1")
     auth.deleted.append(GONE)
     await auth.all_gone.wait()
@@ -90,7 +90,7 @@ async def test_no_deletion_is_confirmed_while_an_answer_may_still_write(redis: R
     await redis.sadd("parley:gateways", "of-this-test")
     await redis.sadd("parley:gateway:of-this-test:turns", turn)
     auth = AuthService(GONE)
-    erasing = asyncio.create_task(Erasure(redis, auth, every_seconds=0.01, settled_seconds=0.01).run())
+    erasing = asyncio.create_task(Erasure(redis, auth, interval_seconds=0.01, settled_seconds=0.01).run())
     for number in range(3):
         key = f"parley:{{{GONE}}}:written:{number}"
         await redis.set(key, "1")

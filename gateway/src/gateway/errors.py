@@ -27,6 +27,7 @@ ParleyError
 └── Unavailable (503)
     ├── ShuttingDown (502)
     ├── StorageFull
+    ├── StorageLost
     └── UnsafeEvictionPolicy
 """
 
@@ -296,4 +297,12 @@ class StorageFull(Unavailable):
 class UnsafeEvictionPolicy(Unavailable):
     def __init__(self, policy: str) -> None:
         message = f"redis would evict conversations when it is full: maxmemory-policy is {policy!r}, set noeviction"
+        super().__init__("redis", message=message)
+
+
+class StorageLost(Unavailable):
+    """Redis replies, but what was stored in it is gone."""
+
+    def __init__(self) -> None:
+        message = "redis has lost stored data; see the section `Restarting Redis` of docs/operations.md"
         super().__init__("redis", message=message)

@@ -47,8 +47,9 @@ from gateway.settings import Settings
 from gateway.store.erasure import Erasure
 from gateway.store.health import StorageHealth
 from gateway.store.history.conversations import Conversations
+from gateway.store.history.history_reader import HistoryReader
+from gateway.store.history.quota import StorageQuota
 from gateway.store.history.responses import ResponseStore
-from gateway.store.history.sizes import StorageQuota
 from gateway.store.history.turn_store import TurnStore
 from gateway.store.leases import Leases
 from gateway.store.presence import Presence
@@ -87,6 +88,7 @@ class _Store:
     health: StorageHealth
     conversations: Conversations
     responses: ResponseStore
+    history_reader: HistoryReader
     turns: TurnStore
     usage: UsageStore
     segments: Segments
@@ -154,14 +156,16 @@ async def _open_engine(settings: Settings, server_key: bytes, stack: AsyncExitSt
 async def _open_store(settings: Settings, redis: _RedisClients, gateway_id: str, stack: AsyncExitStack) -> _Store:
     health = StorageHealth(redis.shared)
     await health.check()
-    quota = StorageQuota(redis.shared, bytes_at_most=settings.stored_bytes_per_user)
+    await stack.enter_async_context(background(health.watch()))
+    quota = StorageQuota(redis.shared, max_bytes=settings.stored_bytes_per_user)
     writer = Writer(redis.shared, retention_seconds=settings.events_kept_seconds)
     await stack.enter_async_context(background(writer.run()))
     return _Store(
         health=health,
         conversations=Conversations(redis.shared, quota),
         responses=ResponseStore(redis.shared, quota),
-        turns=TurnStore(redis.shared, retention_seconds=settings.responses_kept_days * 86_400, sizes=quota),
+        history_reader=HistoryReader(redis.shared),
+        turns=TurnStore(redis.shared, retention_seconds=settings.responses_kept_days * 86_400, quota=quota),
         usage=UsageStore(redis.shared),
         segments=Segments(redis.shared),
         writer=writer,
@@ -179,7 +183,7 @@ async def _open_runtime(
 ) -> _Runtime:
     defaults, encryption = _defaults(settings), UserEncryption(settings.server_key.get_secret_value().encode())
     prompts = PromptBuilder(encryption, defaults.system_prompt)
-    history = HistoryLoader(store.turns, store.responses)
+    history = HistoryLoader(store.history_reader, store.responses)
     preparation = TurnPreparation(engine, history, prompts, defaults=defaults)
     titles = Titles(engine, store.conversations, settings.titles)
     stack.push_async_callback(titles.close)
@@ -195,7 +199,7 @@ async def _open_runtime(
     return _Runtime(
         TurnAcceptance(preparation, store.turns, store.responses, turn_list, registry, gateway_id=gateway_id),
         ResponseFollower(registry, store.responses, store.reader),
-        Compaction(engine, store.turns, store.responses, store.usage, prompts, encryption),
+        Compaction(engine, store.history_reader, store.responses, store.usage, prompts, encryption),
         TokenCounter(engine, preparation),
     )
 
@@ -262,7 +266,7 @@ def _chat_relays(engine: EngineBalancer, defaults: Defaults) -> ChatRelays:
 def _handle_revocation(identity: Identity, erasure: Erasure, revocation: Revocation) -> None:
     identity.invalidate(revocation.sub)
     if revocation.reason == "deleted":
-        erasure.look()
+        erasure.run_soon()
 
 
 def _handle_command(registry: TurnRegistry, leases: Leases, command: GatewayCommand) -> None:
@@ -270,4 +274,4 @@ def _handle_command(registry: TurnRegistry, leases: Leases, command: GatewayComm
         case CancelTurn(response_id, requested_at_ms):
             registry.stop(response_id, requested_at_ms)
         case TakeOverTurns(gateway_id):
-            leases.released(gateway_id)
+            leases.sweep_soon(gateway_id)

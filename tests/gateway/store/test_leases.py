@@ -1,4 +1,4 @@
-"""Leases on a real Redis: who is alive, and whose turns are free to take."""
+"""Leases on a real Redis: which gateways are alive, and whose turns may be taken over."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from tests.gateway.builders import connection, working
 
 
 class Taken:
-    """Whose turns were offered, and when the first were."""
+    """The gateways whose turns were taken over."""
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -27,163 +27,163 @@ class Taken:
 
 
 @asynccontextmanager
-async def looking(redis: Redis, name: str = "g1") -> AsyncIterator[tuple[Leases, Taken]]:
-    ownership, taken = Leases(redis, name), Taken()
-    async with working(ownership.run_heartbeat(nothing)), working(ownership.run_sweeper(taken)):
-        yield ownership, taken
+async def running(redis: Redis, name: str = "g1") -> AsyncIterator[tuple[Leases, Taken]]:
+    leases, taken = Leases(redis, name), Taken()
+    async with working(leases.run_heartbeat(nothing)), working(leases.run_sweeper(taken)):
+        yield leases, taken
 
 
 async def nothing() -> None:
-    """There is no turn here that others could have taken."""
+    """There is no turn here that others could have taken over."""
 
 
 async def dead(redis: Redis, name: str) -> Leases:
-    """One that was alive, and let its lease lapse."""
-    ownership = Leases(redis, name)
-    await ownership.renew()
+    """One that was alive, and whose lease has expired."""
+    leases = Leases(redis, name)
+    await leases.renew()
     await redis.delete(f"parley:gateway:{name}:alive")
-    return ownership
+    return leases
 
 
-async def test_a_gateway_without_a_lease_is_taken_over_from(redis: Redis) -> None:
+async def test_the_turns_of_a_gateway_without_a_lease_are_taken_over(redis: Redis) -> None:
     await dead(redis, "g2")
-    async with looking(redis) as (ownership, taken):
+    async with running(redis) as (leases, taken):
         await taken.some.wait()
-        assert await ownership.is_alive("g1")
+        assert await leases.is_alive("g1")
     assert set(taken.ids) == {"g2"}
 
 
-async def test_who_lives_is_left_alone(redis: Redis) -> None:
+async def test_the_turns_of_a_live_gateway_are_not_taken_over(redis: Redis) -> None:
     await dead(redis, "g3")
-    async with looking(redis, "g2"), looking(redis, "g1") as (ownership, taken):
+    async with running(redis, "g2"), running(redis, "g1") as (leases, taken):
         await taken.some.wait()
-        assert await ownership.live_peers() == ["g2"]
+        assert await leases.live_peers() == ["g2"]
     assert set(taken.ids) == {"g3"}
 
 
-async def test_who_was_missing_once_and_came_back_is_left_alone(redis: Redis) -> None:
+async def test_a_gateway_that_missed_one_sweep_and_came_back_is_not_taken_over(redis: Redis) -> None:
     late = await dead(redis, "g2")
-    ownership, taken = Leases(redis, "g1"), Taken()
-    await ownership._sweep(taken)
+    leases, taken = Leases(redis, "g1"), Taken()
+    await leases._sweep(taken)
     await late.renew()
-    await ownership._sweep(taken)
+    await leases._sweep(taken)
     await redis.delete("parley:gateway:g2:alive")
-    await ownership._sweep(taken)
+    await leases._sweep(taken)
     assert taken.ids == []
-    await ownership._sweep(taken)
+    await leases._sweep(taken)
     assert taken.ids == ["g2"]
 
 
-async def test_who_has_given_its_turns_away_is_taken_over_from_at_once(redis: Redis) -> None:
+async def test_released_turns_are_taken_over_at_once(redis: Redis) -> None:
     leaving = await dead(redis, "g2")
-    await leaving.leave()
-    ownership, taken = Leases(redis, "g1"), Taken()
-    ownership.released("g2")
-    await ownership._sweep(taken)
+    await leaving.release()
+    leases, taken = Leases(redis, "g1"), Taken()
+    leases.sweep_soon("g2")
+    await leases._sweep(taken)
     assert taken.ids == ["g2"]
 
 
-async def test_who_says_that_it_has_left_and_lives_is_left_alone(redis: Redis) -> None:
+async def test_released_turns_of_a_live_gateway_are_not_taken_over(redis: Redis) -> None:
     await Leases(redis, "g2").renew()
-    ownership, taken = Leases(redis, "g1"), Taken()
-    ownership.released("g2")
-    await ownership._sweep(taken)
+    leases, taken = Leases(redis, "g1"), Taken()
+    leases.sweep_soon("g2")
+    await leases._sweep(taken)
     assert taken.ids == []
 
 
-async def test_who_has_left_takes_no_lease_again(redis: Redis) -> None:
-    ownership = Leases(redis, "g1")
-    await ownership.renew()
-    await ownership.leave()
-    await ownership.renew()
-    assert not await ownership.is_alive("g1")
+async def test_a_released_lease_is_not_renewed(redis: Redis) -> None:
+    leases = Leases(redis, "g1")
+    await leases.renew()
+    await leases.release()
+    await leases.renew()
+    assert not await leases.is_alive("g1")
 
 
-async def test_who_leaves_takes_nothing_over_any_more(redis: Redis) -> None:
+async def test_a_draining_gateway_takes_nothing_over(redis: Redis) -> None:
     await dead(redis, "g2")
-    async with looking(redis) as (ownership, taken):
+    async with running(redis) as (leases, taken):
         await taken.some.wait()
-        ownership.stop_takeovers()
+        leases.stop_takeovers()
         taken.ids.clear()
-        async with looking(redis, "g3") as (_, other):
+        async with running(redis, "g3") as (_, other):
             await other.some.wait()
             other.some.clear()
             await other.some.wait()
     assert taken.ids == []
 
 
-async def test_the_lease_is_held_however_long_it_takes_to_take_over(redis: Redis) -> None:
+async def test_the_lease_is_renewed_during_a_slow_takeover(redis: Redis) -> None:
     await dead(redis, "g2")
-    ownership, taking = Leases(redis, "g1", lease_seconds=1), asyncio.Event()
+    leases, taking = Leases(redis, "g1", lease_seconds=1), asyncio.Event()
 
     async def for_ever(_: str) -> None:
         taking.set()
         await asyncio.Event().wait()
 
-    async with working(ownership.run_heartbeat(nothing)), working(ownership.run_sweeper(for_ever)):
+    async with working(leases.run_heartbeat(nothing)), working(leases.run_sweeper(for_ever)):
         await taking.wait()
         await redis.delete("parley:gateway:g1:alive")
-        while not await ownership.is_alive("g1"):
+        while not await leases.is_alive("g1"):
             await asyncio.sleep(0.01)
 
 
-async def test_who_was_late_is_told_that_others_may_have_taken_its_turns(redis: Redis) -> None:
-    ownership, late = Leases(redis, "g1"), asyncio.Semaphore(0)
+async def test_a_late_renewal_reports_that_the_lease_had_expired(redis: Redis) -> None:
+    leases, late = Leases(redis, "g1"), asyncio.Semaphore(0)
 
-    async def lapsed() -> None:
+    async def on_expired() -> None:
         late.release()
 
-    async with working(ownership.run_heartbeat(lapsed)):
+    async with working(leases.run_heartbeat(on_expired)):
         await late.acquire()
         await redis.delete("parley:gateway:g1:alive")
         await late.acquire()
-    assert [await ownership.renew() for _ in range(2)] == [False, False]
+    assert [await leases.renew() for _ in range(2)] == [False, False]
 
 
-async def test_what_could_not_be_removed_is_with_the_next_renewal(durable_redis: Process) -> None:
+async def test_the_next_renewal_removes_turns_that_could_not_be_removed(durable_redis: Process) -> None:
     async with connection(durable_redis.command.port) as redis:
-        ownership = Leases(redis, "g1")
-        await ownership.add("user_1", "resp_1")
-        await ownership.add("user_1", "resp_2")
+        leases = Leases(redis, "g1")
+        await leases.add_turn("user_1", "resp_1")
+        await leases.add_turn("user_1", "resp_2")
         durable_redis.kill()
         for response_id in ("resp_1", "resp_2"):
             with pytest.raises(Unavailable):
-                await ownership.remove("user_1", response_id)
+                await leases.remove_turn("user_1", response_id)
         await run_sync(durable_redis.restart)
-        await ownership.add("user_1", "resp_2")
-        await ownership.renew()
-        assert await ownership.turns("g1") == [("user_1", "resp_2")]
+        await leases.add_turn("user_1", "resp_2")
+        await leases.renew()
+        assert await leases.list_turns("g1") == [("user_1", "resp_2")]
 
 
-async def test_a_gateway_that_was_forgotten_is_known_again_with_its_next_turn(redis: Redis) -> None:
-    ownership, other = Leases(redis, "g1"), Leases(redis, "g2")
-    await other.forget("g1")
-    await ownership.add("user_1", "resp_1")
+async def test_a_forgotten_gateway_is_listed_again_with_its_next_turn(redis: Redis) -> None:
+    leases, other = Leases(redis, "g1"), Leases(redis, "g2")
+    await other.forget_gateway("g1")
+    await leases.add_turn("user_1", "resp_1")
     taken = Taken()
     await other._sweep(taken)
     await other._sweep(taken)
     assert taken.ids == ["g1"]
 
 
-async def test_a_lease_lapses_by_itself(redis: Redis) -> None:
-    ownership = Leases(redis, "g1", lease_seconds=0.05)
-    await ownership.renew()
-    while await ownership.is_alive("g1"):
+async def test_a_lease_expires_by_itself(redis: Redis) -> None:
+    leases = Leases(redis, "g1", lease_seconds=0.05)
+    await leases.renew()
+    while await leases.is_alive("g1"):
         await asyncio.sleep(0.01)
 
 
 async def test_turns_are_listed_until_they_are_removed(redis: Redis) -> None:
-    ownership, other = Leases(redis, "g1"), Leases(redis, "g2")
-    await ownership.add("user_1", "resp_1")
-    await ownership.add("user_2", "resp_2")
-    assert await other.turns("g1") == [("user_1", "resp_1"), ("user_2", "resp_2")]
-    await ownership.remove("user_1", "resp_1")
-    await other.remove("user_2", "resp_2", of="g1")
-    await other.remove("user_2", "resp_2", of="g1")
-    assert await other.turns("g1") == []
+    leases, other = Leases(redis, "g1"), Leases(redis, "g2")
+    await leases.add_turn("user_1", "resp_1")
+    await leases.add_turn("user_2", "resp_2")
+    assert await other.list_turns("g1") == [("user_1", "resp_1"), ("user_2", "resp_2")]
+    await leases.remove_turn("user_1", "resp_1")
+    await other.remove_turn("user_2", "resp_2", of="g1")
+    await other.remove_turn("user_2", "resp_2", of="g1")
+    assert await other.list_turns("g1") == []
 
 
-async def test_a_bug_in_taking_over_ends_neither_the_lease_nor_the_looking(
+async def test_a_bug_in_a_takeover_stops_neither_the_heartbeat_nor_the_sweeper(
     redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     await dead(redis, "g2")
@@ -193,24 +193,24 @@ async def test_a_bug_in_taking_over_ends_neither_the_lease_nor_the_looking(
         tries.release()
         raise ZeroDivisionError
 
-    ownership = Leases(redis, "g1")
-    async with working(ownership.run_heartbeat(nothing)), working(ownership.run_sweeper(broken)):
+    leases = Leases(redis, "g1")
+    async with working(leases.run_heartbeat(nothing)), working(leases.run_sweeper(broken)):
         await tries.acquire()
         await tries.acquire()
-        assert await ownership.is_alive("g1")
+        assert await leases.is_alive("g1")
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_nobody_is_dead_because_redis_was_away(durable_redis: Process) -> None:
+async def test_no_gateway_counts_as_dead_because_redis_was_unreachable(durable_redis: Process) -> None:
     async with connection(durable_redis.command.port) as redis:
         other = Leases(redis, "g2")
         await other.renew()
-        async with looking(redis) as (ownership, taken):
+        async with running(redis) as (leases, taken):
             durable_redis.kill()
             with pytest.raises(Unavailable):
-                await ownership.is_alive("g2")
+                await leases.is_alive("g2")
             await asyncio.to_thread(durable_redis.restart)
             await other.renew()
-            while not await ownership.is_alive("g1"):
+            while not await leases.is_alive("g1"):
                 await asyncio.sleep(0.01)
     assert taken.ids == []

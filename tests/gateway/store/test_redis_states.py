@@ -1,4 +1,4 @@
-"""Redis when it is there and can not do what it is asked: full, a replica, loading. Nothing is lost, and it is said."""
+"""Redis that replies and refuses (`errors`): full, read-only, loading. Nothing is lost, and the reason is reported."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -27,7 +27,7 @@ ASKED = ResponseCreate(input="go")
 
 @pytest.fixture
 def port(durable_redis: Process) -> int:
-    """A Redis of its own, which may be brought into any state."""
+    """Of a Redis that no other test uses."""
     port = durable_redis.command.port
     assert port is not None
     return port
@@ -56,7 +56,7 @@ async def full(redis: Redis) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def read_only(redis: Redis) -> AsyncIterator[None]:
-    """A replica whose primary is away, as behind a failover."""
+    """A replica whose primary is unreachable, as after a failover."""
     await redis.replicaof("127.0.0.1", "1")
     try:
         yield
@@ -79,7 +79,7 @@ async def test_a_question_is_refused_with_the_reason(gateway: Replica, redis: Re
 
 
 @REFUSING
-async def test_what_is_there_can_be_read(gateway: Replica, redis: Redis, state: Any) -> None:
+async def test_stored_data_can_be_read(gateway: Replica, redis: Redis, state: Any) -> None:
     conversations = Conversations(redis)
     within = (await conversations.create("user_1", {"title": "kept"})).id
     response_id = (await gateway.answered(ResponseCreate(input="go", conversation=within)))[-1]["response"]["id"]
@@ -94,7 +94,7 @@ async def test_what_is_there_can_be_read(gateway: Replica, redis: Redis, state: 
         assert [text async for text in gateway.following.follow("user_1", response_id)][-1:]
 
 
-async def test_who_has_no_room_any_more_can_delete(gateway: Replica, redis: Redis) -> None:
+async def test_a_full_redis_still_deletes(gateway: Replica, redis: Redis) -> None:
     conversations = Conversations(redis)
     within = (await conversations.create("user_1", {})).id
     response_id = (await gateway.answered(ASKED))[-1]["response"]["id"]
@@ -106,7 +106,7 @@ async def test_who_has_no_room_any_more_can_delete(gateway: Replica, redis: Redi
 
 
 @REFUSING
-async def test_an_answer_waits_for_room_and_goes_on_without_a_hole(gateway: Replica, redis: Redis, state: Any) -> None:
+async def test_an_answer_waits_for_room_and_continues_without_a_gap(gateway: Replica, redis: Redis, state: Any) -> None:
     response_id = await abandoned(gateway)
     running = gateway.registry.find("user_1", response_id)
     assert running is not None
@@ -114,15 +114,15 @@ async def test_an_answer_waits_for_room_and_goes_on_without_a_hole(gateway: Repl
     async with state(redis):
         shown = len(running.log.events)
         gateway.engine.hold.set()
-        await gateway.engine.closed.wait()  # it has said everything
+        await gateway.engine.closed.wait()  # all deltas were sent
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
                 await running.log.wait_flushed()
-        assert len(running.log.events) == shown, "nobody sees what is not kept"
+        assert len(running.log.events) == shown, "followers see only what is stored"
     assert conformance.story(await followed(running))["output"][0]["content"][0]["text"] == TEXT
 
 
-async def test_a_gateway_is_not_taken_for_dead_because_redis_is_full(redis: Redis) -> None:
+async def test_a_full_redis_still_renews_the_lease(redis: Redis) -> None:
     lease = Leases(redis, "g1")
     assert await lease.renew()
     async with full(redis):
@@ -131,7 +131,7 @@ async def test_a_gateway_is_not_taken_for_dead_because_redis_is_full(redis: Redi
 
 
 @REFUSING
-async def test_a_turn_that_can_not_be_taken_over_for_now_is_taken_over_later(
+async def test_a_turn_that_cannot_be_taken_over_yet_is_taken_over_later(
     gateway: Replica, redis: Redis, port: int, state: Any
 ) -> None:
     response_id = await abandoned(gateway)
@@ -149,7 +149,7 @@ async def test_a_turn_that_can_not_be_taken_over_for_now_is_taken_over_later(
 
 @contextmanager
 def loading(process: Process) -> Iterator[None]:
-    """Killed, and started again with so slow a disk that it reads for a second."""
+    """Killed, and started again with a disk so slow that loading takes a second."""
     process.kill()
     slow = ["--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024"]
     usual, process.command = process.command, replace(process.command, arguments=[*process.command.arguments, *slow])
@@ -160,7 +160,9 @@ def loading(process: Process) -> Iterator[None]:
         process.command = usual
 
 
-async def test_a_redis_that_is_loading_is_waited_for(gateway: Replica, redis: Redis, durable_redis: Process) -> None:
+async def test_an_answer_waits_for_a_redis_that_is_loading(
+    gateway: Replica, redis: Redis, durable_redis: Process
+) -> None:
     response_id = await abandoned(gateway)
     running = gateway.registry.find("user_1", response_id)
     assert running is not None
@@ -172,7 +174,7 @@ async def test_a_redis_that_is_loading_is_waited_for(gateway: Replica, redis: Re
     while (await redis.info("persistence"))["aof_rewrite_in_progress"]:
         await asyncio.sleep(0.01)
     with loading(durable_redis):
-        await said_to_load(redis)
+        await reports_loading(redis)
         with pytest.raises(Unavailable):
             await StorageHealth(redis).ping()
         assert gateway.engine.hold is not None
@@ -180,7 +182,7 @@ async def test_a_redis_that_is_loading_is_waited_for(gateway: Replica, redis: Re
         assert conformance.story(await followed(running))["output"][0]["content"][0]["text"] == TEXT
 
 
-async def said_to_load(redis: Redis) -> None:
+async def reports_loading(redis: Redis) -> None:
     async with asyncio.timeout(20):
         while True:
             try:
@@ -190,4 +192,4 @@ async def said_to_load(redis: Redis) -> None:
             except RedisError:
                 await asyncio.sleep(0.005)  # not listening yet
                 continue
-            pytest.fail("it had loaded before anybody could see it")
+            pytest.fail("it had loaded before the first ping")

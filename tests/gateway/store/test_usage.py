@@ -23,20 +23,20 @@ class Clock:
 
 
 async def test_a_day_holds_the_requests_and_tokens_of_one_user(redis: Redis) -> None:
-    accounting = UsageStore(redis, Clock())
-    await accounting.add("user_1", USAGE)
-    await accounting.add("user_1", USAGE)
-    await accounting.add("user_2", USAGE)
-    assert await accounting.read("user_1", 1) == (UsageOfDay("2026-03-01", 2, 20, 6),)
+    usage = UsageStore(redis, Clock())
+    await usage.add("user_1", USAGE)
+    await usage.add("user_1", USAGE)
+    await usage.add("user_2", USAGE)
+    assert await usage.read("user_1", 1) == (UsageOfDay("2026-03-01", 2, 20, 6),)
 
 
-async def test_days_are_utc_the_newest_first_and_those_without_use_are_zero(redis: Redis) -> None:
+async def test_days_are_utc_and_newest_first_and_those_without_requests_are_zero(redis: Redis) -> None:
     clock = Clock()
-    accounting = UsageStore(redis, clock)
-    await accounting.add("user_1", USAGE)
+    usage = UsageStore(redis, clock)
+    await usage.add("user_1", USAGE)
     clock.now = datetime(2026, 3, 3, 0, 0, 0, tzinfo=UTC)
-    await accounting.add("user_1", USAGE)
-    assert await accounting.read("user_1", 4) == (
+    await usage.add("user_1", USAGE)
+    assert await usage.read("user_1", 4) == (
         UsageOfDay("2026-03-03", 1, 10, 3),
         UsageOfDay("2026-03-02", 0, 0, 0),
         UsageOfDay("2026-03-01", 1, 10, 3),
@@ -44,18 +44,18 @@ async def test_days_are_utc_the_newest_first_and_those_without_use_are_zero(redi
     )
 
 
-async def test_a_day_is_forgotten_in_the_end(redis: Redis) -> None:
+async def test_a_day_expires(redis: Redis) -> None:
     await UsageStore(redis, Clock()).add("user_1", USAGE)
     (key,) = [key async for key in redis.scan_iter("*usage*")]
     assert key == b"parley:{user_1}:usage:2026-03-01"
     assert 99 * 86400 < await redis.ttl(key) <= 100 * 86400
 
 
-async def test_without_redis_nothing_fails_but_the_question(caplog: pytest.LogCaptureFixture) -> None:
+async def test_without_redis_only_reading_fails(caplog: pytest.LogCaptureFixture) -> None:
     async with Redis(port=9, retry=Retry(NoBackoff(), 0)) as nowhere:
-        accounting = UsageStore(nowhere, Clock())
+        usage = UsageStore(nowhere, Clock())
         with caplog.at_level(logging.WARNING):
-            await accounting.add("user_1", USAGE)
-        assert "not accounted" in caplog.text
+            await usage.add("user_1", USAGE)
+        assert "was not counted" in caplog.text
         with pytest.raises(Unavailable):
-            await accounting.read("user_1", 1)
+            await usage.read("user_1", 1)

@@ -27,10 +27,10 @@ _MAX_CONCURRENT = 16
 
 
 class Leases(Protocol):
-    async def add(self, user_id: str, response_id: str) -> None: ...
-    async def remove(self, user_id: str, response_id: str, *, of: str | None = None) -> None: ...
-    async def turns(self, gateway_id: str) -> list[tuple[str, str]]: ...
-    async def forget(self, gateway_id: str) -> None: ...
+    async def add_turn(self, user_id: str, response_id: str) -> None: ...
+    async def remove_turn(self, user_id: str, response_id: str, *, of: str | None = None) -> None: ...
+    async def list_turns(self, gateway_id: str) -> list[tuple[str, str]]: ...
+    async def forget_gateway(self, gateway_id: str) -> None: ...
 
 
 class Segments(Protocol):
@@ -74,12 +74,12 @@ class Takeover:
 
     async def take_over_all(self, gateway_id: str) -> None:
         """All turns of a gateway without a lease. Raises Unavailable; the next sweep tries again."""
-        listed = await self._leases.turns(gateway_id)
+        listed = await self._leases.list_turns(gateway_id)
         still_listed = {(gateway_id, *turn) for turn in listed}
         for key in [key for key in self._unaccepted_since if key[0] == gateway_id and key not in still_listed]:
             del self._unaccepted_since[key]
         if not listed:
-            await self._leases.forget(gateway_id)
+            await self._leases.forget_gateway(gateway_id)
             return
         random.shuffle(listed)  # other gateways work on the same list
         turns = [turn for turn in listed if turn not in self._failed]
@@ -104,10 +104,10 @@ class Takeover:
             try:
                 is_done = await self._try_take_over(gateway_id, user_id, response_id)
             except NotFound:  # deleted meanwhile
-                await self._leases.remove(user_id, response_id)
+                await self._leases.remove_turn(user_id, response_id)
                 is_done = True
             if is_done:
-                await self._leases.remove(user_id, response_id, of=gateway_id)
+                await self._leases.remove_turn(user_id, response_id, of=gateway_id)
 
     async def _try_take_over(self, gateway_id: str, user_id: str, response_id: str) -> bool:
         """False while the turn has to stay on the list of `gateway_id`."""
@@ -124,9 +124,9 @@ class Takeover:
         if not fenced_here and replayed.owner not in (None, gateway_id):
             return False  # its newer owner removes it once the turn runs there
         # Listed here first: if this gateway dies right after the fence, another one finds the turn.
-        await self._leases.add(user_id, response_id)
+        await self._leases.add_turn(user_id, response_id)
         if not fenced_here and not await self._segments.fence(user_id, response_id, replayed.segment, self._gateway_id):
-            await self._leases.remove(user_id, response_id)
+            await self._leases.remove_turn(user_id, response_id)
             return True
         segment = replayed.segment if fenced_here else replayed.segment + 1
         is_claimed = await self._responses.claim(user_id, response_id, self._gateway_id, segment)
@@ -134,7 +134,7 @@ class Takeover:
         # gateway the turn may have yet another owner.
         replayed = await self._segments.read(user_id, response_id)
         if not is_claimed or _has_ended(replayed) or replayed.owner != self._gateway_id:
-            await self._leases.remove(user_id, response_id)
+            await self._leases.remove_turn(user_id, response_id)
         else:
             await self._resume(interrupted.request, interrupted.stored.input, replayed)
         return True

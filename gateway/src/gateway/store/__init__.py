@@ -1,1 +1,1 @@
-"""All of Redis: history, turn logs, leases, usage, presence, erasure, health."""
+"""Everything in Redis: history, turn logs, leases, usage, presence, erasure, health."""

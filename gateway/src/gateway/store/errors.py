@@ -1,4 +1,4 @@
-"""What Redis fails with, in our words."""
+"""Redis' errors as those of gateway.errors."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,8 +9,8 @@ from gateway.errors import StorageFull, Unavailable
 
 
 @asynccontextmanager
-async def translated() -> AsyncIterator[None]:
-    """Raises Unavailable for whatever Redis fails with, StorageFull where it only refuses to keep more."""
+async def translate_redis_errors() -> AsyncIterator[None]:
+    """Raises StorageFull where Redis refuses to store more, Unavailable for any other failure."""
     try:
         yield
     except (OutOfMemoryError, ReadOnlyError, ExecAbortError) as exc:

@@ -1,33 +1,41 @@
-"""Which gateway is alive, and which turns each has: what another takes over when it dies.
+"""Which gateways are alive, and the turns of each: what another gateway takes over when one dies.
 
-    parley:gateways             set: every gateway that has, or had, a turn
-    parley:gateway:ID:alive     string that expires: the lease on all turns of a gateway, renewed every 0.4 s
-    parley:gateway:ID:turns     set: `USER RESPONSE` of each turn it runs
-
-One lease a process instead of one a turn: they end together anyway, and a thousand turns cost no more than one.
+One lease a process instead of one a turn: they would expire together anyway, and a thousand turns cost no more than
+one.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from enum import Enum, auto
 from typing import Any
 
 from redis.asyncio import Redis
 
 from gateway.errors import Unavailable
-from gateway.store.errors import translated
+from gateway.store.errors import translate_redis_errors
+from gateway.store.keys import GATEWAYS_KEY, lease_key, turns_key
 
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 1.6
 HEARTBEAT_SECONDS = 0.4
-# A connection that says nothing must leave time for another within the lease.
-_RENEWAL_SECONDS = 0.5
-_GATEWAYS = "parley:gateways"
+# A connection that does not reply must leave time for another one within the lease.
+_RENEWAL_TIMEOUT_SECONDS = 0.5
 
 OwnedTurn = tuple[str, str]
 """User id and response id."""
+
+
+class LeaseState(Enum):
+    # Not renewed yet, or the last renewal failed.
+    PENDING = auto()
+    HELD = auto()
+    # Renewed until the turns are released; takes nothing over.
+    DRAINING = auto()
+    # Never renewed again.
+    RELEASED = auto()
 
 
 class Leases:
@@ -35,138 +43,137 @@ class Leases:
         self._redis = redis
         self._gateway_id = gateway_id
         self._lease_ms = int(lease_seconds * 1000)
+        self._state = LeaseState.PENDING
         self._missing: set[str] = set()
         self._released: set[str] = set()
-        self._stale: set[str] = set()
-        self._held = self._leaving = self._left = self._lapsed = False
-        self._now = asyncio.Event()
+        self._unremoved: set[str] = set()
+        self._sweep_due = asyncio.Event()
 
     async def run_heartbeat(self, on_expired: Callable[[], Awaitable[None]]) -> None:
         """Renews this gateway's lease until cancelled. `on_expired` is called after a renewal that came too late: other
         gateways may have taken over its turns."""
+        had_expired = False
         while True:
             try:
-                async with asyncio.timeout(_RENEWAL_SECONDS):
-                    self._lapsed |= await self.renew()
-                if self._lapsed and not self._left:
+                async with asyncio.timeout(_RENEWAL_TIMEOUT_SECONDS):
+                    had_expired |= await self.renew()
+                if had_expired and self._state is not LeaseState.RELEASED:
                     await on_expired()
-                self._lapsed = False
+                had_expired = False
             except (Unavailable, TimeoutError):
-                self._held = False
+                self._change(LeaseState.HELD, LeaseState.PENDING)
             except Exception:
-                logger.exception("looking after our own turns failed")
+                logger.exception("renewing the lease failed")
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     async def run_sweeper(self, take_over: Callable[[str], Awaitable[None]]) -> None:
-        """Until cancelled: gives `take_over` the id of each that gave its turns away, or let its lease lapse."""
+        """Until cancelled: calls `take_over` with the id of each gateway that released its turns, or whose lease has
+        expired."""
         while True:
             try:
-                # Whoever can not renew judges nobody, and whoever leaves takes nothing any more.
-                if self._held and not self._leaving:
+                # A gateway that cannot renew its own lease must not judge others.
+                if self._state is LeaseState.HELD:
                     await self._sweep(take_over)
             except Unavailable:
-                self._missing.clear()  # whoever could not renew for the same reason is not dead
+                self._missing.clear()  # others may have failed to renew for the same reason
             except Exception:
-                logger.exception("looking after other gateways' turns failed")
+                logger.exception("looking for gateways without a lease failed")
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    await self._now.wait()
-            self._now.clear()
+                    await self._sweep_due.wait()
+            self._sweep_due.clear()
 
-    def released(self, gateway_id: str) -> None:
-        """It has given its turns away: they are taken over at once."""
+    def sweep_soon(self, gateway_id: str) -> None:
+        """The gateway has released its turns: they are taken over at once."""
         self._released.add(gateway_id)
-        self._now.set()
+        self._sweep_due.set()
 
     def stop_takeovers(self) -> None:
-        """Takes nothing over any more: two that leave at once would hand each other what both have given away."""
-        self._leaving = True
+        """Two gateways that shut down at once would otherwise hand each other the turns that both have released."""
+        if self._state is not LeaseState.RELEASED:
+            self._state = LeaseState.DRAINING
 
     async def renew(self) -> bool:
-        """Whether the lease had lapsed, as it has before the first time."""
-        if self._left:
+        """Returns whether the lease had expired, as it has before the first renewal."""
+        if self._state is LeaseState.RELEASED:
             return False
-        async with translated(), self._redis.pipeline(transaction=False) as pipe:
-            # Longer, not anew: a Redis that is full refuses only what would take room.
-            pipe.pexpire(_alive(self._gateway_id), self._lease_ms)
-            if stale := tuple(self._stale):
-                pipe.srem(_turns(self._gateway_id), *stale)
-            held, *_ = await pipe.execute()
-            if not held:
-                pipe.sadd(_GATEWAYS, self._gateway_id)
-                pipe.set(_alive(self._gateway_id), "1", px=self._lease_ms)
+        async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            # Extended, not set again: a Redis that is full refuses only what needs room.
+            pipe.pexpire(lease_key(self._gateway_id), self._lease_ms)
+            if unremoved := tuple(self._unremoved):
+                pipe.srem(turns_key(self._gateway_id), *unremoved)
+            is_extended, *_ = await pipe.execute()
+            if not is_extended:
+                pipe.sadd(GATEWAYS_KEY, self._gateway_id)
+                pipe.set(lease_key(self._gateway_id), "1", px=self._lease_ms)
                 await pipe.execute()
-        self._stale.difference_update(stale)
-        self._held = True
-        return not held
+        self._unremoved.difference_update(unremoved)
+        self._change(LeaseState.PENDING, LeaseState.HELD)
+        return not is_extended
 
-    async def add(self, user_id: str, response_id: str) -> None:
-        """Before the turn is accepted: then a gateway that dies at once leaves nothing behind that nobody finds."""
+    async def add_turn(self, user_id: str, response_id: str) -> None:
+        """Before the turn is accepted: if this gateway dies at once, another one finds the turn."""
         turn = f"{user_id} {response_id}"
-        self._stale.discard(turn)
-        async with translated(), self._redis.pipeline(transaction=False) as pipe:
-            # Its list may have been found empty, and the gateway forgotten, at this moment.
-            pipe.sadd(_GATEWAYS, self._gateway_id)
-            pipe.sadd(_turns(self._gateway_id), turn)
+        self._unremoved.discard(turn)
+        async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            # Another gateway may just have found the list empty, and forgotten this one.
+            pipe.sadd(GATEWAYS_KEY, self._gateway_id)
+            pipe.sadd(turns_key(self._gateway_id), turn)
             await pipe.execute()
 
-    async def remove(self, user_id: str, response_id: str, *, of: str | None = None) -> None:
-        """Idempotent. One's own that fails is done with the next renewal, another's by the next sweep."""
+    async def remove_turn(self, user_id: str, response_id: str, *, of: str | None = None) -> None:
+        """Idempotent. If it fails, the next renewal removes an own turn, the next sweep another gateway's."""
         turn = f"{user_id} {response_id}"
         try:
-            await self._do(self._redis.srem(_turns(of or self._gateway_id), turn))
+            await self._execute(self._redis.srem(turns_key(of or self._gateway_id), turn))
         except Unavailable:
             if of is None:
-                self._stale.add(turn)
+                self._unremoved.add(turn)
             raise
 
-    async def turns(self, gateway_id: str) -> list[OwnedTurn]:
-        found = await self._do(self._redis.smembers(_turns(gateway_id)))
-        return [(user, response) for user, _, response in (one.decode().partition(" ") for one in sorted(found))]
+    async def list_turns(self, gateway_id: str) -> list[OwnedTurn]:
+        found = await self._execute(self._redis.smembers(turns_key(gateway_id)))
+        return [(user, response) for user, _, response in (turn.decode().partition(" ") for turn in sorted(found))]
 
     async def is_alive(self, gateway_id: str) -> bool:
-        return bool(await self._do(self._redis.exists(_alive(gateway_id))))
+        return bool(await self._execute(self._redis.exists(lease_key(gateway_id))))
 
     async def live_peers(self) -> list[str]:
         """The other gateways that are alive."""
-        ids = [one for one in await self._gateways() if one != self._gateway_id]
-        return [one for one in ids if await self.is_alive(one)]
+        return [gateway_id for gateway_id in await self._peers() if await self.is_alive(gateway_id)]
 
     async def release(self) -> None:
-        """Gives up the lease; the turns stay listed for whoever comes."""
-        self._left = True
-        await self._do(self._redis.delete(_alive(self._gateway_id)))
+        """Gives up the lease; the turns stay listed for other gateways."""
+        self._state = LeaseState.RELEASED
+        await self._execute(self._redis.delete(lease_key(self._gateway_id)))
 
-    async def forget(self, gateway_id: str) -> None:
-        """A dead gateway that has no turn left. Its list goes only when it is empty."""
-        await self._do(self._redis.srem(_GATEWAYS, gateway_id))
+    async def forget_gateway(self, gateway_id: str) -> None:
+        """A dead one without turns. Its list is gone by itself: Redis deletes an empty set."""
+        await self._execute(self._redis.srem(GATEWAYS_KEY, gateway_id))
 
     async def _sweep(self, take_over: Callable[[str], Awaitable[None]]) -> None:
-        """Twice missed is dead: behind a restart of Redis everybody is late once. Whoever gave its turns away is asked
-        about between two beats, and nobody else then."""
+        """A lease missing from two sweeps in a row is dead: after a restart of Redis all gateways are late once. A
+        sweep for released turns comes between two heartbeats, so it does not count as one of the two."""
         released, self._released = self._released, set()
         for gateway_id in sorted(released):
             if not await self.is_alive(gateway_id):
                 await take_over(gateway_id)
         if released:
             return
-        ids = [one for one in await self._gateways() if one != self._gateway_id]
-        missing = {one for one in ids if not await self.is_alive(one)}
+        missing = {gateway_id for gateway_id in await self._peers() if not await self.is_alive(gateway_id)}
         dead, self._missing = missing & self._missing, missing
         for gateway_id in sorted(dead):
             await take_over(gateway_id)
 
-    async def _gateways(self) -> list[str]:
-        return sorted(one.decode() for one in await self._do(self._redis.smembers(_GATEWAYS)))
+    def _change(self, old: LeaseState, new: LeaseState) -> None:
+        """Keeps any other state."""
+        if self._state is old:
+            self._state = new
 
-    async def _do(self, command: Any) -> Any:
-        async with translated():
+    async def _peers(self) -> list[str]:
+        found = await self._execute(self._redis.smembers(GATEWAYS_KEY))
+        return sorted({gateway_id.decode() for gateway_id in found} - {self._gateway_id})
+
+    async def _execute(self, command: Any) -> Any:
+        async with translate_redis_errors():
             return await command
-
-
-def _alive(gateway_id: str) -> str:
-    return f"parley:gateway:{gateway_id}:alive"
-
-
-def _turns(gateway_id: str) -> str:
-    return f"parley:gateway:{gateway_id}:turns"

@@ -1,6 +1,6 @@
-"""Who is on the plain-text protocol, on any replica: a departure is told to all others through Redis.
+"""The clients of the plain-text protocol: a departure is announced to all others, on any replica.
 
-Publish and subscribe is enough here: a departure missed while Redis is away is not worth keeping.
+Publish and subscribe is enough here: a departure that is missed while Redis is unreachable is not worth storing.
 """
 
 import asyncio
@@ -11,9 +11,10 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from gateway.store.keys import DEPARTURES_CHANNEL
+
 logger = logging.getLogger(__name__)
 
-_CHANNEL = "parley:plain-text:left"
 _RECONNECT_SECONDS = 1.0
 
 Notify = Callable[[str], Awaitable[None]]
@@ -27,7 +28,7 @@ class Presence:
         self._notices: set[asyncio.Task[None]] = set()
 
     def arrive(self, notify: Notify) -> None:
-        """`notify` gets one line of text for each client that leaves from now on."""
+        """From now on `notify` gets one line of text for each client that leaves."""
         self._present.add(notify)
 
     async def leave(self, notify: Notify, name: str) -> None:
@@ -35,31 +36,32 @@ class Presence:
         if not self._announce:
             return
         try:
-            await self._redis.publish(_CHANNEL, f"Client #{name} left the chat")
+            await self._redis.publish(DEPARTURES_CHANNEL, f"Client #{name} left the chat")
         except RedisError:
             logger.warning("a departure was not announced: redis is not reachable")
 
-    async def listen(self, tried: Callable[[], None] = lambda: None) -> None:
-        """Runs until cancelled, on a connection of its own; calls `tried` once it listens, or could not."""
+    async def listen(self, on_attempt: Callable[[], None] = lambda: None) -> None:
+        """Runs until cancelled, on a connection of its own. Calls `on_attempt` after each attempt to subscribe,
+        successful or not."""
         while self._announce:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
-                    await subscription.subscribe(_CHANNEL)
-                    tried()
+                    await subscription.subscribe(DEPARTURES_CHANNEL)
+                    on_attempt()
                     async for message in subscription.listen():
-                        self._tell_all(message)
+                        self._notify_all(message)
             except RedisError:
-                logger.warning("listening for departures: redis is not reachable")
+                logger.warning("departures are not received: redis is not reachable")
             except Exception:
-                logger.exception("listening for departures failed")
-            tried()
+                logger.exception("receiving departures failed")
+            on_attempt()
             await asyncio.sleep(_RECONNECT_SECONDS)
-        tried()
+        on_attempt()
 
-    def _tell_all(self, message: dict[str, Any]) -> None:
+    def _notify_all(self, message: dict[str, Any]) -> None:
         text = message["data"].decode(errors="replace")
         for notify in tuple(self._present):
-            # One slow client must not hold up the others' notice.
+            # One slow client must not delay the others' notice.
             task = asyncio.ensure_future(notify(text))
             self._notices.add(task)
             task.add_done_callback(self._notices.discard)

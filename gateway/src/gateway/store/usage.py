@@ -1,8 +1,6 @@
-"""What each user has used, by day, in Redis.
+"""What each user has used, by day.
 
-    parley:{USER}:usage:YYYY-MM-DD    hash: requests, input_tokens, output_tokens; the day is UTC's; it expires
-
-The numbers of an answer that broke off are what is certain, so they may be too low (gateway.engine.relay).
+The numbers of an answer that broke off are those that are certain, so they may be too low (gateway.engine.relay).
 """
 
 import logging
@@ -14,7 +12,8 @@ from redis.exceptions import RedisError
 
 from gateway.protocol.resources import Usage
 from gateway.protocol.usage import RETENTION_DAYS, UsageOfDay
-from gateway.store.errors import translated
+from gateway.store.errors import translate_redis_errors
+from gateway.store.keys import usage_key
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +30,8 @@ class UsageStore:
         self._now = now
 
     async def add(self, user_id: str, usage: Usage) -> None:
-        """One more request. Never raises: an answer is worth more than its place in the books."""
-        key = _key(user_id, _date(self._now()))
+        """Counts one more request. Never raises: an answer matters more than its count."""
+        key = usage_key(user_id, _date(self._now()))
         try:
             async with self._redis.pipeline(transaction=True) as pipe:
                 for field, amount in zip(_FIELDS, (1, usage.input_tokens, usage.output_tokens), strict=True):
@@ -40,15 +39,15 @@ class UsageStore:
                 pipe.expire(key, timedelta(days=RETENTION_DAYS))
                 await pipe.execute()
         except RedisError as exc:
-            logger.warning("usage is not accounted: redis does not answer", extra={"reason": str(exc)})
+            logger.warning("usage was not counted: redis does not reply", extra={"reason": str(exc)})
 
     async def read(self, user_id: str, days: int) -> tuple[UsageOfDay, ...]:
         """The last `days` days, today first, also those without a request. Raises Unavailable."""
         today = self._now()
         dates = [_date(today - timedelta(days=ago)) for ago in range(days)]
-        async with translated(), self._redis.pipeline(transaction=False) as pipe:
+        async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             for date in dates:
-                pipe.hmget(_key(user_id, date), _FIELDS)
+                pipe.hmget(usage_key(user_id, date), _FIELDS)
             rows = await pipe.execute()
         return tuple(
             UsageOfDay(date, *(int(number or 0) for number in row)) for date, row in zip(dates, rows, strict=True)
@@ -57,7 +56,3 @@ class UsageStore:
 
 def _date(moment: datetime) -> str:
     return moment.date().isoformat()
-
-
-def _key(user_id: str, date: str) -> str:
-    return f"parley:{{{user_id}}}:usage:{date}"

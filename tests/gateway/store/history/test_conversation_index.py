@@ -1,3 +1,5 @@
+"""The list of conversations with its `cursors`, and the `search` in it."""
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ async def became_active(redis: Redis, at: dict[str, int]) -> None:
 
 
 async def a_few(conversations: Conversations, redis: Redis, count: int) -> list[str]:
-    """Their ids, the longest silent first."""
+    """Their ids, the least recently active first."""
     ids = [(await conversations.create(ALICE, {"n": str(number)})).id for number in range(count)]
     await became_active(redis, {one: 1000 * number for number, one in enumerate(ids)})
     return ids
@@ -46,13 +48,13 @@ async def test_conversations_are_listed_by_their_last_activity(
     assert {one.last_active_at for one in page.data} == {0, 1, 2}
 
 
-async def test_speaking_in_a_conversation_brings_it_to_the_top(conversations: Conversations, redis: Redis) -> None:
+async def test_a_new_message_moves_a_conversation_to_the_top(conversations: Conversations, redis: Redis) -> None:
     ids = await a_few(conversations, redis, 3)
     await conversations.items.create(ALICE, ids[0], told("hello"))
     assert ids_of(await conversations.index.page(ALICE, limit=3, after=None, order="desc")) == [ids[0], ids[2], ids[1]]
 
 
-async def test_a_page_goes_on_behind_a_conversation_or_a_cursor(conversations: Conversations, redis: Redis) -> None:
+async def test_a_page_starts_after_a_conversation_or_a_cursor(conversations: Conversations, redis: Redis) -> None:
     ids = await a_few(conversations, redis, 5)
     first = await conversations.index.page(ALICE, limit=3, after=None, order="desc")
     assert (ids_of(first), first.has_more) == ([ids[4], ids[3], ids[2]], True)
@@ -87,10 +89,10 @@ async def test_a_foreign_after_is_not_found(conversations: Conversations, redis:
         assert (caught.value.message, caught.value.param) == ("no such conversation", "after")
 
 
-def test_a_cursor_is_read_back_by_its_own_user_only() -> None:
+def test_a_cursor_is_valid_only_for_its_user() -> None:
     cursor = Cursor(1763830000123, "conv_x")
-    assert parse_cursor(ALICE, cursor.text(ALICE)) == cursor
-    assert parse_cursor(BOB, cursor.text(ALICE)) is None
+    assert parse_cursor(ALICE, cursor.encode(ALICE)) == cursor
+    assert parse_cursor(BOB, cursor.encode(ALICE)) is None
 
 
 async def test_conversations_of_the_same_millisecond_are_all_listed_once(
@@ -107,7 +109,7 @@ async def test_conversations_of_the_same_millisecond_are_all_listed_once(
     assert seen == sorted(ids, reverse=True)
 
 
-# What happens between two pages: somebody speaks in a conversation, or deletes it, by its number.
+# What happens between two pages: a message in a conversation, or its deletion, by its number.
 HAPPENINGS = st.lists(st.tuples(st.sampled_from(["spoken", "deleted"]), st.integers(0, 11)), max_size=4)
 
 
@@ -117,7 +119,7 @@ HAPPENINGS = st.lists(st.tuples(st.sampled_from(["spoken", "deleted"]), st.integ
     limit=st.integers(1, 4),
     between=st.lists(HAPPENINGS, max_size=12),
 )
-async def test_while_conversations_move_and_go_the_others_are_listed_once_and_in_order(
+async def test_while_conversations_move_or_are_deleted_the_others_are_listed_once_and_in_order(
     redis: Redis, scores: list[int], limit: int, between: list[list[tuple[str, int]]]
 ) -> None:
     await redis.flushall()
@@ -174,7 +176,7 @@ async def lighthouses(conversations: Conversations) -> tuple[str, str]:
         ("a", [0]),
     ],
 )
-async def test_all_words_must_occur_in_the_title_or_in_what_was_said(
+async def test_all_words_must_occur_in_the_title_or_in_messages(
     conversations: Conversations, lighthouses: tuple[str, str], query: str, numbers: list[int]
 ) -> None:
     assert await search(conversations, query) == [lighthouses[number] for number in numbers]
@@ -209,7 +211,7 @@ async def test_a_search_is_paged_like_the_list(conversations: Conversations, red
     assert (seen, sizes) == (ids[::3][::-1], [4, 4, 2])
 
 
-async def test_a_search_that_looked_at_enough_ends_and_says_where_to_go_on(
+async def test_a_search_that_scanned_enough_conversations_ends_with_a_cursor(
     conversations: Conversations, redis: Redis
 ) -> None:
     ids = await a_few(conversations, redis, 40)
@@ -224,9 +226,7 @@ async def test_a_search_that_looked_at_enough_ends_and_says_where_to_go_on(
     assert [page.last_id for page in pages] == [None, None, ids[0]]
 
 
-async def test_a_search_that_has_read_enough_ends_and_says_where_to_go_on(
-    conversations: Conversations, redis: Redis
-) -> None:
+async def test_a_search_that_read_enough_items_ends_with_a_cursor(conversations: Conversations, redis: Redis) -> None:
     """Of each only the newest items are read."""
     ids = await a_few(conversations, redis, 24)
     for one in ids:

@@ -6,8 +6,9 @@ from gateway.protocol.ids import new_item_id, position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Order
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.limits import MAX_ITEMS
-from gateway.store.history.threads import TurnStore
+from gateway.protocol.resources import Order
+from gateway.store.history.history_reader import HistoryReader
+from gateway.turn.limits import MAX_ITEMS
 from tests.gateway.said import ALICE, told
 
 
@@ -21,7 +22,7 @@ async def everything(conversations: Conversations, conversation_id: str) -> list
     return list(page.data)
 
 
-async def test_added_items_come_back_as_a_list_and_stand_at_the_end(conversations: Conversations) -> None:
+async def test_added_items_are_returned_as_a_list_and_are_the_last(conversations: Conversations) -> None:
     made = await conversations.create(ALICE, {}, items=told("one"))
     added = await conversations.items.create(ALICE, made.id, told("two", "three"))
     assert (added.object, added.first_id, added.last_id) == ("list", added.data[0].id, added.data[1].id)
@@ -38,17 +39,14 @@ async def test_adding_an_item_is_activity(conversations: Conversations, redis: R
     assert active_at >= made.created_at
 
 
-async def test_an_item_that_is_added_never_takes_the_place_of_an_answer_to_come(
-    conversations: Conversations, redis: Redis
-) -> None:
+async def test_an_added_item_never_takes_a_reserved_position(conversations: Conversations, redis: Redis) -> None:
     made = await conversations.create(ALICE, {})
-    threads = TurnStore(redis, retention_seconds=1000)
-    reserved = await threads.reserve(ALICE, made.id, 2)
+    reserved = await HistoryReader(redis).reserve(ALICE, made.id, 2)
     added = await conversations.items.create(ALICE, made.id, told("later"))
-    assert position_in(added.data[0].id) == reserved.position + 2
+    assert position_in(added.data[0].id) == reserved.next_position + 2
 
 
-async def test_no_more_items_are_added_than_are_kept(conversations: Conversations, redis: Redis) -> None:
+async def test_items_beyond_the_limit_are_refused(conversations: Conversations, redis: Redis) -> None:
     made = await conversations.create(ALICE, {})
     items_key = f"parley:{{user_a}}:conversation:{made.id}:items"
     await redis.zadd(items_key, {str(position): position for position in range(MAX_ITEMS - 1)})
@@ -66,7 +64,7 @@ async def test_an_item_is_retrieved_and_deleted_by_its_id(conversations: Convers
     assert await everything(conversations, made.id) == [one]
 
 
-async def test_an_item_that_is_not_there_is_not_found(conversations: Conversations) -> None:
+async def test_an_absent_item_is_not_found(conversations: Conversations) -> None:
     made = await conversations.create(ALICE, {}, items=told("one"))
     one = (await everything(conversations, made.id))[0]
     elsewhere = await conversations.create(ALICE, {}, items=told("two"))
@@ -91,7 +89,7 @@ async def test_an_item_is_deleted_once(conversations: Conversations) -> None:
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_items_are_paged_without_gap_or_double_while_more_arrive(
+async def test_items_are_paged_without_gaps_or_duplicates_while_more_arrive(
     conversations: Conversations, order: Order
 ) -> None:
     made = await conversations.create(ALICE, {}, items=told(*"1234567"))
@@ -108,7 +106,7 @@ async def test_items_are_paged_without_gap_or_double_while_more_arrive(
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_a_page_goes_on_behind_an_item_that_was_deleted_meanwhile(
+async def test_a_page_starts_after_an_item_that_was_deleted_meanwhile(
     conversations: Conversations, order: Order
 ) -> None:
     made = await conversations.create(ALICE, {}, items=told(*"12345"))
@@ -126,7 +124,7 @@ async def test_an_empty_conversation_has_an_empty_page(conversations: Conversati
     assert (page.data, page.first_id, page.last_id, page.has_more) == ((), None, None, False)
 
 
-async def test_an_after_of_a_strange_shape_is_not_found(conversations: Conversations) -> None:
+async def test_a_malformed_after_is_not_found(conversations: Conversations) -> None:
     made = await conversations.create(ALICE, {}, items=told("one"))
     with pytest.raises(NotFound) as caught:
         await conversations.items.page(ALICE, made.id, limit=3, after="(1", order="asc")

@@ -1,3 +1,5 @@
+"""Conversations, as `stored_conversation` reads them back."""
+
 import asyncio
 
 import pytest
@@ -17,7 +19,7 @@ def conversations(redis: Redis) -> Conversations:
     return Conversations(redis)
 
 
-async def test_a_conversation_is_found_again_as_it_was_made(conversations: Conversations) -> None:
+async def test_a_conversation_is_read_back_as_it_was_created(conversations: Conversations) -> None:
     warm = Generation(temperature=1.5)
     made = await conversations.create(ALICE, {"title": "灯塔"}, generation=warm)
     assert await conversations.conversation(ALICE, made.id) == made
@@ -49,7 +51,7 @@ async def test_an_update_replaces_what_it_names_and_keeps_the_rest(conversations
     assert (await conversations.update(ALICE, made.id, metadata={})).metadata == {}
 
 
-async def test_an_update_is_no_activity(conversations: Conversations, redis: Redis) -> None:
+async def test_an_update_does_not_count_as_activity(conversations: Conversations, redis: Redis) -> None:
     made = await conversations.create(ALICE, {})
     await redis.zadd("parley:{user_a}:conversations", {made.id: 5000})
     assert (await conversations.update(ALICE, made.id, metadata={"title": "new"})).last_active_at == 5
@@ -63,7 +65,7 @@ async def test_a_deleted_conversation_leaves_nothing_behind(conversations: Conve
         await conversations.delete(ALICE, made.id)
 
 
-async def test_many_who_add_at_once_all_get_their_own_places(conversations: Conversations) -> None:
+async def test_concurrent_additions_get_positions_of_their_own(conversations: Conversations) -> None:
     made = await conversations.create(ALICE, {})
     pages = await asyncio.gather(
         *(conversations.items.create(ALICE, made.id, told(f"{number}a", f"{number}b")) for number in range(25))
@@ -75,7 +77,7 @@ async def test_many_who_add_at_once_all_get_their_own_places(conversations: Conv
     assert {item.id for page in pages for item in page.data} == {item.id for item in found.data}
 
 
-async def test_a_title_replaces_only_the_one_it_is_meant_for(conversations: Conversations) -> None:
+async def test_a_title_replaces_only_the_expected_one(conversations: Conversations) -> None:
     made = await conversations.create(ALICE, {"pinned": "1"})
     assert await conversations.retitle(ALICE, made.id, "first words…", instead_of="")
     assert not await conversations.retitle(ALICE, made.id, "other", instead_of="")
@@ -85,7 +87,7 @@ async def test_a_title_replaces_only_the_one_it_is_meant_for(conversations: Conv
     assert found.metadata == {"pinned": "1", "title": "by the model"}
 
 
-async def test_metadata_that_is_full_gets_no_title(conversations: Conversations) -> None:
+async def test_full_metadata_gets_no_title(conversations: Conversations) -> None:
     full = {str(number): "" for number in range(16)}
     made = await conversations.create(ALICE, full)
     assert not await conversations.retitle(ALICE, made.id, "a title", instead_of="")
@@ -93,7 +95,7 @@ async def test_metadata_that_is_full_gets_no_title(conversations: Conversations)
 
 
 @pytest.mark.parametrize("given", ["hers", ABSENT, *STRANGE_IDS])
-async def test_what_is_not_ones_own_is_absent_whatever_is_asked_of_it(
+async def test_another_users_conversation_is_absent_for_every_request(
     conversations: Conversations, redis: Redis, given: str
 ) -> None:
     hers = await conversations.create(ALICE, {"title": "hers"}, items=told("one"))
@@ -116,7 +118,7 @@ async def test_what_is_not_ones_own_is_absent_whatever_is_asked_of_it(
     assert {key: await redis.dump(key) for key in await redis.keys()} == before
 
 
-async def test_a_redis_that_does_not_answer_is_named() -> None:
+async def test_a_redis_that_does_not_reply_is_named() -> None:
     async with Redis(port=1, retry=Retry(NoBackoff(), 0)) as nowhere:
         conversations = Conversations(nowhere)
         for request in (

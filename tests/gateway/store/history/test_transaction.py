@@ -7,13 +7,13 @@ from redis.asyncio import Redis
 from dev.process import Process
 from gateway.errors import NotFound, Unavailable
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.keys import thread_key
 from gateway.store.history.transaction import transact
+from gateway.store.keys import thread_key
 from tests.gateway.said import ALICE
 
 
 class Meddler:
-    """Somebody else, whose commands come between what is read and what is written."""
+    """Another client, whose commands come between reading and writing."""
 
     def __init__(self, port: int, key: str, *, times: int) -> None:
         self._redis = BlockingRedis(port=port)
@@ -51,9 +51,7 @@ async def test_a_conversation_that_is_deleted_between_reading_and_writing_stays_
     meddler.close()
 
 
-async def test_what_somebody_else_wrote_in_between_is_read_again(
-    redis: Redis, redis_process: Process, conversation_id: str
-) -> None:
+async def test_a_concurrent_write_is_read_again(redis: Redis, redis_process: Process, conversation_id: str) -> None:
     key = thread_key(ALICE, conversation_id)
     meddler = Meddler(redis_process.command.port, key, times=3)
     assert await transact(redis, ALICE, conversation_id, ["position"], meddler.count) == 30
@@ -61,7 +59,7 @@ async def test_what_somebody_else_wrote_in_between_is_read_again(
     meddler.close()
 
 
-async def test_a_conversation_that_never_stands_still_is_given_up(
+async def test_a_conversation_that_changes_all_the_time_is_unavailable(
     redis: Redis, redis_process: Process, conversation_id: str
 ) -> None:
     key = thread_key(ALICE, conversation_id)

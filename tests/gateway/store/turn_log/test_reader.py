@@ -1,4 +1,4 @@
-"""Following what another replica writes, through a real Redis."""
+"""Following what another replica writes, through a real Redis (`followed_log`)."""
 
 import asyncio
 import json
@@ -18,13 +18,13 @@ from gateway.protocol.resources import WindowUse
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
+from gateway.turn.commands import CancelTurn, GatewayCommand, TakeOverTurns
 from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import decode_frame
 from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import answers, connection, turn, working
 
 USER = "user_1"
-CancelRequest = dict[str, str]
 
 
 class Owner:
@@ -39,12 +39,12 @@ class Owner:
         self.log.append(WindowUse(0, 5, 4096))
 
     async def move(self) -> None:
-        """Taken over between two events: another seals the log and goes on behind it."""
+        """Taken over between two events: another gateway fences the log and continues in the next segment."""
         await self.log.wait_flushed()
         await self.segments.fence(USER, self.response_id, self.log.segment, "g9")
-        told = await self.segments.read(USER, self.response_id)
-        frames = [decode_frame(*entry) for entry in told.entries]
-        self.log = self.writer.open(self.log.turn, segment=told.segment, frames=frames)
+        replayed = await self.segments.read(USER, self.response_id)
+        frames = [decode_frame(*entry) for entry in replayed.entries]
+        self.log = self.writer.open(self.log.turn, segment=replayed.segment, frames=frames)
 
     def end(self) -> None:
         self.log.append_entries(self.log.finish(Completed(None, 1)))
@@ -63,11 +63,11 @@ async def owning(port: int) -> AsyncIterator[Owner]:
 
 @asynccontextmanager
 async def reading(
-    port: int, obey: Callable[[CancelRequest], None] = lambda _: None, name: str = "g2"
+    port: int, handle: Callable[[GatewayCommand], None] = lambda _: None, name: str = "g2"
 ) -> AsyncIterator[Reader]:
     async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
         reader = Reader(redis, blocking, name)
-        async with working(reader.run(obey)):
+        async with working(reader.run(handle)):
             yield reader
 
 
@@ -83,7 +83,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answers(), st.integers(0, 30), st.integers(-1, 40))
-async def test_whoever_joins_at_any_time_from_any_number_sees_the_owners_frames(
+async def test_a_follower_from_any_time_and_number_gets_the_owners_frames(
     port: int, pieces: Sequence[OutputDelta], join_at: int, starting_after: int
 ) -> None:
     async with owning(port) as owner, reading(port) as reader:
@@ -105,7 +105,7 @@ async def test_whoever_joins_at_any_time_from_any_number_sees_the_owners_frames(
         assert await follower == await later == await followed(reader, owner, starting_after) == expected
 
 
-async def test_what_is_said_arrives_while_it_is_said(port: int) -> None:
+async def test_deltas_arrive_as_they_are_generated(port: int) -> None:
     async with owning(port) as owner, reading(port) as reader, reader.events(USER, owner.response_id) as frames:
         following = frames.follow(starting_after=3)
         for letter in "live":
@@ -113,7 +113,7 @@ async def test_what_is_said_arrives_while_it_is_said(port: int) -> None:
             assert json.loads(await anext(following))["delta"] == letter
 
 
-async def test_two_followers_of_one_answer_and_one_of_another_see_theirs(port: int) -> None:
+async def test_each_follower_gets_the_frames_of_its_own_answer(port: int) -> None:
     async with owning(port) as one, owning(port) as other, reading(port) as reader:
         followers = [asyncio.create_task(followed(reader, owner)) for owner in (one, one, other)]
         one.log.append(TextDelta("one"))
@@ -123,7 +123,7 @@ async def test_two_followers_of_one_answer_and_one_of_another_see_theirs(port: i
         assert await asyncio.gather(*followers) == [await one.frames(), await one.frames(), await other.frames()]
 
 
-async def test_one_who_comes_when_another_leaves_misses_nothing(port: int) -> None:
+async def test_a_follower_that_joins_after_another_left_misses_nothing(port: int) -> None:
     async with owning(port) as owner, reading(port) as reader:
         async with reader.events(USER, owner.response_id) as frames:
             await until(lambda: len(frames) == 2)
@@ -132,7 +132,7 @@ async def test_one_who_comes_when_another_leaves_misses_nothing(port: int) -> No
         assert await follower == await owner.frames()
 
 
-async def test_an_answer_of_many_events_comes_whole(port: int) -> None:
+async def test_an_answer_of_many_events_is_complete(port: int) -> None:
     async with owning(port) as owner, reading(port) as reader:
         for number in range(600):
             owner.log.append(ToolCallDelta(number % 100, "{}", "f") if number < 100 else TextDelta(f"{number} "))
@@ -141,7 +141,7 @@ async def test_an_answer_of_many_events_comes_whole(port: int) -> None:
         assert await followed(reader, owner) == await owner.frames()
 
 
-async def test_the_log_of_another_user_is_not_there(port: int) -> None:
+async def test_the_log_of_another_user_does_not_exist(port: int) -> None:
     async with owning(port) as owner, reading(port) as reader:
         await until(lambda: len(owner.log.events) == 2)
         assert await reader.exists(USER, owner.response_id)
@@ -149,65 +149,65 @@ async def test_the_log_of_another_user_is_not_there(port: int) -> None:
         assert not await reader.exists(USER, new_response_id())
 
 
-async def test_a_wish_reaches_the_gateway_it_is_for(port: int) -> None:
-    mine, others = list[CancelRequest](), list[CancelRequest]()
+async def test_a_command_reaches_only_its_gateway(port: int) -> None:
+    mine, others = list[GatewayCommand](), list[GatewayCommand]()
     async with reading(port, mine.append, "g1") as reader, reading(port, others.append, "g3") as third:
-        await third.send_command("g1", {"cancel": "resp_1"})
-        await reader.send_command("g1", {"released": "g3", "x": "你"})
+        await third.send_command("g1", CancelTurn("resp_1", 1))
+        await reader.send_command("g1", TakeOverTurns("g3 你"))
         await until(lambda: len(mine) == 2)
-    assert (mine, others) == ([{"cancel": "resp_1"}, {"released": "g3", "x": "你"}], [])
+    assert (mine, others) == ([CancelTurn("resp_1", 1), TakeOverTurns("g3 你")], [])
 
 
-async def test_a_wish_is_heard_also_by_a_gateway_that_did_not_listen_just_then(port: int) -> None:
-    heard: list[CancelRequest] = []
+async def test_a_command_sent_before_the_gateway_reads_is_received(port: int) -> None:
+    heard: list[GatewayCommand] = []
     async with reading(port) as other:
-        await other.send_command("g1", {"cancel": "resp_1"})
+        await other.send_command("g1", CancelTurn("resp_1", 1))
     async with reading(port, heard.append, "g1"):
-        await until(lambda: heard == [{"cancel": "resp_1"}])
+        await until(lambda: heard == [CancelTurn("resp_1", 1)])
 
 
-async def test_a_wish_that_fails_ends_neither_the_following_nor_the_next_wish(port: int) -> None:
-    heard: list[CancelRequest] = []
+async def test_a_command_that_fails_stops_neither_followers_nor_later_commands(port: int) -> None:
+    heard: list[GatewayCommand] = []
 
-    def obey(wish: CancelRequest) -> None:
-        if wish.get("cancel") == "resp_bug":
+    def handle(command: GatewayCommand) -> None:
+        if command == CancelTurn("resp_bug", 1):
             raise ZeroDivisionError
-        heard.append(wish)
+        heard.append(command)
 
-    async with owning(port) as owner, reading(port, obey) as reader:
-        await reader.send_command("g2", {"cancel": "resp_bug"})
+    async with owning(port) as owner, reading(port, handle) as reader:
+        await reader.send_command("g2", CancelTurn("resp_bug", 1))
         owner.end()
         assert await followed(reader, owner) == await owner.frames()
-        await reader.send_command("g2", {"cancel": "resp_1"})
-        await until(lambda: {"cancel": "resp_1"} in heard)
+        await reader.send_command("g2", CancelTurn("resp_1", 1))
+        await until(lambda: CancelTurn("resp_1", 1) in heard)
 
 
-async def test_a_wish_that_fails_takes_no_other_with_it(port: int) -> None:
-    heard: list[CancelRequest] = []
+async def test_a_command_that_fails_does_not_affect_others_of_the_same_read(port: int) -> None:
+    heard: list[GatewayCommand] = []
 
-    def obey(wish: CancelRequest) -> None:
-        if wish.get("cancel") == "resp_bug":
+    def handle(command: GatewayCommand) -> None:
+        if command == CancelTurn("resp_bug", 1):
             raise ZeroDivisionError
-        heard.append(wish)
+        heard.append(command)
 
     async with reading(port) as other:
         for response_id in ("resp_bug", "resp_1"):
-            await other.send_command("g1", {"cancel": response_id})
-    async with reading(port, obey, "g1") as reader:
-        await reader.send_command("g1", {"last": "1"})
-        await until(lambda: {"last": "1"} in heard)
-    assert {"cancel": "resp_1"} in heard
+            await other.send_command("g1", CancelTurn(response_id, 1))
+    async with reading(port, handle, "g1") as reader:
+        await reader.send_command("g1", TakeOverTurns("last"))
+        await until(lambda: TakeOverTurns("last") in heard)
+    assert CancelTurn("resp_1", 1) in heard
 
 
-async def test_what_is_wished_for_does_not_pile_up(redis: Redis, port: int) -> None:
+async def test_unread_commands_are_bounded_and_expire(redis: Redis, port: int) -> None:
     async with reading(port) as reader:
         for _ in range(1500):
-            await reader.send_command("absent", {"wake": "1"})
+            await reader.send_command("absent", CancelTurn("resp_1", 1))
     assert await redis.xlen("parley:gateway:absent:control") < 1200
     assert await redis.ttl("parley:gateway:absent:control") > 0
 
 
-async def test_following_goes_on_in_the_next_segment_when_a_turn_is_taken_over(port: int) -> None:
+async def test_followers_continue_in_the_next_segment_after_a_takeover(port: int) -> None:
     async with owning(port) as owner, reading(port) as reader:
         follower = asyncio.create_task(followed(reader, owner))
         for text in ("first", "second", "third"):
@@ -221,7 +221,7 @@ async def test_following_goes_on_in_the_next_segment_when_a_turn_is_taken_over(p
     assert owner.log.segment == 3
 
 
-async def test_following_goes_on_after_redis_was_killed(durable_redis: Process) -> None:
+async def test_followers_continue_after_redis_was_killed(durable_redis: Process) -> None:
     port = durable_redis.command.port
     async with owning(port) as owner, reading(port) as reader:
         follower = asyncio.create_task(followed(reader, owner))
@@ -232,12 +232,12 @@ async def test_following_goes_on_after_redis_was_killed(durable_redis: Process) 
         assert await follower == await owner.frames()
 
 
-async def test_without_redis_nothing_can_be_followed_and_that_is_said(durable_redis: Process) -> None:
+async def test_without_redis_every_request_is_refused_by_name(durable_redis: Process) -> None:
     async with reading(durable_redis.command.port) as reader:
         durable_redis.kill()
         for asked in (
             reader.exists(USER, "resp_1"),
-            reader.send_command("g1", {"cancel": "resp_1"}),
+            reader.send_command("g1", CancelTurn("resp_1", 1)),
         ):
             with pytest.raises(Unavailable) as caught:
                 await asked

@@ -1,4 +1,4 @@
-"""What is kept of a turn, by a real Redis and through faults on the way to it."""
+"""The events of a turn in a real Redis, also with faults on the way to it."""
 
 import asyncio
 import json
@@ -24,13 +24,13 @@ from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import connection, keys_of, turn, working
 
 COMPLETED = Completed(None, 1)
-KEPT_SECONDS = 60
+RETENTION_SECONDS = 60
 
 
 class Proxy:
-    """In front of Redis, with one fault on the way of the first events.
+    """In front of Redis, with one fault at the first events.
 
-    "close" swallows the answer and closes, "silence" only swallows it, "refuse" spoils the first command of many.
+    "close" drops the reply and closes, "silence" only drops it, "refuse" makes the first of many commands invalid.
     """
 
     def __init__(self, redis_port: int, fault: Literal["close", "silence", "refuse"]) -> None:
@@ -77,7 +77,7 @@ class Proxy:
 @asynccontextmanager
 async def writing(port: int, *, patience_seconds: float = 2) -> AsyncIterator[Writer]:
     async with connection(port, patience_seconds) as redis:
-        writer = Writer(redis, retention_seconds=KEPT_SECONDS)
+        writer = Writer(redis, retention_seconds=RETENTION_SECONDS)
         async with working(writer.run()):
             yield writer
 
@@ -108,7 +108,7 @@ async def until_there_are(frames: EventBuffer, count: int) -> None:
         await asyncio.sleep(0.005)
 
 
-async def kept(redis: Redis, log: TurnLog) -> list[tuple[bytes, dict[bytes, bytes]]]:
+async def stored(redis: Redis, log: TurnLog) -> list[tuple[bytes, dict[bytes, bytes]]]:
     entries: Any = await redis.xrange(keys_of(log)[-1])
     return list(entries)
 
@@ -119,18 +119,18 @@ async def test_redis_has_every_frame_under_its_number(redis: Redis, port: int) -
         say(log, "你好")
         end(log)
         frames = await shown(log.events)
-    entries = await kept(redis, log)
+    entries = await stored(redis, log)
     assert [entry_id for entry_id, _ in entries] == [b"%d-0" % (number + 1) for number in range(len(frames))]
     assert [decode_frame(*entry) for entry in entries] == frames
     assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
 
 
-async def test_an_event_is_in_redis_before_anybody_sees_it(redis: Redis, port: int) -> None:
+async def test_an_event_is_in_redis_before_a_follower_sees_it(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
         log = begin(writer)
         followed, letters = log.events.follow(), iter("abcdef")
         async for text in followed:
-            (newest, _) = (await kept(redis, log))[-1]
+            (newest, _) = (await stored(redis, log))[-1]
             assert int(newest.partition(b"-")[0]) > json.loads(text)["sequence_number"]
             if (letter := next(letters, None)) is not None:
                 say(log, letter)
@@ -148,13 +148,13 @@ async def test_a_lone_reader_sees_every_token_at_once(port: int) -> None:
         assert [json.loads(text).get("delta") for text in await shown(log.events)][4:7] == ["a", "b", "c"]
 
 
-async def test_what_comes_while_redis_is_busy_is_one_event(redis: Redis, port: int) -> None:
+async def test_deltas_that_arrive_during_a_round_trip_are_one_event(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
         log = begin(writer)
         say(log, "abc")
         end(log)
         await log.events.wait_closed()
-    deltas = [fields for _, fields in await kept(redis, log) if b"d" in fields]
+    deltas = [fields for _, fields in await stored(redis, log) if b"d" in fields]
     assert [(fields[b"d"], token_ids([fields])) for fields in deltas] == [(b"abc", [97, 98, 99])]
 
 
@@ -166,9 +166,9 @@ class CountingRedis(Redis):
         return super().pipeline(transaction, shard_hint)
 
 
-async def test_the_events_of_many_turns_go_in_one_round_trip(redis: Redis, port: int) -> None:
+async def test_the_events_of_many_turns_are_stored_in_one_round_trip(redis: Redis, port: int) -> None:
     async with CountingRedis(port=port) as counting:
-        writer = Writer(counting, retention_seconds=KEPT_SECONDS)
+        writer = Writer(counting, retention_seconds=RETENTION_SECONDS)
         logs = [begin(writer, number) for number in range(50)]
         for log in logs:
             say(log, "hello")
@@ -177,20 +177,20 @@ async def test_the_events_of_many_turns_go_in_one_round_trip(redis: Redis, port:
         frames = [await shown(log.events) for log in logs]
         task.cancel()
     assert counting.pipelines == 1
-    assert [[decode_frame(*entry) for entry in await kept(redis, log)] for log in logs] == frames
+    assert [[decode_frame(*entry) for entry in await stored(redis, log)] for log in logs] == frames
 
 
-async def test_the_events_of_an_answer_are_kept_for_a_while(redis: Redis, port: int) -> None:
+async def test_the_events_of_a_finished_answer_expire(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
         log = begin(writer)
         await until_there_are(log.events, 2)
-        assert await redis.ttl(keys_of(log)[-1]) > KEPT_SECONDS
+        assert await redis.ttl(keys_of(log)[-1]) > RETENTION_SECONDS
         end(log)
         await log.events.wait_closed()
-        assert 0 < await redis.ttl(keys_of(log)[-1]) <= KEPT_SECONDS
+        assert 0 < await redis.ttl(keys_of(log)[-1]) <= RETENTION_SECONDS
 
 
-async def test_an_answer_that_is_to_be_kept_nowhere_is_shown_and_not_kept(redis: Redis, port: int) -> None:
+async def test_an_answer_that_is_not_stored_is_published_and_not_written(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
         log = writer.open(turn(thread_id=None))
         log.append(Created())
@@ -201,7 +201,7 @@ async def test_an_answer_that_is_to_be_kept_nowhere_is_shown_and_not_kept(redis:
 
 
 @pytest.mark.parametrize("fault", ["close", "silence"])
-async def test_an_append_whose_answer_was_lost_adds_nothing_twice(
+async def test_an_append_whose_reply_was_lost_adds_nothing_twice(
     redis: Redis, port: int, fault: Literal["close", "silence"]
 ) -> None:
     proxy = Proxy(port, fault)
@@ -211,9 +211,9 @@ async def test_an_append_whose_answer_was_lost_adds_nothing_twice(
         end(log)
         frames = await shown(log.events)
     assert proxy.struck
-    assert [decode_frame(*entry) for entry in await kept(redis, log)] == frames
+    assert [decode_frame(*entry) for entry in await stored(redis, log)] == frames
     assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
-    assert 0 < await redis.ttl(keys_of(log)[-1]) <= KEPT_SECONDS
+    assert 0 < await redis.ttl(keys_of(log)[-1]) <= RETENTION_SECONDS
 
 
 async def test_an_entry_that_was_refused_in_the_middle_is_not_lost(redis: Redis, port: int) -> None:
@@ -221,10 +221,10 @@ async def test_an_entry_that_was_refused_in_the_middle_is_not_lost(redis: Redis,
         log = begin(writer)
         end(log)
         frames = await shown(log.events)
-    assert [decode_frame(*entry) for entry in await kept(redis, log)] == frames
+    assert [decode_frame(*entry) for entry in await stored(redis, log)] == frames
 
 
-async def test_events_wait_for_a_redis_that_was_killed_and_come_once_and_in_order(
+async def test_events_wait_for_a_redis_that_was_killed_and_arrive_once_and_in_order(
     durable_redis: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = durable_redis.command.port
@@ -242,12 +242,12 @@ async def test_events_wait_for_a_redis_that_was_killed_and_come_once_and_in_orde
         await asyncio.to_thread(durable_redis.restart)
         frames = await shown(log.events)
         async with Redis(port=port) as redis:
-            assert [decode_frame(*entry) for entry in await kept(redis, log)] == frames
+            assert [decode_frame(*entry) for entry in await stored(redis, log)] == frames
     assert [json.loads(text)["sequence_number"] for text in frames] == list(range(len(frames)))
     assert json.loads(frames[-1])["response"]["output"][0]["content"][0]["text"] == "before"
 
 
-async def test_nothing_comes_twice_after_a_redis_that_was_frozen(
+async def test_nothing_is_stored_twice_after_redis_was_frozen(
     durable_redis: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
     port = durable_redis.command.port
@@ -263,22 +263,22 @@ async def test_nothing_comes_twice_after_a_redis_that_was_frozen(
         durable_redis.resume()
         frames = await shown(log.events)
         async with Redis(port=port) as redis:
-            assert [decode_frame(*entry) for entry in await kept(redis, log)] == frames
+            assert [decode_frame(*entry) for entry in await stored(redis, log)] == frames
 
 
-async def test_one_turns_fault_stops_no_other(port: int) -> None:
+async def test_a_fault_in_one_turn_does_not_stop_others(port: int) -> None:
     async with writing(port) as writer:
         broken, whole = begin(writer, 1), begin(writer, 2)
         for index in range(MAX_OUTPUT_ITEMS + 1):
             broken.append(ToolCallDelta(index, "{}", "f"))
         say(whole, "fine")
         end(whole)
-        assert "fine" in (await shown(whole.frames))[-1]
+        assert "fine" in (await shown(whole.events))[-1]
         with pytest.raises(EngineFailed):
             broken.append(TextDelta("more"))
 
 
-async def test_what_another_has_sealed_grows_no_more_and_is_lost(redis: Redis, port: int) -> None:
+async def test_a_fenced_log_stops_growing_and_is_fenced_off(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
         mine, other = begin(writer, 1), begin(writer, 2)
         await mine.wait_flushed()
@@ -287,13 +287,15 @@ async def test_what_another_has_sealed_grows_no_more_and_is_lost(redis: Redis, p
         end(mine)
         say(other, "fine")
         end(other)
-        assert len(await shown(mine.frames)) == 2
-        assert "fine" in (await shown(other.frames))[-1]
-    assert (mine.is_fenced_off, mine.frames.is_complete) == (True, False)
-    assert [fields.get(b"seal") for _, fields in await kept(redis, mine)] == [None, None, b"g2"]
+        assert len(await shown(mine.events)) == 2
+        assert "fine" in (await shown(other.events))[-1]
+    assert (mine.is_fenced_off, mine.events.is_complete) == (True, False)
+    assert [fields.get(b"seal") for _, fields in await stored(redis, mine)] == [None, None, b"g2"]
 
 
-async def test_an_append_that_was_swallowed_before_a_seal_is_told_by_the_next_owner(redis: Redis, port: int) -> None:
+async def test_an_append_before_the_fence_whose_reply_was_lost_is_replayed_by_the_next_owner(
+    redis: Redis, port: int
+) -> None:
     proxy = Proxy(port, "silence")
     async with proxy.listening() as behind, writing(behind, patience_seconds=0.3) as writer:
         log = begin(writer)
@@ -302,23 +304,23 @@ async def test_an_append_that_was_swallowed_before_a_seal_is_told_by_the_next_ow
             await asyncio.sleep(0.005)
         assert await Segments(redis).fence("user_1", "resp_1", 0, "g2")
         assert await shown(log.events) == []
-        told = await Segments(redis).read("user_1", "resp_1")
+        replayed = await Segments(redis).read("user_1", "resp_1")
     assert log.is_fenced_off
-    assert "kept" in "".join(decode_frame(*entry) for entry in told.entries)
+    assert "kept" in "".join(decode_frame(*entry) for entry in replayed.entries)
 
 
-async def test_a_log_that_was_taken_over_goes_on_in_its_next_segment(redis: Redis, port: int) -> None:
+async def test_a_log_continues_in_its_next_segment_after_a_takeover(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
         first = begin(writer)
         say(first, "a")
         await first.wait_flushed()
         await Segments(redis).fence("user_1", "resp_1", 0, "g2")
-        told = await Segments(redis).read("user_1", "resp_1")
-        frames = [decode_frame(*entry) for entry in told.entries]
-        log = writer.open(first.turn, segment=told.segment, frames=frames)
+        replayed = await Segments(redis).read("user_1", "resp_1")
+        frames = [decode_frame(*entry) for entry in replayed.entries]
+        log = writer.open(first.turn, segment=replayed.segment, frames=frames)
         say(log, "b")
         end(log)
         assert (await shown(log.events))[: len(frames)] == frames
-        assert all([0 < await redis.ttl(key) <= KEPT_SECONDS for key in keys_of(log)])
+        assert all([0 < await redis.ttl(key) <= RETENTION_SECONDS for key in keys_of(log)])
     assert keys_of(log) == [keys_of(first)[0], keys_of(first)[0] + ":1"]
-    assert (await kept(redis, log))[0][0] == b"%d-0" % (len(frames) + 1)
+    assert (await stored(redis, log))[0][0] == b"%d-0" % (len(frames) + 1)

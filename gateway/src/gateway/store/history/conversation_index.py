@@ -8,42 +8,42 @@ from redis.asyncio import Redis
 from gateway.errors import NotFound
 from gateway.protocol.ids import is_conversation_id
 from gateway.protocol.resources import Conversation, ConversationPage, Order
-from gateway.store.errors import translated
+from gateway.store.errors import translate_redis_errors
 from gateway.store.history.cursors import Cursor, parse_cursor
-from gateway.store.history.keys import index_key
-from gateway.store.history.reading import read_all
 from gateway.store.history.search import Search
+from gateway.store.history.stored_conversation import read_conversations
+from gateway.store.keys import index_key
 
-# So many are looked at for one page of a search: then it ends, also with less than was asked for.
+# For one page of a search, which then ends even with fewer results than requested.
 MAX_SCANNED = 200
 _SCANNED_AT_ONCE = 8
 
 
 class ConversationIndex:
-    """Every method raises Unavailable when Redis does not answer."""
+    """Every method raises Unavailable when Redis does not reply."""
 
     def __init__(self, redis: Redis, *, max_scanned: int = MAX_SCANNED) -> None:
         self._redis = redis
-        self._scanned_at_most = max_scanned
+        self._max_scanned = max_scanned
 
     async def page(
         self, user_id: str, *, limit: int, after: str | None, order: Order, query: str | None = None
     ) -> ConversationPage:
-        """`after` is a conversation or the `next_after` of the page before. With the latter the page stays right while
-        conversations move to the top: nothing else is skipped or comes twice.
+        """`after` is a conversation or the `next_after` of the previous page. With the latter, none is skipped or
+        repeated while others move to the top.
 
-        Raises NotFound for an `after` that is neither, InvalidRequest for a `query` without a word.
+        Raises NotFound for any other `after`, InvalidRequest for a `query` without a word.
         """
         search = None if query is None else Search(self._redis, user_id, query)
-        last = None if after is None else await self._cursor(user_id, after)
+        last = None if after is None else await self._resolve(user_id, after)
         at_once = limit + 1 if search is None else _SCANNED_AT_ONCE
         found: list[Conversation] = []
         scanned = 0
         while True:
-            cursors = await self._following(user_id, last, order, at_once)
-            conversations = await read_all(self._redis, user_id, cursors)
+            cursors = await self._read_cursors(user_id, last, order, at_once)
+            conversations = await read_conversations(self._redis, user_id, cursors)
             if search is not None:
-                conversations = await search.among(conversations)
+                conversations = await search.filter(conversations)
             for conversation, cursor in zip(conversations, cursors, strict=True):
                 if conversation is not None:
                     if len(found) == limit:
@@ -53,13 +53,13 @@ class ConversationIndex:
             if len(cursors) < at_once:
                 return _page(user_id, found, None)
             scanned += len(cursors)
-            if scanned >= self._scanned_at_most or (search is not None and search.exhausted):
+            if scanned >= self._max_scanned or (search is not None and search.is_exhausted):
                 return _page(user_id, found, last)
 
-    async def _cursor(self, user_id: str, after: str) -> Cursor:
+    async def _resolve(self, user_id: str, after: str) -> Cursor:
         last = parse_cursor(user_id, after)
         if last is None and is_conversation_id(after):
-            async with translated():
+            async with translate_redis_errors():
                 active_ms = await self._redis.zscore(index_key(user_id), after)
             if active_ms is not None:
                 last = Cursor(int(active_ms), after)
@@ -67,13 +67,13 @@ class ConversationIndex:
             raise NotFound("conversation", param="after")
         return last
 
-    async def _following(self, user_id: str, last: Cursor | None, order: Order, count: int) -> list[Cursor]:
-        """By score and not by rank, which changes whenever something moves to the top."""
+    async def _read_cursors(self, user_id: str, last: Cursor | None, order: Order, count: int) -> list[Cursor]:
+        """The next `count`, by score and not by rank: ranks change when a conversation moves to the top."""
         desc = order == "desc"
         start = ("+inf" if desc else "-inf") if last is None else str(last.active_ms)
         wanted = count + 1
         while True:
-            async with translated():
+            async with translate_redis_errors():
                 rows: Any = await self._redis.zrange(
                     index_key(user_id),
                     start,
@@ -85,10 +85,10 @@ class ConversationIndex:
                     withscores=True,
                 )
             cursors = [Cursor(int(active_ms), name.decode()) for name, active_ms in rows]
-            following = [one for one in cursors if last is None or (one < last if desc else one > last)]
-            if len(following) >= count or len(rows) < wanted:
-                return following[:count]
-            wanted *= 2  # many became active in the same millisecond
+            found = [one for one in cursors if last is None or (one < last if desc else one > last)]
+            if len(found) >= count or len(rows) < wanted:
+                return found[:count]
+            wanted *= 2  # several became active in the same millisecond
 
 
 def _page(user_id: str, found: Sequence[Conversation], last: Cursor | None) -> ConversationPage:
@@ -97,5 +97,5 @@ def _page(user_id: str, found: Sequence[Conversation], last: Cursor | None) -> C
         found[0].id if found else None,
         found[-1].id if found else None,
         last is not None,
-        next_after=None if last is None else last.text(user_id),
+        next_after=None if last is None else last.encode(user_id),
     )

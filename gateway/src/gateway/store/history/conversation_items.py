@@ -1,4 +1,4 @@
-"""The items of a conversation, one by one, as their owner adds and deletes them."""
+"""The items of a conversation, as their owner adds, reads and deletes them one by one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,53 +10,53 @@ from gateway.protocol.ids import position_in
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.items import Item, decode_item, encode_item
 from gateway.protocol.resources import Conversation, Order, Page
-from gateway.store.errors import translated
-from gateway.store.history.keys import index_key, items_key, now_ms, thread_key
-from gateway.store.history.reading import checked_key, read
-from gateway.store.history.sizes import StorageQuota, charge
+from gateway.store.errors import translate_redis_errors
+from gateway.store.history.quota import StorageQuota, charge
+from gateway.store.history.stored_conversation import conversation_key, now_ms, read_conversation
 from gateway.store.history.transaction import transact
+from gateway.store.keys import index_key, items_key, thread_key
 from gateway.turn.limits import check_item_limit
 
 
 class ConversationItems:
-    """Every method raises Unavailable when Redis does not answer, and NotFound for what is somebody else's as for what
-    is not there."""
+    """Every method raises Unavailable when Redis does not reply, and NotFound for another user's object as for an
+    absent one."""
 
-    def __init__(self, redis: Redis, sizes: StorageQuota) -> None:
+    def __init__(self, redis: Redis, quota: StorageQuota) -> None:
         self._redis = redis
-        self._sizes = sizes
+        self._quota = quota
 
     async def create(self, user_id: str, conversation_id: str, items: Sequence[InputItem]) -> Page[Item]:
-        """Adds them at the end, side by side also when a turn begins at the same moment. Raises StorageLimit."""
-        checked_key(user_id, conversation_id)
-        await self._sizes.check(user_id)
-        async with translated():
-            there = await self._redis.zcard(items_key(user_id, conversation_id))
-        check_item_limit(there, len(items))
+        """Adds them at the end, adjacent even when a turn begins at the same moment. Raises StorageLimit."""
+        conversation_key(user_id, conversation_id)
+        await self._quota.check(user_id)
+        async with translate_redis_errors():
+            stored = await self._redis.zcard(items_key(user_id, conversation_id))
+        check_item_limit(stored, len(items))
 
         def write(pipe: Any, found: list[Any]) -> tuple[Item, ...]:
             last = int(found[0] or 0)
-            made = tuple(item.at(position) for position, item in enumerate(items, start=last + 1))
+            added = tuple(item.at(position) for position, item in enumerate(items, start=last + 1))
             pipe.hset(thread_key(user_id, conversation_id), "position", str(last + len(items)))
-            kept = members(made)
-            pipe.zadd(items_key(user_id, conversation_id), kept)
-            charge(pipe, user_id, items_key(user_id, conversation_id), kept)
+            members = item_members(added)
+            pipe.zadd(items_key(user_id, conversation_id), members)
+            charge(pipe, user_id, items_key(user_id, conversation_id), members)
             pipe.zadd(index_key(user_id), {conversation_id: now_ms()})
-            return made
+            return added
 
         return _page(await transact(self._redis, user_id, conversation_id, ["position"], write), more=False)
 
     async def page(
         self, user_id: str, conversation_id: str, *, limit: int, after: str | None, order: Order
     ) -> Page[Item]:
-        """By position, which is in the id: an `after` that was deleted meanwhile is as good as any."""
-        await read(self._redis, user_id, conversation_id)
+        """By position, which is part of the id: an `after` that was deleted meanwhile still works."""
+        await read_conversation(self._redis, user_id, conversation_id)
         position = None if after is None else position_in(after)
         if after is not None and position is None:
             raise NotFound("item", param="after")
         desc = order == "desc"
         start = ("+inf" if desc else "-inf") if position is None else f"({position}"
-        async with translated():
+        async with translate_redis_errors():
             found: Any = await self._redis.zrange(
                 items_key(user_id, conversation_id),
                 start,
@@ -69,40 +69,40 @@ class ConversationItems:
         return _page(tuple(decode_item(item) for item in found[:limit]), more=len(found) > limit)
 
     async def item(self, user_id: str, conversation_id: str, item_id: str) -> Item:
-        await read(self._redis, user_id, conversation_id)
-        item: Item = decode_item(await self._stored(user_id, conversation_id, item_id))
+        await read_conversation(self._redis, user_id, conversation_id)
+        item: Item = decode_item(await self._read_member(user_id, conversation_id, item_id))
         return item
 
     async def delete(self, user_id: str, conversation_id: str, item_id: str) -> Conversation:
-        """What the conversation is without it."""
-        conversation = await read(self._redis, user_id, conversation_id)
-        stored = await self._stored(user_id, conversation_id, item_id)
-        async with translated():
+        """Returns the conversation."""
+        conversation = await read_conversation(self._redis, user_id, conversation_id)
+        stored = await self._read_member(user_id, conversation_id, item_id)
+        async with translate_redis_errors():
             removed: Any = await self._redis.zrem(items_key(user_id, conversation_id), stored)
         if not removed:
-            raise _no_item()
+            raise _item_not_found()
         return conversation
 
-    async def _stored(self, user_id: str, conversation_id: str, item_id: str) -> bytes:
+    async def _read_member(self, user_id: str, conversation_id: str, item_id: str) -> bytes:
         position = position_in(item_id)
         if position is None:
-            raise _no_item()
-        async with translated():
+            raise _item_not_found()
+        async with translate_redis_errors():
             found: Any = await self._redis.zrange(
                 items_key(user_id, conversation_id), str(position), str(position), byscore=True
             )
         for stored in found:
             if decode_item(stored).id == item_id:
                 return bytes(stored)
-        raise _no_item()
+        raise _item_not_found()
 
 
-def members(items: Sequence[Item]) -> dict[bytes, int]:
-    """As they are kept: each at the position in its id."""
+def item_members(items: Sequence[Item]) -> dict[bytes, int]:
+    """As members of the sorted set, each with the position in its id."""
     return {encode_item(item): position_in(item.id) or 0 for item in items}
 
 
-def _no_item() -> NotFound:
+def _item_not_found() -> NotFound:
     return NotFound("item", param="item_id")
 
 

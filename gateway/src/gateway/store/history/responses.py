@@ -1,4 +1,4 @@
-"""Stored responses: the resource of each answer, what was asked for it, and where its items are."""
+"""Stored responses: the resource of each answer, its input, and where its items are."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,9 +11,10 @@ from gateway.errors import NotFound
 from gateway.protocol.ids import is_conversation_id, is_response_id, position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import decode_response
-from gateway.store.errors import translated
-from gateway.store.history.keys import items_key, log_keys, now_ms, response_key
-from gateway.store.history.sizes import StorageQuota
+from gateway.store.errors import translate_redis_errors
+from gateway.store.history.quota import StorageQuota
+from gateway.store.history.stored_conversation import now_ms
+from gateway.store.keys import items_key, response_key, segment_keys
 from gateway.turn.records import CancelRequest, InterruptedTurn, StoredResponse
 from gateway.turn.state_machine import TurnRequest
 
@@ -23,28 +24,34 @@ _FIELDS = ("response", "input", "thread", "last", "owner", "segment")
 
 
 class ResponseStore:
-    """Every method raises Unavailable when Redis does not answer."""
+    """Every method raises Unavailable when Redis does not reply."""
 
-    def __init__(self, redis: Redis, sizes: StorageQuota | None = None) -> None:
+    def __init__(self, redis: Redis, quota: StorageQuota | None = None) -> None:
         self._redis = redis
-        self._sizes = sizes or StorageQuota(redis)
+        self._quota = quota or StorageQuota(redis)
 
     async def get(self, user_id: str, response_id: str) -> StoredResponse:
-        """Raises NotFound, for a foreign id as for an absent one."""
+        """Raises NotFound, for another user's id as for an absent one."""
         if not is_response_id(response_id):
             raise NotFound("response", param="response_id")
-        async with translated():
+        async with translate_redis_errors():
             found: Any = await self._redis.hmget(response_key(user_id, response_id), _FIELDS)
-        response, asked, thread, last, owner, segment = found
+        response, input_items, thread, last, owner, segment = found
         if response is None:
             raise NotFound("response", param="response_id")
-        place = thread.decode(), int(last), owner.decode(), int(segment or 0)
-        return StoredResponse(decode_response(response), _decode_items(asked), *place)
+        return StoredResponse(
+            decode_response(response),
+            _decode_items(input_items),
+            thread_id=thread.decode(),
+            last_position=int(last),
+            owner=owner.decode(),
+            segment=int(segment or 0),
+        )
 
     async def interrupted(self, user_id: str, response_id: str) -> InterruptedTurn:
-        """What another gateway needs to go on with the turn. Raises NotFound."""
+        """What another gateway needs to continue the turn. Raises NotFound."""
         stored = await self.get(user_id, response_id)
-        async with translated():
+        async with translate_redis_errors():
             found: Any = await self._redis.hmget(response_key(user_id, response_id), ("request", "cancel"))
         request, cancel = found
         if request is None:
@@ -53,10 +60,10 @@ class ResponseStore:
         return InterruptedTurn(_decode_request(request), stored, ago)
 
     async def claim(self, user_id: str, response_id: str, gateway_id: str, segment: int) -> bool:
-        """From now on wishes for this turn go to `gateway_id`, which tells it in `segment` of its log. False when it is
-        told in a later one already: then it is somebody else's. Raises NotFound."""
+        """From now on commands for this turn go to `gateway_id`, which writes to `segment` of the log. False when there
+        is a later segment: another gateway owns the turn by then. Raises NotFound."""
         key = response_key(user_id, response_id)
-        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+        async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
             while True:
                 await pipe.watch(key)
                 found: Any = await pipe.hmget(key, ("owner", "segment"))
@@ -73,32 +80,33 @@ class ResponseStore:
                 return True
 
     async def request_cancel(self, user_id: str, response_id: str) -> CancelRequest:
-        """Durable: whoever owns the turn, now or later, finds it. Raises NotFound.
+        """Durable: the owner of the turn, now or later, finds it. Raises NotFound.
 
-        In one step: a gateway that takes the turn over names itself and then looks for wishes.
+        In one transaction: a gateway that takes the turn over claims it first and then looks for a cancel request.
         """
         key = response_key(user_id, response_id)
-        async with translated(), self._redis.pipeline(transaction=True) as pipe:
+        async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
             pipe.hsetnx(key, "cancel", str(now_ms()))
             pipe.hmget(key, ("owner", "cancel"))
-            _, (owner, wished) = await pipe.execute()
-            if owner is None:  # deleted at this moment
+            _, (owner, requested_ms) = await pipe.execute()
+            if owner is None:  # just deleted
                 await self._redis.delete(key)
                 raise NotFound("response", param="response_id")
-        return CancelRequest(owner.decode(), int(wished))
+        return CancelRequest(owner.decode(), int(requested_ms))
 
     async def delete(self, user_id: str, stored: StoredResponse) -> None:
-        """With its items, unless they belong to a conversation: there they are deleted one by one."""
+        """With its items, unless they belong to a conversation, whose items are deleted one by one."""
         key = response_key(user_id, stored.response.id)
-        # Not in a transaction: a full Redis refuses even to delete in one. What names the rest goes last.
-        async with translated(), self._redis.pipeline(transaction=False) as pipe:
+        # Not in a transaction: a full Redis refuses even to delete in one. The key that leads to the others goes last.
+        async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             if not is_conversation_id(stored.thread_id):
-                self._forget(pipe, user_id, stored.thread_id, (*stored.input, *stored.response.output))
-            pipe.delete(*log_keys(user_id, stored.response.id, stored.segment), key)
+                _delete_items(pipe, user_id, stored.thread_id, (*stored.input, *stored.response.output))
+            pipe.delete(*segment_keys(user_id, stored.response.id, stored.segment), key)
             await pipe.execute()
-        await self._sizes.forget(user_id, [key])
+        await self._quota.refund(user_id, [key])
 
-    def _forget(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:
-        for item in items:
-            position = position_in(item.id)
-            pipe.zremrangebyscore(items_key(user_id, thread_id), position, position)
+
+def _delete_items(pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:
+    for item in items:
+        position = position_in(item.id)
+        pipe.zremrangebyscore(items_key(user_id, thread_id), position, position)

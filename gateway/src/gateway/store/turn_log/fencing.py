@@ -1,7 +1,7 @@
-"""A log as whoever takes its turn over finds it, and the seal that makes the turn theirs.
+"""Reads the log of a turn to take over, and fences it, which makes this gateway the turn's owner.
 
-Redis refuses every entry after the last id a stream can have. So the first to add that id owns the turn: the earlier
-owner, if it was only paused, can not add anything any more, and a second taker's seal is refused.
+Redis refuses every entry after the last id a stream can have. So the first gateway to add that id owns the turn: the
+earlier owner, if it was only paused, cannot add anything any more, and the fence of a second one is refused.
 """
 
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from gateway.store.errors import translated
-from gateway.store.turn_log.keys import segment_key
+from gateway.store.errors import translate_redis_errors
+from gateway.store.keys import segment_key
 from gateway.turn.log_entry import FENCE_ID, Fields, fenced_by, is_fence_rejection
 from gateway.turn.records import ReplayedEvents
 
@@ -18,33 +18,34 @@ _ABANDONED_SECONDS = 86_400
 
 
 class Segments:
-    """Every method raises Unavailable when Redis does not answer."""
+    """Every method raises Unavailable when Redis does not reply."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def read(self, user_id: str, response_id: str) -> ReplayedEvents:
+        """The entries of all segments, without the fences."""
         entries: list[tuple[bytes, Fields]] = []
         segment, owner = 0, None
         while True:
-            async with translated():
+            async with translate_redis_errors():
                 found: Any = await self._redis.xrange(segment_key(user_id, response_id, segment))
-            seal = fenced_by(found[-1][1]) if found else None
-            entries += found if seal is None else found[:-1]
-            if seal is None:
+            fenced = fenced_by(found[-1][1]) if found else None
+            entries += found if fenced is None else found[:-1]
+            if fenced is None:
                 return ReplayedEvents(entries, segment, owner)
-            segment, owner = segment + 1, seal
+            segment, owner = segment + 1, fenced
 
     async def is_fenced(self, user_id: str, response_id: str, segment: int, *, has_entries: bool) -> bool:
-        """Whether another gateway has taken over what this segment is the last of, or it is gone with its response."""
-        async with translated():
+        """Whether another gateway has fenced the segment, or it was deleted with its response."""
+        async with translate_redis_errors():
             newest: Any = await self._redis.xrevrange(segment_key(user_id, response_id, segment), count=1)
         return fenced_by(newest[0][1]) is not None if newest else has_entries
 
     async def fence(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool:
-        """False when somebody else was faster."""
+        """False when another gateway was faster."""
         key = segment_key(user_id, response_id, segment)
-        async with translated():
+        async with translate_redis_errors():
             try:
                 async with self._redis.pipeline(transaction=True) as pipe:
                     pipe.xadd(key, {"seal": gateway_id}, id=FENCE_ID)

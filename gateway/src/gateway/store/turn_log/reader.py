@@ -1,6 +1,5 @@
-"""Following turns that run on other replicas: all of a process with one blocking read, on a connection of its own.
-
-A blocking read on a shared connection would starve everything else on it.
+"""Follows the turns that run on other gateways, and receives their commands: one blocking read for all of a process, on
+a connection of its own. On a shared connection a blocking read would delay all other commands.
 """
 
 import asyncio
@@ -8,64 +7,34 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.errors import Unavailable
-from gateway.store.errors import translated
+from gateway.store.errors import translate_redis_errors
+from gateway.store.keys import control_key, segment_key
 from gateway.store.turn_log.commands import decode_command, encode_command
-from gateway.store.turn_log.keys import control_key, segment_key
+from gateway.store.turn_log.followed_log import FollowedLog
 from gateway.turn.commands import GatewayCommand
 from gateway.turn.event_buffer import EventBuffer
-from gateway.turn.log_entry import Fields, decode_frame, fenced_by, is_terminal
+from gateway.turn.log_entry import Fields
 
 logger = logging.getLogger(__name__)
 
 # The client's own timeout must be longer.
 BLOCK_SECONDS = 1
-# Of one log with few others; of many the answer would be as long as all of them.
-_ENTRIES_AT_ONCE = 500
-_ENTRIES_IN_ALL = 5000
-_PAUSE_SECONDS = 0.2
-_CONTROL_ENTRIES = 1000
-_CONTROL_KEPT_SECONDS = 86_400
-
-
-@dataclass(slots=True)
-class _Mirror:
-    """What has been read of a log, for all who follow it here. `last_id` is in the newest `segment`."""
-
-    user_id: str
-    response_id: str
-    events: EventBuffer = field(default_factory=EventBuffer)
-    segment: int = 0
-    last_id: bytes = b"0-0"
-    followers: int = 0
-    missed: int = 0
-
-    @property
-    def key(self) -> str:
-        return segment_key(self.user_id, self.response_id, self.segment)
-
-    @property
-    def begun_key(self) -> str:
-        """Whoever takes a turn over may have nothing to say for long, but the seal before is there."""
-        return segment_key(self.user_id, self.response_id, max(self.segment - 1, 0))
-
-    def take(self, entries: Sequence[tuple[bytes, Fields]]) -> None:
-        for entry_id, fields in entries:
-            self.last_id = entry_id
-            if fenced_by(fields) is not None:
-                self.segment, self.last_id = self.segment + 1, b"0-0"
-                return
-            self.events.append([decode_frame(entry_id, fields)], ended=is_terminal(fields))
+# Of one log when few are followed; when many are, the total bounds the reply.
+_MAX_ENTRIES_PER_LOG = 500
+_MAX_ENTRIES = 5000
+_RETRY_SECONDS = 0.2
+_MAX_CONTROL_ENTRIES = 1000
+_CONTROL_RETENTION_SECONDS = 86_400
 
 
 class Reader:
-    # A log that is missed twice, so far apart, was deleted before its end was read.
+    # Two checks this far apart find a log that was deleted before its end was read.
     check_seconds = 10.0
 
     def __init__(self, redis: Redis, blocking: Redis, gateway_id: str) -> None:
@@ -74,35 +43,36 @@ class Reader:
         self._blocking = blocking
         self._gateway_id = gateway_id
         self._control = control_key(gateway_id)
-        self._control_last = b"0-0"
-        self._mirrors: dict[tuple[str, str], _Mirror] = {}
+        self._last_control_id = b"0-0"
+        self._logs: dict[tuple[str, str], FollowedLog] = {}
         self._checked_at = 0.0
 
     async def exists(self, user_id: str, response_id: str) -> bool:
         """Raises Unavailable."""
-        async with translated():
+        async with translate_redis_errors():
             return bool(await self._redis.exists(segment_key(user_id, response_id, 0)))
 
     @asynccontextmanager
     async def events(self, user_id: str, response_id: str) -> AsyncIterator[EventBuffer]:
-        """They arrive while the context is open, and Redis answers. Of a log that is gone they end incomplete."""
-        whose = (user_id, response_id)
-        mirror = self._mirrors.setdefault(whose, _Mirror(user_id, response_id))
-        mirror.followers += 1
+        """They arrive while the context is open and Redis replies. When the log was deleted, they end incomplete."""
+        key = (user_id, response_id)
+        log = self._logs.setdefault(key, FollowedLog(user_id, response_id))
+        log.follower_count += 1
         try:
             await self._wake()
-            yield mirror.events
+            yield log.events
         finally:
-            mirror.followers -= 1
-            if not mirror.followers:
-                del self._mirrors[whose]
+            log.follower_count -= 1
+            if not log.follower_count:
+                del self._logs[key]
 
     async def _wake(self) -> None:
-        """This process's own read, so that it takes the new log in; without it that is a second late."""
+        """Interrupts this process's own blocking read, so that the next one includes the new log; otherwise its events
+        would be late by up to a second."""
         try:
             await self._add_control_entry(self._gateway_id, {"wake": "1"})
         except Unavailable:
-            logger.info("a follower waits: redis does not answer")
+            logger.info("a follower waits: redis does not reply")
 
     async def send_command(self, gateway_id: str, command: GatewayCommand) -> None:
         """Durable until the gateway has read it. Raises Unavailable."""
@@ -110,9 +80,9 @@ class Reader:
 
     async def _add_control_entry(self, gateway_id: str, fields: dict[str, str]) -> None:
         control = control_key(gateway_id)
-        async with translated(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.xadd(control, fields, maxlen=_CONTROL_ENTRIES, approximate=True)  # type: ignore[arg-type]
-            pipe.expire(control, _CONTROL_KEPT_SECONDS)
+        async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.xadd(control, fields, maxlen=_MAX_CONTROL_ENTRIES, approximate=True)  # type: ignore[arg-type]
+            pipe.expire(control, _CONTROL_RETENTION_SECONDS)
             await pipe.execute()
 
     async def run(self, handle_command: Callable[[GatewayCommand], None]) -> None:
@@ -121,41 +91,38 @@ class Reader:
             try:
                 await self._read_once(handle_command)
             except RedisError as exc:
-                logger.warning("following waits: redis does not answer", extra={"error": str(exc)})
-                await asyncio.sleep(_PAUSE_SECONDS)
+                logger.warning("followers wait: redis does not reply", extra={"error": str(exc)})
+                await asyncio.sleep(_RETRY_SECONDS)
             except Exception:
-                logger.exception("following failed")
-                await asyncio.sleep(_PAUSE_SECONDS)
+                logger.exception("reading the logs of other gateways failed")
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _read_once(self, handle_command: Callable[[GatewayCommand], None]) -> None:
-        wanted: Any = {self._control: self._control_last}
-        # An ended one is not read again, and one whose followers leave meanwhile is only read in vain.
-        mirrors = {mirror.key: mirror for mirror in self._mirrors.values() if not mirror.events.is_closed}
-        wanted |= {key: mirror.last_id for key, mirror in mirrors.items()}
-        most = min(_ENTRIES_AT_ONCE, _ENTRIES_IN_ALL // len(wanted) + 1)
-        found: Any = await self._blocking.xread(wanted, count=most, block=BLOCK_SECONDS * 1000)
+        # Without those that have ended. If the followers of a log leave during the read, its reply is discarded.
+        logs = {log.key: log for log in self._logs.values() if not log.events.is_closed}
+        last_ids: Any = {self._control: self._last_control_id, **{key: log.last_id for key, log in logs.items()}}
+        count = min(_MAX_ENTRIES_PER_LOG, _MAX_ENTRIES // len(last_ids) + 1)
+        found: Any = await self._blocking.xread(last_ids, count=count, block=BLOCK_SECONDS * 1000)
         for name, entries in found:
-            mirror = mirrors.get(name.decode())
-            if mirror is not None:
-                mirror.take(entries)
+            log = logs.get(name.decode())
+            if log is not None:
+                log.append(entries)
                 continue
-            self._control_last = entries[-1][0]
+            self._last_control_id = entries[-1][0]
             for _, fields in entries:
                 _dispatch(handle_command, fields)
-        if mirrors and time.monotonic() - self._checked_at > self.check_seconds:
-            await self._end_what_is_gone(list(mirrors.values()))
+        if logs and time.monotonic() - self._checked_at > self.check_seconds:
+            await self._check_existence(list(logs.values()))
 
-    async def _end_what_is_gone(self, mirrors: Sequence[_Mirror]) -> None:
-        """A blocking read can not tell a log that says nothing from one that was deleted."""
+    async def _check_existence(self, logs: Sequence[FollowedLog]) -> None:
+        """To a blocking read, a log without new events looks like one that was deleted."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            for mirror in mirrors:
-                pipe.exists(mirror.begun_key)
-            there = await pipe.execute()
+            for log in logs:
+                pipe.exists(log.existing_key)
+            found = await pipe.execute()
         self._checked_at = time.monotonic()
-        for mirror, found in zip(mirrors, there, strict=True):
-            mirror.missed = 0 if found else mirror.missed + 1
-            if mirror.missed > 1:
-                mirror.events.close(moved=True)
+        for log, exists in zip(logs, found, strict=True):
+            log.record_check(exists=bool(exists))
 
 
 def _dispatch(handle_command: Callable[[GatewayCommand], None], fields: Fields) -> None:

@@ -1,41 +1,49 @@
-"""Append, then deliver: one pipeline in flight a process carries the events of all its turns.
+"""Stores events, then publishes them: one pipeline in flight a process carries the events of all its turns.
 
-While a round trip is under way the next pieces gather, and neighbours become one event. So a lone reader sees every
-token at once, and a busy server writes a few times a second and turn (an XADD a token costs as much CPU as all the rest
+During a round trip the next deltas gather, and adjacent ones become one event. So a lone reader sees every token at
+once, and a busy server writes a few times a second and turn (an XADD for each token costs as much CPU as all the rest
 of relaying it).
 """
 
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Literal
+from enum import Enum, auto
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from gateway.store.turn_log.keys import segment_key, segment_keys
+from gateway.store.keys import segment_key, segment_keys
 from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import LogEntry, is_fence_rejection
 from gateway.turn.state_machine import Turn
 
 logger = logging.getLogger(__name__)
 
-_PAUSE_SECONDS = 0.1
-# Of a turn whose gateway died and that nobody took over.
+_RETRY_SECONDS = 0.1
+# Of a turn whose gateway died and that no other gateway took over.
 _ABANDONED_SECONDS = 86_400
-# Of one that was deleted: for whoever follows it elsewhere, and has not read its end yet.
-_FORGOTTEN_SECONDS = 10
+# Of a discarded turn: its followers on other gateways still have to read its end.
+_DISCARDED_SECONDS = 10
 
-Batch = list[tuple[TurnLog, Sequence[LogEntry]]]
-_Answer = Literal["there", "lost", "wait"]
+Batch = Sequence[tuple[TurnLog, Sequence[LogEntry]]]
+
+
+class AppendResult(Enum):
+    ADDED = auto()
+    # Another gateway has taken the turn over, or the response was deleted.
+    FENCED = auto()
+    # Redis could not, for now (full, loading, read-only); none of the log's entries was added.
+    RETRY = auto()
 
 
 class Writer:
     def __init__(self, redis: Redis, *, retention_seconds: int) -> None:
         """`retention_seconds`: how long the events of a finished answer can be read again."""
         self._redis = redis
-        self._kept_seconds = retention_seconds
-        self._dirty: dict[TurnLog, None] = {}
+        self._retention_seconds = retention_seconds
+        self._pending: dict[TurnLog, None] = {}
         self._woken = asyncio.Event()
 
     def open(self, turn: Turn, *, segment: int = 0, frames: Sequence[str] = ()) -> TurnLog:
@@ -43,7 +51,7 @@ class Writer:
         return TurnLog(turn, self._wake, segment=segment, frames=frames)
 
     def _wake(self, log: TurnLog) -> None:
-        self._dirty[log] = None
+        self._pending[log] = None
         self._woken.set()
 
     async def run(self) -> None:
@@ -51,46 +59,40 @@ class Writer:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            logs, self._dirty = self._dirty, {}
-            taken = [(log, log.drain()) for log in logs]
-            await self._keep([(log, entries) for log, entries in taken if log.turn.request.stored and entries])
-            for log, entries in taken:
+            logs, self._pending = self._pending, {}
+            drained = [(log, log.drain()) for log in logs]
+            stored = [(log, entries) for log, entries in drained if log.turn.request.stored and entries]
+            await self._append_until_stored(stored)
+            for log, entries in drained:
                 log.publish(entries)
 
-    async def _keep(self, batch: Batch) -> None:
-        """Returns when all of them are there, however long Redis is away: an entry has one id, so trying again adds
-        nothing twice."""
+    async def _append_until_stored(self, batch: Batch) -> None:
+        """Retries for as long as Redis is unreachable. Each entry has one id, so a retry adds nothing twice."""
         while batch:
             try:
-                answers = await self._add(batch)
+                results = await self._append(batch)
             except RedisError as exc:
-                logger.warning("events wait: redis does not answer", extra={"error": str(exc)})
+                logger.warning("events wait: redis does not reply", extra={"error": str(exc)})
             else:
-                for (log, _), answer in zip(batch, answers, strict=True):
-                    if answer == "lost":
-                        log.fence_off()
-                    if answer == "there":
-                        log.mark_written()
-                batch = [one for one, answer in zip(batch, answers, strict=True) if answer == "wait"]
+                batch = _settle(batch, results)
             if batch:
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _add(self, batch: Batch) -> list[_Answer]:
-        """All or nothing for each log: an entry refused in the middle would leave a hole behind the later ones."""
+    async def _append(self, batch: Batch) -> list[AppendResult]:
+        """All or nothing for each log: an entry refused in the middle would leave a gap before the later ones."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            ends = [self._add_one(pipe, log, entries) for log, entries in batch]
-            answers = await pipe.execute(raise_on_error=False)
-        return [_meaning(answers[end - 1]) for end in ends]
+            ends = [self._queue(pipe, log, entries) for log, entries in batch]
+            replies = await pipe.execute(raise_on_error=False)
+        return [_result_of(replies[end - 1]) for end in ends]
 
-    def _add_one(self, pipe: Any, log: TurnLog, entries: Sequence[LogEntry]) -> int:
-        """The number of commands up to the one that answers for all.
+    def _queue(self, pipe: Any, log: TurnLog, entries: Sequence[LogEntry]) -> int:
+        """Returns the number of commands up to the one whose reply counts for all entries.
 
-        A segment that has begun and is not there any more was deleted, or has expired with its seal: it is not made
-        anew.
+        A segment with entries that is missing was deleted, or has expired with its fence: it is not created again.
         """
-        request, last = log.turn.request, entries[-1].is_terminal
+        request, is_last = log.turn.request, entries[-1].is_terminal
         key = segment_key(request.user_id, request.response_id, log.segment)
-        if len(entries) == 1 and log.has_entries and not last:
+        if len(entries) == 1 and log.has_entries and not is_last:
             pipe.xadd(key, entries[0].fields(), id=entries[0].id, nomkstream=True)
             return len(pipe)
         pipe.execute_command("MULTI")
@@ -98,24 +100,37 @@ class Writer:
             pipe.xadd(key, entry.fields(), id=entry.id, nomkstream=log.has_entries)
         if not log.has_entries:
             pipe.expire(key, _ABANDONED_SECONDS)
-        for every in segment_keys(request.user_id, request.response_id, log.segment) if last else ():
-            pipe.expire(every, _FORGOTTEN_SECONDS if log.is_discarded else self._kept_seconds)
+        if is_last:
+            seconds = _DISCARDED_SECONDS if log.is_discarded else self._retention_seconds
+            for each in segment_keys(request.user_id, request.response_id, log.segment):
+                pipe.expire(each, seconds)
         pipe.execute_command("EXEC")
         return len(pipe)
 
 
-def _meaning(answer: object) -> _Answer:
-    """ "wait": Redis could not, for now (full, loading, a replica); none of the log's entries is there."""
-    answers = answer if isinstance(answer, list) else [answer]
-    if None in answers:
-        return "lost"
-    refusals = [one for one in answers if isinstance(one, Exception)]
-    if not refusals:
-        return "there"
-    reason = str(refusals[0])
-    if isinstance(refusals[0], ResponseError) and is_fence_rejection(refusals[0]):
-        return "lost"
-    if isinstance(refusals[0], ResponseError) and "equal or smaller" in reason:
-        return "there"  # an earlier try has added them
-    logger.warning("events wait: redis refuses them", extra={"error": reason})
-    return "wait"
+def _settle(batch: Batch, results: Sequence[AppendResult]) -> Batch:
+    """Returns what to retry."""
+    for (log, _), result in zip(batch, results, strict=True):
+        match result:
+            case AppendResult.ADDED:
+                log.mark_written()
+            case AppendResult.FENCED:
+                log.fence_off()
+            case AppendResult.RETRY:
+                pass
+    return [one for one, result in zip(batch, results, strict=True) if result is AppendResult.RETRY]
+
+
+def _result_of(reply: object) -> AppendResult:
+    replies = reply if isinstance(reply, list) else [reply]
+    if None in replies:
+        return AppendResult.FENCED
+    error = next((one for one in replies if isinstance(one, Exception)), None)
+    if error is None:
+        return AppendResult.ADDED
+    if isinstance(error, ResponseError) and is_fence_rejection(error):
+        return AppendResult.FENCED
+    if isinstance(error, ResponseError) and "equal or smaller" in str(error):
+        return AppendResult.ADDED  # by an earlier attempt
+    logger.warning("events wait: redis refuses them", extra={"error": str(error)})
+    return AppendResult.RETRY

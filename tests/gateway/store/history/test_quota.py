@@ -1,4 +1,4 @@
-"""What one user may keep: counted where it is added, measured anew only at the limit."""
+"""What one user may store: counted as it is added, measured again only at the limit."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,8 +10,8 @@ from gateway.errors import StorageLimit
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.input_items import InputMessage
 from gateway.store.history.conversations import Conversations
+from gateway.store.history.quota import StorageQuota
 from gateway.store.history.responses import ResponseStore
-from gateway.store.history.sizes import StorageQuota
 from gateway.store.history.turn_store import TurnStore
 from tests.gateway.replica import FakeEngine, Replica, replica, spoken
 
@@ -21,20 +21,20 @@ LONG = InputMessage("user", "x" * 50_000)
 
 
 @pytest.fixture
-def sizes(redis: Redis) -> StorageQuota:
-    return StorageQuota(redis, bytes_at_most=LIMIT)
+def quota(redis: Redis) -> StorageQuota:
+    return StorageQuota(redis, max_bytes=LIMIT)
 
 
 @pytest.fixture
-def conversations(redis: Redis, sizes: StorageQuota) -> Conversations:
-    return Conversations(redis, sizes)
+def conversations(redis: Redis, quota: StorageQuota) -> Conversations:
+    return Conversations(redis, quota)
 
 
 @pytest.fixture
-async def gateway(port: int, sizes: StorageQuota) -> AsyncIterator[Replica]:
+async def gateway(port: int, quota: StorageQuota) -> AsyncIterator[Replica]:
     class Bounded(TurnStore):
         def __init__(self, redis: Redis, *, retention_seconds: int) -> None:
-            super().__init__(redis, retention_seconds=retention_seconds, sizes=sizes)
+            super().__init__(redis, retention_seconds=retention_seconds, quota=quota)
 
     async with replica(port, FakeEngine(*spoken("fine")), store=Bounded) as found:
         yield found
@@ -54,7 +54,7 @@ async def filled(conversations: Conversations) -> list[str]:
             return made
 
 
-async def test_whoever_keeps_too_much_is_told_how_much_is_kept_and_others_have_room(
+async def test_a_user_at_the_limit_is_refused_and_others_are_not(
     conversations: Conversations,
 ) -> None:
     made = await filled(conversations)
@@ -73,7 +73,7 @@ async def test_a_question_is_refused_before_the_engine_is_asked(gateway: Replica
     assert await gateway.redis.keys("*:response:*") == []
 
 
-async def test_what_is_not_stored_needs_no_room(gateway: Replica, conversations: Conversations) -> None:
+async def test_a_response_that_is_not_stored_needs_no_room(gateway: Replica, conversations: Conversations) -> None:
     await filled(conversations)
     assert (await gateway.answered(ResponseCreate(input="go", store=False)))[-1]["type"] == "response.completed"
 
@@ -84,7 +84,7 @@ async def test_a_deleted_conversation_makes_room_at_once(conversations: Conversa
     await conversations.create(USER, {}, items=[LONG])
 
 
-async def test_a_turn_counts_with_all_that_is_kept_of_it_until_it_is_deleted(gateway: Replica, redis: Redis) -> None:
+async def test_everything_stored_of_a_turn_counts_until_it_is_deleted(gateway: Replica, redis: Redis) -> None:
     await gateway.answered(ResponseCreate(input="x" * 5000))
     await gateway.registry.finish(5)
     once = await counted(redis)
@@ -97,29 +97,29 @@ async def test_a_turn_counts_with_all_that_is_kept_of_it_until_it_is_deleted(gat
     assert once < await counted(redis) < twice
 
 
-async def test_what_has_expired_makes_room_when_it_is_needed(conversations: Conversations, redis: Redis) -> None:
+async def test_expired_data_makes_room_at_the_next_measurement(conversations: Conversations, redis: Redis) -> None:
     for made in await filled(conversations):
         await redis.delete(f"parley:{{{USER}}}:conversation:{made}:items")  # as time does with a chain
-    later = Conversations(redis, StorageQuota(redis, bytes_at_most=LIMIT))
+    later = Conversations(redis, StorageQuota(redis, max_bytes=LIMIT))
     await later.create(USER, {}, items=[LONG])
     assert await counted(redis) < 2 * 50_100
 
 
-async def test_at_the_limit_it_is_not_measured_at_every_question(
-    conversations: Conversations, redis: Redis, sizes: StorageQuota
+async def test_at_the_limit_keys_are_not_measured_for_every_request(
+    conversations: Conversations, redis: Redis, quota: StorageQuota
 ) -> None:
     made = await filled(conversations)
     await redis.delete(f"parley:{{{USER}}}:conversation:{made[0]}:items")
     with pytest.raises(StorageLimit):
-        await sizes.check(USER)
+        await quota.check(USER)
 
 
-async def test_deleting_twice_at_once_frees_what_was_there_once(
-    conversations: Conversations, redis: Redis, sizes: StorageQuota
+async def test_concurrent_deletions_refund_once(
+    conversations: Conversations, redis: Redis, quota: StorageQuota
 ) -> None:
     made = await filled(conversations)
     key = f"parley:{{{USER}}}:conversation:{made[0]}:items"
     before, size = await counted(redis), int(await redis.hget(f"parley:{{{USER}}}:sizes", key) or 0)
-    await asyncio.gather(sizes.forget(USER, [key]), sizes.forget(USER, [key]))
+    await asyncio.gather(quota.refund(USER, [key]), quota.refund(USER, [key]))
     assert size > 50_000
     assert await counted(redis) == before - size

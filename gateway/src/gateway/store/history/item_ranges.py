@@ -1,4 +1,4 @@
-"""What stands before the most recent items of a thread, page by page: a conversation may go on for years."""
+"""Reads ranges of a thread's items, page by page: a conversation may grow for years."""
 
 from collections.abc import Sequence
 from itertools import takewhile
@@ -8,17 +8,17 @@ from redis.asyncio import Redis
 
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import Item, decode_item, introduces
-from gateway.store.errors import translated
-from gateway.store.history.keys import items_key
+from gateway.store.errors import translate_redis_errors
+from gateway.store.keys import items_key
 
-# As many are decoded before others have their turn.
+# Decoding more at once would block other tasks.
 _ITEMS_AT_ONCE = 2_000
-# Seldom does anybody introduce a conversation with more than one or two.
+# Most conversations begin with one or two instructions, if any.
 _HEAD_AT_ONCE = 16
 
 
-async def head(redis: Redis, user_id: str, thread_id: str, *, below: int) -> list[Item]:
-    """What the model was told before anything was asked, as far as it stands below a position."""
+async def read_head(redis: Redis, user_id: str, thread_id: str, *, below: int) -> list[Item]:
+    """The instructions that begin the thread, as far as they have positions below `below`."""
     leading: list[Item] = []
     while True:
         found = await _page(redis, items_key(user_id, thread_id), "-inf", f"({below}", len(leading), _HEAD_AT_ONCE)
@@ -27,11 +27,11 @@ async def head(redis: Redis, user_id: str, thread_id: str, *, below: int) -> lis
             return leading
 
 
-async def just_below(
-    redis: Redis, user_id: str, thread_id: str, count: int, *, above: Sequence[Item], below: int
+async def read_older(
+    redis: Redis, user_id: str, thread_id: str, count: int, *, head: Sequence[Item], below: int
 ) -> list[Item]:
-    """The `count` items below a position, or as many as there are behind the ones `above` which they stand."""
-    lowest = f"({position_in(above[-1].id) or 0}" if above else "-inf"
+    """The last `count` items between the head and the position `below`, or fewer if there are no more."""
+    lowest = f"({position_in(head[-1].id) or 0}" if head else "-inf"
     pages: list[list[Item]] = []
     while count > 0:
         wanted = min(count, _ITEMS_AT_ONCE)
@@ -43,7 +43,8 @@ async def just_below(
     return [item for page in reversed(pages) for item in reversed(page)]
 
 
-async def all_between(redis: Redis, user_id: str, thread_id: str, first: int, last: int) -> list[Item]:
+async def read_range(redis: Redis, user_id: str, thread_id: str, first: int, last: int) -> list[Item]:
+    """All items from the position `first` up to the position `last`."""
     items: list[Item] = []
     while True:
         page = await _page(redis, items_key(user_id, thread_id), str(first), str(last), len(items), _ITEMS_AT_ONCE)
@@ -55,6 +56,6 @@ async def all_between(redis: Redis, user_id: str, thread_id: str, first: int, la
 async def _page(
     redis: Redis, key: str, start: str, end: str, offset: int, count: int, *, desc: bool = False
 ) -> list[Item]:
-    async with translated():
+    async with translate_redis_errors():
         found: Any = await redis.zrange(key, start, end, desc=desc, byscore=True, offset=offset, num=count)
     return [decode_item(item) for item in found]
