@@ -6,7 +6,6 @@ from gateway.protocol.ids import new_item_id, position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Order
 from gateway.store.history.conversations import Conversations
-from gateway.protocol.resources import Order
 from gateway.store.history.history_reader import HistoryReader
 from gateway.turn.limits import MAX_ITEMS
 from tests.gateway.said import ALICE, told
