@@ -23,7 +23,7 @@ SAMPLING = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_out
 
 _TEXTS = st.text("ab \n你👋", max_size=4)
 _IDS = st.lists(st.integers(0, 2**32 - 1), max_size=3).map(tuple)
-PIECES = st.one_of(
+DELTAS = st.one_of(
     st.builds(TextDelta, _TEXTS, _IDS),
     st.builds(ReasoningTextDelta, _TEXTS, _IDS),
     st.builds(ToolCallDelta, st.integers(0, 3), _TEXTS, st.none() | st.just("f"), _IDS),
@@ -34,7 +34,7 @@ _MORE = st.lists(st.tuples(st.sampled_from([ToolCallDelta, TextDelta]), _TEXTS, 
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> list[OutputDelta]:
+def answer_deltas(draw: st.DrawFn) -> list[OutputDelta]:
     """Text, reasoning and calls in any order; of a call there may be more, with blanks between."""
     pieces: list[OutputDelta] = []
     for index in range(draw(st.integers(0, 6))):
@@ -70,14 +70,14 @@ def connection(port: int, seconds: float = 2) -> Redis:
     return Redis(port=port, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0))
 
 
-async def kept(redis: Redis) -> list[bytes]:
+async def stored_keys(redis: Redis) -> list[bytes]:
     """All keys but the count of what they hold."""
     keys: Any = await redis.keys()
     return [key for key in keys if not key.endswith(b":sizes")]
 
 
 @asynccontextmanager
-async def working(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def background_task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """What runs as long as its process does."""
     task = asyncio.create_task(work)
     try:

@@ -43,7 +43,7 @@ from gateway.store.leases import Leases
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
 from gateway.turn.commands import CancelTurn, GatewayCommand
-from tests.gateway.builders import SAMPLING, Wire, connection, working
+from tests.gateway.builders import SAMPLING, Wire, background_task, connection
 
 DEFAULTS = Defaults("be kind", SAMPLING)
 RETRY_POLICY = RetryPolicy(engine_seconds=0.5, token_seconds=5)
@@ -51,7 +51,7 @@ PROMPT_IDS = (1, 2, 3)
 ENCRYPTION = UserEncryption(b"k" * 32)
 
 
-def spoken(text: str, reason: Literal["stop", "length"] = "stop") -> tuple[EngineEvent, ...]:
+def text_stream(text: str, reason: Literal["stop", "length"] = "stop") -> tuple[EngineEvent, ...]:
     """Letter by letter, each a token."""
     letters = [TextDelta(letter, (ord(letter),)) for letter in text]
     return PromptTokens(PROMPT_IDS), *letters, Finished(reason), UsageReport(_usage(0, len(text)))
@@ -64,12 +64,12 @@ class FakeEngine:
     """
 
     def __init__(self, *events: EngineEvent, faults: Sequence[Exception] = (), limit: int = 4096) -> None:
-        self.events = events or spoken("ok")
+        self.events = events or text_stream("ok")
         self.faults = list(faults)
-        self.size = limit
+        self.context_tokens = limit
         self.hold: asyncio.Event | None = None
         self.closed = asyncio.Event()
-        self.counted = 0
+        self.tokenize_calls = 0
         self.calls: list[EngineCall] = []
         self.has_healthy = True
 
@@ -77,13 +77,13 @@ class FakeEngine:
         return "parley-demo"
 
     async def context_limit(self) -> int | None:
-        return self.size
+        return self.context_tokens
 
     async def tokenize(
         self, prompt: tuple[PromptMessage, ...], options: OutputOptions, *, affinity: str
     ) -> TokenizedPrompt | None:
-        self.counted += 1
-        return TokenizedPrompt(_tokens(prompt), self.size, PROMPT_IDS)
+        self.tokenize_calls += 1
+        return TokenizedPrompt(_tokens(prompt), self.context_tokens, PROMPT_IDS)
 
     async def detokenize(self, token_ids: Sequence[int], *, affinity: str) -> str:
         return "".join(chr(one) for one in token_ids)
@@ -112,19 +112,19 @@ class FakeEngine:
             self.closed.set()
 
     @property
-    def asked(self) -> list[EngineCall]:
+    def prompt_calls(self) -> list[EngineCall]:
         """The calls with a prompt of messages."""
         return [call for call in self.calls if not call.token_ids]
 
     @property
-    def resumed(self) -> list[tuple[int, ...]]:
+    def continued_ids(self) -> list[tuple[int, ...]]:
         """The output that each continuation was given."""
         return [call.token_ids[len(PROMPT_IDS) :] for call in self.calls if call.token_ids]
 
     @property
-    def texts(self) -> list[str]:
+    def prompt_texts(self) -> list[str]:
         """Of the last prompt."""
-        return [message.text for message in self.asked[-1].prompt]
+        return [message.text for message in self.prompt_calls[-1].prompt]
 
 
 def _tokens(prompts: tuple[PromptMessage, ...]) -> int:
@@ -167,16 +167,16 @@ class Replica:
     following: ResponseFollower
     compaction: Compaction
 
-    async def begun(self, create: ResponseCreate, user_id: str = "user_1") -> RunningTurn:
+    async def begin_turn(self, create: ResponseCreate, user_id: str = "user_1") -> RunningTurn:
         running = (await self.turns.start(user_id, create)).running
         assert running is not None
         return running
 
-    async def answered(self, create: ResponseCreate, user_id: str = "user_1") -> list[Wire]:
-        return await followed(await self.begun(create, user_id))
+    async def run_turn(self, create: ResponseCreate, user_id: str = "user_1") -> list[Wire]:
+        return await collect_events(await self.begin_turn(create, user_id))
 
 
-async def followed(running: RunningTurn) -> list[Wire]:
+async def collect_events(running: RunningTurn) -> list[Wire]:
     return [json.loads(text) async for text in running.log.events.follow()]
 
 
@@ -208,7 +208,7 @@ async def replica(
             if isinstance(command, CancelTurn):
                 registry.stop(command.response_id, command.requested_at_ms)
 
-        async with working(writer.run()), working(reader.run(handle)):
+        async with background_task(writer.run()), background_task(reader.run(handle)):
             try:
                 yield Replica(
                     redis,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCallDelta, merge_adjacent
-from tests.gateway.builders import PIECES
+from tests.gateway.builders import DELTAS
 
 
 def letters(pieces: Sequence[OutputDelta]) -> list[tuple[type[OutputDelta], int, str]]:
@@ -25,12 +25,12 @@ def text_of(piece: OutputDelta) -> str:
     return piece.arguments if isinstance(piece, ToolCallDelta) else piece.text
 
 
-@given(st.lists(PIECES, max_size=30))
+@given(st.lists(DELTAS, max_size=30))
 def test_joining_keeps_every_letter_in_its_place(pieces: list[OutputDelta]) -> None:
     assert letters(merge_adjacent(pieces)) == letters(pieces)
 
 
-@given(st.lists(PIECES, max_size=30))
+@given(st.lists(DELTAS, max_size=30))
 def test_joining_keeps_every_token_id_in_order(pieces: list[OutputDelta]) -> None:
     def ids(among: Sequence[OutputDelta]) -> list[int]:
         return [one for piece in among for one in piece.token_ids]
@@ -38,7 +38,7 @@ def test_joining_keeps_every_token_id_in_order(pieces: list[OutputDelta]) -> Non
     assert ids(merge_adjacent(pieces)) == ids(pieces)
 
 
-@given(st.lists(PIECES, max_size=30))
+@given(st.lists(DELTAS, max_size=30))
 def test_what_is_joined_can_not_be_joined_again(pieces: list[OutputDelta]) -> None:
     once = merge_adjacent(pieces)
     assert merge_adjacent(once) == once

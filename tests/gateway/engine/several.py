@@ -14,7 +14,7 @@ from gateway.engine.engines import EngineBalancer
 from gateway.engine.ranking import ranked
 from gateway.engine.roster import EnginePool
 from gateway.inference import EngineEvent, OutputOptions, PromptMessage, TextDelta
-from tests.gateway.builders import SAMPLING, working
+from tests.gateway.builders import SAMPLING, background_task
 
 PLAIN = OutputOptions()
 
@@ -40,7 +40,7 @@ async def watched(
     urls: Sequence[str], connect: Callable[[str], EngineClient], look_seconds: float = 0.2
 ) -> AsyncIterator[House]:
     roster = EnginePool(Addresses(urls), connect, look_seconds=look_seconds)
-    async with working(roster.watch()):
+    async with background_task(roster.watch()):
         yield House(EngineBalancer(roster, silence_seconds=0.3), roster, list(urls))
     await roster.close()
 

@@ -10,7 +10,7 @@ from gateway.engine.engines import EngineBalancer
 from gateway.engine.roster import EnginePool
 from gateway.errors import Unavailable
 from gateway.inference import PromptMessage
-from tests.gateway.builders import working
+from tests.gateway.builders import background_task
 from tests.gateway.engine.several import PLAIN, Played, stream, watched, whole
 
 
@@ -107,7 +107,7 @@ async def test_engines_come_and_go_with_the_addresses_of_their_name() -> None:
         while {one.address for one in roster.serving} != {f"http://10.0.0.{number}:8000/v1" for number in numbers}:
             await asyncio.sleep(0.01)
 
-    async with working(roster.watch()):
+    async with background_task(roster.watch()):
         await until_serving(1, 2)
         answers = [stream(engines, "hi", f"conv_{number}") for number in range(4)]
         for answer in answers:

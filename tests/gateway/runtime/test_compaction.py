@@ -16,7 +16,7 @@ from gateway.protocol.resources import CompactedResponse, encoded
 from gateway.runtime.user_encryption import UserEncryption
 from gateway.turn.limits import RECENT_ITEMS
 from tests.contract import conformance
-from tests.gateway.replica import ENCRYPTION, FakeEngine, Replica, replica, spoken
+from tests.gateway.replica import ENCRYPTION, FakeEngine, Replica, replica, text_stream
 
 TALK = (
     InputMessage("user", "My name is Alice."),
@@ -27,7 +27,7 @@ TALK = (
 
 @pytest.fixture
 async def gateway(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken("Alice lives in a lighthouse.", "length"))) as found:
+    async with replica(port, FakeEngine(*text_stream("Alice lives in a lighthouse.", "length"))) as found:
         yield found
 
 
@@ -53,23 +53,23 @@ async def test_the_users_messages_stay_and_one_sealed_item_stands_for_the_rest(g
 async def test_a_new_chain_can_begin_with_it_as_it_came(gateway: Replica) -> None:
     output = json.loads(encoded(await compacted(gateway)))["output"]
     items = converted({"items": input_items(output, "items")}, ItemsCreate).items
-    await gateway.answered(ResponseCreate(input=(*items, InputMessage("user", "Who am I?"))))
-    assert any("Alice lives in a lighthouse." in text for text in gateway.engine.texts)
-    assert gateway.engine.texts[-1] == "Who am I?"
+    await gateway.run_turn(ResponseCreate(input=(*items, InputMessage("user", "Who am I?"))))
+    assert any("Alice lives in a lighthouse." in text for text in gateway.engine.prompt_texts)
+    assert gateway.engine.prompt_texts[-1] == "Who am I?"
 
 
 async def test_a_response_can_be_compacted_with_what_comes_after_it(gateway: Replica) -> None:
-    first = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
+    first = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
     *kept, _ = (await compacted(gateway, previous_response_id=first, input="two")).output
     assert [item.text for item in kept if isinstance(item, Message)] == ["one", "two"]
-    assert "one" in gateway.engine.texts[0]
+    assert "one" in gateway.engine.prompt_texts[0]
 
 
 async def test_the_model_is_asked_for_a_summary_and_for_what_the_client_adds(gateway: Replica) -> None:
     await compacted(gateway, instructions="Mention the weather.")
-    assert gateway.engine.texts[0] == "My name is Alice."
-    assert "Summarise" in gateway.engine.texts[-1]
-    assert gateway.engine.texts[-1].endswith("Mention the weather.")
+    assert gateway.engine.prompt_texts[0] == "My name is Alice."
+    assert "Summarise" in gateway.engine.prompt_texts[-1]
+    assert gateway.engine.prompt_texts[-1].endswith("Mention the weather.")
 
 
 async def test_its_tokens_are_accounted_for(gateway: Replica) -> None:
@@ -81,7 +81,7 @@ async def test_its_tokens_are_accounted_for(gateway: Replica) -> None:
 async def test_compacting_again_builds_on_the_compaction_before(gateway: Replica) -> None:
     sealed = InputCompaction(ENCRYPTION.encrypt("user_1", "Alice is a keeper."))
     await compacted(gateway, input=(sealed, *TALK))
-    assert "Alice is a keeper." in gateway.engine.texts[0]
+    assert "Alice is a keeper." in gateway.engine.prompt_texts[0]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ async def test_what_can_not_be_compacted_is_refused_and_costs_nothing(
 ) -> None:
     with pytest.raises(error):
         await compacted(gateway, **asked)
-    assert gateway.engine.asked == []
+    assert gateway.engine.prompt_calls == []
 
 
 @pytest.mark.parametrize(
@@ -118,45 +118,45 @@ async def test_what_this_user_could_not_go_on_from_is_refused_before_it_is_kept(
 
 
 async def test_the_whole_of_a_long_chain_is_compacted(gateway: Replica) -> None:
-    gateway.engine.size = 131_072
+    gateway.engine.context_tokens = 131_072
     long = tuple(InputMessage("user", f"{number}") for number in range(2 * RECENT_ITEMS))
-    first = (await gateway.answered(ResponseCreate(input=long)))[-1]["response"]["id"]
+    first = (await gateway.run_turn(ResponseCreate(input=long)))[-1]["response"]["id"]
     *kept, _ = (await compacted(gateway, previous_response_id=first, input=None)).output
     assert [item.text for item in kept if isinstance(item, Message)] == [message.text for message in long]
 
 
 async def test_another_users_response_answers_as_an_absent_one(gateway: Replica) -> None:
-    first = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
+    first = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
     with pytest.raises(PreviousResponseNotFound):
         await compacted(gateway, user="user_2", previous_response_id=first)
 
 
 @pytest.mark.parametrize("text", ["", " \n"])
 async def test_a_model_without_a_word_has_failed(gateway: Replica, text: str) -> None:
-    gateway.engine.events = spoken(text) if text else (Finished("length"),)
+    gateway.engine.events = text_stream(text) if text else (Finished("length"),)
     with pytest.raises(EngineFailed, match="no summary"):
         await compacted(gateway)
 
 
 async def test_a_small_context_gets_a_summary_that_fits(gateway: Replica) -> None:
-    gateway.engine.size = 700
+    gateway.engine.context_tokens = 700
     await compacted(gateway)
-    call = gateway.engine.asked[-1]
+    call = gateway.engine.prompt_calls[-1]
     used = sum(len(prompt.text) for prompt in call.prompt)
     assert call.sampling.max_output_tokens is not None
     assert used + call.sampling.max_output_tokens <= 700
 
 
 async def test_the_oldest_is_left_out_of_what_is_too_long(gateway: Replica) -> None:
-    gateway.engine.size = 3000
+    gateway.engine.context_tokens = 3000
     talk = [InputMessage("user" if n % 2 == 0 else "assistant", f"{n}" * 100) for n in range(40)]
     await compacted(gateway, input=tuple(talk))
-    assert gateway.engine.texts[-2] == "39" * 100
-    assert "0" * 100 not in gateway.engine.texts
+    assert gateway.engine.prompt_texts[-2] == "39" * 100
+    assert "0" * 100 not in gateway.engine.prompt_texts
 
 
 async def test_what_leaves_nothing_to_summarise_is_refused(gateway: Replica) -> None:
-    gateway.engine.size = 1000
+    gateway.engine.context_tokens = 1000
     with pytest.raises(ContextLengthExceeded):
         await compacted(gateway, input="x" * 5000)
-    assert gateway.engine.asked == []
+    assert gateway.engine.prompt_calls == []

@@ -30,14 +30,14 @@ async def counted(gateway: Replica, **asked: Any) -> InputTokens:
 @pytest.mark.parametrize("asked", [{"input": "hello"}, {"input": "hello", "instructions": "be brief"}, {"input": []}])
 async def test_a_prompt_costs_what_was_counted(gateway: Replica, asked: dict[str, Any]) -> None:
     said = await counted(gateway, **asked)
-    assert (said.object, gateway.engine.asked) == ("response.input_tokens", [])
+    assert (said.object, gateway.engine.prompt_calls) == ("response.input_tokens", [])
     create = decode_create_body(json.dumps(asked | {"input": asked["input"] or "."}).encode())
-    usage = (await gateway.answered(create))[-1]["response"]["usage"]
+    usage = (await gateway.run_turn(create))[-1]["response"]["usage"]
     assert usage["input_tokens"] == said.input_tokens + (not asked["input"])
 
 
 async def test_all_of_a_conversation_is_counted_and_nothing_is_added_to_it(gateway: Replica) -> None:
-    gateway.engine.size = 500
+    gateway.engine.context_tokens = 500
     items = [InputMessage("user", "x"), InputMessage("assistant", "y")] * RECENT_ITEMS
     within = (await Conversations(gateway.redis).create("user_1", {}, items=items)).id
     for _ in range(2):

@@ -11,12 +11,12 @@ from gateway.protocol.create import ResponseCreate
 from gateway.runtime.drain import Drain
 from gateway.store.leases import Leases
 from tests.contract import conformance
-from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
+from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
 
 
 async def begun(gateway: Replica) -> asyncio.Event:
     gateway.engine.hold = asyncio.Event()
-    running = await gateway.begun(ResponseCreate(input="go"))
+    running = await gateway.begin_turn(ResponseCreate(input="go"))
     while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     return gateway.engine.hold
@@ -31,7 +31,7 @@ async def test_another_gateway_is_told_at_once_and_finds_the_turns(redis: Redis,
     leaving, other = Leases(redis, "g1"), Leases(redis, "g2")
     await leaving.renew()
     await other.renew()
-    async with replica(port, FakeEngine(*spoken("text"))) as gateway:
+    async with replica(port, FakeEngine(*text_stream("text"))) as gateway:
         await begun(gateway)
         await Drain(gateway.registry, leaving, gateway.reader, "g1", seconds=60).finish()
     assert b"g1" in await wishes(redis, "g2")
@@ -40,7 +40,7 @@ async def test_another_gateway_is_told_at_once_and_finds_the_turns(redis: Redis,
 
 
 async def test_with_nobody_else_the_turns_come_to_their_end(redis: Redis, port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("text"))) as gateway:
+    async with replica(port, FakeEngine(*text_stream("text"))) as gateway:
         go_on = await begun(gateway)
         ((_, response_id),) = await Leases(redis, "g1").turns("g1")
         running = gateway.registry.find("user_1", response_id)
@@ -49,7 +49,7 @@ async def test_with_nobody_else_the_turns_come_to_their_end(redis: Redis, port: 
         go_on.set()
         await leaving.finish()
         assert running is not None
-        assert conformance.story(await followed(running))["status"] == "completed"
+        assert conformance.story(await collect_events(running))["status"] == "completed"
 
 
 async def test_without_redis_it_leaves_all_the_same(redis: Redis, port: int) -> None:
@@ -60,7 +60,7 @@ async def test_without_redis_it_leaves_all_the_same(redis: Redis, port: int) -> 
         async def release(self) -> None:
             raise Unavailable("redis")
 
-    async with replica(port, FakeEngine(*spoken("text"))) as gateway:
+    async with replica(port, FakeEngine(*text_stream("text"))) as gateway:
         await begun(gateway)
         await Drain(gateway.registry, Deaf(redis, "g1"), gateway.reader, "g1", seconds=0).finish()
         assert gateway.registry.stored == []
@@ -72,6 +72,6 @@ async def test_who_is_about_to_leave_begins_nothing_new(redis: Redis, port: int)
         leaving = Drain(gateway.registry, Leases(redis, "g1"), gateway.reader, "g1", seconds=0)
         leaving.start()
         with pytest.raises(Unavailable):
-            await gateway.begun(ResponseCreate(input="go"))
+            await gateway.begin_turn(ResponseCreate(input="go"))
         await leaving.finish()
-        assert gateway.engine.asked == []
+        assert gateway.engine.prompt_calls == []

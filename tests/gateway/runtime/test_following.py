@@ -14,12 +14,12 @@ from gateway.protocol.ids import new_response_id
 from gateway.store.history.conversations import Conversations
 from tests.contract import conformance
 from tests.gateway.builders import keys_of
-from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
+from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
 
 
 @pytest.fixture
 async def owner(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken("the answer"))) as found:
+    async with replica(port, FakeEngine(*text_stream("the answer"))) as found:
         yield found
 
 
@@ -32,7 +32,7 @@ async def other(port: int) -> AsyncIterator[Replica]:
 async def held(owner: Replica, **asked: Any) -> str:
     """A turn that waits behind its first letter."""
     owner.engine.hold = asyncio.Event()
-    running = await owner.begun(ResponseCreate(**({"input": "go"} | asked)))
+    running = await owner.begin_turn(ResponseCreate(**({"input": "go"} | asked)))
     while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     return running.request.response_id
@@ -82,7 +82,7 @@ async def test_stopping_in_two_tabs_on_two_replicas_is_one_ending(owner: Replica
 
 
 async def test_stopping_what_has_ended_changes_nothing(owner: Replica, other: Replica) -> None:
-    response_id = (await owner.answered(ResponseCreate(input="go")))[-1]["response"]["id"]
+    response_id = (await owner.run_turn(ResponseCreate(input="go")))[-1]["response"]["id"]
     for gateway in (owner, other):
         assert (await gateway.following.cancel("user_1", response_id)).status == "completed"
 
@@ -100,7 +100,7 @@ async def test_an_outcome_is_waited_for_wherever_the_turn_runs(owner: Replica, o
 async def test_a_deleted_response_is_gone_with_its_events_and_its_items(
     owner: Replica, other: Replica, redis: Redis
 ) -> None:
-    response_id = (await owner.answered(ResponseCreate(input="go")))[-1]["response"]["id"]
+    response_id = (await owner.run_turn(ResponseCreate(input="go")))[-1]["response"]["id"]
     await other.following.delete("user_1", response_id)
     for asked in (owner.following.get, owner.following.check, owner.following.cancel, other.following.delete):
         with pytest.raises(NotFound):
@@ -119,7 +119,7 @@ async def test_what_runs_is_stopped_before_it_is_deleted(owner: Replica, other: 
 
 async def test_deleting_a_response_leaves_its_conversation_as_it_is(owner: Replica) -> None:
     within = (await Conversations(owner.redis).create("user_1", {})).id
-    response_id = (await owner.answered(ResponseCreate(input="go", conversation=within)))[-1]["response"]["id"]
+    response_id = (await owner.run_turn(ResponseCreate(input="go", conversation=within)))[-1]["response"]["id"]
     await owner.following.delete("user_1", response_id)
     page = await Conversations(owner.redis).items.page("user_1", within, limit=9, after=None, order="asc")
     assert len(page.data) == 2
@@ -146,8 +146,8 @@ async def test_a_foreign_response_answers_as_an_absent_one(owner: Replica, other
 async def test_an_answer_whose_events_have_expired_can_be_retrieved_and_not_followed(
     owner: Replica, other: Replica, redis: Redis
 ) -> None:
-    running = await owner.begun(ResponseCreate(input="go"))
-    await followed(running)
+    running = await owner.begin_turn(ResponseCreate(input="go"))
+    await collect_events(running)
     await owner.registry.finish(5)
     response_id = running.request.response_id
     await other.following.check("user_1", response_id)

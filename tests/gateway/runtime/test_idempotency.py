@@ -17,7 +17,7 @@ from gateway.routes.responses import create
 from gateway.routes.responses_socket import responses_socket
 from gateway.routes.state import SocketLimits
 from tests.gateway.builders import Wire
-from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
+from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
 
 MINE = "mine"
 QUESTION = ResponseCreate(input="go")
@@ -31,7 +31,7 @@ class Away(FakeEngine):
 
 @pytest.fixture
 async def gateway(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken("the answer"))) as found:
+    async with replica(port, FakeEngine(*text_stream("the answer"))) as found:
         yield found
 
 
@@ -39,7 +39,7 @@ async def answered(gateway: Replica) -> str:
     """A whole answer that was asked for under an id of the client's."""
     answer = await gateway.turns.start("user_1", QUESTION, idempotency_key=MINE)
     assert answer.running is not None
-    await followed(answer.running)
+    await collect_events(answer.running)
     await gateway.registry.finish(5)
     return answer.response_id
 

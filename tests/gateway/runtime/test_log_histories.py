@@ -20,7 +20,7 @@ from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
 from gateway.turn.log_entry import decode_frame
 from gateway.turn.state_machine import Completed, Created
-from tests.gateway.builders import connection, turn, working
+from tests.gateway.builders import background_task, connection, turn
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Gateway:
 
     async def write(self) -> None:
         if self.waits:
-            async with working(self.writer.run()):
+            async with background_task(self.writer.run()):
                 await self.log.wait_flushed()
             self.waits = False
 

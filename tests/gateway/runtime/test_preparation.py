@@ -29,7 +29,7 @@ from gateway.store.history.conversations import Conversations
 from gateway.store.history.turn_store import TurnStore
 from gateway.turn.limits import MAX_ITEMS
 from tests.gateway.builders import SAMPLING
-from tests.gateway.replica import DEFAULTS, ENCRYPTION, FakeEngine, Replica, replica, spoken
+from tests.gateway.replica import DEFAULTS, ENCRYPTION, FakeEngine, Replica, replica, text_stream
 
 NOTHING: UnstoredHistory = {}
 CALL = InputFunctionCall("call_1", "add", "{}")
@@ -38,7 +38,7 @@ RESULT = InputFunctionCallOutput("call_1", "2")
 
 @pytest.fixture
 async def gateway(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken("fine"))) as found:
+    async with replica(port, FakeEngine(*text_stream("fine"))) as found:
         yield found
 
 
@@ -66,7 +66,7 @@ def told(accepted: PreparedTurn) -> list[str]:
 
 async def test_what_was_said_in_a_conversation_is_gone_on_from(gateway: Replica) -> None:
     within = await conversation(gateway.redis)
-    await gateway.answered(ResponseCreate(input="how are you?", conversation=within))
+    await gateway.run_turn(ResponseCreate(input="how are you?", conversation=within))
     accepted = await prepared(gateway, conversation=within)
     assert told(accepted) == ["how are you?", "fine", "and now?"]
     assert accepted.turn.request.conversation_id == accepted.turn.request.thread_id == within
@@ -74,8 +74,8 @@ async def test_what_was_said_in_a_conversation_is_gone_on_from(gateway: Replica)
 
 
 async def test_a_chain_goes_on_at_its_end(gateway: Replica) -> None:
-    first = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
-    second = (await gateway.answered(ResponseCreate(input="two", previous_response_id=first)))[-1]["response"]["id"]
+    first = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
+    second = (await gateway.run_turn(ResponseCreate(input="two", previous_response_id=first)))[-1]["response"]["id"]
     accepted = await prepared(gateway, previous_response_id=second)
     assert told(accepted) == ["one", "fine", "two", "fine", "and now?"]
     assert accepted.turn.request.previous_response_id == second
@@ -83,11 +83,11 @@ async def test_a_chain_goes_on_at_its_end(gateway: Replica) -> None:
 
 
 async def test_from_anywhere_else_a_new_chain_begins_with_a_copy(gateway: Replica) -> None:
-    first = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
-    await gateway.answered(ResponseCreate(input="two", previous_response_id=first))
+    first = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
+    await gateway.run_turn(ResponseCreate(input="two", previous_response_id=first))
     branch = ResponseCreate(input="another two", previous_response_id=first)
-    last = (await gateway.answered(branch))[-1]["response"]["id"]
-    assert gateway.engine.texts == ["be kind", "one", "fine", "another two"]
+    last = (await gateway.run_turn(branch))[-1]["response"]["id"]
+    assert gateway.engine.prompt_texts == ["be kind", "one", "fine", "another two"]
     assert told(await prepared(gateway, previous_response_id=last)) == [
         "one",
         "fine",
@@ -99,7 +99,7 @@ async def test_from_anywhere_else_a_new_chain_begins_with_a_copy(gateway: Replic
 
 async def test_an_answer_of_a_conversation_can_be_gone_on_from_outside_of_it(gateway: Replica) -> None:
     within = await conversation(gateway.redis)
-    first = (await gateway.answered(ResponseCreate(input="one", conversation=within)))[-1]["response"]["id"]
+    first = (await gateway.run_turn(ResponseCreate(input="one", conversation=within)))[-1]["response"]["id"]
     accepted = await prepared(gateway, previous_response_id=first)
     assert told(accepted) == ["one", "fine", "and now?"]
     assert accepted.history.is_copied
@@ -107,8 +107,8 @@ async def test_an_answer_of_a_conversation_can_be_gone_on_from_outside_of_it(gat
 
 
 async def test_what_is_stored_nowhere_goes_on_from_memory_and_from_what_is_stored(gateway: Replica) -> None:
-    stored = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
-    running = await gateway.begun(ResponseCreate(input="two", previous_response_id=stored, store=False))
+    stored = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
+    running = await gateway.begin_turn(ResponseCreate(input="two", previous_response_id=stored, store=False))
     await running.log.events.wait_closed()
     remembered = {running.request.response_id: running.items}
     accepted = await prepared(
@@ -129,7 +129,7 @@ async def test_of_what_is_stored_nowhere_nothing_is_read_or_written(gateway: Rep
 
 
 async def test_what_is_absent_or_foreign_is_refused_alike(gateway: Replica) -> None:
-    mine = (await gateway.answered(ResponseCreate(input="one")))[-1]["response"]["id"]
+    mine = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
     within = await conversation(gateway.redis)
     messages = set()
     for asked in (
@@ -150,7 +150,7 @@ async def test_what_is_absent_or_foreign_is_refused_alike(gateway: Replica) -> N
 
 
 async def test_an_answer_that_still_runs_can_not_be_gone_on_from(gateway: Replica) -> None:
-    running = await gateway.begun(ResponseCreate(input="one"))
+    running = await gateway.begin_turn(ResponseCreate(input="one"))
     error = await refused(gateway, previous_response_id=running.request.response_id)
     assert (error.status, error.param) == (400, "previous_response_id")
     await running.log.events.wait_closed()
@@ -303,7 +303,7 @@ async def test_another_system_prompt_of_the_deployment_is_another_digest(gateway
 
 async def test_a_turn_can_be_prepared_again_from_what_was_kept(gateway: Replica) -> None:
     within = await conversation(gateway.redis, InputMessage("user", "one"), InputMessage("assistant", "fine"))
-    running = await gateway.begun(ResponseCreate(input="two", conversation=within))
+    running = await gateway.begin_turn(ResponseCreate(input="two", conversation=within))
     await running.log.events.wait_closed()
     again = await gateway.preparation.restore(running.request, running.prepared.input)
     assert again.prompt.exchanges == running.prepared.prompt.exchanges
@@ -317,8 +317,8 @@ async def test_a_turn_can_be_prepared_again_from_what_was_kept(gateway: Replica)
 async def test_what_was_said_since_is_no_part_of_a_turn_that_is_prepared_again(gateway: Replica) -> None:
     within = await conversation(gateway.redis)
     gateway.engine.hold = asyncio.Event()
-    first = await gateway.begun(ResponseCreate(input="one", conversation=within))
-    second = await gateway.begun(ResponseCreate(input="two", conversation=within))
+    first = await gateway.begin_turn(ResponseCreate(input="one", conversation=within))
+    second = await gateway.begin_turn(ResponseCreate(input="two", conversation=within))
     gateway.engine.hold.set()
     for running in (first, second):
         await running.log.events.wait_closed()
@@ -333,7 +333,7 @@ async def test_what_was_said_since_is_no_part_of_a_turn_that_is_prepared_again(g
 async def test_a_long_conversation_is_as_long_when_a_turn_is_prepared_again(gateway: Replica, redis: Redis) -> None:
     within = await conversation(redis, *(InputMessage("user", f"{number}") for number in range(6)))
     gateway.engine.hold = asyncio.Event()
-    first = await gateway.begun(ResponseCreate(input="one", conversation=within))
+    first = await gateway.begin_turn(ResponseCreate(input="one", conversation=within))
     create = ResponseCreate(input="two", conversation=within)
     second = await limited(gateway, redis).prepare("user_1", create, NOTHING, response_id=new_response_id())
     gateway.engine.hold.set()

@@ -16,14 +16,14 @@ from gateway.store.history.conversations import Conversations
 from gateway.store.history.turn_store import TurnStore
 from gateway.turn.records import TurnRecord
 from tests.contract import conformance
-from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
+from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
 
 HELD = ResponseCreate(input="go")
 
 
 @pytest.fixture
 async def gateway(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken("the answer"))) as found:
+    async with replica(port, FakeEngine(*text_stream("the answer"))) as found:
         yield found
 
 
@@ -52,13 +52,13 @@ async def test_the_message_is_in_history_before_the_answer_begins(gateway: Repli
 
 async def test_nobody_has_to_listen_for_a_turn_to_finish(gateway: Replica) -> None:
     within = (await Conversations(gateway.redis).create("user_1", {})).id
-    await gateway.begun(ResponseCreate(input="hello", conversation=within))
+    await gateway.begin_turn(ResponseCreate(input="hello", conversation=within))
     await gateway.registry.finish(5)
     assert await kept(gateway.redis, within) == ["hello", "the answer"]
 
 
 async def test_turns_run_side_by_side(gateway: Replica) -> None:
-    stories = await asyncio.gather(*(gateway.answered(ResponseCreate(input=f"{n}")) for n in range(20)))
+    stories = await asyncio.gather(*(gateway.run_turn(ResponseCreate(input=f"{n}")) for n in range(20)))
     assert len({conformance.story(one)["id"] for one in stories}) == 20
 
 
@@ -71,7 +71,7 @@ async def test_a_client_that_hangs_up_while_asking_finds_the_answer_later(port: 
             await go_on.wait()
             return await super().accept(record)
 
-    async with replica(port, FakeEngine(*spoken("the answer")), store=Slow) as gateway:
+    async with replica(port, FakeEngine(*text_stream("the answer")), store=Slow) as gateway:
         within = (await Conversations(gateway.redis).create("user_1", {})).id
         create = ResponseCreate(input="hello", conversation=within)
         async with anyio.create_task_group() as client:
@@ -98,7 +98,7 @@ async def test_what_was_not_accepted_starts_nothing_and_leaves_nothing(
     with pytest.raises(error):
         await gateway.turns.start("user_1", ResponseCreate(input="x", **asked))
     await gateway.registry.finish(0)
-    assert gateway.engine.asked == []
+    assert gateway.engine.prompt_calls == []
     assert [key for key in await redis.keys() if b"parley:gateway" not in key] == []
 
 
@@ -116,7 +116,7 @@ class Lossy(TurnStore):
 
 
 async def test_what_was_accepted_without_an_answer_is_answered_and_found_by_asking_again(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("the answer")), store=Lossy) as gateway:
+    async with replica(port, FakeEngine(*text_stream("the answer")), store=Lossy) as gateway:
         within = (await Conversations(gateway.redis).create("user_1", {})).id
         create = ResponseCreate(input="hello", conversation=within)
         with pytest.raises(Unavailable):
@@ -125,7 +125,7 @@ async def test_what_was_accepted_without_an_answer_is_answered_and_found_by_aski
         whole = await gateway.following.outcome("user_1", again.response_id, running=again.running)
         assert whole.status == "completed"
         assert await kept(gateway.redis, within) == ["hello", "the answer"]
-        assert len(gateway.engine.asked) == 1
+        assert len(gateway.engine.prompt_calls) == 1
 
 
 async def test_the_same_asked_ten_times_at_once_is_one_turn(gateway: Replica) -> None:
@@ -136,7 +136,7 @@ async def test_the_same_asked_ten_times_at_once_is_one_turn(gateway: Replica) ->
     await gateway.registry.finish(5)
     assert len({answer.response_id for answer in answers}) == 1
     assert other.response_id != answers[0].response_id
-    assert len(gateway.engine.asked) == 2
+    assert len(gateway.engine.prompt_calls) == 2
     assert await kept(gateway.redis, within) == ["hello", "the answer"]
 
 
@@ -156,30 +156,30 @@ async def test_an_id_that_was_used_for_another_message_is_refused_and_nothing_is
 
 async def test_a_foreign_turn_answers_as_an_absent_one(gateway: Replica) -> None:
     go_on = hold(gateway)
-    running = await gateway.begun(HELD)
+    running = await gateway.begin_turn(HELD)
     response_id = running.request.response_id
     assert gateway.registry.find("user_1", response_id) is running
     assert gateway.registry.find("user_2", response_id) is None
     assert gateway.registry.find("user_1", new_response_id()) is None
     go_on.set()
-    await followed(running)
+    await collect_events(running)
     await gateway.registry.finish(5)
     assert gateway.registry.find("user_1", response_id) is None
 
 
 async def test_stopping_what_does_not_run_here_stops_nothing_else(gateway: Replica) -> None:
     go_on = hold(gateway)
-    running = await gateway.begun(HELD)
+    running = await gateway.begin_turn(HELD)
     gateway.registry.stop(new_response_id())
     assert running.stop_requested_at is None
     go_on.set()
-    assert conformance.story(await followed(running))["status"] == "completed"
+    assert conformance.story(await collect_events(running))["status"] == "completed"
 
 
 async def test_a_turn_is_listed_as_this_gateways_while_it_runs(gateway: Replica, redis: Redis) -> None:
     go_on = hold(gateway)
-    running = await gateway.begun(HELD)
-    await gateway.begun(ResponseCreate(input="secret", store=False))
+    running = await gateway.begin_turn(HELD)
+    await gateway.begin_turn(ResponseCreate(input="secret", store=False))
     assert await listed(redis) == {f"user_1 {running.request.response_id}".encode()}
     go_on.set()
     await gateway.registry.finish(5)
@@ -188,16 +188,16 @@ async def test_a_turn_is_listed_as_this_gateways_while_it_runs(gateway: Replica,
 
 async def test_leaving_lets_turns_finish_that_can(gateway: Replica) -> None:
     go_on = hold(gateway)
-    running = await gateway.begun(HELD)
+    running = await gateway.begin_turn(HELD)
     finishing = asyncio.create_task(gateway.registry.finish(5))
     go_on.set()
     await finishing
-    assert conformance.story(await followed(running))["status"] == "completed"
+    assert conformance.story(await collect_events(running))["status"] == "completed"
 
 
 async def test_what_is_let_go_has_no_ending_here_and_stays_listed_for_another(gateway: Replica, redis: Redis) -> None:
     hold(gateway)
-    running = await gateway.begun(HELD)
+    running = await gateway.begin_turn(HELD)
     while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     await gateway.registry.release()
@@ -210,16 +210,16 @@ async def test_what_is_let_go_has_no_ending_here_and_stays_listed_for_another(ga
 
 async def test_what_is_stored_nowhere_ends_with_its_gateway(gateway: Replica) -> None:
     hold(gateway)
-    running = await gateway.begun(ResponseCreate(input="secret", store=False))
+    running = await gateway.begin_turn(ResponseCreate(input="secret", store=False))
     while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     await gateway.registry.release()
-    assert conformance.story(await followed(running))["status"] == "incomplete"
+    assert conformance.story(await collect_events(running))["status"] == "incomplete"
 
 
 async def test_a_turn_that_was_stopped_is_ended_and_not_let_go(gateway: Replica) -> None:
     hold(gateway)
-    running = await gateway.begun(HELD)
+    running = await gateway.begin_turn(HELD)
     running.stop()
     await gateway.registry.release()
-    assert conformance.story(await followed(running))["status"] == "incomplete"
+    assert conformance.story(await collect_events(running))["status"] == "incomplete"

@@ -33,7 +33,7 @@ from gateway.turn.log_entry import decode_frame
 from gateway.turn.records import CommitRecord, CommitResult
 from tests.contract import conformance
 from tests.gateway.builders import Wire, keys_of
-from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
+from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, collect_events, replica, text_stream
 
 CALLING = (
     PromptTokens(PROMPT_IDS),
@@ -58,9 +58,9 @@ async def texts(gateway: Replica, within: str) -> list[tuple[str, str]]:
 
 
 async def test_a_whole_answer_is_this_story_and_is_kept(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("你好"))) as gateway:
+    async with replica(port, FakeEngine(*text_stream("你好"))) as gateway:
         within = await conversation(gateway)
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="hello", conversation=within)))
+        whole = conformance.story(await gateway.run_turn(ResponseCreate(input="hello", conversation=within)))
         assert whole["conversation"] == {"id": within}
         assert whole["usage"]["output_tokens"] == 2
         assert await texts(gateway, within) == [("hello", "completed"), ("你好", "completed")]
@@ -72,16 +72,16 @@ async def test_a_call_and_the_reasoning_before_it_are_kept(port: int) -> None:
     async with replica(port, FakeEngine(*CALLING, Finished("stop"))) as gateway:
         within = await conversation(gateway)
         asked = ResponseCreate(input="1+1?", conversation=within, tools=TOOLS)
-        whole = (await gateway.answered(asked))[-1]["response"]
+        whole = (await gateway.run_turn(asked))[-1]["response"]
         kept = await items(gateway, within)
         assert [item["type"] for item in whole["output"]] == ["reasoning", "function_call"]
         assert [item.id for item in kept[1:]] == [item["id"] for item in whole["output"]]
 
 
 async def test_the_answer_is_in_history_before_anybody_hears_that_it_is_complete(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("whole"))) as gateway:
+    async with replica(port, FakeEngine(*text_stream("whole"))) as gateway:
         within = await conversation(gateway)
-        running = await gateway.begun(ResponseCreate(input="hello", conversation=within))
+        running = await gateway.begin_turn(ResponseCreate(input="hello", conversation=within))
         async for text in running.log.events.follow():
             last, in_history = json.loads(text)["type"], await texts(gateway, within)
         assert last == "response.completed"
@@ -89,16 +89,16 @@ async def test_the_answer_is_in_history_before_anybody_hears_that_it_is_complete
 
 
 async def test_what_another_replica_would_read_is_what_was_told_here(redis: Redis, port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("the same"))) as gateway:
-        running = await gateway.begun(ResponseCreate(input="hello"))
+    async with replica(port, FakeEngine(*text_stream("the same"))) as gateway:
+        running = await gateway.begin_turn(ResponseCreate(input="hello"))
         frames = [text async for text in running.log.events.follow()]
         kept: Any = await redis.xrange(keys_of(running.log)[0])
         assert [decode_frame(*entry) for entry in kept] == frames
 
 
 async def test_what_is_to_be_kept_nowhere_touches_no_key(redis: Redis, port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("secret"))) as gateway, redis.monitor() as monitor:
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="hush", store=False)))
+    async with replica(port, FakeEngine(*text_stream("secret"))) as gateway, redis.monitor() as monitor:
+        whole = conformance.story(await gateway.run_turn(ResponseCreate(input="hush", store=False)))
         await gateway.reader.send_command("g1", CancelTurn("words", 0))
         seen = []
         async for command in monitor.listen():
@@ -115,43 +115,43 @@ async def test_what_is_to_be_kept_nowhere_touches_no_key(redis: Redis, port: int
 async def test_parameters_reach_the_engine(port: int) -> None:
     async with replica(port) as gateway:
         asked = {"instructions": "be brief", "temperature": 0.0, "top_p": 0.5, "max_output_tokens": 7, "tools": TOOLS}
-        await gateway.answered(ResponseCreate(input="x", **asked))  # type: ignore[arg-type]
-        call = gateway.engine.asked[-1]
+        await gateway.run_turn(ResponseCreate(input="x", **asked))  # type: ignore[arg-type]
+        call = gateway.engine.prompt_calls[-1]
         assert call.prompt == (PromptMessage("system", "be brief"), PromptMessage("user", "x"))
         assert (call.sampling.temperature, call.sampling.top_p, call.sampling.max_output_tokens) == (0.0, 0.5, 7)
         assert call.options.tools == TOOLS
 
 
 async def test_an_answer_that_ran_out_of_tokens_is_incomplete(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("abc", "length"))) as gateway:
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
+    async with replica(port, FakeEngine(*text_stream("abc", "length"))) as gateway:
+        whole = conformance.story(await gateway.run_turn(ResponseCreate(input="go")))
         assert whole["incomplete_details"] == {"reason": "max_output_tokens"}
         assert whole["usage"]["output_tokens"] == 3
         assert whole["output"][0]["status"] == "incomplete"
 
 
 async def test_a_warm_up_reads_the_prompt_and_says_nothing(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("x", "length"))) as gateway:
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="go", generate=False)))
+    async with replica(port, FakeEngine(*text_stream("x", "length"))) as gateway:
+        whole = conformance.story(await gateway.run_turn(ResponseCreate(input="go", generate=False)))
         assert (whole["status"], whole["output"]) == ("completed", [])
-        assert gateway.engine.asked[-1].sampling.max_output_tokens == 1
+        assert gateway.engine.prompt_calls[-1].sampling.max_output_tokens == 1
         following = ResponseCreate(input="now", previous_response_id=whole["id"])
-        await gateway.answered(following)
-        assert gateway.engine.texts == ["be kind", "go\n\nnow"]
+        await gateway.run_turn(following)
+        assert gateway.engine.prompt_texts == ["be kind", "go\n\nnow"]
 
 
 async def test_stopping_closes_the_engines_stream_and_keeps_the_text(port: int) -> None:
-    engine = FakeEngine(*spoken("half an answer"))
+    engine = FakeEngine(*text_stream("half an answer"))
     engine.hold = asyncio.Event()
     async with replica(port, engine) as gateway:
         within = await conversation(gateway)
-        running = await gateway.begun(ResponseCreate(input="go", conversation=within))
+        running = await gateway.begin_turn(ResponseCreate(input="go", conversation=within))
         async for text in running.log.events.follow():
             if json.loads(text)["type"] == "response.output_text.delta":
                 running.stop()
                 running.stop()
                 break
-        whole = conformance.story(await followed(running))
+        whole = conformance.story(await collect_events(running))
         assert engine.closed.is_set()
         assert whole["status"] == "incomplete"
         assert whole["incomplete_details"]["reason"] == "cancelled"
@@ -162,9 +162,9 @@ async def test_stopping_closes_the_engines_stream_and_keeps_the_text(port: int) 
 
 async def test_a_turn_stopped_before_it_began_has_one_ending_too(port: int) -> None:
     async with replica(port) as gateway:
-        running = await gateway.begun(ResponseCreate(input="go"))
+        running = await gateway.begin_turn(ResponseCreate(input="go"))
         running.stop()
-        whole = conformance.story(await followed(running))
+        whole = conformance.story(await collect_events(running))
         assert (whole["status"], whole["output"][0]["content"][0]["text"]) == ("incomplete", "")
 
 
@@ -172,32 +172,32 @@ async def test_a_turn_stopped_before_it_began_has_one_ending_too(port: int) -> N
     ("fault", "code"), [(EngineFailed("x"), "model_error"), (ZeroDivisionError("Zero"), "server_error")]
 )
 async def test_a_failure_ends_the_turn_by_name_with_what_was_shown_kept(port: int, fault: Exception, code: str) -> None:
-    async with replica(port, FakeEngine(*spoken("shown"), faults=[fault])) as gateway:
+    async with replica(port, FakeEngine(*text_stream("shown"), faults=[fault])) as gateway:
         within = await conversation(gateway)
-        *_, error, failed = await gateway.answered(ResponseCreate(input="go", conversation=within))
+        *_, error, failed = await gateway.run_turn(ResponseCreate(input="go", conversation=within))
         assert (error["type"], failed["type"]) == ("error", "response.failed")
         assert failed["response"]["error"]["code"] == code
         assert "Zero" not in failed["response"]["error"]["message"]
         assert await texts(gateway, within) == [("go", "completed"), ("shown", "incomplete")]
-        assert (await gateway.answered(ResponseCreate(input="again", conversation=within)))[-1]["type"] == (
+        assert (await gateway.run_turn(ResponseCreate(input="again", conversation=within)))[-1]["type"] == (
             "response.completed"
         )
 
 
 async def test_an_engine_that_breaks_as_it_ends_is_asked_again_when_it_is_back(port: int) -> None:
     breaks = [EngineCrashed("500"), EngineCrashed("500"), Unavailable("vllm")]
-    async with replica(port, FakeEngine(*cut(spoken("a lighthouse"), 3), faults=breaks)) as gateway:
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
+    async with replica(port, FakeEngine(*cut(text_stream("a lighthouse"), 3), faults=breaks)) as gateway:
+        whole = conformance.story(await gateway.run_turn(ResponseCreate(input="go")))
         assert whole["output"][0]["content"][0]["text"] == "a lighthouse"
 
 
 async def test_what_an_engine_breaks_over_again_and_again_is_not_asked_for_ever(port: int) -> None:
     breaks = [EngineCrashed("the model server answered 500")] * 50
     async with replica(port, FakeEngine(Finished("stop"), faults=breaks), policy=RetryPolicy(600, 5)) as gateway:
-        *_, error, failed = await gateway.answered(ResponseCreate(input="go"))
+        *_, error, failed = await gateway.run_turn(ResponseCreate(input="go"))
         assert failed["response"]["error"]["code"] == EngineCrashed.code
         assert "500" in error["error"]["message"]
-        assert len(gateway.engine.asked) == 6
+        assert len(gateway.engine.prompt_calls) == 6
 
 
 async def test_a_bug_before_the_first_word_ends_one_turn_and_no_other(port: int) -> None:
@@ -206,24 +206,24 @@ async def test_a_bug_before_the_first_word_ends_one_turn_and_no_other(port: int)
             raise ZeroDivisionError
 
     async with replica(port, Broken()) as gateway:
-        failed = (await gateway.answered(ResponseCreate(input="x" * 9000)))[-1]
+        failed = (await gateway.run_turn(ResponseCreate(input="x" * 9000)))[-1]
         assert failed["response"]["error"]["code"] == "server_error"
-        assert (await gateway.answered(ResponseCreate(input="short")))[-1]["type"] == "response.completed"
+        assert (await gateway.run_turn(ResponseCreate(input="short")))[-1]["type"] == "response.completed"
 
 
 async def test_a_prompt_thought_proven_is_counted_when_the_engine_refuses_it(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("fine"), faults=[ContextLengthExceeded()])) as gateway:
-        gateway.engine.events = (Finished("stop"), *spoken("fine"))
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
+    async with replica(port, FakeEngine(*text_stream("fine"), faults=[ContextLengthExceeded()])) as gateway:
+        gateway.engine.events = (Finished("stop"), *text_stream("fine"))
+        whole = conformance.story(await gateway.run_turn(ResponseCreate(input="go")))
         assert whole["status"] == "completed"
-        assert (len(gateway.engine.asked), gateway.engine.counted) == (2, 1)
+        assert (len(gateway.engine.prompt_calls), gateway.engine.tokenize_calls) == (2, 1)
 
 
 async def test_a_prompt_that_was_counted_and_is_refused_all_the_same_is_not_tried_again(port: int) -> None:
     async with replica(port, FakeEngine(Finished("stop"), faults=[ContextLengthExceeded()] * 2)) as gateway:
-        failed = (await gateway.answered(ResponseCreate(input="x" * 3500)))[-1]
+        failed = (await gateway.run_turn(ResponseCreate(input="x" * 3500)))[-1]
         assert failed["response"]["error"]["code"] == "context_length_exceeded"
-        assert len(gateway.engine.asked) == 1
+        assert len(gateway.engine.prompt_calls) == 1
 
 
 class Forgetful(TurnStore):
@@ -244,15 +244,15 @@ class Broken(Forgetful):
 
 
 async def test_an_answer_is_kept_although_redis_was_away_for_a_moment(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("kept")), store=Forgetful) as gateway:
+    async with replica(port, FakeEngine(*text_stream("kept")), store=Forgetful) as gateway:
         within = await conversation(gateway)
-        assert conformance.story(await gateway.answered(ResponseCreate(input="go", conversation=within)))
+        assert conformance.story(await gateway.run_turn(ResponseCreate(input="go", conversation=within)))
         assert (await texts(gateway, within))[1] == ("kept", "completed")
 
 
 async def test_a_turn_ends_although_its_answer_can_not_be_kept(port: int) -> None:
     async with replica(port, store=Broken) as gateway:
-        assert (await gateway.answered(ResponseCreate(input="go")))[-1]["response"]["id"]
+        assert (await gateway.run_turn(ResponseCreate(input="go")))[-1]["response"]["id"]
 
 
 class Overtaken(TurnStore):
@@ -264,9 +264,9 @@ class Overtaken(TurnStore):
 
 
 async def test_what_another_has_taken_over_is_neither_kept_nor_ended_here(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("mine")), store=Overtaken) as gateway:
+    async with replica(port, FakeEngine(*text_stream("mine")), store=Overtaken) as gateway:
         within = await conversation(gateway)
-        running = await gateway.begun(ResponseCreate(input="go", conversation=within))
+        running = await gateway.begin_turn(ResponseCreate(input="go", conversation=within))
         await gateway.registry.finish(5)
         assert (running.log.events.is_closed, running.log.events.is_complete) == (True, False)
         assert await texts(gateway, within) == [("go", "completed")]
@@ -274,20 +274,20 @@ async def test_what_another_has_taken_over_is_neither_kept_nor_ended_here(port: 
 
 
 async def test_an_engine_that_dies_is_a_pause_and_the_answer_goes_on_by_its_ids(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("a lighthouse"), faults=[Unavailable("vllm")])) as gateway:
-        gateway.engine.events = cut(spoken("a lighthouse"), 6)
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
+    async with replica(port, FakeEngine(*text_stream("a lighthouse"), faults=[Unavailable("vllm")])) as gateway:
+        gateway.engine.events = cut(text_stream("a lighthouse"), 6)
+        whole = conformance.story(await gateway.run_turn(ResponseCreate(input="go")))
         assert whole["output"][0]["content"][0]["text"] == "a lighthouse"
-        assert gateway.engine.resumed == [tuple(map(ord, "a ligh"))]
+        assert gateway.engine.continued_ids == [tuple(map(ord, "a ligh"))]
         assert whole["usage"]["output_tokens"] == len("a lighthouse")
 
 
 async def test_white_space_before_the_first_word_is_there_once_when_the_engine_dies_behind_it(port: int) -> None:
-    story = spoken("\n\nHi")
+    story = text_stream("\n\nHi")
     async with replica(port, FakeEngine(*cut(story, 2), faults=[Unavailable("vllm")])) as gateway:
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
+        whole = conformance.story(await gateway.run_turn(ResponseCreate(input="go")))
         assert whole["output"][0]["content"][0]["text"] == "\n\nHi"
-        assert len(gateway.engine.asked) == 2
+        assert len(gateway.engine.prompt_calls) == 2
 
 
 def cut(events: Sequence[EngineEvent], letters: int) -> tuple[EngineEvent, ...]:
@@ -296,22 +296,22 @@ def cut(events: Sequence[EngineEvent], letters: int) -> tuple[EngineEvent, ...]:
 
 
 async def test_an_engine_that_stays_away_ends_the_answer_with_what_was_shown(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("half"), faults=[Unavailable("vllm")])) as gateway:
+    async with replica(port, FakeEngine(*text_stream("half"), faults=[Unavailable("vllm")])) as gateway:
         gateway.engine.has_healthy = False
-        *_, failed = await gateway.answered(ResponseCreate(input="go"))
+        *_, failed = await gateway.run_turn(ResponseCreate(input="go"))
         assert failed["response"]["error"]["code"] == "service_unavailable"
         assert failed["response"]["output"][0]["content"][0]["text"] == "half"
 
 
 async def test_half_a_call_can_not_be_gone_on_with(port: int) -> None:
     async with replica(port, FakeEngine(*CALLING, Finished("stop"), faults=[Unavailable("vllm")])) as gateway:
-        *_, failed = await gateway.answered(ResponseCreate(input="go", tools=TOOLS))
+        *_, failed = await gateway.run_turn(ResponseCreate(input="go", tools=TOOLS))
         assert failed["response"]["error"]["code"] == "answer_interrupted"
-        assert gateway.engine.resumed == []
+        assert gateway.engine.continued_ids == []
 
 
 async def afterwards(gateway: Replica, **asked: Any) -> list[Wire]:
-    events = await gateway.answered(ResponseCreate(**asked))
+    events = await gateway.run_turn(ResponseCreate(**asked))
     await gateway.registry.finish(5)
     return events
 
@@ -344,7 +344,7 @@ async def test_a_conversation_whose_first_answer_failed_has_a_title_too(port: in
 async def test_an_answer_without_an_end_ends_where_it_is_too_long_to_be_kept(port: int) -> None:
     endless = [TextDelta("x" * (MAX_ANSWER_BYTES // 4), (number,)) for number in range(8)]
     async with replica(port, FakeEngine(PromptTokens((1,)), *endless, Finished("stop"))) as gateway:
-        response = (await gateway.answered(ResponseCreate(input="go")))[-1]["response"]
+        response = (await gateway.run_turn(ResponseCreate(input="go")))[-1]["response"]
         assert response["incomplete_details"] == {"reason": "max_output_tokens"}
         assert len(response["output"][0]["content"][0]["text"]) <= MAX_ANSWER_BYTES * 5 // 4
         assert gateway.engine.closed.is_set()

@@ -23,8 +23,8 @@ from gateway.store.turn_log.writer import Writer
 from gateway.turn.commands import CancelTurn
 from gateway.turn.records import InterruptedTurn, StoredResponse
 from tests.contract import conformance
-from tests.gateway.builders import Wire, working
-from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
+from tests.gateway.builders import Wire, background_task
+from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, collect_events, replica, text_stream
 
 TEXT = "a lighthouse keeper"
 
@@ -44,14 +44,14 @@ class Away(ResponseStore):
 
 @pytest.fixture
 async def owner(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken(TEXT))) as found:
+    async with replica(port, FakeEngine(*text_stream(TEXT))) as found:
         yield found
 
 
 @pytest.fixture
 async def taker(port: int) -> AsyncIterator[Replica]:
     """Its engine waits behind its first letter too."""
-    engine = FakeEngine(*spoken(TEXT))
+    engine = FakeEngine(*text_stream(TEXT))
     engine.hold = asyncio.Event()
     async with replica(port, engine, name="g2") as found:
         yield found
@@ -60,7 +60,7 @@ async def taker(port: int) -> AsyncIterator[Replica]:
 async def abandoned(owner: Replica) -> str:
     """A turn that has told its first letter, and whose gateway says nothing any more."""
     owner.engine.hold = asyncio.Event()
-    running = await owner.begun(ResponseCreate(input="go"))
+    running = await owner.begin_turn(ResponseCreate(input="go"))
     while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     return running.request.response_id
@@ -68,7 +68,7 @@ async def abandoned(owner: Replica) -> str:
 
 async def taken_over(open_: AsyncExitStack, taker: Replica, redis: Redis, responses: ResponseStore) -> None:
     writer = Writer(redis, retention_seconds=60)
-    await open_.enter_async_context(working(writer.run()))
+    await open_.enter_async_context(background_task(writer.run()))
     ownership, segments = Leases(redis, "g2"), Segments(redis)
     takeover = Takeover(ownership, segments, responses, taker.preparation, taker.registry, writer, gateway_id="g2")
     await takeover.take_over_all("g1")
@@ -77,7 +77,7 @@ async def taken_over(open_: AsyncExitStack, taker: Replica, redis: Redis, respon
 async def ended(taker: Replica, response_id: str) -> Wire:
     running = taker.registry.find("user_1", response_id)
     assert running is not None
-    return conformance.story(await followed(running))
+    return conformance.story(await collect_events(running))
 
 
 async def test_a_stop_that_the_new_owner_has_just_missed_is_told_to_it_again(
@@ -132,7 +132,7 @@ async def test_what_was_stopped_before_it_was_taken_over_has_its_usage_and_asks_
         await taken_over(open_, taker, redis, ResponseStore(redis))
         response = await ended(taker, response_id)
         await taker.registry.finish(5)
-    assert (taker.engine.asked, taker.engine.resumed) == ([], [])
+    assert (taker.engine.prompt_calls, taker.engine.continued_ids) == ([], [])
     assert (response["usage"]["input_tokens"], response["usage"]["output_tokens"]) == (len(PROMPT_IDS), 1)
     assert response["incomplete_details"]["stopped_in_ms"] >= 0
     assert [(user, usage.total_tokens) for user, usage in taker.usage.added] == [("user_1", len(PROMPT_IDS) + 1)]
@@ -184,7 +184,7 @@ async def test_who_follows_an_answer_whose_conversation_is_deleted_sees_its_end_
     conversations = Conversations(redis)
     within = (await conversations.create("user_1", {})).id
     owner.engine.hold = asyncio.Event()
-    running = await owner.begun(ResponseCreate(input="go", conversation=within))
+    running = await owner.begin_turn(ResponseCreate(input="go", conversation=within))
     response_id = running.request.response_id
     while len(running.log.events) < 5:
         await asyncio.sleep(0.005)

@@ -18,8 +18,8 @@ from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from gateway.turn.records import CommitResult, TurnRecord
 from tests.gateway.builders import Wire
-from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
-from tests.gateway.takeovers import TEXT, abandoned, listed, taking
+from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, collect_events, replica, text_stream
+from tests.gateway.takeovers import TEXT, abandon_turn, count_listed, takeover_by
 
 ASKED = ResponseCreate(input="go")
 
@@ -51,14 +51,14 @@ async def test_a_taker_that_froze_behind_its_seal_finds_that_another_has_taken_f
             await behind_the_seal.here()
             return sealed
 
-    taker.engine.events = spoken(TEXT.upper())  # as an engine says something else at a temperature
-    response_id = await abandoned(owner)
-    third_engine = FakeEngine(*spoken(TEXT))
+    taker.engine.events = text_stream(TEXT.upper())  # as an engine says something else at a temperature
+    response_id = await abandon_turn(owner)
+    third_engine = FakeEngine(*text_stream(TEXT))
     third_engine.hold = asyncio.Event()
     async with (
         replica(port, third_engine, name="g3") as third,
-        taking(taker, redis, FreezingSegments) as takeover,
-        taking(third, redis, name="g3") as third_takeover,
+        takeover_by(taker, redis, FreezingSegments) as takeover,
+        takeover_by(third, redis, name="g3") as third_takeover,
     ):
         freezing = asyncio.create_task(takeover.take_over_all("g1"))
         await behind_the_seal.reached.wait()
@@ -69,11 +69,11 @@ async def test_a_taker_that_froze_behind_its_seal_finds_that_another_has_taken_f
         running = third.registry.find("user_1", response_id)
         assert running is not None
         third_engine.hold.set()
-        assert said(await followed(running)) == TEXT
+        assert said(await collect_events(running)) == TEXT
         await third.registry.finish(5)
         kept = await third.responses.get("user_1", response_id)
     assert (kept.owner, kept.response.status) == ("g3", "completed")
-    assert [await listed(redis, name) for name in ("g1", "g2", "g3")] == [0, 0, 0]
+    assert [await count_listed(redis, name) for name in ("g1", "g2", "g3")] == [0, 0, 0]
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ async def accepting(port: int) -> AsyncIterator[tuple[Replica, Frozen]]:
             await before.here()
             return await super().accept(record)
 
-    async with replica(port, FakeEngine(*spoken(TEXT)), store=FreezingThreads) as found:
+    async with replica(port, FakeEngine(*text_stream(TEXT)), store=FreezingThreads) as found:
         yield found, before
 
 
@@ -99,7 +99,7 @@ async def test_a_turn_that_is_accepted_while_its_gateway_leaves_goes_on_elsewher
     lease = Leases(redis, "g1")
     await lease.renew()
     drain = Drain(leaving.registry, lease, leaving.reader, "g1", seconds=0)
-    async with taking(taker, redis) as takeover:
+    async with takeover_by(taker, redis) as takeover:
         await drain.finish()
         await takeover.take_over_all("g1")  # finds it listed, and not accepted yet
         before.go.set()
@@ -133,7 +133,7 @@ async def test_what_is_asked_of_a_gateway_that_has_begun_to_leave_is_refused_and
         counting.go.set()
         with pytest.raises(ShuttingDown):
             await asking
-    assert await listed(redis, "g1") == 0
+    assert await count_listed(redis, "g1") == 0
     assert [key for key in await redis.keys() if b"response" in key] == []
 
 
@@ -148,17 +148,17 @@ async def test_a_turn_that_was_unlisted_while_its_gateway_was_frozen_is_listed_a
     await redis.delete("parley:gateway:g1:turns")  # whoever takes it for dead waits long, and then tidies up
     before.go.set()
     await asking
-    assert await listed(redis, "g1") == 1
+    assert await count_listed(redis, "g1") == 1
 
 
 async def test_a_gateway_takes_back_a_turn_that_it_has_not_noticed_losing(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
-    response_id = await abandoned(owner)
+    response_id = await abandon_turn(owner)
     old = owner.registry.find("user_1", response_id)
     assert old is not None
     taker.engine.hold = asyncio.Event()
-    async with taking(taker, redis) as takeover, taking(owner, redis, name="g1") as thawed:
+    async with takeover_by(taker, redis) as takeover, takeover_by(owner, redis, name="g1") as thawed:
         await takeover.take_over_all("g1")
         await taker.registry.release()
         await thawed.take_over_all("g2")
@@ -169,10 +169,10 @@ async def test_a_gateway_takes_back_a_turn_that_it_has_not_noticed_losing(
         while sum(task.get_name() == response_id for task in owner.registry._tasks) > 1:
             await asyncio.sleep(0.005)  # until the old one has ended
         assert owner.registry.find("user_1", response_id) is new
-        assert await listed(redis, "g1") == 1
+        assert await count_listed(redis, "g1") == 1
         assert owner.engine.hold is not None
         owner.engine.hold.set()
-        assert said(await followed(new)) == TEXT
+        assert said(await collect_events(new)) == TEXT
 
 
 class Joining(FakeEngine):
@@ -195,24 +195,24 @@ async def test_behind_the_id_that_ends_a_text_nothing_is_asked_for(port: int, ta
             return CommitResult.FENCED_OFF
 
     async with replica(port, Joining(), store=Forgetting) as first:
-        running = await first.begun(ASKED)
+        running = await first.begin_turn(ASKED)
         await never.reached.wait()  # all of the text is in the log, and nothing in history
-        async with taking(taker, redis) as takeover:
+        async with takeover_by(taker, redis) as takeover:
             await takeover.take_over_all("g1")
             going_on = taker.registry.find("user_1", running.request.response_id)
             assert going_on is not None
-            events = await followed(going_on)
+            events = await collect_events(going_on)
         never.go.set()
     assert said(events) == "ab"
     assert events[-1]["type"] == "response.completed"
-    assert (taker.engine.asked, taker.engine.resumed) == ([], [])
+    assert (taker.engine.prompt_calls, taker.engine.continued_ids) == ([], [])
 
 
 @pytest.mark.parametrize("gone", ["expired", "deleted"])
 async def test_a_log_that_has_gone_while_its_owner_was_frozen_is_not_made_anew(
     owner: Replica, redis: Redis, gone: str
 ) -> None:
-    response_id = await abandoned(owner)
+    response_id = await abandon_turn(owner)
     running = owner.registry.find("user_1", response_id)
     assert running is not None
     key = f"parley:{{user_1}}:response:{response_id}:log"
@@ -228,10 +228,10 @@ async def test_a_log_that_has_gone_while_its_owner_was_frozen_is_not_made_anew(
 
 
 async def test_a_frozen_owner_whose_log_has_gone_hears_so_when_it_thaws(owner: Replica, redis: Redis) -> None:
-    response_id = await abandoned(owner)
+    response_id = await abandon_turn(owner)
     running = owner.registry.find("user_1", response_id)
     assert running is not None
-    async with taking(owner, redis, name="g1") as thawed:
+    async with takeover_by(owner, redis, name="g1") as thawed:
         await thawed.fence_off_lost_turns()
         lost_before = running.log.is_fenced_off
         await redis.delete(f"parley:{{user_1}}:response:{response_id}:log")
@@ -240,8 +240,8 @@ async def test_a_frozen_owner_whose_log_has_gone_hears_so_when_it_thaws(owner: R
 
 
 async def test_a_deleted_answer_leaves_no_segment_of_its_log(owner: Replica, taker: Replica, redis: Redis) -> None:
-    response_id = await abandoned(owner)
-    async with taking(taker, redis) as takeover:
+    response_id = await abandon_turn(owner)
+    async with takeover_by(taker, redis) as takeover:
         await takeover.take_over_all("g1")
         with suppress(StopAsyncIteration):
             await anext(taker.following.follow("user_1", response_id))
@@ -253,7 +253,7 @@ async def test_a_deleted_answer_leaves_no_segment_of_its_log(owner: Replica, tak
 async def test_a_turn_that_is_deleted_while_it_is_taken_over_is_nobodys(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
-    response_id = await abandoned(owner)
+    response_id = await abandon_turn(owner)
 
     class Deleting(Segments):
         async def fence(self, *told: object) -> bool:
@@ -261,8 +261,8 @@ async def test_a_turn_that_is_deleted_while_it_is_taken_over_is_nobodys(
             await owner.responses.delete("user_1", await owner.responses.get("user_1", response_id))
             return sealed
 
-    async with taking(taker, redis, Deleting) as takeover:
+    async with takeover_by(taker, redis, Deleting) as takeover:
         await takeover.take_over_all("g1")
     assert taker.registry.find("user_1", response_id) is None
-    assert [await listed(redis, name) for name in ("g1", "g2")] == [0, 0]
+    assert [await count_listed(redis, name) for name in ("g1", "g2")] == [0, 0]
     assert [key for key in await redis.keys() if response_id.encode() in key] == []

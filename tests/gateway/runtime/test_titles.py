@@ -17,8 +17,8 @@ from gateway.inference import (
 )
 from gateway.runtime.titles import Titles
 from gateway.store.history.conversations import Conversations
-from tests.gateway.builders import kept
-from tests.gateway.said import ALICE
+from tests.gateway.builders import stored_keys
+from tests.gateway.items import ALICE
 
 QUESTION = "How tall was the lighthouse at Alexandria, and who built it?"
 WORDS = "How tall was the lighthouse at…"
@@ -168,7 +168,7 @@ async def test_a_conversation_that_is_deleted_meanwhile_is_not_brought_back(
     await conversations.delete(ALICE, made.id)
     model.may.set()
     await finished(titles)
-    assert await kept(redis) == []
+    assert await stored_keys(redis) == []
 
 
 @pytest.mark.parametrize(("how", "title"), [("words", WORDS), ("off", None)])

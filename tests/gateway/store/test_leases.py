@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from dev.process import Process
 from gateway.errors import Unavailable
 from gateway.store.leases import Leases
-from tests.gateway.builders import connection, working
+from tests.gateway.builders import background_task, connection
 
 
 class Taken:
@@ -29,7 +29,7 @@ class Taken:
 @asynccontextmanager
 async def looking(redis: Redis, name: str = "g1") -> AsyncIterator[tuple[Leases, Taken]]:
     ownership, taken = Leases(redis, name), Taken()
-    async with working(ownership.run_heartbeat(nothing)), working(ownership.run_sweeper(taken)):
+    async with background_task(ownership.run_heartbeat(nothing)), background_task(ownership.run_sweeper(taken)):
         yield ownership, taken
 
 
@@ -120,7 +120,7 @@ async def test_the_lease_is_held_however_long_it_takes_to_take_over(redis: Redis
         taking.set()
         await asyncio.Event().wait()
 
-    async with working(ownership.run_heartbeat(nothing)), working(ownership.run_sweeper(for_ever)):
+    async with background_task(ownership.run_heartbeat(nothing)), background_task(ownership.run_sweeper(for_ever)):
         await taking.wait()
         await redis.delete("parley:gateway:g1:alive")
         while not await ownership.is_alive("g1"):
@@ -133,7 +133,7 @@ async def test_who_was_late_is_told_that_others_may_have_taken_its_turns(redis: 
     async def lapsed() -> None:
         late.release()
 
-    async with working(ownership.run_heartbeat(lapsed)):
+    async with background_task(ownership.run_heartbeat(lapsed)):
         await late.acquire()
         await redis.delete("parley:gateway:g1:alive")
         await late.acquire()
@@ -194,7 +194,7 @@ async def test_a_bug_in_taking_over_ends_neither_the_lease_nor_the_looking(
         raise ZeroDivisionError
 
     ownership = Leases(redis, "g1")
-    async with working(ownership.run_heartbeat(nothing)), working(ownership.run_sweeper(broken)):
+    async with background_task(ownership.run_heartbeat(nothing)), background_task(ownership.run_sweeper(broken)):
         await tries.acquire()
         await tries.acquire()
         assert await ownership.is_alive("g1")

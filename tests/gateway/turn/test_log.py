@@ -18,7 +18,7 @@ from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import LogEntry, token_ids
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.state_machine import Completed, Created, Failed
-from tests.gateway.builders import answers, keys_of, turn, working
+from tests.gateway.builders import answer_deltas, background_task, keys_of, turn
 
 COMPLETED = Completed(None, 1)
 
@@ -81,7 +81,7 @@ def told(items: Sequence[OutputItem]) -> list[object]:
     ]
 
 
-@given(answers(), st.lists(st.booleans(), min_size=100, max_size=100))
+@given(answer_deltas(), st.lists(st.booleans(), min_size=100, max_size=100))
 def test_however_pieces_gather_the_answer_is_the_same(pieces: list[OutputDelta], cuts: list[bool]) -> None:
     whole = [*pieces, TextDelta(".", (46,))]
     entries, items = batched(whole, cuts)
@@ -131,7 +131,7 @@ async def test_flushed_is_when_all_that_can_be_shown_is_kept(port: int) -> None:
         log.append(Created())
         log.append(TextDelta("a", (1,)))
         log.append(TextDelta("", (2,)))
-        async with working(writer.run()):
+        async with background_task(writer.run()):
             await log.wait_flushed()
         assert len(log.events) == await redis.xlen(keys_of(log)[-1]) == 4
 
@@ -141,7 +141,7 @@ async def test_flushed_raises_what_a_piece_could_not_be_made_into(port: int) -> 
         writer = Writer(redis, retention_seconds=60)
         log = writer.open(turn())
         log.append(ToolCallDelta(0, "{}"))
-        async with working(writer.run()):
+        async with background_task(writer.run()):
             with pytest.raises(EngineFailed):
                 await log.wait_flushed()
 

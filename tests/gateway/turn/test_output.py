@@ -10,7 +10,7 @@ from gateway.protocol import events as e
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import FunctionCall, ItemStatus, Message, OutputItem, Reasoning
 from gateway.turn.output import MAX_OUTPUT_ITEMS, Output
-from tests.gateway.builders import answers
+from tests.gateway.builders import answer_deltas
 
 POSITION = 7
 
@@ -48,13 +48,13 @@ def without_blanks(texts: Sequence[str]) -> str:
     return "".join("".join(texts).split())
 
 
-@given(answers())
+@given(answer_deltas())
 def test_sequence_numbers_have_no_gap(pieces: list[OutputDelta]) -> None:
     events = PromptHistory(*pieces).closed().events
     assert [event.sequence_number for event in events] == list(range(len(events)))
 
 
-@given(answers())
+@given(answer_deltas())
 def test_one_item_after_another_is_opened_and_closed_exactly_once(pieces: list[OutputDelta]) -> None:
     told = PromptHistory(*pieces).closed()
     opened = [event.item.id for event in told.events if isinstance(event, e.OutputItemAdded)]
@@ -68,7 +68,7 @@ def test_one_item_after_another_is_opened_and_closed_exactly_once(pieces: list[O
         assert getattr(event, "item_id", opened[now]) == opened[now]
 
 
-@given(answers())
+@given(answer_deltas())
 def test_what_was_shown_bit_by_bit_is_what_is_done_and_what_is_kept(pieces: list[OutputDelta]) -> None:
     told = PromptHistory(*pieces).closed()
     for item in told.items:
@@ -80,7 +80,7 @@ def test_what_was_shown_bit_by_bit_is_what_is_done_and_what_is_kept(pieces: list
         assert all(deltas)
 
 
-@given(answers())
+@given(answer_deltas())
 def test_no_letter_of_the_engine_is_lost(pieces: list[OutputDelta]) -> None:
     items = PromptHistory(*pieces).closed().items
     spoken = without_blanks([text_of(item) for item in items if isinstance(item, Message)])
@@ -89,7 +89,7 @@ def test_no_letter_of_the_engine_is_lost(pieces: list[OutputDelta]) -> None:
     assert "".join(thought) == "".join(piece.text for piece in pieces if isinstance(piece, ReasoningTextDelta))
 
 
-@given(answers())
+@given(answer_deltas())
 def test_the_ids_of_items_carry_the_positions_that_were_kept_for_them(pieces: list[OutputDelta]) -> None:
     items = PromptHistory(*pieces).closed().items
     assert [position_in(item.id) for item in items] == [POSITION + index for index in range(len(items))]

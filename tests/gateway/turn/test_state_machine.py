@@ -16,7 +16,7 @@ from gateway.protocol.resources import Usage, WindowUse
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema, ReasoningConfig
 from gateway.turn.state_machine import Completed, Created, Ending, Failed, Incomplete, Turn
 from tests.contract import conformance
-from tests.gateway.builders import Wire, answers, turn, wires
+from tests.gateway.builders import Wire, answer_deltas, turn, wires
 
 COMPLETED = Completed(Usage(5, 2, 7), 1_700_000_001)
 WINDOW = WindowUse(0, 5, 4096)
@@ -304,7 +304,7 @@ def without_ids(events: list[Wire]) -> str:
 
 
 @settings(max_examples=40)
-@given(answers(), st.integers(0, 30), st.sampled_from(ENDINGS))
+@given(answer_deltas(), st.integers(0, 30), st.sampled_from(ENDINGS))
 def test_another_owner_goes_on_where_the_first_one_stopped(pieces: list[OutputDelta], cut: int, ending: Ending) -> None:
     """It has nothing but the events that were told."""
     first, second = turn(), turn()

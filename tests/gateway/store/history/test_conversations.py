@@ -8,8 +8,8 @@ from redis.backoff import NoBackoff
 from gateway.errors import NotFound, Unavailable
 from gateway.protocol.resources import Conversation, Generation
 from gateway.store.history.conversations import Conversations
-from tests.gateway.builders import kept
-from tests.gateway.said import ABSENT, ALICE, BOB, STRANGE_IDS, told
+from tests.gateway.builders import stored_keys
+from tests.gateway.items import ABSENT, ALICE, BOB, MALFORMED_IDS, input_messages
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ async def test_a_conversation_is_found_again_as_it_was_made(conversations: Conve
 
 
 async def test_a_conversation_may_begin_with_items(conversations: Conversations) -> None:
-    made = await conversations.create(ALICE, {}, items=told("one", "two"))
-    await conversations.items.create(ALICE, made.id, told("three"))
+    made = await conversations.create(ALICE, {}, items=input_messages("one", "two"))
+    await conversations.items.create(ALICE, made.id, input_messages("three"))
     page = await conversations.items.page(ALICE, made.id, limit=10, after=None, order="asc")
     assert [item.text for item in page.data] == ["one", "two", "three"]  # type: ignore[union-attr]
 
@@ -56,9 +56,9 @@ async def test_an_update_is_no_activity(conversations: Conversations, redis: Red
 
 
 async def test_a_deleted_conversation_leaves_nothing_behind(conversations: Conversations, redis: Redis) -> None:
-    made = await conversations.create(ALICE, {}, items=told("one"))
+    made = await conversations.create(ALICE, {}, items=input_messages("one"))
     assert await conversations.delete(ALICE, made.id) == ()
-    assert await kept(redis) == []
+    assert await stored_keys(redis) == []
     with pytest.raises(NotFound):
         await conversations.delete(ALICE, made.id)
 
@@ -66,7 +66,10 @@ async def test_a_deleted_conversation_leaves_nothing_behind(conversations: Conve
 async def test_many_who_add_at_once_all_get_their_own_places(conversations: Conversations) -> None:
     made = await conversations.create(ALICE, {})
     pages = await asyncio.gather(
-        *(conversations.items.create(ALICE, made.id, told(f"{number}a", f"{number}b")) for number in range(25))
+        *(
+            conversations.items.create(ALICE, made.id, input_messages(f"{number}a", f"{number}b"))
+            for number in range(25)
+        )
     )
     found = await conversations.items.page(ALICE, made.id, limit=100, after=None, order="asc")
     texts = [item.text for item in found.data]  # type: ignore[union-attr]
@@ -92,11 +95,11 @@ async def test_metadata_that_is_full_gets_no_title(conversations: Conversations)
     assert (await conversations.conversation(ALICE, made.id)).metadata == full
 
 
-@pytest.mark.parametrize("given", ["hers", ABSENT, *STRANGE_IDS])
+@pytest.mark.parametrize("given", ["hers", ABSENT, *MALFORMED_IDS])
 async def test_what_is_not_ones_own_is_absent_whatever_is_asked_of_it(
     conversations: Conversations, redis: Redis, given: str
 ) -> None:
-    hers = await conversations.create(ALICE, {"title": "hers"}, items=told("one"))
+    hers = await conversations.create(ALICE, {"title": "hers"}, items=input_messages("one"))
     item = (await conversations.items.page(ALICE, hers.id, limit=1, after=None, order="asc")).data[0]
     before = {key: await redis.dump(key) for key in await redis.keys()}
     asked = hers.id if given == "hers" else given
@@ -105,7 +108,7 @@ async def test_what_is_not_ones_own_is_absent_whatever_is_asked_of_it(
         conversations.update(BOB, asked, metadata={"title": "his"}),
         conversations.retitle(BOB, asked, "his", instead_of="hers"),
         conversations.delete(BOB, asked),
-        conversations.items.create(BOB, asked, told("two")),
+        conversations.items.create(BOB, asked, input_messages("two")),
         conversations.items.page(BOB, asked, limit=1, after=None, order="asc"),
         conversations.items.item(BOB, asked, item.id),
         conversations.items.delete(BOB, asked, item.id),
@@ -123,7 +126,7 @@ async def test_a_redis_that_does_not_answer_is_named() -> None:
             conversations.create(ALICE, {}),
             conversations.update(ALICE, ABSENT, metadata={}),
             conversations.index.page(ALICE, limit=1, after=None, order="desc"),
-            conversations.items.create(ALICE, ABSENT, told("one")),
+            conversations.items.create(ALICE, ABSENT, input_messages("one")),
         ):
             with pytest.raises(Unavailable) as caught:
                 await request

@@ -20,8 +20,8 @@ from gateway.store.history.turn_store import TurnRecord, TurnStore
 from gateway.turn.limits import MAX_ITEMS
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.state_machine import Turn, TurnRequest
-from tests.gateway.builders import kept
-from tests.gateway.said import ABSENT, ALICE, BOB, answer, question, told
+from tests.gateway.builders import stored_keys
+from tests.gateway.items import ABSENT, ALICE, BOB, answer, input_messages, question
 
 KEPT_SECONDS = 1000
 
@@ -136,7 +136,7 @@ async def test_what_the_model_was_told_first_is_read_with_the_most_recent_items(
     threads: TurnStore, redis: Redis, conversations: Conversations
 ) -> None:
     first = [InputMessage("system" if number % 2 else "developer", f"{number}") for number in range(18)]
-    within = (await conversations.create(ALICE, {}, items=[*first, *told(*"abcdef")])).id
+    within = (await conversations.create(ALICE, {}, items=[*first, *input_messages(*"abcdef")])).id
     whole = (await threads.reserve(ALICE, within, 1)).before
     said = await TurnStore(redis, retention_seconds=KEPT_SECONDS, recent_items=2).reserve(ALICE, within, 1)
     assert ([*said.head], said.before, said.older) == (whole[:18], whole[-2:], 4)
@@ -201,13 +201,13 @@ async def test_an_accepted_response_is_found_with_what_was_asked(threads: TurnSt
 async def test_a_foreign_conversation_is_absent_and_asking_for_one_leaves_nothing(
     threads: TurnStore, redis: Redis, thread: str
 ) -> None:
-    before = set(await kept(redis))
+    before = set(await stored_keys(redis))
     for absent in (thread, ABSENT):
         with pytest.raises(NotFound):
             await threads.reserve(BOB, absent, 2)
         with pytest.raises(NotFound):
             await accept(threads, turn(1, absent, user=BOB), question(1))
-    assert set(await kept(redis)) == before
+    assert set(await stored_keys(redis)) == before
 
 
 async def test_a_turn_that_ends_later_does_not_bring_a_deleted_conversation_back(
@@ -216,7 +216,7 @@ async def test_a_turn_that_ends_later_does_not_bring_a_deleted_conversation_back
     await accept(threads, turn(1, thread), question(1))
     assert await conversations.delete(ALICE, thread) == ("resp_1",)
     await commit(threads, turn(1, thread), answer(2))
-    assert await kept(redis) == []
+    assert await stored_keys(redis) == []
 
 
 @pytest.mark.parametrize("place", ["a chain", "a conversation"])
@@ -230,10 +230,10 @@ async def test_an_answer_kept_again_does_not_bring_its_deleted_response_back(
     outcome = msgspec.structs.replace(Turn(request).response("completed"), output=(answered,))
     assert await threads.commit(ALICE, request.thread_id or "", outcome, (answered,), None, owner="g1") == "kept"
     await responses.delete(ALICE, await responses.get(ALICE, "resp_1"))
-    left = {key: await redis.dump(key) for key in await kept(redis)}
+    left = {key: await redis.dump(key) for key in await stored_keys(redis)}
     # The word that it was kept was lost: it is kept once more.
     assert await threads.commit(ALICE, request.thread_id or "", outcome, (answered,), None, owner="g1") == "gone"
-    assert {key: await redis.dump(key) for key in await kept(redis)} == left
+    assert {key: await redis.dump(key) for key in await stored_keys(redis)} == left
 
 
 async def test_a_chain_outside_a_conversation_expires_with_its_response(threads: TurnStore, redis: Redis) -> None:
@@ -242,7 +242,7 @@ async def test_a_chain_outside_a_conversation_expires_with_its_response(threads:
     await accept(threads, chain, asked, before=[copied])
     await commit(threads, chain, answered)
     assert (await threads.reserve(ALICE, chain.thread or "", 1)).before == [copied, asked, answered]
-    keys = await kept(redis)
+    keys = await stored_keys(redis)
     assert len(keys) == 3
     lives = [await redis.ttl(key) for key in keys]
     assert all(0 < seconds <= KEPT_SECONDS for seconds in lives)
@@ -250,7 +250,7 @@ async def test_a_chain_outside_a_conversation_expires_with_its_response(threads:
 
 async def test_all_keys_of_a_user_share_a_hash_tag(threads: TurnStore, redis: Redis, thread: str) -> None:
     await accept(threads, turn(1, thread), question(1), idempotency_key="mine")
-    keys = await kept(redis)
+    keys = await stored_keys(redis)
     assert len(keys) == 6
     assert all(b"{user_a}" in key for key in keys)
 
