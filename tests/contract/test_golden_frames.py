@@ -31,26 +31,26 @@ def ids(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_a_story_is_told_byte_for_byte_as_it_is_written(name: str) -> None:
+def test_a_scenario_produces_its_golden_file_byte_for_byte(name: str) -> None:
     assert story(name) == written(name)
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_a_story_is_told_the_same_again(name: str) -> None:
+def test_a_scenario_is_deterministic(name: str) -> None:
     assert story(name) == story(name)
 
 
-def test_every_file_is_a_story() -> None:
+def test_every_golden_file_has_a_scenario() -> None:
     assert sorted(file.name for file in FOLDER.iterdir()) == sorted(f"{name}.jsonl" for name in STORIES)
 
 
 @pytest.mark.parametrize("name", sorted(ANSWERS - TRANSPORT_ERRORS))
-def test_a_story_is_one_that_open_responses_allows(name: str) -> None:
+def test_a_scenario_conforms_to_open_responses(name: str) -> None:
     assert conformance.story(events(name))["status"] in {"completed", "incomplete"}
 
 
 @pytest.mark.parametrize("name", sorted(TRANSPORT_ERRORS))
-def test_a_failure_is_made_of_events_that_open_responses_knows(name: str) -> None:
+def test_a_failure_consists_of_events_of_open_responses(name: str) -> None:
     told = events(name)
     for one in told:
         conformance.event(one)
@@ -59,14 +59,14 @@ def test_a_failure_is_made_of_events_that_open_responses_knows(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", sorted(REFUSALS))
-def test_a_refusal_is_one_that_open_responses_knows(name: str) -> None:
+def test_a_refusal_conforms_to_open_responses(name: str) -> None:
     (event,) = events(name)
     assert conformance.refusal(event).code == event["error"]["code"]
     assert "sequence_number" not in event
 
 
 @pytest.mark.parametrize("name", sorted(ANSWERS))
-def test_an_id_keeps_its_shape_and_different_things_have_different_ones(name: str) -> None:
+def test_ids_keep_their_format_and_are_distinct(name: str) -> None:
     found = set(ids(written(name)))
     assert all(re.fullmatch(r"call_[0-9a-f]{24}|(?:resp|conv|msg|fc|rs)_[0-9a-f]{32}", one) for one in found)
     items = {one["item"]["id"] for one in events(name) if "item" in one}
@@ -74,7 +74,7 @@ def test_an_id_keeps_its_shape_and_different_things_have_different_ones(name: st
     assert items <= found
 
 
-def test_every_frame_that_the_documentation_shows_is_a_golden_one() -> None:
+def test_every_frame_in_the_documentation_is_a_golden_one() -> None:
     section = PROTOCOL.partition("### Events of one answer")[2].partition("### Errors")[0]
     shown = [line for block in re.findall(r"```json\n(.*?)```", section, re.DOTALL) for line in block.splitlines()]
     golden = {line for name in STORIES for line in written(name).splitlines()}

@@ -111,7 +111,7 @@ def with_another_ending(events: list[Wire]) -> None:
 
 
 @pytest.mark.parametrize("spoil", [swapped, without_its_part, numbered_from_one, ended_twice, with_another_ending])
-def test_a_story_that_does_not_hold_together_is_refused(spoil: Callable[[list[Wire]], Any]) -> None:
+def test_an_inconsistent_event_sequence_is_refused(spoil: Callable[[list[Wire]], Any]) -> None:
     events = answer()
     spoil(events)
     with pytest.raises(AssertionError):

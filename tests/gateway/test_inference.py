@@ -26,12 +26,12 @@ def text_of(piece: OutputDelta) -> str:
 
 
 @given(st.lists(DELTAS, max_size=30))
-def test_joining_keeps_every_letter_in_its_place(pieces: list[OutputDelta]) -> None:
+def test_merging_keeps_every_letter_in_its_place(pieces: list[OutputDelta]) -> None:
     assert letters(merge_adjacent(pieces)) == letters(pieces)
 
 
 @given(st.lists(DELTAS, max_size=30))
-def test_joining_keeps_every_token_id_in_order(pieces: list[OutputDelta]) -> None:
+def test_merging_keeps_every_token_id_in_order(pieces: list[OutputDelta]) -> None:
     def ids(among: Sequence[OutputDelta]) -> list[int]:
         return [one for piece in among for one in piece.token_ids]
 
@@ -39,12 +39,12 @@ def test_joining_keeps_every_token_id_in_order(pieces: list[OutputDelta]) -> Non
 
 
 @given(st.lists(DELTAS, max_size=30))
-def test_what_is_joined_can_not_be_joined_again(pieces: list[OutputDelta]) -> None:
+def test_merging_is_idempotent(pieces: list[OutputDelta]) -> None:
     once = merge_adjacent(pieces)
     assert merge_adjacent(once) == once
 
 
-def test_neighbours_of_one_kind_become_one() -> None:
+def test_adjacent_deltas_of_one_kind_become_one() -> None:
     pieces: list[OutputDelta] = [
         ReasoningTextDelta("hm", (1,)),
         ReasoningTextDelta("m", (2,)),
@@ -54,7 +54,7 @@ def test_neighbours_of_one_kind_become_one() -> None:
     assert merge_adjacent(pieces) == [ReasoningTextDelta("hmm", (1, 2)), TextDelta("ab", (3, 4, 5))]
 
 
-def test_the_pieces_of_a_call_become_one_that_has_its_name() -> None:
+def test_the_deltas_of_a_call_become_one_with_its_name() -> None:
     pieces = [
         ToolCallDelta(0, "", "add", (1,)),
         ToolCallDelta(0, '{"a"', None, (2,)),
@@ -72,5 +72,5 @@ def test_the_pieces_of_a_call_become_one_that_has_its_name() -> None:
         [TextDelta("a"), ReasoningTextDelta("b"), TextDelta("c")],
     ],
 )
-def test_what_belongs_to_different_items_stays_apart(pieces: list[OutputDelta]) -> None:
+def test_deltas_of_different_items_stay_separate(pieces: list[OutputDelta]) -> None:
     assert merge_adjacent(pieces) == pieces

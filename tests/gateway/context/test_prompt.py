@@ -75,33 +75,33 @@ async def window(turns: list[Exchange], limit: int) -> tuple[ContextWindow, Lett
     return await fit_window([SYSTEM], turns, count=count, wanted_room=ROOM), count
 
 
-async def test_a_short_conversation_is_sent_whole_for_one_count() -> None:
+async def test_a_short_conversation_is_sent_whole_after_one_count() -> None:
     turns = [exchange(5, 5), (user("uuu"),)]
     found, count = await window(turns, limit=100)
     assert found.messages == (SYSTEM, *turns[0], *turns[1])
     assert (found.room, found.exchanges_left_out, count.asked) == (100 - 23, 0, 1)
 
 
-async def test_the_oldest_whole_turns_go_first_and_the_system_prompt_never() -> None:
+async def test_the_oldest_exchanges_are_left_out_first_and_the_system_prompt_never() -> None:
     turns = [exchange(20, 20), exchange(20, 20), (user("u" * 10),)]
     found, _ = await window(turns, limit=80)
     assert found.messages == (SYSTEM, *turns[1], *turns[2])
     assert found.exchanges_left_out == 1
 
 
-async def test_the_last_turn_is_sent_even_with_little_room_left() -> None:
+async def test_the_last_exchange_is_sent_even_with_little_room_left() -> None:
     found, _ = await window([(user("u" * 85),)], limit=100)
     assert found.room == 5
 
 
-async def test_what_leaves_no_room_at_all_is_refused_with_both_numbers() -> None:
+async def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers() -> None:
     with pytest.raises(ContextLengthExceeded) as caught:
         await window([exchange(5, 5), (user("u" * 90),)], limit=100)
     assert (caught.value.tokens, caught.value.limit) == (100, 100)
     assert "100" in caught.value.message
 
 
-async def test_where_nothing_may_be_left_out_a_long_conversation_is_refused() -> None:
+async def test_a_long_conversation_is_refused_if_nothing_may_be_left_out() -> None:
     turns = [exchange(40, 40), (user("u" * 15),)]
     with pytest.raises(ContextLengthExceeded):
         await fit_window([SYSTEM], turns, count=Letters(100), wanted_room=ROOM, may_leave_out=False)
@@ -118,7 +118,7 @@ async def test_an_engine_that_cannot_count_gets_everything() -> None:
     assert len(found.messages) == 3
 
 
-async def test_a_small_context_is_not_all_kept_free_for_the_answer() -> None:
+async def test_at_most_half_of_a_small_context_is_reserved_for_the_answer() -> None:
     turns = [exchange(5, 5), (user("uu"),)]
     found = await fit_window([], turns, count=Letters(24), wanted_room=1000)
     assert (found.exchanges_left_out, found.room) == (0, 12)
@@ -139,9 +139,7 @@ async def test_the_window_is_the_longest_that_leaves_room(sizes: list[int], limi
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=30), st.integers(1, 300))
-async def test_what_is_sent_is_never_above_the_limit_and_never_more_than_a_turn_below(
-    sizes: list[tuple[int, int]], limit: int
-) -> None:
+async def test_a_prompt_is_below_the_limit_by_less_than_one_exchange(sizes: list[tuple[int, int]], limit: int) -> None:
     turns = [exchange(*size) for size in sizes]
     try:
         found, _ = await window(turns, limit)
@@ -155,7 +153,7 @@ async def test_what_is_sent_is_never_above_the_limit_and_never_more_than_a_turn_
         assert found.count + next_older > limit - min(ROOM, limit // 2)
 
 
-def test_items_become_what_a_chat_template_knows() -> None:
+def test_items_become_messages_that_a_chat_template_supports() -> None:
     call = FunctionCall("fc_1", "call_1", "add", '{"a":1}', "completed")
     reasoning = Reasoning("rs_1", "completed", content=(ReasoningText("hm"),))
     assert told(
@@ -177,7 +175,7 @@ def test_items_become_what_a_chat_template_knows() -> None:
     ]
 
 
-def test_a_turn_is_a_question_with_all_that_answers_it() -> None:
+def test_an_exchange_is_a_question_with_everything_that_answers_it() -> None:
     one, two = exchange(1, 1), exchange(2, 2)
     called = (
         user("1+1?"),
@@ -193,7 +191,7 @@ def test_a_turn_is_a_question_with_all_that_answers_it() -> None:
     ]
 
 
-def test_what_introduces_a_conversation_belongs_to_no_turn_and_what_is_told_later_to_its_own() -> None:
+def test_leading_instructions_belong_to_no_exchange_and_later_ones_to_the_next() -> None:
     prompt, summary, later = (
         PromptMessage("system", text) for text in ("be brief", "a summary", "from now on in English")
     )
@@ -203,7 +201,7 @@ def test_what_introduces_a_conversation_belongs_to_no_turn_and_what_is_told_late
     )
 
 
-async def test_what_introduces_a_conversation_is_sent_and_counted_however_long_it_gets() -> None:
+async def test_leading_instructions_are_sent_and_counted_in_a_long_conversation() -> None:
     first = PromptMessage("system", "f" * 10)
     conversation = assemble([first, *exchange(20, 20) * 5], [user("u" * 10)])
     found = await fit_window(conversation.head, conversation.exchanges, count=Letters(100), wanted_room=ROOM)
@@ -211,7 +209,7 @@ async def test_what_introduces_a_conversation_is_sent_and_counted_however_long_i
     assert (found.count, found.exchanges_left_out) == (60, 4)
 
 
-async def test_an_introduction_that_leaves_no_room_is_refused_with_both_numbers() -> None:
+async def test_leading_instructions_that_leave_no_room_are_refused_with_both_numbers() -> None:
     conversation = assemble([PromptMessage("system", "f" * 95), *exchange(1, 1)], [user("uuuuu")])
     with pytest.raises(ContextLengthExceeded) as caught:
         await fit_window(conversation.head, conversation.exchanges, count=Letters(100), wanted_room=ROOM)
@@ -219,7 +217,7 @@ async def test_an_introduction_that_leaves_no_room_is_refused_with_both_numbers(
 
 
 @given(st.integers(1, 60), st.integers(1, 8), st.integers(60, 800))
-async def test_of_a_long_conversation_hardly_more_is_counted_than_what_fits(many: int, first: int, limit: int) -> None:
+async def test_little_more_of_a_long_conversation_is_counted_than_fits(many: int, first: int, limit: int) -> None:
     turns, counted = [exchange(5, 5)] * many, []
 
     async def count(told: tuple[PromptMessage, ...]) -> TokenizedPrompt:
@@ -234,7 +232,7 @@ async def test_of_a_long_conversation_hardly_more_is_counted_than_what_fits(many
 
 
 @given(st.lists(st.sampled_from(["user", "assistant", "system", "tool"]), max_size=30))
-def test_no_message_is_lost_or_moved_when_turns_are_told_apart(roles: list[str]) -> None:
+def test_splitting_into_exchanges_keeps_every_message_in_order(roles: list[str]) -> None:
     before = [PromptMessage(role, str(number)) for number, role in enumerate(roles)]  # type: ignore[arg-type]
     assert [prompt for turn in split_exchanges(before) for prompt in turn] == before
     conversation = assemble(before, [user("now")])
@@ -243,24 +241,24 @@ def test_no_message_is_lost_or_moved_when_turns_are_told_apart(roles: list[str])
     assert all(split_exchanges(before))
 
 
-def test_what_is_asked_now_is_a_turn_of_its_own() -> None:
+def test_the_new_input_is_an_exchange_of_its_own() -> None:
     asked = [PromptMessage("system", "be brief"), user("one"), user("two")]
     assert assemble(exchange(1, 1), asked) == PromptHistory((), (exchange(1, 1), tuple(asked)))
 
 
-def test_the_result_of_a_function_belongs_to_the_turn_that_called_it() -> None:
+def test_a_tool_output_belongs_to_the_exchange_with_its_call() -> None:
     called = (user("1+1?"), PromptMessage("assistant", "", (PromptToolCall("c", "add", "{}"),)))
     result = PromptMessage("tool", "2", call_id="c")
     assert assemble([*exchange(1, 1), *called], [result]) == PromptHistory((), (exchange(1, 1), (*called, result)))
     assert assemble([], [result]) == PromptHistory((), ((result,),))
 
 
-def test_what_is_sent_alternates_although_a_question_was_never_answered() -> None:
+def test_unanswered_questions_are_merged_so_that_roles_alternate() -> None:
     asked = [user("one"), user("two"), assistant("2"), user("three")]
     assert merge_adjacent_roles(asked) == (user("one\n\ntwo"), assistant("2"), user("three"))
 
 
-def test_calls_are_joined_to_the_text_before_them_and_results_to_nothing() -> None:
+def test_calls_are_merged_with_the_text_before_them_and_outputs_with_nothing() -> None:
     call, other = PromptToolCall("c", "add", "{}"), PromptToolCall("d", "sub", "{}")
     results = PromptMessage("tool", "2", call_id="c"), PromptMessage("tool", "0", call_id="d")
     asked = [
@@ -293,7 +291,7 @@ TEXTS = st.lists(st.text("ab你👋<|s>", min_size=1, max_size=9), max_size=12)
 
 
 @given(TEXTS, TEXTS)
-def test_what_is_proven_is_never_below_the_true_count(counted: list[str], since: list[str]) -> None:
+def test_the_bound_from_a_checkpoint_is_never_below_the_true_count(counted: list[str], since: list[str]) -> None:
     items = [message(text, position=number) for number, text in enumerate(counted + since, 1)]
     most = reuse_token_count(measured(items[: len(counted)]), "shape", items, bound)
     assert most is not None
@@ -301,14 +299,16 @@ def test_what_is_proven_is_never_below_the_true_count(counted: list[str], since:
 
 
 @given(TEXTS)
-def test_no_tokenizer_makes_more_of_a_conversation_than_is_reckoned_with(texts: list[str]) -> None:
+def test_the_token_bound_is_never_below_the_true_count(texts: list[str]) -> None:
     items = [message(text) for text in texts]
     sent = merge_adjacent_roles(told(*items))
     assert sum(len(neutralise(prompt.text).encode()) + FRAME for prompt in sent) <= bound(items)
 
 
 @given(TEXTS.filter(len), st.data())
-def test_nothing_is_proven_where_an_item_has_gone_or_came_in_between(texts: list[str], data: st.DataObject) -> None:
+def test_a_checkpoint_does_not_apply_once_an_item_was_removed_or_inserted(
+    texts: list[str], data: st.DataObject
+) -> None:
     items = [message(text, position=2 * number) for number, text in enumerate(texts, 1)]
     known = TokenCountCheckpoint(true_count(items), 4096, len(items), 2 * len(items), "shape")
     place = data.draw(st.integers(0, len(items) - 1))
@@ -317,13 +317,13 @@ def test_nothing_is_proven_where_an_item_has_gone_or_came_in_between(texts: list
     assert reuse_token_count(known, "shape", [*items[:place], late, *items[place:]], bound) is None
 
 
-def test_nothing_is_proven_for_another_shape_or_without_a_count() -> None:
+def test_a_checkpoint_applies_only_to_its_own_prompt_digest() -> None:
     items = [message("a")]
     assert reuse_token_count(None, "shape", items, bound) is None
     assert reuse_token_count(measured(items), "other", items, bound) is None
 
 
-def test_a_call_is_reckoned_with_its_name_and_arguments() -> None:
+def test_the_token_bound_includes_the_name_and_arguments_of_a_call() -> None:
     plain = max_token_bound([assistant("")])
     assert (
         max_token_bound([PromptMessage("assistant", "", (PromptToolCall("c", "add", "你"),))]) > plain + len("add") + 3

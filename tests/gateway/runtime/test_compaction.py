@@ -35,14 +35,14 @@ async def compacted(gateway: Replica, user: str = "user_1", **asked: Any) -> Com
     return await gateway.compaction.compact(user, CompactRequest(**({"model": "parley-demo", "input": TALK} | asked)))
 
 
-async def test_what_comes_back_is_what_the_specification_says(gateway: Replica) -> None:
+async def test_the_result_conforms_to_the_specification(gateway: Replica) -> None:
     wire = json.loads(encoded(await compacted(gateway)))
     conformance.compaction(wire)
     assert wire["object"] == "response.compaction"
     assert [item["type"] for item in wire["output"]] == ["message", "message", "compaction"]
 
 
-async def test_the_users_messages_stay_and_one_sealed_item_stands_for_the_rest(gateway: Replica) -> None:
+async def test_the_users_messages_remain_and_one_encrypted_item_replaces_the_rest(gateway: Replica) -> None:
     *kept, sealed = (await compacted(gateway)).output
     assert [item.text for item in kept if isinstance(item, Message)] == ["My name is Alice.", "I live in a lighthouse."]
     assert isinstance(sealed, Compaction)
@@ -50,7 +50,7 @@ async def test_the_users_messages_stay_and_one_sealed_item_stands_for_the_rest(g
     assert "Alice lives in a lighthouse." in ENCRYPTION.decrypt("user_1", sealed.encrypted_content)
 
 
-async def test_a_new_chain_can_begin_with_it_as_it_came(gateway: Replica) -> None:
+async def test_a_new_chain_can_begin_with_the_unchanged_result(gateway: Replica) -> None:
     output = json.loads(encoded(await compacted(gateway)))["output"]
     items = converted({"items": input_items(output, "items")}, ItemsCreate).items
     await gateway.run_turn(ResponseCreate(input=(*items, InputMessage("user", "Who am I?"))))
@@ -58,27 +58,27 @@ async def test_a_new_chain_can_begin_with_it_as_it_came(gateway: Replica) -> Non
     assert gateway.engine.prompt_texts[-1] == "Who am I?"
 
 
-async def test_a_response_can_be_compacted_with_what_comes_after_it(gateway: Replica) -> None:
+async def test_a_previous_response_is_compacted_together_with_new_input(gateway: Replica) -> None:
     first = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
     *kept, _ = (await compacted(gateway, previous_response_id=first, input="two")).output
     assert [item.text for item in kept if isinstance(item, Message)] == ["one", "two"]
     assert "one" in gateway.engine.prompt_texts[0]
 
 
-async def test_the_model_is_asked_for_a_summary_and_for_what_the_client_adds(gateway: Replica) -> None:
+async def test_the_prompt_asks_for_a_summary_and_ends_with_the_clients_instructions(gateway: Replica) -> None:
     await compacted(gateway, instructions="Mention the weather.")
     assert gateway.engine.prompt_texts[0] == "My name is Alice."
     assert "Summarise" in gateway.engine.prompt_texts[-1]
     assert gateway.engine.prompt_texts[-1].endswith("Mention the weather.")
 
 
-async def test_its_tokens_are_accounted_for(gateway: Replica) -> None:
+async def test_its_tokens_are_recorded_as_usage(gateway: Replica) -> None:
     made = await compacted(gateway)
     assert gateway.usage.added == [("user_1", made.usage)]
     assert made.usage.output_tokens == len("Alice lives in a lighthouse.")
 
 
-async def test_compacting_again_builds_on_the_compaction_before(gateway: Replica) -> None:
+async def test_a_second_compaction_includes_the_first(gateway: Replica) -> None:
     sealed = InputCompaction(ENCRYPTION.encrypt("user_1", "Alice is a keeper."))
     await compacted(gateway, input=(sealed, *TALK))
     assert "Alice is a keeper." in gateway.engine.prompt_texts[0]
@@ -96,7 +96,7 @@ async def test_compacting_again_builds_on_the_compaction_before(gateway: Replica
         ({"input": (InputCompaction(UserEncryption(b"o" * 32).encrypt("user_1", "x")),)}, InvalidRequest),
     ],
 )
-async def test_what_can_not_be_compacted_is_refused_and_costs_nothing(
+async def test_an_invalid_request_is_refused_without_a_call_to_the_engine(
     gateway: Replica, asked: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error):
@@ -109,7 +109,9 @@ async def test_what_can_not_be_compacted_is_refused_and_costs_nothing(
     ["garbage", "\ud800", UserEncryption(b"o" * 32).encrypt("user_1", "x"), ENCRYPTION.encrypt("user_2", "x")],
     ids=["garbage", "half a character", "by another server", "for another user"],
 )
-async def test_what_this_user_could_not_go_on_from_is_refused_before_it_is_kept(gateway: Replica, sealed: str) -> None:
+async def test_a_compaction_that_this_user_cannot_decrypt_is_refused_before_it_is_stored(
+    gateway: Replica, sealed: str
+) -> None:
     mine = InputCompaction(ENCRYPTION.encrypt("user_1", "x"))
     gateway.compaction.check_readable("user_1", (*TALK, mine))
     with pytest.raises(InvalidRequest) as caught:
@@ -117,7 +119,7 @@ async def test_what_this_user_could_not_go_on_from_is_refused_before_it_is_kept(
     assert (caught.value.code, caught.value.param) == ("invalid_value", "items[1].encrypted_content")
 
 
-async def test_the_whole_of_a_long_chain_is_compacted(gateway: Replica) -> None:
+async def test_all_of_a_long_chain_is_compacted(gateway: Replica) -> None:
     gateway.engine.context_tokens = 131_072
     long = tuple(InputMessage("user", f"{number}") for number in range(2 * RECENT_ITEMS))
     first = (await gateway.run_turn(ResponseCreate(input=long)))[-1]["response"]["id"]
@@ -125,20 +127,20 @@ async def test_the_whole_of_a_long_chain_is_compacted(gateway: Replica) -> None:
     assert [item.text for item in kept if isinstance(item, Message)] == [message.text for message in long]
 
 
-async def test_another_users_response_answers_as_an_absent_one(gateway: Replica) -> None:
+async def test_another_users_response_is_refused_like_an_absent_one(gateway: Replica) -> None:
     first = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
     with pytest.raises(PreviousResponseNotFound):
         await compacted(gateway, user="user_2", previous_response_id=first)
 
 
 @pytest.mark.parametrize("text", ["", " \n"])
-async def test_a_model_without_a_word_has_failed(gateway: Replica, text: str) -> None:
+async def test_an_empty_summary_is_an_engine_failure(gateway: Replica, text: str) -> None:
     gateway.engine.events = text_stream(text) if text else (Finished("length"),)
     with pytest.raises(EngineFailed, match="no summary"):
         await compacted(gateway)
 
 
-async def test_a_small_context_gets_a_summary_that_fits(gateway: Replica) -> None:
+async def test_a_small_context_bounds_the_length_of_the_summary(gateway: Replica) -> None:
     gateway.engine.context_tokens = 700
     await compacted(gateway)
     call = gateway.engine.prompt_calls[-1]
@@ -147,7 +149,7 @@ async def test_a_small_context_gets_a_summary_that_fits(gateway: Replica) -> Non
     assert used + call.sampling.max_output_tokens <= 700
 
 
-async def test_the_oldest_is_left_out_of_what_is_too_long(gateway: Replica) -> None:
+async def test_the_oldest_exchanges_of_a_too_long_input_are_left_out(gateway: Replica) -> None:
     gateway.engine.context_tokens = 3000
     talk = [InputMessage("user" if n % 2 == 0 else "assistant", f"{n}" * 100) for n in range(40)]
     await compacted(gateway, input=tuple(talk))
@@ -155,7 +157,7 @@ async def test_the_oldest_is_left_out_of_what_is_too_long(gateway: Replica) -> N
     assert "0" * 100 not in gateway.engine.prompt_texts
 
 
-async def test_what_leaves_nothing_to_summarise_is_refused(gateway: Replica) -> None:
+async def test_input_that_leaves_nothing_to_summarise_is_refused(gateway: Replica) -> None:
     gateway.engine.context_tokens = 1000
     with pytest.raises(ContextLengthExceeded):
         await compacted(gateway, input="x" * 5000)

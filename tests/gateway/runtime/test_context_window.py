@@ -47,7 +47,7 @@ async def test_a_short_conversation_needs_no_count(gateway: Replica, within: str
     assert gateway.engine.prompt_texts == ["be kind", *["hi", "ok"] * 4, "hi"]
 
 
-async def test_the_last_usage_proves_room_where_bytes_alone_would_not(gateway: Replica, within: str) -> None:
+async def test_the_last_usage_proves_that_a_prompt_fits_where_its_bytes_do_not(gateway: Replica, within: str) -> None:
     gateway.engine.context_tokens = 700
     for _ in range(8):
         await say(gateway, within)
@@ -62,7 +62,7 @@ async def test_a_long_message_is_counted(gateway: Replica, within: str) -> None:
     assert response["window"]["context_tokens"] == 4096
 
 
-async def test_another_shape_is_counted_anew(gateway: Replica, within: str) -> None:
+async def test_a_prompt_with_another_digest_is_counted_again(gateway: Replica, within: str) -> None:
     gateway.engine.context_tokens = 300
     await say(gateway, within)
     await say(gateway, within)
@@ -71,7 +71,7 @@ async def test_another_shape_is_counted_anew(gateway: Replica, within: str) -> N
     assert gateway.engine.tokenize_calls == counted + 1
 
 
-async def test_the_oldest_turns_are_left_out_and_the_response_says_how_many_items(
+async def test_the_oldest_exchanges_are_left_out_and_the_response_has_the_number_of_items(
     gateway: Replica, within: str
 ) -> None:
     gateway.engine.context_tokens = 1000
@@ -82,7 +82,9 @@ async def test_the_oldest_turns_are_left_out_and_the_response_says_how_many_item
     assert response["window"] == {"items_left_out": 2, "input_tokens": tokens, "context_tokens": 1000}
 
 
-async def test_what_may_not_be_left_out_is_refused_with_both_numbers(gateway: Replica, within: str) -> None:
+async def test_without_truncation_a_too_long_conversation_is_refused_with_both_numbers(
+    gateway: Replica, within: str
+) -> None:
     gateway.engine.context_tokens = 500
     await say(gateway, within, "x" * 300)
     refused = await say(gateway, within, "x" * 300, truncation="disabled")
@@ -92,7 +94,7 @@ async def test_what_may_not_be_left_out_is_refused_with_both_numbers(gateway: Re
     assert (await say(gateway, within, "x" * 300))["status"] == "completed"
 
 
-async def test_the_answer_is_bounded_by_what_is_left(gateway: Replica, within: str) -> None:
+async def test_the_answer_is_bounded_by_the_remaining_context(gateway: Replica, within: str) -> None:
     gateway.engine.context_tokens = 1000
     await say(gateway, within, "x" * 600, max_output_tokens=900)
     assert gateway.engine.prompt_calls[-1].sampling.max_output_tokens == 1000 - 600 - len("be kind")
@@ -100,7 +102,7 @@ async def test_the_answer_is_bounded_by_what_is_left(gateway: Replica, within: s
     assert gateway.engine.prompt_calls[-1].sampling.max_output_tokens == 9
 
 
-async def test_no_prompt_is_above_the_context_and_none_wastes_more_than_a_turn(gateway: Replica, within: str) -> None:
+async def test_no_prompt_exceeds_the_context_or_leaves_room_for_another_exchange(gateway: Replica, within: str) -> None:
     gateway.engine.context_tokens = 1000
     gateway.engine.events = text_stream("a" * 50)
     sizes = [50, 200, 30, 400, 10, 120, 333, 60, 500, 20, 90]
@@ -134,7 +136,7 @@ class CountingStore(TurnStore):
 LONG = RECENT_ITEMS  # questions: twice as many items as are read first
 
 
-async def test_a_conversation_of_any_length_is_sent_whole_where_the_context_has_room(
+async def test_a_long_conversation_is_sent_whole_where_the_context_has_room(
     gateway: Replica,
 ) -> None:
     gateway.engine.context_tokens = 131_072
@@ -145,7 +147,7 @@ async def test_a_conversation_of_any_length_is_sent_whole_where_the_context_has_
     assert gateway.engine.prompt_texts == ["be kind", *(item.text for item in talk(LONG)), "hi"]
 
 
-async def test_a_long_conversation_is_left_out_of_no_further_than_it_must_be(gateway: Replica) -> None:
+async def test_no_more_of_a_long_conversation_is_left_out_than_necessary(gateway: Replica) -> None:
     gateway.engine.context_tokens = 6_000
     within = await made(gateway, talk(LONG))
     window = (await say(gateway, within))["window"]
@@ -157,7 +159,7 @@ async def test_a_long_conversation_is_left_out_of_no_further_than_it_must_be(gat
     assert sent + len(f"question {oldest - 1}answer {oldest - 1}") > 6_000 - ROOM_FOR_AN_ANSWER_TOKENS
 
 
-async def test_a_long_conversation_that_does_not_fit_is_refused_where_nothing_may_be_left_out(gateway: Replica) -> None:
+async def test_without_truncation_a_long_conversation_that_does_not_fit_is_refused(gateway: Replica) -> None:
     gateway.engine.context_tokens = 6_000
     within = await made(gateway, talk(LONG))
     refused = await say(gateway, within, truncation="disabled")
@@ -165,7 +167,7 @@ async def test_a_long_conversation_that_does_not_fit_is_refused_where_nothing_ma
     assert "6000" in refused["error"]["message"]
 
 
-async def test_the_next_turn_of_a_long_conversation_reads_once_more_and_counts_nothing(port: int) -> None:
+async def test_the_next_turn_of_a_long_conversation_loads_older_items_once_and_counts_nothing(port: int) -> None:
     async with replica(port, FakeEngine(limit=131_072), store=CountingStore) as gateway:
         within = await made(gateway, talk(LONG))
         await say(gateway, within)
@@ -183,7 +185,7 @@ async def test_a_short_conversation_is_read_in_one_round_trip(port: int) -> None
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])
-async def test_what_the_model_was_told_first_is_never_left_out(gateway: Replica, role: Any) -> None:
+async def test_leading_instructions_are_never_left_out(gateway: Replica, role: Any) -> None:
     gateway.engine.context_tokens = 1000
     within = await made(gateway, [InputMessage(role, "answer in Latin")])
     for number in range(6):
@@ -193,7 +195,7 @@ async def test_what_the_model_was_told_first_is_never_left_out(gateway: Replica,
     assert window["items_left_out"] > 2
 
 
-async def test_what_the_model_was_told_first_stands_before_a_conversation_of_any_length(gateway: Replica) -> None:
+async def test_leading_instructions_are_sent_before_a_long_conversation(gateway: Replica) -> None:
     gateway.engine.context_tokens = 2000
     first = [InputMessage("system", "answer in Latin"), InputMessage("developer", "and in verse")]
     within = await made(gateway, talk(LONG, *first))
@@ -202,7 +204,7 @@ async def test_what_the_model_was_told_first_stands_before_a_conversation_of_any
     assert window["items_left_out"] + len(gateway.engine.prompt_texts) - 2 == 2 * LONG
 
 
-async def test_what_the_model_was_told_first_is_refused_with_both_numbers_where_it_does_not_fit(
+async def test_leading_instructions_that_do_not_fit_are_refused_with_both_numbers(
     gateway: Replica,
 ) -> None:
     gateway.engine.context_tokens = 500
@@ -213,7 +215,7 @@ async def test_what_the_model_was_told_first_is_refused_with_both_numbers_where_
 
 
 @pytest.mark.parametrize("store", [True, False])
-async def test_a_long_chain_is_gone_on_from_whole(gateway: Replica, store: bool) -> None:
+async def test_a_long_chain_is_continued_whole(gateway: Replica, store: bool) -> None:
     gateway.engine.context_tokens = 131_072
     asked = (*talk(LONG, InputMessage("system", "answer in Latin")), InputMessage("user", "one"))
     first = (await gateway.run_turn(ResponseCreate(input=asked)))[-1]["response"]["id"]
@@ -224,7 +226,7 @@ async def test_a_long_chain_is_gone_on_from_whole(gateway: Replica, store: bool)
         assert gateway.engine.prompt_texts == [*(item.text for item in asked), "ok", "two"]
 
 
-async def test_what_is_left_out_of_a_chain_is_counted_whole(gateway: Replica) -> None:
+async def test_every_item_left_out_of_a_chain_is_counted(gateway: Replica) -> None:
     gateway.engine.context_tokens = 2000
     within = await made(gateway, talk(LONG))
     first = (await say(gateway, within))["id"]
@@ -233,7 +235,7 @@ async def test_what_is_left_out_of_a_chain_is_counted_whole(gateway: Replica) ->
     assert window["items_left_out"] + len(gateway.engine.prompt_texts) - 1 == 2 * LONG + 2 + 1
 
 
-async def test_an_engine_that_cannot_count_gets_everything_and_nothing_is_claimed(port: int) -> None:
+async def test_an_engine_that_cannot_count_gets_everything_and_no_limit_is_reported(port: int) -> None:
     class Silent(FakeEngine):
         async def context_limit(self) -> int | None:
             return None

@@ -28,7 +28,7 @@ async def counted(gateway: Replica, **asked: Any) -> InputTokens:
 
 
 @pytest.mark.parametrize("asked", [{"input": "hello"}, {"input": "hello", "instructions": "be brief"}, {"input": []}])
-async def test_a_prompt_costs_what_was_counted(gateway: Replica, asked: dict[str, Any]) -> None:
+async def test_the_count_equals_the_input_tokens_of_an_answer(gateway: Replica, asked: dict[str, Any]) -> None:
     said = await counted(gateway, **asked)
     assert (said.object, gateway.engine.prompt_calls) == ("response.input_tokens", [])
     create = decode_create_body(json.dumps(asked | {"input": asked["input"] or "."}).encode())
@@ -36,7 +36,7 @@ async def test_a_prompt_costs_what_was_counted(gateway: Replica, asked: dict[str
     assert usage["input_tokens"] == said.input_tokens + (not asked["input"])
 
 
-async def test_all_of_a_conversation_is_counted_and_nothing_is_added_to_it(gateway: Replica) -> None:
+async def test_a_whole_conversation_is_counted_and_nothing_is_added_to_it(gateway: Replica) -> None:
     gateway.engine.context_tokens = 500
     items = [InputMessage("user", "x"), InputMessage("assistant", "y")] * RECENT_ITEMS
     within = (await Conversations(gateway.redis).create("user_1", {}, items=items)).id
@@ -46,7 +46,7 @@ async def test_all_of_a_conversation_is_counted_and_nothing_is_added_to_it(gatew
         )
 
 
-async def test_an_engine_that_cannot_count_says_so(port: int) -> None:
+async def test_an_engine_that_cannot_count_is_an_error(port: int) -> None:
     class Silent(FakeEngine):
         async def tokenize(self, *_: object, **__: object) -> None:
             return None
@@ -66,7 +66,7 @@ async def test_an_engine_that_cannot_count_says_so(port: int) -> None:
         ({"conversation": "conv_x", "previous_response_id": "resp_x"}, InvalidRequest),
     ],
 )
-async def test_what_is_no_part_of_a_prompt_is_refused(
+async def test_parameters_that_are_no_part_of_a_prompt_are_refused(
     gateway: Replica, asked: dict[str, Any], error: type[ParleyError]
 ) -> None:
     with pytest.raises(error):

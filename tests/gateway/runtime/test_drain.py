@@ -27,7 +27,7 @@ async def wishes(redis: Redis, name: str) -> list[bytes]:
     return [fields[b"released"] for _, fields in found if b"released" in fields]
 
 
-async def test_another_gateway_is_told_at_once_and_finds_the_turns(redis: Redis, port: int) -> None:
+async def test_a_live_peer_is_notified_at_once_and_finds_the_turns(redis: Redis, port: int) -> None:
     leaving, other = Leases(redis, "g1"), Leases(redis, "g2")
     await leaving.renew()
     await other.renew()
@@ -39,7 +39,7 @@ async def test_another_gateway_is_told_at_once_and_finds_the_turns(redis: Redis,
     assert len(await other.turns("g1")) == 1
 
 
-async def test_with_nobody_else_the_turns_come_to_their_end(redis: Redis, port: int) -> None:
+async def test_without_a_live_peer_the_turns_run_to_their_end(redis: Redis, port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("text"))) as gateway:
         go_on = await begun(gateway)
         ((_, response_id),) = await Leases(redis, "g1").turns("g1")
@@ -52,7 +52,7 @@ async def test_with_nobody_else_the_turns_come_to_their_end(redis: Redis, port: 
         assert conformance.story(await collect_events(running))["status"] == "completed"
 
 
-async def test_without_redis_it_leaves_all_the_same(redis: Redis, port: int) -> None:
+async def test_a_drain_finishes_without_redis(redis: Redis, port: int) -> None:
     class Deaf(Leases):
         async def live_peers(self) -> list[str]:
             raise Unavailable("redis")
@@ -67,7 +67,7 @@ async def test_without_redis_it_leaves_all_the_same(redis: Redis, port: int) -> 
         assert gateway.engine.closed.is_set()
 
 
-async def test_who_is_about_to_leave_begins_nothing_new(redis: Redis, port: int) -> None:
+async def test_a_draining_gateway_starts_no_new_turn(redis: Redis, port: int) -> None:
     async with replica(port) as gateway:
         leaving = Drain(gateway.registry, Leases(redis, "g1"), gateway.reader, "g1", seconds=0)
         leaving.start()

@@ -47,7 +47,7 @@ async def frames(gateway: Replica, response_id: str, starting_after: int = -1) -
     return [text async for text in gateway.following.follow("user_1", response_id, starting_after)]
 
 
-async def test_an_answer_is_the_same_on_every_replica_and_from_every_number(owner: Replica, other: Replica) -> None:
+async def test_every_replica_sends_the_same_events_from_every_number(owner: Replica, other: Replica) -> None:
     response_id = await held(owner)
     following = [
         asyncio.create_task(frames(gateway, response_id, after)) for gateway in (owner, other) for after in (-1, 2, 99)
@@ -59,7 +59,7 @@ async def test_an_answer_is_the_same_on_every_replica_and_from_every_number(owne
     assert await frames(owner, response_id) == await frames(other, response_id) == whole
 
 
-async def test_stopping_from_another_replica_stops_the_engine_and_keeps_text(owner: Replica, other: Replica) -> None:
+async def test_a_cancel_on_another_replica_stops_the_engine_and_keeps_the_text(owner: Replica, other: Replica) -> None:
     response_id = await held(owner)
     stopped = await other.following.cancel("user_1", response_id)
     assert owner.engine.closed.is_set()
@@ -67,27 +67,27 @@ async def test_stopping_from_another_replica_stops_the_engine_and_keeps_text(own
     assert [getattr(item, "text", "") for item in stopped.output] == ["t"]
 
 
-async def test_stopping_here_gives_the_same(owner: Replica) -> None:
+async def test_a_cancel_on_the_owner_returns_the_stored_response(owner: Replica) -> None:
     response_id = await held(owner)
     stopped = await owner.following.cancel("user_1", response_id)
     assert stopped == (await owner.following.get("user_1", response_id)).response
     assert stopped.status == "incomplete"
 
 
-async def test_stopping_in_two_tabs_on_two_replicas_is_one_ending(owner: Replica, other: Replica) -> None:
+async def test_concurrent_cancels_on_two_replicas_end_the_turn_once(owner: Replica, other: Replica) -> None:
     response_id = await held(owner)
     first, second = await asyncio.gather(*(one.following.cancel("user_1", response_id) for one in (owner, other)))
     assert first == second
     assert [json.loads(text)["type"] for text in await frames(owner, response_id)].count("response.incomplete") == 1
 
 
-async def test_stopping_what_has_ended_changes_nothing(owner: Replica, other: Replica) -> None:
+async def test_a_cancel_of_an_ended_response_changes_nothing(owner: Replica, other: Replica) -> None:
     response_id = (await owner.run_turn(ResponseCreate(input="go")))[-1]["response"]["id"]
     for gateway in (owner, other):
         assert (await gateway.following.cancel("user_1", response_id)).status == "completed"
 
 
-async def test_an_outcome_is_waited_for_wherever_the_turn_runs(owner: Replica, other: Replica) -> None:
+async def test_every_replica_waits_for_the_outcome_of_a_turn(owner: Replica, other: Replica) -> None:
     response_id = await held(owner)
     running = owner.registry.find("user_1", response_id)
     here = asyncio.create_task(owner.following.outcome("user_1", response_id, running=running))
@@ -97,9 +97,7 @@ async def test_an_outcome_is_waited_for_wherever_the_turn_runs(owner: Replica, o
     assert await here == await there == await owner.following.outcome("user_1", response_id)
 
 
-async def test_a_deleted_response_is_gone_with_its_events_and_its_items(
-    owner: Replica, other: Replica, redis: Redis
-) -> None:
+async def test_deleting_a_response_deletes_its_events_and_items(owner: Replica, other: Replica, redis: Redis) -> None:
     response_id = (await owner.run_turn(ResponseCreate(input="go")))[-1]["response"]["id"]
     await other.following.delete("user_1", response_id)
     for asked in (owner.following.get, owner.following.check, owner.following.cancel, other.following.delete):
@@ -109,7 +107,7 @@ async def test_a_deleted_response_is_gone_with_its_events_and_its_items(
     assert await redis.keys("*:items") == []
 
 
-async def test_what_runs_is_stopped_before_it_is_deleted(owner: Replica, other: Replica, redis: Redis) -> None:
+async def test_a_running_turn_is_stopped_before_it_is_deleted(owner: Replica, other: Replica, redis: Redis) -> None:
     response_id = await held(owner)
     await other.following.delete("user_1", response_id)
     assert owner.engine.closed.is_set()
@@ -117,7 +115,7 @@ async def test_what_runs_is_stopped_before_it_is_deleted(owner: Replica, other: 
     assert await redis.keys(f"*{response_id}*") == []
 
 
-async def test_deleting_a_response_leaves_its_conversation_as_it_is(owner: Replica) -> None:
+async def test_deleting_a_response_leaves_its_conversation_unchanged(owner: Replica) -> None:
     within = (await Conversations(owner.redis).create("user_1", {})).id
     response_id = (await owner.run_turn(ResponseCreate(input="go", conversation=within)))[-1]["response"]["id"]
     await owner.following.delete("user_1", response_id)
@@ -125,7 +123,7 @@ async def test_deleting_a_response_leaves_its_conversation_as_it_is(owner: Repli
     assert len(page.data) == 2
 
 
-async def test_a_foreign_response_answers_as_an_absent_one(owner: Replica, other: Replica) -> None:
+async def test_another_users_response_is_refused_like_an_absent_one(owner: Replica, other: Replica) -> None:
     response_id = await held(owner)
     messages = set()
     for gateway in (owner, other):
@@ -143,7 +141,7 @@ async def test_a_foreign_response_answers_as_an_absent_one(owner: Replica, other
     assert not owner.engine.closed.is_set()
 
 
-async def test_an_answer_whose_events_have_expired_can_be_retrieved_and_not_followed(
+async def test_a_response_whose_events_have_expired_can_be_retrieved_but_not_followed(
     owner: Replica, other: Replica, redis: Redis
 ) -> None:
     running = await owner.begin_turn(ResponseCreate(input="go"))
@@ -157,7 +155,7 @@ async def test_an_answer_whose_events_have_expired_can_be_retrieved_and_not_foll
     assert (await other.following.get("user_1", response_id)).has_ended
 
 
-async def test_who_waits_for_a_response_that_is_deleted_meanwhile_is_told_so(owner: Replica, other: Replica) -> None:
+async def test_a_follower_of_a_deleted_response_gets_an_error_event(owner: Replica, other: Replica) -> None:
     response_id = await held(owner)
     other.reader.check_seconds = 0.0
     told: list[str] = []
@@ -176,7 +174,7 @@ async def _read(gateway: Replica, response_id: str, told: list[str]) -> None:
         told += [text]
 
 
-async def test_an_answer_that_has_not_begun_yet_is_waited_for(owner: Replica, other: Replica, redis: Redis) -> None:
+async def test_a_follower_waits_for_a_log_that_does_not_exist_yet(owner: Replica, other: Replica, redis: Redis) -> None:
     """Accepted, and its first event is on the way for longer than it takes to miss a log."""
     response_id = await held(owner)
     log = f"parley:{{user_1}}:response:{response_id}:log"

@@ -70,7 +70,7 @@ def posted(gateway: Replica) -> Request:
 
 
 @LITTLE_IS_LEFT
-async def test_a_stream_of_which_nothing_is_left_is_refused_before_it_begins(
+async def test_a_retry_whose_events_are_gone_is_refused_before_the_stream_starts(
     gateway: Replica, lose: Any, error: type[ParleyError]
 ) -> None:
     await lose(gateway, await answered(gateway))
@@ -131,7 +131,7 @@ class Wired:
 
 
 @LITTLE_IS_LEFT
-async def test_a_socket_is_told_that_nothing_is_left_and_serves_the_next_request(
+async def test_a_socket_reports_that_the_events_are_gone_and_serves_the_next_request(
     gateway: Replica, lose: Any, error: type[ParleyError]
 ) -> None:
     await lose(gateway, await answered(gateway))
@@ -146,7 +146,7 @@ async def test_a_socket_is_told_that_nothing_is_left_and_serves_the_next_request
     assert created["type"] == "response.created"
 
 
-async def test_what_was_accepted_is_found_while_the_engine_is_away(gateway: Replica, port: int) -> None:
+async def test_an_accepted_request_is_found_while_the_engine_is_unavailable(gateway: Replica, port: int) -> None:
     first = await answered(gateway)
     async with replica(port, Away(), name="g2") as other:
         again = await other.turns.start("user_1", QUESTION, idempotency_key=MINE)
@@ -159,7 +159,7 @@ async def test_what_was_accepted_is_found_while_the_engine_is_away(gateway: Repl
             await other.turns.start("user_1", QUESTION, idempotency_key="another")
 
 
-async def test_the_same_words_behind_another_response_are_another_question(gateway: Replica) -> None:
+async def test_the_same_input_after_another_response_is_another_request(gateway: Replica) -> None:
     first = await answered(gateway)
     for behind in (None, first):
         once = f"behind {behind}"

@@ -177,7 +177,7 @@ class Histories(RuleBasedStateMachine):
         assert said == "".join(item["content"][0]["text"] for item in completed["output"])
 
 
-def test_whoever_acts_when_the_log_is_one_answer(redis_process: Process) -> None:
+def test_the_log_is_one_answer_in_any_order_of_actions(redis_process: Process) -> None:
     class Here(Histories):
         port = redis_process.command.port
 

@@ -64,7 +64,7 @@ def told(accepted: PreparedTurn) -> list[str]:
     return [prompt.text for turn in (accepted.prompt.head, *accepted.prompt.exchanges) for prompt in turn]
 
 
-async def test_what_was_said_in_a_conversation_is_gone_on_from(gateway: Replica) -> None:
+async def test_a_turn_continues_from_its_conversation(gateway: Replica) -> None:
     within = await conversation(gateway.redis)
     await gateway.run_turn(ResponseCreate(input="how are you?", conversation=within))
     accepted = await prepared(gateway, conversation=within)
@@ -73,7 +73,7 @@ async def test_what_was_said_in_a_conversation_is_gone_on_from(gateway: Replica)
     assert [position_in(item.id) for item in accepted.input] == [accepted.turn.request.first_position - 1]
 
 
-async def test_a_chain_goes_on_at_its_end(gateway: Replica) -> None:
+async def test_a_chain_continues_at_its_end(gateway: Replica) -> None:
     first = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
     second = (await gateway.run_turn(ResponseCreate(input="two", previous_response_id=first)))[-1]["response"]["id"]
     accepted = await prepared(gateway, previous_response_id=second)
@@ -82,7 +82,7 @@ async def test_a_chain_goes_on_at_its_end(gateway: Replica) -> None:
     assert not accepted.history.is_copied
 
 
-async def test_from_anywhere_else_a_new_chain_begins_with_a_copy(gateway: Replica) -> None:
+async def test_after_an_earlier_response_a_new_chain_begins_with_a_copy(gateway: Replica) -> None:
     first = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
     await gateway.run_turn(ResponseCreate(input="two", previous_response_id=first))
     branch = ResponseCreate(input="another two", previous_response_id=first)
@@ -97,7 +97,7 @@ async def test_from_anywhere_else_a_new_chain_begins_with_a_copy(gateway: Replic
     ]
 
 
-async def test_an_answer_of_a_conversation_can_be_gone_on_from_outside_of_it(gateway: Replica) -> None:
+async def test_a_response_of_a_conversation_can_be_continued_outside_it(gateway: Replica) -> None:
     within = await conversation(gateway.redis)
     first = (await gateway.run_turn(ResponseCreate(input="one", conversation=within)))[-1]["response"]["id"]
     accepted = await prepared(gateway, previous_response_id=first)
@@ -106,7 +106,7 @@ async def test_an_answer_of_a_conversation_can_be_gone_on_from_outside_of_it(gat
     assert accepted.turn.request.thread_id != within
 
 
-async def test_what_is_stored_nowhere_goes_on_from_memory_and_from_what_is_stored(gateway: Replica) -> None:
+async def test_an_unstored_turn_continues_from_memory_and_from_stored_responses(gateway: Replica) -> None:
     stored = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
     running = await gateway.begin_turn(ResponseCreate(input="two", previous_response_id=stored, store=False))
     await running.log.events.wait_closed()
@@ -118,17 +118,17 @@ async def test_what_is_stored_nowhere_goes_on_from_memory_and_from_what_is_store
     assert not accepted.turn.request.stored
 
 
-async def test_what_is_stored_can_not_go_on_from_what_is_not(gateway: Replica) -> None:
+async def test_a_stored_turn_cannot_continue_from_an_unstored_response(gateway: Replica) -> None:
     error = await refused(gateway, {"resp_a": ()}, previous_response_id="resp_a")
     assert (error.code, error.param) == ("invalid_request", "store")
 
 
-async def test_of_what_is_stored_nowhere_nothing_is_read_or_written(gateway: Replica, redis: Redis) -> None:
+async def test_an_unstored_turn_reads_and_writes_no_key(gateway: Replica, redis: Redis) -> None:
     await prepared(gateway, store=False)
     assert await redis.keys("parley:{*") == []
 
 
-async def test_what_is_absent_or_foreign_is_refused_alike(gateway: Replica) -> None:
+async def test_another_users_response_or_conversation_is_refused_like_an_absent_one(gateway: Replica) -> None:
     mine = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
     within = await conversation(gateway.redis)
     messages = set()
@@ -149,7 +149,7 @@ async def test_what_is_absent_or_foreign_is_refused_alike(gateway: Replica) -> N
     assert len(messages) == 2
 
 
-async def test_an_answer_that_still_runs_can_not_be_gone_on_from(gateway: Replica) -> None:
+async def test_a_response_in_progress_cannot_be_continued(gateway: Replica) -> None:
     running = await gateway.begin_turn(ResponseCreate(input="one"))
     error = await refused(gateway, previous_response_id=running.request.response_id)
     assert (error.status, error.param) == (400, "previous_response_id")
@@ -164,7 +164,7 @@ async def test_another_model_is_refused_by_name(gateway: Replica) -> None:
     assert await prepared(gateway, model="parley-demo")
 
 
-async def test_the_nearest_system_prompt_is_sent(gateway: Replica) -> None:
+async def test_the_most_specific_system_prompt_is_sent(gateway: Replica) -> None:
     within = await conversation(gateway.redis, instructions="be brief", temperature=0.0)
     assert (await prepared(gateway)).turn.request.system_prompt == "be kind"
     in_conversation = await prepared(gateway, conversation=within)
@@ -177,20 +177,20 @@ async def test_the_nearest_system_prompt_is_sent(gateway: Replica) -> None:
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])
-async def test_a_system_message_stands_instead_of_the_deployments_own(gateway: Replica, role: Any) -> None:
+async def test_a_leading_system_message_replaces_the_deployments_system_prompt(gateway: Replica, role: Any) -> None:
     accepted = await prepared(gateway, input=(InputMessage(role, "be loud"), InputMessage("user", "hi")))
     assert accepted.turn.request.system_prompt is None
     assert accepted.prompt.exchanges == ((PromptMessage("system", "be loud"), PromptMessage("user", "hi")),)
 
 
-async def test_what_the_model_is_told_later_stands_beside_the_deployments_own(gateway: Replica) -> None:
+async def test_a_later_system_message_does_not_replace_the_deployments_system_prompt(gateway: Replica) -> None:
     within = await conversation(gateway.redis, InputMessage("user", "one"), InputMessage("system", "be loud"))
     accepted = await prepared(gateway, conversation=within)
     assert accepted.turn.request.system_prompt == "be kind"
     assert told(accepted) == ["one", "be loud", "and now?"]
 
 
-async def test_what_the_model_was_told_first_stands_instead_of_the_deployments_own_in_a_long_conversation(
+async def test_leading_instructions_of_a_long_conversation_replace_the_deployments_system_prompt(
     gateway: Replica, redis: Redis
 ) -> None:
     first = InputMessage("system", "be loud")
@@ -211,12 +211,12 @@ async def test_what_the_model_was_told_first_stands_instead_of_the_deployments_o
         assert one.older_count == 0
 
 
-async def test_where_there_is_no_system_prompt_none_is_sent(port: int) -> None:
+async def test_without_any_system_prompt_none_is_sent(port: int) -> None:
     async with replica(port, defaults=Defaults("", SAMPLING)) as gateway:
         assert (await prepared(gateway)).turn.request.system_prompt is None
 
 
-async def test_a_compaction_is_read_by_whom_it_was_made_for(gateway: Replica) -> None:
+async def test_a_compaction_is_decrypted_only_for_its_user(gateway: Replica) -> None:
     mine = InputCompaction(ENCRYPTION.encrypt("user_1", "a summary"))
     foreign = InputCompaction(UserEncryption(b"o" * 32).encrypt("user_1", "a summary"))
     asked = InputMessage("user", "hi")
@@ -224,12 +224,12 @@ async def test_a_compaction_is_read_by_whom_it_was_made_for(gateway: Replica) ->
     assert isinstance(await refused(gateway, input=(foreign, asked)), InvalidRequest)
 
 
-async def test_a_compaction_does_not_stand_instead_of_the_deployments_system_prompt(gateway: Replica) -> None:
+async def test_a_compaction_does_not_replace_the_deployments_system_prompt(gateway: Replica) -> None:
     sealed = InputCompaction(ENCRYPTION.encrypt("user_1", "a summary"))
     assert (await prepared(gateway, input=(sealed, InputMessage("user", "hi")))).turn.request.system_prompt == "be kind"
 
 
-async def test_the_result_of_a_call_that_was_made_is_accepted(gateway: Replica) -> None:
+async def test_the_output_of_a_known_call_is_accepted(gateway: Replica) -> None:
     within = await conversation(gateway.redis, InputMessage("user", "1+1?"), CALL)
     (exchange,) = (await prepared(gateway, conversation=within, input=(RESULT,))).prompt.exchanges
     assert exchange == (
@@ -239,7 +239,7 @@ async def test_the_result_of_a_call_that_was_made_is_accepted(gateway: Replica) 
     )
 
 
-async def test_a_call_is_found_however_long_ago_it_was_made(gateway: Replica, redis: Redis) -> None:
+async def test_a_call_among_the_older_items_is_found(gateway: Replica, redis: Redis) -> None:
     later = (InputMessage("user", f"{number}") for number in range(10))
     within = await conversation(redis, InputMessage("user", "1+1?"), CALL, *later)
     create = ResponseCreate(input=(RESULT,), conversation=within)
@@ -247,7 +247,7 @@ async def test_a_call_is_found_however_long_ago_it_was_made(gateway: Replica, re
     assert accepted.older_count == 0
 
 
-async def test_more_than_is_kept_is_refused_in_a_conversation_and_in_a_chain(gateway: Replica) -> None:
+async def test_more_items_than_the_limit_are_refused_in_a_conversation_and_in_a_chain(gateway: Replica) -> None:
     many = tuple(InputMessage("user", "") for _ in range(MAX_ITEMS))
     within = await conversation(gateway.redis)
     for place in (within, None):
@@ -255,14 +255,14 @@ async def test_more_than_is_kept_is_refused_in_a_conversation_and_in_a_chain(gat
 
 
 @pytest.mark.parametrize("asked", [(RESULT,), (InputFunctionCall("call_2", "add", "{}"), RESULT)])
-async def test_the_result_of_no_call_is_refused_by_name(gateway: Replica, asked: tuple[InputItem, ...]) -> None:
+async def test_the_output_of_an_unknown_call_is_refused_by_name(gateway: Replica, asked: tuple[InputItem, ...]) -> None:
     error = await refused(gateway, input=asked)
     assert isinstance(error, InvalidRequest)
     assert "call_1" in error.message
     assert error.param == "input"
 
 
-async def test_a_call_that_was_deleted_does_not_poison_its_conversation(gateway: Replica) -> None:
+async def test_a_deleted_call_does_not_break_its_conversation(gateway: Replica) -> None:
     within = await conversation(gateway.redis, InputMessage("user", "1+1?"), CALL, RESULT)
     items = Conversations(gateway.redis).items
     page = await items.page("user_1", within, limit=10, after=None, order="asc")
@@ -292,7 +292,7 @@ async def test_prompts_that_differ_in_more_than_their_items_have_another_digest(
     ).turn.request.prompt_digest != one.turn.request.prompt_digest
 
 
-async def test_another_system_prompt_of_the_deployment_is_another_digest(gateway: Replica) -> None:
+async def test_another_system_prompt_of_the_deployment_changes_the_digest(gateway: Replica) -> None:
     digests = set()
     for text in ("be kind", "be kind, and tell everything you know"):
         other = with_defaults(gateway, Defaults(text, DEFAULTS.sampling))
@@ -301,7 +301,7 @@ async def test_another_system_prompt_of_the_deployment_is_another_digest(gateway
     assert len(digests) == 2
 
 
-async def test_a_turn_can_be_prepared_again_from_what_was_kept(gateway: Replica) -> None:
+async def test_a_turn_is_restored_from_its_stored_request(gateway: Replica) -> None:
     within = await conversation(gateway.redis, InputMessage("user", "one"), InputMessage("assistant", "fine"))
     running = await gateway.begin_turn(ResponseCreate(input="two", conversation=within))
     await running.log.events.wait_closed()
@@ -314,7 +314,7 @@ async def test_a_turn_can_be_prepared_again_from_what_was_kept(gateway: Replica)
     )
 
 
-async def test_what_was_said_since_is_no_part_of_a_turn_that_is_prepared_again(gateway: Replica) -> None:
+async def test_a_restored_turn_does_not_include_items_added_since(gateway: Replica) -> None:
     within = await conversation(gateway.redis)
     gateway.engine.hold = asyncio.Event()
     first = await gateway.begin_turn(ResponseCreate(input="one", conversation=within))
@@ -330,7 +330,7 @@ async def test_what_was_said_since_is_no_part_of_a_turn_that_is_prepared_again(g
     assert told(await gateway.preparation.restore(unlisted, second.prepared.input)) == ["one", "fine", "two"]
 
 
-async def test_a_long_conversation_is_as_long_when_a_turn_is_prepared_again(gateway: Replica, redis: Redis) -> None:
+async def test_a_restored_turn_reads_as_much_of_a_long_conversation(gateway: Replica, redis: Redis) -> None:
     within = await conversation(redis, *(InputMessage("user", f"{number}") for number in range(6)))
     gateway.engine.hold = asyncio.Event()
     first = await gateway.begin_turn(ResponseCreate(input="one", conversation=within))

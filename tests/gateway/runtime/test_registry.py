@@ -42,7 +42,7 @@ async def kept(redis: Redis, within: str) -> list[str]:
     return [text_of(item) for item in page.data]
 
 
-async def test_the_message_is_in_history_before_the_answer_begins(gateway: Replica) -> None:
+async def test_the_input_is_in_history_before_the_answer_starts(gateway: Replica) -> None:
     within = (await Conversations(gateway.redis).create("user_1", {})).id
     answer = await gateway.turns.start("user_1", ResponseCreate(input="hello", conversation=within))
     assert await kept(gateway.redis, within) == ["hello"]
@@ -50,19 +50,19 @@ async def test_the_message_is_in_history_before_the_answer_begins(gateway: Repli
     assert answer.running.request.response_id == answer.response_id
 
 
-async def test_nobody_has_to_listen_for_a_turn_to_finish(gateway: Replica) -> None:
+async def test_a_turn_finishes_without_a_follower(gateway: Replica) -> None:
     within = (await Conversations(gateway.redis).create("user_1", {})).id
     await gateway.begin_turn(ResponseCreate(input="hello", conversation=within))
     await gateway.registry.finish(5)
     assert await kept(gateway.redis, within) == ["hello", "the answer"]
 
 
-async def test_turns_run_side_by_side(gateway: Replica) -> None:
+async def test_turns_run_concurrently(gateway: Replica) -> None:
     stories = await asyncio.gather(*(gateway.run_turn(ResponseCreate(input=f"{n}")) for n in range(20)))
     assert len({conformance.story(one)["id"] for one in stories}) == 20
 
 
-async def test_a_client_that_hangs_up_while_asking_finds_the_answer_later(port: int) -> None:
+async def test_a_client_that_disconnects_during_the_request_finds_the_answer_later(port: int) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     class Slow(TurnStore):
@@ -92,7 +92,7 @@ async def test_a_client_that_hangs_up_while_asking_finds_the_answer_later(port: 
         ({"model": "gpt-9", "store": False}, ModelNotFound),
     ],
 )
-async def test_what_was_not_accepted_starts_nothing_and_leaves_nothing(
+async def test_a_refused_request_starts_no_turn_and_stores_nothing(
     gateway: Replica, redis: Redis, asked: dict[str, Any], error: type[ParleyError]
 ) -> None:
     with pytest.raises(error):
@@ -115,7 +115,7 @@ class Lossy(TurnStore):
         return accepted
 
 
-async def test_what_was_accepted_without_an_answer_is_answered_and_found_by_asking_again(port: int) -> None:
+async def test_a_retry_finds_a_turn_whose_acceptance_was_not_acknowledged(port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("the answer")), store=Lossy) as gateway:
         within = (await Conversations(gateway.redis).create("user_1", {})).id
         create = ResponseCreate(input="hello", conversation=within)
@@ -128,7 +128,7 @@ async def test_what_was_accepted_without_an_answer_is_answered_and_found_by_aski
         assert len(gateway.engine.prompt_calls) == 1
 
 
-async def test_the_same_asked_ten_times_at_once_is_one_turn(gateway: Replica) -> None:
+async def test_ten_concurrent_requests_with_one_idempotency_key_are_one_turn(gateway: Replica) -> None:
     within = (await Conversations(gateway.redis).create("user_1", {})).id
     create = ResponseCreate(input="hello", conversation=within)
     answers = await asyncio.gather(*(gateway.turns.start("user_1", create, idempotency_key="mine") for _ in range(10)))
@@ -140,7 +140,7 @@ async def test_the_same_asked_ten_times_at_once_is_one_turn(gateway: Replica) ->
     assert await kept(gateway.redis, within) == ["hello", "the answer"]
 
 
-async def test_an_id_that_was_used_for_another_message_is_refused_and_nothing_is_kept(gateway: Replica) -> None:
+async def test_an_idempotency_key_of_another_request_is_refused_and_nothing_is_stored(gateway: Replica) -> None:
     here, there = [(await Conversations(gateway.redis).create("user_1", {})).id for _ in range(2)]
     await gateway.turns.start("user_1", ResponseCreate(input="hello", conversation=here), idempotency_key="mine")
     await gateway.registry.finish(5)
@@ -154,7 +154,7 @@ async def test_an_id_that_was_used_for_another_message_is_refused_and_nothing_is
     assert await kept(gateway.redis, there) == []
 
 
-async def test_a_foreign_turn_answers_as_an_absent_one(gateway: Replica) -> None:
+async def test_another_users_turn_is_not_found(gateway: Replica) -> None:
     go_on = hold(gateway)
     running = await gateway.begin_turn(HELD)
     response_id = running.request.response_id
@@ -167,7 +167,7 @@ async def test_a_foreign_turn_answers_as_an_absent_one(gateway: Replica) -> None
     assert gateway.registry.find("user_1", response_id) is None
 
 
-async def test_stopping_what_does_not_run_here_stops_nothing_else(gateway: Replica) -> None:
+async def test_stopping_an_unknown_turn_stops_no_other(gateway: Replica) -> None:
     go_on = hold(gateway)
     running = await gateway.begin_turn(HELD)
     gateway.registry.stop(new_response_id())
@@ -176,7 +176,7 @@ async def test_stopping_what_does_not_run_here_stops_nothing_else(gateway: Repli
     assert conformance.story(await collect_events(running))["status"] == "completed"
 
 
-async def test_a_turn_is_listed_as_this_gateways_while_it_runs(gateway: Replica, redis: Redis) -> None:
+async def test_a_stored_turn_is_listed_while_it_runs(gateway: Replica, redis: Redis) -> None:
     go_on = hold(gateway)
     running = await gateway.begin_turn(HELD)
     await gateway.begin_turn(ResponseCreate(input="secret", store=False))
@@ -186,7 +186,7 @@ async def test_a_turn_is_listed_as_this_gateways_while_it_runs(gateway: Replica,
     assert await listed(redis) == set()
 
 
-async def test_leaving_lets_turns_finish_that_can(gateway: Replica) -> None:
+async def test_finish_waits_for_running_turns(gateway: Replica) -> None:
     go_on = hold(gateway)
     running = await gateway.begin_turn(HELD)
     finishing = asyncio.create_task(gateway.registry.finish(5))
@@ -195,7 +195,7 @@ async def test_leaving_lets_turns_finish_that_can(gateway: Replica) -> None:
     assert conformance.story(await collect_events(running))["status"] == "completed"
 
 
-async def test_what_is_let_go_has_no_ending_here_and_stays_listed_for_another(gateway: Replica, redis: Redis) -> None:
+async def test_a_released_turn_gets_no_terminal_event_and_stays_listed(gateway: Replica, redis: Redis) -> None:
     hold(gateway)
     running = await gateway.begin_turn(HELD)
     while len(running.log.events) < 5:
@@ -208,7 +208,7 @@ async def test_what_is_let_go_has_no_ending_here_and_stays_listed_for_another(ga
     assert not stored.has_ended
 
 
-async def test_what_is_stored_nowhere_ends_with_its_gateway(gateway: Replica) -> None:
+async def test_an_unstored_turn_ends_with_its_gateway(gateway: Replica) -> None:
     hold(gateway)
     running = await gateway.begin_turn(ResponseCreate(input="secret", store=False))
     while len(running.log.events) < 5:
@@ -217,7 +217,7 @@ async def test_what_is_stored_nowhere_ends_with_its_gateway(gateway: Replica) ->
     assert conformance.story(await collect_events(running))["status"] == "incomplete"
 
 
-async def test_a_turn_that_was_stopped_is_ended_and_not_let_go(gateway: Replica) -> None:
+async def test_a_stopped_turn_is_ended_instead_of_released(gateway: Replica) -> None:
     hold(gateway)
     running = await gateway.begin_turn(HELD)
     running.stop()

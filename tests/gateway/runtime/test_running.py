@@ -57,7 +57,7 @@ async def texts(gateway: Replica, within: str) -> list[tuple[str, str]]:
     return [(getattr(item, "text", ""), getattr(item, "status", "")) for item in await items(gateway, within)]
 
 
-async def test_a_whole_answer_is_this_story_and_is_kept(port: int) -> None:
+async def test_a_complete_answer_conforms_and_is_stored(port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("你好"))) as gateway:
         within = await conversation(gateway)
         whole = conformance.story(await gateway.run_turn(ResponseCreate(input="hello", conversation=within)))
@@ -68,7 +68,7 @@ async def test_a_whole_answer_is_this_story_and_is_kept(port: int) -> None:
         assert (stored.status, [item.id for item in stored.output]) == ("completed", [whole["output"][0]["id"]])
 
 
-async def test_a_call_and_the_reasoning_before_it_are_kept(port: int) -> None:
+async def test_a_function_call_and_its_reasoning_are_stored(port: int) -> None:
     async with replica(port, FakeEngine(*CALLING, Finished("stop"))) as gateway:
         within = await conversation(gateway)
         asked = ResponseCreate(input="1+1?", conversation=within, tools=TOOLS)
@@ -78,7 +78,7 @@ async def test_a_call_and_the_reasoning_before_it_are_kept(port: int) -> None:
         assert [item.id for item in kept[1:]] == [item["id"] for item in whole["output"]]
 
 
-async def test_the_answer_is_in_history_before_anybody_hears_that_it_is_complete(port: int) -> None:
+async def test_the_answer_is_in_history_before_the_terminal_event(port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("whole"))) as gateway:
         within = await conversation(gateway)
         running = await gateway.begin_turn(ResponseCreate(input="hello", conversation=within))
@@ -88,7 +88,7 @@ async def test_the_answer_is_in_history_before_anybody_hears_that_it_is_complete
         assert in_history == [("hello", "completed"), ("whole", "completed")]
 
 
-async def test_what_another_replica_would_read_is_what_was_told_here(redis: Redis, port: int) -> None:
+async def test_another_replica_reads_the_same_frames_from_the_log(redis: Redis, port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("the same"))) as gateway:
         running = await gateway.begin_turn(ResponseCreate(input="hello"))
         frames = [text async for text in running.log.events.follow()]
@@ -96,7 +96,7 @@ async def test_what_another_replica_would_read_is_what_was_told_here(redis: Redi
         assert [decode_frame(*entry) for entry in kept] == frames
 
 
-async def test_what_is_to_be_kept_nowhere_touches_no_key(redis: Redis, port: int) -> None:
+async def test_an_unstored_turn_touches_no_key(redis: Redis, port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("secret"))) as gateway, redis.monitor() as monitor:
         whole = conformance.story(await gateway.run_turn(ResponseCreate(input="hush", store=False)))
         await gateway.reader.send_command("g1", CancelTurn("words", 0))
@@ -130,7 +130,7 @@ async def test_an_answer_that_ran_out_of_tokens_is_incomplete(port: int) -> None
         assert whole["output"][0]["status"] == "incomplete"
 
 
-async def test_a_warm_up_reads_the_prompt_and_says_nothing(port: int) -> None:
+async def test_a_warm_up_reads_the_prompt_and_has_no_output(port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("x", "length"))) as gateway:
         whole = conformance.story(await gateway.run_turn(ResponseCreate(input="go", generate=False)))
         assert (whole["status"], whole["output"]) == ("completed", [])
@@ -160,7 +160,7 @@ async def test_stopping_closes_the_engines_stream_and_keeps_the_text(port: int) 
         assert gateway.usage.added == [("user_1", Usage(3, 1, 4))]
 
 
-async def test_a_turn_stopped_before_it_began_has_one_ending_too(port: int) -> None:
+async def test_a_turn_stopped_before_it_starts_has_one_terminal_event_too(port: int) -> None:
     async with replica(port) as gateway:
         running = await gateway.begin_turn(ResponseCreate(input="go"))
         running.stop()
@@ -171,7 +171,9 @@ async def test_a_turn_stopped_before_it_began_has_one_ending_too(port: int) -> N
 @pytest.mark.parametrize(
     ("fault", "code"), [(EngineFailed("x"), "model_error"), (ZeroDivisionError("Zero"), "server_error")]
 )
-async def test_a_failure_ends_the_turn_by_name_with_what_was_shown_kept(port: int, fault: Exception, code: str) -> None:
+async def test_a_failure_ends_the_turn_with_its_code_and_stores_the_output_shown(
+    port: int, fault: Exception, code: str
+) -> None:
     async with replica(port, FakeEngine(*text_stream("shown"), faults=[fault])) as gateway:
         within = await conversation(gateway)
         *_, error, failed = await gateway.run_turn(ResponseCreate(input="go", conversation=within))
@@ -184,14 +186,14 @@ async def test_a_failure_ends_the_turn_by_name_with_what_was_shown_kept(port: in
         )
 
 
-async def test_an_engine_that_breaks_as_it_ends_is_asked_again_when_it_is_back(port: int) -> None:
+async def test_a_crash_of_the_engine_is_retried(port: int) -> None:
     breaks = [EngineCrashed("500"), EngineCrashed("500"), Unavailable("vllm")]
     async with replica(port, FakeEngine(*cut(text_stream("a lighthouse"), 3), faults=breaks)) as gateway:
         whole = conformance.story(await gateway.run_turn(ResponseCreate(input="go")))
         assert whole["output"][0]["content"][0]["text"] == "a lighthouse"
 
 
-async def test_what_an_engine_breaks_over_again_and_again_is_not_asked_for_ever(port: int) -> None:
+async def test_a_request_that_crashes_the_engine_repeatedly_is_given_up(port: int) -> None:
     breaks = [EngineCrashed("the model server answered 500")] * 50
     async with replica(port, FakeEngine(Finished("stop"), faults=breaks), policy=RetryPolicy(600, 5)) as gateway:
         *_, error, failed = await gateway.run_turn(ResponseCreate(input="go"))
@@ -200,7 +202,7 @@ async def test_what_an_engine_breaks_over_again_and_again_is_not_asked_for_ever(
         assert len(gateway.engine.prompt_calls) == 6
 
 
-async def test_a_bug_before_the_first_word_ends_one_turn_and_no_other(port: int) -> None:
+async def test_a_bug_before_the_first_token_ends_only_its_turn(port: int) -> None:
     class Broken(FakeEngine):
         async def tokenize(self, *_: object, **__: object) -> TokenizedPrompt | None:
             raise ZeroDivisionError
@@ -211,7 +213,7 @@ async def test_a_bug_before_the_first_word_ends_one_turn_and_no_other(port: int)
         assert (await gateway.run_turn(ResponseCreate(input="short")))[-1]["type"] == "response.completed"
 
 
-async def test_a_prompt_thought_proven_is_counted_when_the_engine_refuses_it(port: int) -> None:
+async def test_a_prompt_within_the_bound_is_counted_when_the_engine_refuses_it(port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("fine"), faults=[ContextLengthExceeded()])) as gateway:
         gateway.engine.events = (Finished("stop"), *text_stream("fine"))
         whole = conformance.story(await gateway.run_turn(ResponseCreate(input="go")))
@@ -219,7 +221,7 @@ async def test_a_prompt_thought_proven_is_counted_when_the_engine_refuses_it(por
         assert (len(gateway.engine.prompt_calls), gateway.engine.tokenize_calls) == (2, 1)
 
 
-async def test_a_prompt_that_was_counted_and_is_refused_all_the_same_is_not_tried_again(port: int) -> None:
+async def test_a_counted_prompt_that_the_engine_refuses_is_not_retried(port: int) -> None:
     async with replica(port, FakeEngine(Finished("stop"), faults=[ContextLengthExceeded()] * 2)) as gateway:
         failed = (await gateway.run_turn(ResponseCreate(input="x" * 3500)))[-1]
         assert failed["response"]["error"]["code"] == "context_length_exceeded"
@@ -243,14 +245,14 @@ class Broken(Forgetful):
     fault = ZeroDivisionError()
 
 
-async def test_an_answer_is_kept_although_redis_was_away_for_a_moment(port: int) -> None:
+async def test_an_answer_is_stored_after_a_redis_outage(port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("kept")), store=Forgetful) as gateway:
         within = await conversation(gateway)
         assert conformance.story(await gateway.run_turn(ResponseCreate(input="go", conversation=within)))
         assert (await texts(gateway, within))[1] == ("kept", "completed")
 
 
-async def test_a_turn_ends_although_its_answer_can_not_be_kept(port: int) -> None:
+async def test_a_turn_ends_after_an_unexpected_error_in_the_store(port: int) -> None:
     async with replica(port, store=Broken) as gateway:
         assert (await gateway.run_turn(ResponseCreate(input="go")))[-1]["response"]["id"]
 
@@ -263,7 +265,7 @@ class Overtaken(TurnStore):
         return await super().commit(record)
 
 
-async def test_what_another_has_taken_over_is_neither_kept_nor_ended_here(port: int) -> None:
+async def test_a_turn_taken_over_during_its_commit_is_neither_stored_nor_ended_here(port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("mine")), store=Overtaken) as gateway:
         within = await conversation(gateway)
         running = await gateway.begin_turn(ResponseCreate(input="go", conversation=within))
@@ -273,7 +275,7 @@ async def test_what_another_has_taken_over_is_neither_kept_nor_ended_here(port: 
         assert not (await gateway.responses.get("user_1", running.request.response_id)).has_ended
 
 
-async def test_an_engine_that_dies_is_a_pause_and_the_answer_goes_on_by_its_ids(port: int) -> None:
+async def test_after_an_engine_dies_the_answer_continues_from_its_token_ids(port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("a lighthouse"), faults=[Unavailable("vllm")])) as gateway:
         gateway.engine.events = cut(text_stream("a lighthouse"), 6)
         whole = conformance.story(await gateway.run_turn(ResponseCreate(input="go")))
@@ -282,7 +284,7 @@ async def test_an_engine_that_dies_is_a_pause_and_the_answer_goes_on_by_its_ids(
         assert whole["usage"]["output_tokens"] == len("a lighthouse")
 
 
-async def test_white_space_before_the_first_word_is_there_once_when_the_engine_dies_behind_it(port: int) -> None:
+async def test_leading_white_space_is_not_doubled_when_the_engine_dies_after_it(port: int) -> None:
     story = text_stream("\n\nHi")
     async with replica(port, FakeEngine(*cut(story, 2), faults=[Unavailable("vllm")])) as gateway:
         whole = conformance.story(await gateway.run_turn(ResponseCreate(input="go")))
@@ -295,7 +297,7 @@ def cut(events: Sequence[EngineEvent], letters: int) -> tuple[EngineEvent, ...]:
     return (*events[: 1 + letters], Finished("stop"), *events[1 + letters :])
 
 
-async def test_an_engine_that_stays_away_ends_the_answer_with_what_was_shown(port: int) -> None:
+async def test_an_engine_that_stays_unavailable_ends_the_answer_with_the_output_shown(port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("half"), faults=[Unavailable("vllm")])) as gateway:
         gateway.engine.has_healthy = False
         *_, failed = await gateway.run_turn(ResponseCreate(input="go"))
@@ -303,7 +305,7 @@ async def test_an_engine_that_stays_away_ends_the_answer_with_what_was_shown(por
         assert failed["response"]["output"][0]["content"][0]["text"] == "half"
 
 
-async def test_half_a_call_can_not_be_gone_on_with(port: int) -> None:
+async def test_an_incomplete_function_call_cannot_be_continued(port: int) -> None:
     async with replica(port, FakeEngine(*CALLING, Finished("stop"), faults=[Unavailable("vllm")])) as gateway:
         *_, failed = await gateway.run_turn(ResponseCreate(input="go", tools=TOOLS))
         assert failed["response"]["error"]["code"] == "answer_interrupted"
@@ -316,14 +318,14 @@ async def afterwards(gateway: Replica, **asked: Any) -> list[Wire]:
     return events
 
 
-async def test_tokens_are_accounted_for_whoever_asked(port: int) -> None:
+async def test_usage_is_recorded_for_stored_and_unstored_turns(port: int) -> None:
     async with replica(port) as gateway:
         await afterwards(gateway, input="hi")
         await afterwards(gateway, input="hi", store=False)
         assert gateway.usage.added == [("user_1", Usage(9, 2, 11))] * 2
 
 
-async def test_a_title_is_thought_of_from_the_first_question_until_there_is_one(port: int) -> None:
+async def test_a_title_is_scheduled_from_the_first_question_until_there_is_one(port: int) -> None:
     async with replica(port) as gateway:
         within = await conversation(gateway)
         await afterwards(gateway, input="hello", conversation=within)
@@ -334,14 +336,14 @@ async def test_a_title_is_thought_of_from_the_first_question_until_there_is_one(
         assert gateway.titles.scheduled == [("user_1", within, "hello", "ok")] * 2
 
 
-async def test_a_conversation_whose_first_answer_failed_has_a_title_too(port: int) -> None:
+async def test_a_title_is_scheduled_for_a_failed_first_answer_too(port: int) -> None:
     async with replica(port, FakeEngine(TextDelta("x"), Finished("stop"), faults=[EngineFailed("x")])) as gateway:
         within = await conversation(gateway)
         await afterwards(gateway, input="hello", conversation=within)
         assert gateway.titles.scheduled == [("user_1", within, "hello", "x")]
 
 
-async def test_an_answer_without_an_end_ends_where_it_is_too_long_to_be_kept(port: int) -> None:
+async def test_an_endless_answer_ends_at_the_size_limit(port: int) -> None:
     endless = [TextDelta("x" * (MAX_ANSWER_BYTES // 4), (number,)) for number in range(8)]
     async with replica(port, FakeEngine(PromptTokens((1,)), *endless, Finished("stop"))) as gateway:
         response = (await gateway.run_turn(ResponseCreate(input="go")))[-1]["response"]

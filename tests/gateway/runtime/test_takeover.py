@@ -44,9 +44,7 @@ async def failed(taker: Replica, response_id: str) -> Wire:
     return response
 
 
-async def test_the_answer_goes_on_behind_the_last_event_that_was_kept(
-    owner: Replica, taker: Replica, redis: Redis
-) -> None:
+async def test_the_answer_continues_after_the_last_stored_event(owner: Replica, taker: Replica, redis: Redis) -> None:
     response_id = await abandon_turn(owner)
     async with takeover_by(taker, redis) as takeover:
         await takeover.take_over_all("g1")
@@ -73,7 +71,7 @@ async def test_a_conversation_whose_first_answer_was_taken_over_gets_its_title(
     assert taker.titles.scheduled == [("user_1", within, "go", TEXT)]
 
 
-async def test_an_owner_that_thaws_adds_nothing_more(owner: Replica, taker: Replica, redis: Redis) -> None:
+async def test_an_owner_that_resumes_after_a_pause_adds_no_events(owner: Replica, taker: Replica, redis: Redis) -> None:
     response_id = await abandon_turn(owner)
     running = owner.registry.find("user_1", response_id)
     async with takeover_by(taker, redis) as takeover:
@@ -87,7 +85,9 @@ async def test_an_owner_that_thaws_adds_nothing_more(owner: Replica, taker: Repl
     assert (await taker.responses.get("user_1", response_id)).response.output[0].id == response["output"][0]["id"]
 
 
-async def test_of_two_takers_one_goes_on(owner: Replica, taker: Replica, redis: Redis, port: int) -> None:
+async def test_only_one_of_two_gateways_takes_a_turn_over(
+    owner: Replica, taker: Replica, redis: Redis, port: int
+) -> None:
     response_id = await abandon_turn(owner)
     async with (
         replica(port, FakeEngine(*text_stream(TEXT)), name="g3") as third,
@@ -100,7 +100,7 @@ async def test_of_two_takers_one_goes_on(owner: Replica, taker: Replica, redis: 
         assert (await final_response(going[0], response_id))["status"] == "completed"
 
 
-async def test_a_seal_whose_answer_was_lost_is_this_gateways_all_the_same(
+async def test_a_fence_whose_acknowledgement_was_lost_still_belongs_to_this_gateway(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
     response_id = await abandon_turn(owner)
@@ -111,9 +111,7 @@ async def test_a_seal_whose_answer_was_lost_is_this_gateways_all_the_same(
         assert (await final_response(taker, response_id))["output"][0]["content"][0]["text"] == TEXT
 
 
-async def test_a_turn_that_somebody_stopped_meanwhile_is_ended_with_its_text(
-    owner: Replica, taker: Replica, redis: Redis
-) -> None:
+async def test_a_cancelled_turn_is_ended_with_its_text(owner: Replica, taker: Replica, redis: Redis) -> None:
     response_id = await abandon_turn(owner)
     await ResponseStore(redis).request_cancel("user_1", response_id)
     async with takeover_by(taker, redis) as takeover:
@@ -123,7 +121,7 @@ async def test_a_turn_that_somebody_stopped_meanwhile_is_ended_with_its_text(
     assert taker.engine.continued_ids == []
 
 
-async def test_a_turn_of_which_nothing_was_told_begins_here(taker: Replica, redis: Redis, port: int) -> None:
+async def test_a_turn_without_events_starts_from_the_beginning(taker: Replica, redis: Redis, port: int) -> None:
     async with replica(port, FakeEngine(*text_stream(TEXT)), name="g1") as first:
         answer = await first.turns.start("user_1", ResponseCreate(input="go"))
         assert answer.running is not None
@@ -134,7 +132,7 @@ async def test_a_turn_of_which_nothing_was_told_begins_here(taker: Replica, redi
     assert response["output"][0]["content"][0]["text"] == TEXT
 
 
-async def test_what_has_ended_is_only_taken_off_the_list(owner: Replica, taker: Replica, redis: Redis) -> None:
+async def test_an_ended_turn_is_only_removed_from_the_list(owner: Replica, taker: Replica, redis: Redis) -> None:
     running = await owner.begin_turn(ResponseCreate(input="go"))
     await collect_events(running)
     await owner.registry.finish(5)
@@ -149,7 +147,7 @@ async def test_what_has_ended_is_only_taken_off_the_list(owner: Replica, taker: 
     assert taker.engine.prompt_calls == []
 
 
-async def test_followers_of_the_first_owner_are_told_the_rest(owner: Replica, taker: Replica, redis: Redis) -> None:
+async def test_followers_of_the_first_owner_receive_the_rest(owner: Replica, taker: Replica, redis: Redis) -> None:
     response_id = await abandon_turn(owner)
 
     async def follow(gateway: Replica) -> Sequence[Wire]:
@@ -167,7 +165,7 @@ async def test_followers_of_the_first_owner_are_told_the_rest(owner: Replica, ta
     assert "".join(one.get("delta", "") for one in first) == TEXT
 
 
-async def test_an_answer_that_ends_just_before_the_seal_has_one_ending(
+async def test_an_answer_that_ends_just_before_the_fence_has_one_terminal_event(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
     """The owner was only late: it tells the rest while its log is being read, and that was all."""
@@ -192,7 +190,7 @@ async def test_an_answer_that_ends_just_before_the_seal_has_one_ending(
     assert await count_listed(redis, "g2") == 0
 
 
-async def test_a_turn_whose_taker_failed_half_way_is_not_taken_off_the_list_by_another(
+async def test_an_interrupted_takeover_stays_listed_when_another_gateway_sweeps(
     owner: Replica, taker: Replica, redis: Redis, port: int
 ) -> None:
     response_id = await abandon_turn(owner)
@@ -210,9 +208,7 @@ async def test_a_turn_whose_taker_failed_half_way_is_not_taken_off_the_list_by_a
     assert await count_listed(redis, "g1") == 0
 
 
-async def test_an_owner_that_has_nothing_to_say_is_told_that_it_lost_the_turn(
-    owner: Replica, taker: Replica, redis: Redis
-) -> None:
+async def test_an_idle_owner_learns_that_it_lost_the_turn(owner: Replica, taker: Replica, redis: Redis) -> None:
     response_id = await abandon_turn(owner)
     running = owner.registry.find("user_1", response_id)
     assert running is not None
@@ -226,7 +222,9 @@ async def test_an_owner_that_has_nothing_to_say_is_told_that_it_lost_the_turn(
     assert conformance.story(seen)["output"][0]["content"][0]["text"] == TEXT
 
 
-async def test_what_can_not_go_on_ends_with_what_was_shown(taker: Replica, redis: Redis, port: int) -> None:
+async def test_an_answer_that_cannot_continue_ends_with_the_output_shown(
+    taker: Replica, redis: Redis, port: int
+) -> None:
     """Ids go on as plain text: behind half a thought that would be wrong."""
     thinking = FakeEngine(PromptTokens((1, 2, 3)), ReasoningTextDelta("hm", (7,)), *text_stream(TEXT)[1:])
     async with replica(port, thinking, name="g1") as first:
@@ -238,7 +236,7 @@ async def test_what_can_not_go_on_ends_with_what_was_shown(taker: Replica, redis
     assert response["output"][0]["content"][0]["text"] == "hm"
 
 
-async def test_a_question_that_can_not_be_read_again_ends_its_answer(
+async def test_a_turn_whose_input_cannot_be_read_ends_with_the_output_shown(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
     """Sealed under a key that was changed since, for one."""
@@ -256,7 +254,7 @@ async def test_a_question_that_can_not_be_read_again_ends_its_answer(
     assert await count_listed(redis, "g1") == 0
 
 
-async def test_what_a_bug_keeps_from_being_taken_stays_listed_and_is_told_once(
+async def test_a_turn_that_a_bug_keeps_from_takeover_stays_listed_and_is_logged_once(
     owner: Replica, taker: Replica, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     response_id = await abandon_turn(owner)

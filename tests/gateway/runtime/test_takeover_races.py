@@ -40,7 +40,7 @@ def said(events: list[Wire]) -> str:
     return "".join(event.get("delta", "") for event in events)
 
 
-async def test_a_taker_that_froze_behind_its_seal_finds_that_another_has_taken_from_it(
+async def test_a_gateway_paused_after_its_fence_finds_that_it_has_lost_the_turn(
     owner: Replica, taker: Replica, redis: Redis, port: int
 ) -> None:
     behind_the_seal = Frozen()
@@ -90,7 +90,7 @@ async def accepting(port: int) -> AsyncIterator[tuple[Replica, Frozen]]:
         yield found, before
 
 
-async def test_a_turn_that_is_accepted_while_its_gateway_leaves_goes_on_elsewhere(
+async def test_a_turn_accepted_during_a_drain_continues_elsewhere(
     accepting: tuple[Replica, Frozen], taker: Replica, redis: Redis
 ) -> None:
     leaving, before = accepting
@@ -116,9 +116,7 @@ async def events_of(gateway: Replica, response_id: str) -> list[Wire]:
     return [json.loads(text) async for text in gateway.following.follow("user_1", response_id)]
 
 
-async def test_what_is_asked_of_a_gateway_that_has_begun_to_leave_is_refused_and_not_listed(
-    port: int, redis: Redis
-) -> None:
+async def test_a_request_to_a_closed_gateway_is_refused_and_not_listed(port: int, redis: Redis) -> None:
     counting = Frozen()
 
     class SlowEngine(FakeEngine):
@@ -137,7 +135,7 @@ async def test_what_is_asked_of_a_gateway_that_has_begun_to_leave_is_refused_and
     assert [key for key in await redis.keys() if b"response" in key] == []
 
 
-async def test_a_turn_that_was_unlisted_while_its_gateway_was_frozen_is_listed_again(
+async def test_a_turn_unlisted_during_a_pause_of_its_gateway_is_listed_again(
     accepting: tuple[Replica, Frozen], redis: Redis
 ) -> None:
     gateway, before = accepting
@@ -151,7 +149,7 @@ async def test_a_turn_that_was_unlisted_while_its_gateway_was_frozen_is_listed_a
     assert await count_listed(redis, "g1") == 1
 
 
-async def test_a_gateway_takes_back_a_turn_that_it_has_not_noticed_losing(
+async def test_a_gateway_can_take_back_a_turn_before_it_notices_the_loss(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
     response_id = await abandon_turn(owner)
@@ -186,7 +184,7 @@ class Joining(FakeEngine):
         )
 
 
-async def test_behind_the_id_that_ends_a_text_nothing_is_asked_for(port: int, taker: Replica, redis: Redis) -> None:
+async def test_nothing_is_generated_after_the_end_of_sequence_token(port: int, taker: Replica, redis: Redis) -> None:
     never = Frozen()
 
     class Forgetting(TurnStore):
@@ -209,9 +207,7 @@ async def test_behind_the_id_that_ends_a_text_nothing_is_asked_for(port: int, ta
 
 
 @pytest.mark.parametrize("gone", ["expired", "deleted"])
-async def test_a_log_that_has_gone_while_its_owner_was_frozen_is_not_made_anew(
-    owner: Replica, redis: Redis, gone: str
-) -> None:
+async def test_a_log_that_disappeared_during_a_pause_is_not_recreated(owner: Replica, redis: Redis, gone: str) -> None:
     response_id = await abandon_turn(owner)
     running = owner.registry.find("user_1", response_id)
     assert running is not None
@@ -227,7 +223,7 @@ async def test_a_log_that_has_gone_while_its_owner_was_frozen_is_not_made_anew(
     assert not await redis.exists(key)
 
 
-async def test_a_frozen_owner_whose_log_has_gone_hears_so_when_it_thaws(owner: Replica, redis: Redis) -> None:
+async def test_a_paused_owner_learns_that_its_log_has_disappeared(owner: Replica, redis: Redis) -> None:
     response_id = await abandon_turn(owner)
     running = owner.registry.find("user_1", response_id)
     assert running is not None
@@ -239,7 +235,9 @@ async def test_a_frozen_owner_whose_log_has_gone_hears_so_when_it_thaws(owner: R
     assert (lost_before, running.log.is_fenced_off) == (False, True)
 
 
-async def test_a_deleted_answer_leaves_no_segment_of_its_log(owner: Replica, taker: Replica, redis: Redis) -> None:
+async def test_deleting_a_response_deletes_every_segment_of_its_log(
+    owner: Replica, taker: Replica, redis: Redis
+) -> None:
     response_id = await abandon_turn(owner)
     async with takeover_by(taker, redis) as takeover:
         await takeover.take_over_all("g1")
@@ -250,9 +248,7 @@ async def test_a_deleted_answer_leaves_no_segment_of_its_log(owner: Replica, tak
     assert [key for key in await redis.keys() if response_id.encode() in key] == []
 
 
-async def test_a_turn_that_is_deleted_while_it_is_taken_over_is_nobodys(
-    owner: Replica, taker: Replica, redis: Redis
-) -> None:
+async def test_a_turn_deleted_during_its_takeover_runs_nowhere(owner: Replica, taker: Replica, redis: Redis) -> None:
     response_id = await abandon_turn(owner)
 
     class Deleting(Segments):

@@ -97,7 +97,7 @@ async def test_the_models_title_replaces_the_first_words(conversations: Conversa
     assert found.metadata == {"pinned": "1", "title": "The Lighthouse of Alexandria"}
 
 
-async def test_the_model_is_asked_once_with_little_freedom_and_the_users_own_cache(
+async def test_the_model_is_called_once_with_a_low_temperature_and_the_users_own_cache(
     conversations: Conversations,
 ) -> None:
     made = await conversations.create(ALICE, {})
@@ -126,7 +126,9 @@ async def test_the_model_is_asked_once_with_little_freedom_and_the_users_own_cac
     ],
     ids=["empty", "two lines", "too long", "cut", "fails at once", "fails midway", "takes too long"],
 )
-async def test_without_a_title_by_the_model_the_first_words_stay(conversations: Conversations, model: Model) -> None:
+async def test_without_a_usable_title_from_the_model_the_first_words_stay(
+    conversations: Conversations, model: Model
+) -> None:
     made = await conversations.create(ALICE, {})
     titles = Titles(model, conversations, "model", timeout_seconds=0.05)
     titles.schedule(ALICE, made.id, QUESTION, "!")
@@ -135,7 +137,7 @@ async def test_without_a_title_by_the_model_the_first_words_stay(conversations: 
     assert model.closed == 1
 
 
-async def test_a_title_that_the_client_gave_stays(conversations: Conversations) -> None:
+async def test_a_title_set_by_the_client_stays(conversations: Conversations) -> None:
     made = await conversations.create(ALICE, {"title": "mine"})
     model = says("Lighthouses")
     titles = Titles(model, conversations, "model")
@@ -144,7 +146,7 @@ async def test_a_title_that_the_client_gave_stays(conversations: Conversations) 
     assert (await title_of(conversations, made.id), model.calls) == ("mine", [])
 
 
-async def test_a_title_that_the_client_gives_meanwhile_stays(conversations: Conversations) -> None:
+async def test_a_title_set_by_the_client_during_generation_stays(conversations: Conversations) -> None:
     made = await conversations.create(ALICE, {})
     listened, model = Listened(conversations), says("Lighthouses", silent=True)
     titles = Titles(model, listened, "model")
@@ -157,7 +159,7 @@ async def test_a_title_that_the_client_gives_meanwhile_stays(conversations: Conv
     assert await title_of(conversations, made.id) == "mine"
 
 
-async def test_a_conversation_that_is_deleted_meanwhile_is_not_brought_back(
+async def test_a_conversation_deleted_during_generation_is_not_recreated(
     conversations: Conversations, redis: Redis
 ) -> None:
     made = await conversations.create(ALICE, {})
@@ -172,7 +174,7 @@ async def test_a_conversation_that_is_deleted_meanwhile_is_not_brought_back(
 
 
 @pytest.mark.parametrize(("how", "title"), [("words", WORDS), ("off", None)])
-async def test_the_deployment_may_do_without_the_model_or_without_titles(
+async def test_the_deployment_can_disable_model_titles_or_all_titles(
     conversations: Conversations, how: Literal["words", "off"], title: str | None
 ) -> None:
     made = await conversations.create(ALICE, {})
@@ -183,7 +185,7 @@ async def test_the_deployment_may_do_without_the_model_or_without_titles(
     assert (await title_of(conversations, made.id), model.calls) == (title, [])
 
 
-async def test_whoever_stops_does_not_wait_for_the_model_and_keeps_the_first_words(
+async def test_close_does_not_wait_for_the_model_and_keeps_the_first_words(
     conversations: Conversations,
 ) -> None:
     made = await conversations.create(ALICE, {})
@@ -198,7 +200,7 @@ async def test_whoever_stops_does_not_wait_for_the_model_and_keeps_the_first_wor
     assert [await title_of(conversations, one.id) for one in (made, last)] == [WORDS, WORDS]
 
 
-async def test_only_a_few_titles_are_asked_for_at_once(conversations: Conversations) -> None:
+async def test_at_most_four_titles_are_generated_at_once(conversations: Conversations) -> None:
     model = Model(silent=True)
     made = [await conversations.create(ALICE, {}) for _ in range(8)]
     listened = Listened(conversations)

@@ -10,11 +10,11 @@ SEALED = ENCRYPTION.encrypt("user_1", "你好")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_what_was_sealed_opens_again_for_its_user(text: str) -> None:
+def test_encrypted_text_decrypts_for_its_user(text: str) -> None:
     assert ENCRYPTION.decrypt("user_1", ENCRYPTION.encrypt("user_1", text)) == text
 
 
-def test_the_client_can_not_read_it() -> None:
+def test_the_client_cannot_read_the_ciphertext() -> None:
     assert "你好" not in SEALED
     assert ENCRYPTION.encrypt("user_1", "你好") != SEALED
 
@@ -33,7 +33,9 @@ def test_the_client_can_not_read_it() -> None:
     ],
     ids=["another user", "another key", "changed", "longer", "empty", "not base64", "half a character", "cut short"],
 )
-def test_what_was_not_sealed_here_for_this_user_is_refused(seal: UserEncryption, user: str, sealed: str) -> None:
+def test_ciphertext_that_was_not_made_here_for_this_user_is_refused(
+    seal: UserEncryption, user: str, sealed: str
+) -> None:
     with pytest.raises(InvalidRequest) as caught:
         seal.decrypt(user, sealed)
     assert (caught.value.code, caught.value.param) == ("invalid_value", "input")

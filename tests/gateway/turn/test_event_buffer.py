@@ -11,7 +11,7 @@ async def followed(frames: EventBuffer, starting_after: int = -1) -> list[str]:
 
 
 @given(st.lists(st.integers(0, 3), max_size=8), st.lists(st.tuples(st.integers(0, 8), st.integers(-1, 20)), max_size=5))
-async def test_followers_who_join_at_any_time_from_any_number_see_the_same(
+async def test_followers_that_join_at_any_time_from_any_number_see_the_same_frames(
     batches: list[int], joining: list[tuple[int, int]]
 ) -> None:
     frames, followers, number = EventBuffer(), [], 0
@@ -26,7 +26,7 @@ async def test_followers_who_join_at_any_time_from_any_number_see_the_same(
         assert await task == [str(one) for one in range(after + 1, number + 1)]
 
 
-async def test_a_follower_waits_for_what_has_not_come_yet() -> None:
+async def test_a_follower_waits_for_the_next_frame() -> None:
     frames = EventBuffer()
     follower = frames.follow()
     frames.append(["0"], ended=False)
@@ -39,7 +39,7 @@ async def test_a_follower_waits_for_what_has_not_come_yet() -> None:
     assert await waiting == "1"
 
 
-async def test_a_follower_that_leaves_takes_nothing_from_the_others() -> None:
+async def test_a_cancelled_follower_does_not_affect_the_others() -> None:
     frames = EventBuffer()
     frames.append(["0"], ended=False)
     leaving, staying = asyncio.create_task(followed(frames)), asyncio.create_task(followed(frames))
@@ -49,7 +49,7 @@ async def test_a_follower_that_leaves_takes_nothing_from_the_others() -> None:
     assert await staying == ["0", "1"]
 
 
-async def test_the_end_is_the_terminal_event_and_not_the_last_follower() -> None:
+async def test_the_buffer_closes_with_the_terminal_event() -> None:
     frames = EventBuffer()
     ending = asyncio.create_task(frames.wait_closed())
     frames.append(["0"], ended=False)
@@ -60,7 +60,7 @@ async def test_the_end_is_the_terminal_event_and_not_the_last_follower() -> None
     assert len(frames) == 2
 
 
-async def test_whoever_asks_behind_the_end_hears_nothing() -> None:
+async def test_a_follower_that_starts_after_the_end_gets_nothing() -> None:
     frames = EventBuffer()
     frames.append(["0"], ended=True)
     assert await followed(frames, 0) == await followed(frames, 7) == []

@@ -34,7 +34,7 @@ def kept(entries: Sequence[LogEntry]) -> list[int]:
     return token_ids(entry.fields() for entry in entries)
 
 
-def test_a_fault_of_the_last_pieces_is_not_forgotten() -> None:
+def test_an_error_in_the_last_deltas_fails_the_turn() -> None:
     log = begin()
     for index in range(MAX_OUTPUT_ITEMS + 1):
         log.append(ToolCallDelta(index, "{}", "f"))
@@ -42,14 +42,14 @@ def test_a_fault_of_the_last_pieces_is_not_forgotten() -> None:
     assert (ending["type"], ending["response"]["error"]["code"]) == ("response.failed", "model_error")
 
 
-def test_a_failure_is_told_as_what_it_was_also_behind_a_fault() -> None:
+def test_a_failure_keeps_its_code_after_an_earlier_error() -> None:
     log = begin()
     log.append(ToolCallDelta(0, "{}"))
     ending = json.loads(log.finish(Failed(Unavailable("vllm")))[-1].frame)
     assert ending["response"]["error"]["code"] == "service_unavailable"
 
 
-def test_a_bug_is_a_failure_of_ours_and_its_words_stay_here() -> None:
+def test_a_bug_becomes_an_internal_error_without_its_message() -> None:
     log = begin()
     log.append(TextDelta(5))  # type: ignore[arg-type]
     log.drain()
@@ -82,7 +82,7 @@ def told(items: Sequence[OutputItem]) -> list[object]:
 
 
 @given(answer_deltas(), st.lists(st.booleans(), min_size=100, max_size=100))
-def test_however_pieces_gather_the_answer_is_the_same(pieces: list[OutputDelta], cuts: list[bool]) -> None:
+def test_the_answer_is_the_same_however_deltas_are_batched(pieces: list[OutputDelta], cuts: list[bool]) -> None:
     whole = [*pieces, TextDelta(".", (46,))]
     entries, items = batched(whole, cuts)
     one_by_one, same = batched(whole, [True] * 100)
@@ -93,7 +93,7 @@ def test_however_pieces_gather_the_answer_is_the_same(pieces: list[OutputDelta],
     assert [one for entry in one_by_one for one in entry.token_ids] == ids
 
 
-def test_token_ids_of_a_piece_without_text_go_with_the_next_that_has_some() -> None:
+def test_token_ids_of_a_delta_without_text_are_stored_with_the_next_text() -> None:
     entries, _ = batched([TextDelta("a", (1,)), TextDelta("", (2,)), TextDelta("你", (3,))], [True] * 3)
     assert [entry.token_ids for entry in entries if isinstance(entry.event, OutputTextDelta)] == [(1,), (2, 3)]
 
@@ -104,7 +104,7 @@ def test_a_log_never_ends_inside_a_character(kind: type[TextDelta] | type[Reason
     assert [entry.token_ids for entry in entries if entry.token_ids] == [(1,), (2, 3)]
 
 
-def test_ids_that_are_dropped_before_they_were_kept_leave_no_trace() -> None:
+def test_ids_dropped_before_they_are_drained_leave_no_trace() -> None:
     log = begin()
     for piece in (TextDelta("a", (1,)), TextDelta("", (2, 3))):
         log.append(piece)
@@ -114,7 +114,7 @@ def test_ids_that_are_dropped_before_they_were_kept_leave_no_trace() -> None:
     assert kept([*entries, *log.drain()]) == [1, 4]
 
 
-def test_ids_that_were_kept_can_be_dropped_too() -> None:
+def test_drained_ids_can_be_dropped_too() -> None:
     log = begin()
     log.append(TextDelta("a", (1, 2, 3)))
     entries = log.drain()
@@ -124,7 +124,7 @@ def test_ids_that_were_kept_can_be_dropped_too() -> None:
     assert kept([*entries, *log.drain()]) == [1, 5]
 
 
-async def test_flushed_is_when_all_that_can_be_shown_is_kept(port: int) -> None:
+async def test_a_log_is_flushed_when_all_visible_deltas_are_stored(port: int) -> None:
     async with Redis(port=port) as redis:
         writer = Writer(redis, retention_seconds=60)
         log = writer.open(turn())
@@ -136,7 +136,7 @@ async def test_flushed_is_when_all_that_can_be_shown_is_kept(port: int) -> None:
         assert len(log.events) == await redis.xlen(keys_of(log)[-1]) == 4
 
 
-async def test_flushed_raises_what_a_piece_could_not_be_made_into(port: int) -> None:
+async def test_waiting_for_a_flush_raises_a_rendering_error(port: int) -> None:
     async with Redis(port=port) as redis:
         writer = Writer(redis, retention_seconds=60)
         log = writer.open(turn())
@@ -146,7 +146,7 @@ async def test_flushed_raises_what_a_piece_could_not_be_made_into(port: int) -> 
                 await log.wait_flushed()
 
 
-async def test_a_lost_log_shows_nothing_more_and_says_so_once() -> None:
+async def test_a_fenced_off_log_publishes_nothing_more_and_notifies_once() -> None:
     log, told = begin(), list[str]()
     log.on_fenced_off(lambda: told.append("lost"))
     log.publish(log.drain())

@@ -55,7 +55,7 @@ def test_sequence_numbers_have_no_gap(pieces: list[OutputDelta]) -> None:
 
 
 @given(answer_deltas())
-def test_one_item_after_another_is_opened_and_closed_exactly_once(pieces: list[OutputDelta]) -> None:
+def test_each_item_in_turn_is_opened_and_closed_exactly_once(pieces: list[OutputDelta]) -> None:
     told = PromptHistory(*pieces).closed()
     opened = [event.item.id for event in told.events if isinstance(event, e.OutputItemAdded)]
     ended = [event.item for event in told.events if isinstance(event, e.OutputItemDone)]
@@ -69,7 +69,7 @@ def test_one_item_after_another_is_opened_and_closed_exactly_once(pieces: list[O
 
 
 @given(answer_deltas())
-def test_what_was_shown_bit_by_bit_is_what_is_done_and_what_is_kept(pieces: list[OutputDelta]) -> None:
+def test_the_deltas_of_an_item_equal_its_done_event_and_the_stored_item(pieces: list[OutputDelta]) -> None:
     told = PromptHistory(*pieces).closed()
     for item in told.items:
         mine = [event for event in told.events if getattr(event, "item_id", None) == item.id]
@@ -81,7 +81,7 @@ def test_what_was_shown_bit_by_bit_is_what_is_done_and_what_is_kept(pieces: list
 
 
 @given(answer_deltas())
-def test_no_letter_of_the_engine_is_lost(pieces: list[OutputDelta]) -> None:
+def test_no_text_of_the_engine_is_lost(pieces: list[OutputDelta]) -> None:
     items = PromptHistory(*pieces).closed().items
     spoken = without_blanks([text_of(item) for item in items if isinstance(item, Message)])
     thought = [text_of(item) for item in items if isinstance(item, Reasoning)]
@@ -90,12 +90,12 @@ def test_no_letter_of_the_engine_is_lost(pieces: list[OutputDelta]) -> None:
 
 
 @given(answer_deltas())
-def test_the_ids_of_items_carry_the_positions_that_were_kept_for_them(pieces: list[OutputDelta]) -> None:
+def test_item_ids_carry_their_reserved_positions(pieces: list[OutputDelta]) -> None:
     items = PromptHistory(*pieces).closed().items
     assert [position_in(item.id) for item in items] == [POSITION + index for index in range(len(items))]
 
 
-def test_reasoning_a_call_and_text_are_items_of_their_own() -> None:
+def test_reasoning_calls_and_text_are_separate_items() -> None:
     told = PromptHistory(
         ReasoningTextDelta("hm"), ToolCallDelta(0, "{}", "add"), ToolCallDelta(1, "{}", "sub"), TextDelta("so")
     ).closed()
@@ -104,7 +104,7 @@ def test_reasoning_a_call_and_text_are_items_of_their_own() -> None:
     assert len({item.call_id for item in told.items if isinstance(item, FunctionCall)}) == 2
 
 
-def test_a_call_is_told_by_these_events() -> None:
+def test_a_call_produces_these_events() -> None:
     told = PromptHistory(ToolCallDelta(0, "", "add"), ToolCallDelta(0, '{"a"'), ToolCallDelta(0, ":1}")).closed()
     assert told.kinds == ["OutputItemAdded", "ArgumentsDelta", "ArgumentsDelta", "ArgumentsDone", "OutputItemDone"]
     added, done = told.events[0], told.events[-2]
@@ -115,7 +115,7 @@ def test_a_call_is_told_by_these_events() -> None:
     assert (done.name, done.arguments) == ("add", '{"a":1}')
 
 
-def test_reasoning_is_told_by_these_events() -> None:
+def test_reasoning_produces_these_events() -> None:
     assert PromptHistory(ReasoningTextDelta("h"), ReasoningTextDelta("m")).closed().kinds == [
         "OutputItemAdded",
         "ContentPartAdded",
@@ -127,18 +127,18 @@ def test_reasoning_is_told_by_these_events() -> None:
     ]
 
 
-def test_a_function_without_arguments_is_called_all_the_same() -> None:
+def test_a_call_without_arguments_is_an_item() -> None:
     (call,) = PromptHistory(ToolCallDelta(0, "", "now")).closed().items
     assert isinstance(call, FunctionCall)
     assert (call.name, call.arguments, call.status) == ("now", "", "completed")
 
 
 @pytest.mark.parametrize("piece", [TextDelta("", (1,)), ReasoningTextDelta("", (1,)), ToolCallDelta(0, "")])
-def test_a_piece_without_text_shows_nothing(piece: OutputDelta) -> None:
+def test_a_delta_without_text_produces_no_event(piece: OutputDelta) -> None:
     assert PromptHistory(piece).events == []
 
 
-def test_an_answer_without_a_word_is_an_empty_message() -> None:
+def test_an_answer_without_text_is_an_empty_message() -> None:
     told = PromptHistory(TextDelta(" \n")).closed()
     (message,) = told.items
     assert isinstance(message, Message)
@@ -146,12 +146,12 @@ def test_an_answer_without_a_word_is_an_empty_message() -> None:
     assert told.kinds[:2] == ["OutputItemAdded", "ContentPartAdded"]
 
 
-def test_an_answer_that_is_ended_once_more_has_the_same_items() -> None:
+def test_closing_again_for_the_same_response_gives_equal_items() -> None:
     told, again, other = (PromptHistory(response_id=one).closed().items for one in ("resp_1", "resp_1", "resp_2"))
     assert told == again != other
 
 
-def test_white_space_that_waits_for_a_word_is_not_doubled_when_the_engine_begins_again() -> None:
+def test_held_white_space_is_not_doubled_after_a_restart() -> None:
     told = PromptHistory(TextDelta("\n\n"))
     told.output.restart()
     told.output.add(TextDelta("\n\n"))
@@ -159,7 +159,7 @@ def test_white_space_that_waits_for_a_word_is_not_doubled_when_the_engine_begins
     assert [text_of(item) for item in told.items] == ["\n\nHi"]
 
 
-def test_an_answer_that_only_calls_has_no_message() -> None:
+def test_an_answer_of_calls_only_has_no_message() -> None:
     assert [type(item) for item in PromptHistory(ToolCallDelta(0, "{}", "add"), TextDelta("\n")).closed().items] == [
         FunctionCall
     ]
@@ -174,22 +174,22 @@ def test_line_ends_around_reasoning_are_no_part_of_the_text() -> None:
     assert [text_of(item) for item in items] == ["hm", "yes\nno"]
 
 
-def test_text_that_begins_with_a_blank_keeps_it() -> None:
+def test_text_keeps_its_leading_blank() -> None:
     assert [text_of(item) for item in PromptHistory(TextDelta(" "), TextDelta("yes")).items] == [" yes"]
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete"])
-def test_only_the_item_that_was_open_can_be_incomplete(status: ItemStatus) -> None:
+def test_only_the_open_item_can_be_incomplete(status: ItemStatus) -> None:
     first, last = PromptHistory(ReasoningTextDelta("hm"), TextDelta("half")).closed(status).items
     assert (first.status, last.status) == ("completed", status)
 
 
-def test_closing_twice_says_nothing_twice() -> None:
+def test_closing_twice_produces_no_further_events() -> None:
     told = PromptHistory(TextDelta("a")).closed()
     assert told.output.close_with_message("completed") == told.output.close("incomplete") == []
 
 
-def test_an_answer_has_no_more_items_than_positions() -> None:
+def test_an_answer_has_no_more_items_than_reserved_positions() -> None:
     told = PromptHistory(*(ToolCallDelta(index, "{}", "f") for index in range(MAX_OUTPUT_ITEMS)))
     with pytest.raises(EngineFailed):
         told.output.add(ToolCallDelta(MAX_OUTPUT_ITEMS, "{}", "f"))

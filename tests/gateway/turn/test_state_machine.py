@@ -82,24 +82,24 @@ def by_the_specification(event: Wire) -> Wire:
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("pieces", [(), PIECES, PIECES[:2]])
-def test_every_event_is_what_open_responses_says(pieces: Sequence[OutputDelta], ending: Ending) -> None:
+def test_every_event_conforms_to_open_responses(pieces: Sequence[OutputDelta], ending: Ending) -> None:
     for event in run(*pieces, ending=ending):
         assert set(event) == KEYS[event["type"]]
         conformance.event(by_the_specification(event))
 
 
-def test_every_event_of_an_item_is_one_the_stock_sdk_knows() -> None:
+def test_the_stock_sdk_parses_every_event_of_an_item() -> None:
     for event in run(*PIECES, ending=Failed(EngineFailed("x"))):
         if "response" not in event:  # a reason or an error code of our own is more than its literals say
             assert STOCK.validate_python(event).type == event["type"]
 
 
-def test_usage_has_every_number_that_the_stock_sdk_reads() -> None:
+def test_the_stock_sdk_parses_the_usage() -> None:
     ResponseUsage.model_validate(run()[-1]["response"]["usage"])
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_every_resource_has_all_its_keys_and_no_null_where_there_must_be_a_value(ending: Ending) -> None:
+def test_every_resource_has_all_keys_and_no_null_in_required_values(ending: Ending) -> None:
     resources = [event["response"] for event in run(*PIECES, ending=ending) if "response" in event]
     assert len(resources) == 3
     for resource in resources:
@@ -108,7 +108,7 @@ def test_every_resource_has_all_its_keys_and_no_null_where_there_must_be_a_value
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_only_the_last_resource_tells_of_the_end(ending: Ending) -> None:
+def test_only_the_last_resource_describes_the_end(ending: Ending) -> None:
     first, second, last = [event["response"] for event in run(*PIECES, ending=ending) if "response" in event]
     for begun in (first, second):
         assert (begun["status"], begun["output"]) == ("in_progress", [])
@@ -117,14 +117,14 @@ def test_only_the_last_resource_tells_of_the_end(ending: Ending) -> None:
     assert len(last["output"]) == 3
 
 
-def test_a_plain_answer_is_this_story() -> None:
+def test_a_plain_answer_conforms() -> None:
     whole = conformance.story(run(TextDelta("Hel"), TextDelta("lo")))
     assert whole["status"] == "completed"
     assert whole["completed_at"] == 1_700_000_001
     assert whole["usage"]["total_tokens"] == 7
 
 
-def test_an_answer_with_reasoning_and_a_call_is_this_story() -> None:
+def test_an_answer_with_reasoning_and_a_call_produces_these_events() -> None:
     events = run(*PIECES)
     assert types(events) == [
         "created", "in_progress",
@@ -140,7 +140,7 @@ def test_an_answer_with_reasoning_and_a_call_is_this_story() -> None:
     assert [item["type"] for item in done] == ["reasoning", "message", "function_call"]
 
 
-def test_an_answer_without_a_word_is_one_message() -> None:
+def test_an_answer_without_output_is_one_message() -> None:
     (message,) = conformance.story(run())["output"]
     assert (message["type"], message["status"]) == ("message", "completed")
 
@@ -159,7 +159,7 @@ def test_sequence_numbers_have_no_gap_whatever_the_ending(pieces: Sequence[Outpu
 
 
 @pytest.mark.parametrize("reason", ["cancelled", "max_output_tokens"])
-def test_an_answer_cut_short_keeps_its_text_and_says_why(reason: Any) -> None:
+def test_an_incomplete_answer_keeps_its_text_and_its_reason(reason: Any) -> None:
     events = run(TextDelta("half"), ending=Incomplete(reason, Usage(5, 1, 6)))
     whole = conformance.story(events)
     assert types(events)[-1] == "incomplete"
@@ -168,7 +168,7 @@ def test_an_answer_cut_short_keeps_its_text_and_says_why(reason: Any) -> None:
     assert (whole["completed_at"], whole["usage"]["output_tokens"]) == (None, 1)
 
 
-def test_a_failure_is_announced_and_keeps_what_was_shown() -> None:
+def test_a_failure_sends_an_error_event_and_keeps_the_output_shown() -> None:
     *_, error, failed = run(TextDelta("half"), ending=Failed(NotFound("engine", param="model")))
     told = {"type": "not_found", "code": "not_found", "message": "no such engine", "param": "model"}
     assert error["error"] == told
@@ -179,17 +179,17 @@ def test_a_failure_is_announced_and_keeps_what_was_shown() -> None:
     assert failed["response"]["output"][0]["status"] == "incomplete"
 
 
-def test_a_failure_before_the_first_word_has_no_message() -> None:
+def test_a_failure_before_any_output_has_no_message() -> None:
     assert types(run(ending=Failed(EngineFailed("x")))) == ["created", "in_progress", "error", "failed"]
 
 
-def test_a_warm_up_is_over_without_any_output() -> None:
+def test_a_warm_up_completes_without_output() -> None:
     events = run(of=turn(generate=False))
     assert types(events) == ["created", "in_progress", "completed"]
     assert conformance.story(events)["output"] == []
 
 
-def test_what_was_asked_for_is_told_back() -> None:
+def test_the_response_echoes_its_request() -> None:
     asked = turn(
         conversation_id="conv_1",
         previous_response_id="resp_0",
@@ -225,7 +225,7 @@ def test_what_was_asked_for_is_told_back() -> None:
         ),
     ],
 )
-def test_tools_are_told_back_with_all_their_keys(choice: Any, told: Any) -> None:
+def test_tools_are_echoed_with_all_their_keys(choice: Any, told: Any) -> None:
     form = OutputOptions(tools=(FunctionTool("add"),), tool_choice=choice, parallel_tool_calls=False)
     whole = conformance.story(run(TextDelta("x"), of=turn(options=form)))
     assert whole["tools"] == [
@@ -234,13 +234,13 @@ def test_tools_are_told_back_with_all_their_keys(choice: Any, told: Any) -> None
     assert (whole["tool_choice"], whole["parallel_tool_calls"]) == (told, False)
 
 
-def test_a_json_answer_says_so() -> None:
+def test_a_json_format_is_echoed() -> None:
     assert conformance.story(run(TextDelta("{}"), of=turn(options=OutputOptions(format=JsonObject()))))["text"] == {
         "format": {"type": "json_object"}
     }
 
 
-def test_a_schema_is_told_back_as_it_was_sent() -> None:
+def test_a_schema_is_echoed_unchanged() -> None:
     # The published model wants `schema` to be null, a slip that later revisions mend: so not by the model.
     form = OutputOptions(format=JsonSchema("answer", {"type": "object"}, strict=True))
     assert run(of=turn(options=form))[-1]["response"]["text"]["format"] == {
@@ -248,12 +248,12 @@ def test_a_schema_is_told_back_as_it_was_sent() -> None:
     }  # fmt: skip
 
 
-def test_a_schema_that_does_not_say_whether_it_is_strict_is_not() -> None:
+def test_a_schema_is_not_strict_by_default() -> None:
     form = OutputOptions(format=JsonSchema("answer", {"type": "object"}))
     assert run(of=turn(options=form))[-1]["response"]["text"]["format"]["strict"] is False
 
 
-def test_the_window_is_told_with_the_engines_own_number_once_it_is_known() -> None:
+def test_the_window_has_the_engines_token_count_once_it_is_known() -> None:
     of = turn()
     of.step(Created())
     (begun,) = wires(of.step(WindowUse(3, None, 4096)))
@@ -262,7 +262,7 @@ def test_the_window_is_told_with_the_engines_own_number_once_it_is_known() -> No
     assert ended["response"]["window"] == {"items_left_out": 3, "input_tokens": 5, "context_tokens": 4096}
 
 
-def test_a_window_that_is_chosen_anew_is_not_announced_again() -> None:
+def test_a_window_chosen_again_produces_no_second_event() -> None:
     of = turn()
     of.step(WindowUse(0, None, 4096))
     assert of.step(WindowUse(1, 100, 2048)) == []
@@ -270,13 +270,13 @@ def test_a_window_that_is_chosen_anew_is_not_announced_again() -> None:
 
 
 @pytest.mark.parametrize("ending", [Incomplete("cancelled"), Failed(EngineFailed("x"))])
-def test_an_answer_that_ends_at_once_was_in_progress_too(ending: Ending) -> None:
+def test_a_turn_that_ends_at_once_is_in_progress_first(ending: Ending) -> None:
     of = turn()
     assert types(wires([*of.step(Created()), *of.step(ending)]))[:2] == ["created", "in_progress"]
 
 
 @pytest.mark.parametrize("step", [TextDelta("late"), COMPLETED, Created(), Failed(EngineFailed("x"))])
-def test_nothing_follows_the_one_ending(step: Any) -> None:
+def test_nothing_follows_the_terminal_event(step: Any) -> None:
     of = turn()
     run(TextDelta("x"), of=of)
     outcome = of.outcome
@@ -293,7 +293,7 @@ def test_the_outcome_is_the_resource_of_the_last_event() -> None:
     assert [item["id"] for item in last["response"]["output"]] == [item.id for item in of.outcome.output]
 
 
-def test_a_stopped_answer_says_how_long_that_took() -> None:
+def test_a_cancelled_answer_has_the_time_that_the_stop_took() -> None:
     whole = conformance.story(run(TextDelta("x"), ending=STOPPED))
     assert whole["incomplete_details"] == {"reason": "cancelled", "stopped_in_ms": 12}
 
@@ -305,7 +305,7 @@ def without_ids(events: list[Wire]) -> str:
 
 @settings(max_examples=40)
 @given(answer_deltas(), st.integers(0, 30), st.sampled_from(ENDINGS))
-def test_another_owner_goes_on_where_the_first_one_stopped(pieces: list[OutputDelta], cut: int, ending: Ending) -> None:
+def test_another_owner_continues_after_the_replayed_events(pieces: list[OutputDelta], cut: int, ending: Ending) -> None:
     """It has nothing but the events that were told."""
     first, second = turn(), turn()
     told = [event for step in (Created(), WINDOW, *pieces[:cut]) for event in first.step(step)]
@@ -317,7 +317,7 @@ def test_another_owner_goes_on_where_the_first_one_stopped(pieces: list[OutputDe
     assert [event["sequence_number"] for event in last] == list(range(len(last)))
 
 
-def test_a_turn_that_was_told_to_its_end_is_over_for_another_owner_too() -> None:
+def test_a_turn_replayed_to_its_end_is_over() -> None:
     second = turn()
     for event in run(TextDelta("x")):
         second.replay(decode_event(json.dumps(event)))
@@ -327,7 +327,7 @@ def test_a_turn_that_was_told_to_its_end_is_over_for_another_owner_too() -> None
         second.step(COMPLETED)
 
 
-def test_what_is_kept_nowhere_says_so() -> None:
+def test_an_unstored_response_has_store_false() -> None:
     assert conformance.story(run(TextDelta("x"), of=turn(thread_id=None)))["store"] is False
 
 

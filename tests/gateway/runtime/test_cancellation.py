@@ -80,7 +80,7 @@ async def ended(taker: Replica, response_id: str) -> Wire:
     return conformance.story(await collect_events(running))
 
 
-async def test_a_stop_that_the_new_owner_has_just_missed_is_told_to_it_again(
+async def test_a_cancel_that_the_new_owner_has_just_missed_is_sent_again(
     owner: Replica, taker: Replica, redis: Redis, port: int
 ) -> None:
     response_id = await abandoned(owner)
@@ -95,9 +95,7 @@ async def test_a_stop_that_the_new_owner_has_just_missed_is_told_to_it_again(
     assert (stopped.status, stopped.incomplete_details is not None) == ("incomplete", True)
 
 
-async def test_a_stop_at_an_owner_that_has_lost_the_turn_reaches_the_new_one(
-    owner: Replica, taker: Replica, redis: Redis
-) -> None:
+async def test_a_cancel_at_a_former_owner_reaches_the_new_one(owner: Replica, taker: Replica, redis: Redis) -> None:
     response_id = await abandoned(owner)
     async with AsyncExitStack() as open_:
         await taken_over(open_, taker, redis, ResponseStore(redis))
@@ -107,14 +105,14 @@ async def test_a_stop_at_an_owner_that_has_lost_the_turn_reaches_the_new_one(
     assert stopped.status == "incomplete"
 
 
-async def test_a_stop_is_kept_where_the_turn_runs_too(owner: Replica, redis: Redis) -> None:
+async def test_a_cancel_is_stored_also_where_the_turn_runs(owner: Replica, redis: Redis) -> None:
     """Whoever takes it over, should its gateway die before the ending is kept, ends it."""
     response_id = await abandoned(owner)
     await owner.following.cancel("user_1", response_id)
     assert (await ResponseStore(redis).interrupted("user_1", response_id)).cancelled_ms_ago is not None
 
 
-async def test_a_stop_that_can_not_be_kept_stops_what_runs_here_all_the_same(owner: Replica, redis: Redis) -> None:
+async def test_a_cancel_that_cannot_be_stored_still_stops_a_turn_that_runs_here(owner: Replica, redis: Redis) -> None:
     response_id = await abandoned(owner)
     following = ResponseFollower(owner.registry, Away(redis), owner.reader)
     assert (await following.cancel("user_1", response_id)).status == "incomplete"
@@ -123,7 +121,7 @@ async def test_a_stop_that_can_not_be_kept_stops_what_runs_here_all_the_same(own
         await following.cancel("user_1", response_id)
 
 
-async def test_what_was_stopped_before_it_was_taken_over_has_its_usage_and_asks_the_engine_nothing(
+async def test_a_turn_cancelled_before_its_takeover_has_its_usage_and_calls_no_engine(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
     response_id = await abandoned(owner)
@@ -138,7 +136,7 @@ async def test_what_was_stopped_before_it_was_taken_over_has_its_usage_and_asks_
     assert [(user, usage.total_tokens) for user, usage in taker.usage.added] == [("user_1", len(PROMPT_IDS) + 1)]
 
 
-async def test_an_answer_that_was_kept_and_not_told_is_accounted_by_who_tells_it(
+async def test_usage_of_a_committed_answer_is_recorded_by_the_gateway_that_publishes_its_end(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
     response_id = await abandoned(owner)
@@ -157,14 +155,14 @@ async def test_an_answer_that_was_kept_and_not_told_is_accounted_by_who_tells_it
     assert owner.usage.added == []
 
 
-async def test_a_foreign_stop_leaves_no_trace(owner: Replica, redis: Redis) -> None:
+async def test_a_cancel_of_another_users_response_stores_nothing(owner: Replica, redis: Redis) -> None:
     response_id = await abandoned(owner)
     with pytest.raises(NotFound):
         await owner.following.cancel("user_2", response_id)
     assert await redis.keys("parley:{user_2}:*") == []
 
 
-async def test_a_stop_from_elsewhere_counts_from_when_it_was_wished(owner: Replica, redis: Redis) -> None:
+async def test_a_remote_cancel_is_timed_from_its_request(owner: Replica, redis: Redis) -> None:
     response_id = await abandoned(owner)
     requested_at_ms = int(time.time() * 1000) - 60_000
     await owner.reader.send_command("g1", CancelTurn(response_id, requested_at_ms))
@@ -172,13 +170,13 @@ async def test_a_stop_from_elsewhere_counts_from_when_it_was_wished(owner: Repli
     assert response["incomplete_details"]["stopped_in_ms"] >= 60_000
 
 
-async def test_a_stop_of_what_is_deleted_at_that_moment_leaves_nothing_of_it(owner: Replica, redis: Redis) -> None:
+async def test_a_cancel_of_a_deleted_response_stores_nothing(owner: Replica, redis: Redis) -> None:
     with pytest.raises(NotFound):
         await ResponseStore(redis).request_cancel("user_1", new_response_id())
     assert [key for key in await redis.keys() if b"response" in key] == []
 
 
-async def test_who_follows_an_answer_whose_conversation_is_deleted_sees_its_end_everywhere(
+async def test_followers_on_every_gateway_see_the_end_of_an_answer_whose_conversation_is_deleted(
     owner: Replica, taker: Replica, redis: Redis
 ) -> None:
     conversations = Conversations(redis)
