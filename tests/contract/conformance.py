@@ -1,4 +1,4 @@
-"""What Open Responses says of resources and events. Stricter than the published models: nothing is coerced, and an
+"""Checks resources and events against Open Responses. Stricter than the published models: nothing is coerced, and an
 optional field is left out rather than null."""
 
 import json
@@ -22,15 +22,15 @@ _ITEMS: Final[dict[str, type[BaseModel]]] = {
     "reasoning": spec.ReasoningBody,
     "compaction": spec.CompactionBody,
 }
-# The one optional field that the specification lets be null as well.
+# The only optional field that may be null.
 _NULLABLE: Final = {(spec.Error, "param")}
 
 _PART: Final = r"content_part\.added (\w+\.delta )*\w+\.done content_part\.done "
 _CALL: Final = r"(function_call_arguments\.delta )+function_call_arguments\.done "
 _ITEM: Final = rf"output_item\.added (({_PART})*|{_CALL})output_item\.done "
-_STORY: Final = re.compile(rf"created (queued )*in_progress ({_ITEM})*(completed|incomplete) ")
-_SPOKEN: Final = (".delta", "_text.done", ".reasoning.done", "_arguments.done")
-_IN_PLACES: Final = ("item_id", "output_index", "content_index")
+_STREAM: Final = re.compile(rf"created (queued )*in_progress ({_ITEM})*(completed|incomplete) ")
+_TEXT_EVENTS: Final = (".delta", "_text.done", ".reasoning.done", "_arguments.done")
+_PLACE_KEYS: Final = ("item_id", "output_index", "content_index")
 
 
 def _event_models() -> dict[str, type[BaseModel]]:
@@ -70,32 +70,32 @@ def event(wire: Wire) -> BaseModel:
 
 
 def refusal(wire: Wire) -> spec.Error:
-    """Of one client event on a WebSocket."""
+    """The error that answers one client event on a WebSocket."""
     return _read(spec.WebSocketErrorEvent, wire).error
 
 
-def story(events: list[Wire]) -> Wire:
-    """All events of an answer that did not fail, in their order; returns the response it ended with."""
-    for one in events:
-        event(one)
-    kinds = "".join(f"{one['type'].removeprefix('response.')} " for one in events)
-    assert _STORY.fullmatch(kinds), kinds
-    assert [one["sequence_number"] for one in events] == list(range(len(events)))
-    whole: Wire = events[-1]["response"]
-    done = [one for one in events if one["type"] == "response.output_item.done"]
-    assert [one["output_index"] for one in done] == list(range(len(done)))
-    assert [one["item"] for one in done] == whole["output"]
-    assert {one["response"]["id"] for one in events if "response" in one} == {whole["id"]}
-    _deltas_make_up_what_is_done(events)
-    return whole
+def stream(events: list[Wire]) -> Wire:
+    """All events of an answer that did not fail, in order. Returns the response of the terminal event."""
+    for wire in events:
+        event(wire)
+    kinds = "".join(f"{wire['type'].removeprefix('response.')} " for wire in events)
+    assert _STREAM.fullmatch(kinds), kinds
+    assert [wire["sequence_number"] for wire in events] == list(range(len(events)))
+    response: Wire = events[-1]["response"]
+    done = [wire for wire in events if wire["type"] == "response.output_item.done"]
+    assert [wire["output_index"] for wire in done] == list(range(len(done)))
+    assert [wire["item"] for wire in done] == response["output"]
+    assert {wire["response"]["id"] for wire in events if "response" in wire} == {response["id"]}
+    _check_deltas(events)
+    return response
 
 
-def _deltas_make_up_what_is_done(events: list[Wire]) -> None:
-    spoken = [one for one in events if one["type"].endswith(_SPOKEN)]
-    for place, said in groupby(spoken, lambda one: tuple(one.get(name) for name in _IN_PLACES)):
-        *deltas, done = said
-        made = done["text"] if "text" in done else done["arguments"]
-        assert "".join(one["delta"] for one in deltas) == made, place
+def _check_deltas(events: list[Wire]) -> None:
+    text_events = [wire for wire in events if wire["type"].endswith(_TEXT_EVENTS)]
+    for place, events_of_place in groupby(text_events, lambda wire: tuple(wire.get(name) for name in _PLACE_KEYS)):
+        *deltas, done = events_of_place
+        complete = done["text"] if "text" in done else done["arguments"]
+        assert "".join(wire["delta"] for wire in deltas) == complete, place
 
 
 def _read(kind: type[Model], wire: Wire) -> Model:
@@ -112,7 +112,7 @@ def _nulls(value: object, path: str) -> Iterator[str]:
     if isinstance(value, BaseModel):
         for name, field in type(value).model_fields.items():
             inner = getattr(value, name)
-            said = name in value.model_fields_set and (type(value), name) not in _NULLABLE
-            if inner is None and said and not field.is_required():
+            is_set = name in value.model_fields_set and (type(value), name) not in _NULLABLE
+            if inner is None and is_set and not field.is_required():
                 yield f"{path}.{name}"
             yield from _nulls(inner, f"{path}.{name}")

@@ -1,7 +1,7 @@
-"""What two engines must have in common: not their words, but the form of every answer to these questions.
+"""What two engines have in common: not the text, but the form of every response to these requests.
 
 A shape keeps key order, nesting, types and the few values that are part of the protocol. Equal neighbours in a
-list, and equal events that follow each other in a stream, count once: the engines' tokens differ in number.
+list, and equal consecutive events of a stream, count once: the number of tokens differs between engines.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx2
 
-# Their values are the protocol; of everything else only the type is.
+# The values of these keys are part of the protocol; of all others only the type is.
 _LITERAL: Final = frozenset(
     {"object", "role", "finish_reason", "type", "param", "code", "index", "owned_by", "max_model_len"}
 )
@@ -27,7 +27,7 @@ class Question:
     method: str = "POST"
     content: bytes | None = None
     content_type: str = "application/json"
-    # Sent as the engine's own ids for this text: ids mean something else to each engine.
+    # Sent as the engine's own ids for this text: each engine has its own vocabulary.
     prompt_as_ids: str | None = None
 
     def ask(self, client: httpx2.Client) -> httpx2.Response:
@@ -60,7 +60,7 @@ PICK_CHOSEN = {"type": "function", "function": {"name": "pick"}}
 
 
 def conversation_with_calls() -> list[dict[str, Any]]:
-    """Everything that a conversation with tools may hold, and what vLLM mends in it."""
+    """Everything that a conversation with tools may hold, including what vLLM corrects."""
 
     def called(*arguments: object) -> list[dict[str, Any]]:
         function = [{"name": "get_weather", "arguments": each} for each in arguments]
@@ -114,18 +114,18 @@ _CHATS: Final[dict[str, Any]] = {
     "text in parts": chat(messages=[{"role": "user", "content": [{"type": "text", "text": "讲个故事"}]}]),
     "a developer": chat(messages=[{"role": "developer", "content": "be short"}, *STORY], return_prompt_text=True),
     "no content": chat(messages=[{"role": "user"}], max_tokens=1),
-    "wrong model": chat(model="nobody"),
+    "wrong model": chat(model="gpt-9"),
     "no model": chat(model=None),
     "too long": chat(messages=[{"role": "user", "content": "1,2;" * 4000}]),
     "much too long": chat(messages=[{"role": "user", "content": "1,2;" * 40_000}], stream=True),
     "more tokens than the context": chat(max_tokens=5000),
     "more completion tokens than the context": chat(max_completion_tokens=5000),
     "no tokens": chat(max_tokens=0),
-    "tokens as a word": chat(max_tokens="many"),
-    "half a token": chat(max_tokens=1.5),
+    "max_tokens as text": chat(max_tokens="many"),
+    "fractional max_tokens": chat(max_tokens=1.5),
     "negative temperature": chat(temperature=-1),
     "hot temperature": chat(temperature=3),
-    "worded temperature": chat(temperature="hot"),
+    "temperature as text": chat(temperature="hot"),
     "no top_p": chat(top_p=0),
     "bad top_k": chat(top_k=-2),
     "bad min_p": chat(min_p=2),
@@ -181,7 +181,7 @@ _TOOLS: Final[dict[str, Any]] = {
     "empty": _with_tools(tools=[]),
     "a choice without tools": chat(tool_choice="auto"),
     "no choice without tools": chat(tool_choice="none"),
-    "an odd choice": _with_tools(tool_choice="sometimes"),
+    "an unknown choice": _with_tools(tool_choice="sometimes"),
     "a choice that is not offered": _with_tools(tool_choice={"type": "function", "function": {"name": "x"}}),
     "a choice without a name": _with_tools(tool_choice={"type": "function", "function": {}}),
     "a flat choice": _with_tools(tool_choice={"type": "function", "name": "pick"}),
@@ -190,10 +190,10 @@ _TOOLS: Final[dict[str, Any]] = {
     "another kind of tool": _with_tools(tools=[{"type": "web_search"}]),
     "schema": _in_form(_SCHEMA),
     "schema, streamed": _in_form(_SCHEMA, **WITH_IDS),
-    "schema that makes no sense": _in_form({"type": "nonsense"}),
-    "schema that makes no sense, streamed": _in_form({"type": "nonsense"}, stream=True),
-    "schema that points nowhere": _in_form({"$ref": "#/nowhere"}),
-    "schema with nothing to choose": _in_form({"enum": []}),
+    "invalid schema": _in_form({"type": "nonsense"}),
+    "invalid schema, streamed": _in_form({"type": "nonsense"}, stream=True),
+    "schema with an unresolvable reference": _in_form({"$ref": "#/nowhere"}),
+    "schema with an empty enum": _in_form({"enum": []}),
     "no schema": chat(response_format={"type": "json_schema"}),
     "JSON object": chat(messages=GREETING, max_tokens=1, response_format={"type": "json_object"}),
     "text": chat(response_format={"type": "text"}),
@@ -208,19 +208,19 @@ _COMPLETIONS: Final[dict[str, Any]] = {
     "streamed with ids": plain(**WITH_IDS),
     "streamed with usage": plain(**WITH_USAGE, return_token_ids=True),
     "continuous usage": plain(stream=True, stream_options={"include_usage": True, "continuous_usage_stats": True}),
-    "16 tokens if nothing is said": {"prompt": STORY_PROMPT, "temperature": 0},
+    "16 tokens by default": {"prompt": STORY_PROMPT, "temperature": 0},
     "several tokens per event": plain(stream_interval=3, **WITH_IDS),
     "empty list": plain(prompt=[]),
     "empty text": plain(prompt=""),
     "no prompt": plain(prompt=None),
     "negative id": plain(prompt=[-1]),
-    "half an id": plain(prompt=[1.5]),
+    "fractional id": plain(prompt=[1.5]),
     "id beyond the vocabulary": plain(prompt=[99_999]),
     "too long": plain(prompt=[5] * 5000),
     "text too long": plain(prompt="1,2;" * 4000),
     "full context": plain(prompt=[5] * 4096),
     "room for one token": plain(prompt=[5] * 4095),
-    "wrong model": plain(model="nobody"),
+    "wrong model": plain(model="gpt-9"),
     "negative temperature": plain(temperature=-0.5),
 }
 
@@ -237,7 +237,7 @@ _TOKENIZED: Final[dict[str, Any]] = {
     "neither": {},
     "a number": {"prompt": 5},
     "no messages": {"messages": []},
-    "wrong model": {"model": "nobody", "prompt": "a"},
+    "wrong model": {"model": "gpt-9", "prompt": "a"},
 }
 
 _DETOKENIZED: Final[dict[str, Any]] = {

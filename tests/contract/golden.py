@@ -1,6 +1,6 @@
-"""The stories of the wire, frame by frame, as the real `Turn` tells them. The page's tests read the same files.
+"""Scenarios of the wire, frame by frame, as the real `Turn` produces them. The page's tests read the same files.
 
-`python -m tests.contract.golden` writes them anew; read the difference before you commit it.
+`python -m tests.contract.golden` writes the files again; review the difference before you commit it.
 """
 
 import re
@@ -33,7 +33,7 @@ _WEATHER: Final = FunctionTool(
     description="The weather of a city",
 )
 
-# What of an id is random: all of a response's, a conversation's, a call's; of an item's what follows its position.
+# The random part of an id: all of a call's, and what follows the position in an item's.
 _RANDOM: Final = re.compile(r"(?<=_)(?:(?P<position>[0-9a-f]{8})(?P<item>[0-9a-f]{24})|(?P<call>[0-9a-f]{24}))(?=\")")
 
 
@@ -68,62 +68,68 @@ def _usage(output: int, *, input_tokens: int = 27, reasoning: int = 0) -> Usage:
     )
 
 
-def _told(turn: Turn, *steps: Step, window: WindowUse | None = None) -> Iterator[str]:
+def _frames(turn: Turn, *steps: Step, window: WindowUse | None = None) -> Iterator[str]:
     for step in (Created(), window or WindowUse(0, 27, _CONTEXT), *steps):
         for event in turn.step(step):
             yield frame(event)
 
 
-def _refused(error: ParleyError) -> list[str]:
+def _refusal(error: ParleyError) -> list[str]:
     return [frame(socket_error(error))]
 
 
 def _text() -> Iterator[str]:
-    return _told(_turn(), TextDelta("你好"), TextDelta("！很高兴"), TextDelta("见到你。"), Completed(_usage(8), _ENDED))
+    return _frames(
+        _turn(), TextDelta("你好"), TextDelta("！很高兴"), TextDelta("见到你。"), Completed(_usage(8), _ENDED)
+    )
 
 
 def _length() -> Iterator[str]:
     turn = _turn(max_output_tokens=3)
-    return _told(turn, TextDelta("One, two"), TextDelta(", three"), Incomplete("max_output_tokens", _usage(3)))
+    return _frames(turn, TextDelta("One, two"), TextDelta(", three"), Incomplete("max_output_tokens", _usage(3)))
 
 
 def _stopped() -> Iterator[str]:
-    return _told(
+    return _frames(
         _turn(), TextDelta("Once upon"), TextDelta(" a time"), Incomplete("cancelled", _usage(4), stopped_in_ms=12)
     )
 
 
 def _failed_at_once() -> Iterator[str]:
-    return _told(_turn(), Failed(Unavailable("vllm")))
+    return _frames(_turn(), Failed(Unavailable("vllm")))
 
 
 def _failed_in_the_middle() -> Iterator[str]:
-    return _told(_turn(), TextDelta("The answer is"), Failed(EngineFailed("the stream ended without a finish reason")))
+    return _frames(
+        _turn(), TextDelta("The answer is"), Failed(EngineFailed("the stream ended without a finish reason"))
+    )
 
 
 def _function_call() -> Iterator[str]:
     turn = _turn(options=OutputOptions(tools=(_WEATHER,)))
-    pieces = [ToolCallDelta(0, "", "get_weather"), ToolCallDelta(0, '{"city":'), ToolCallDelta(0, ' "北京"}')]
-    return _told(turn, TextDelta("Let me look."), *pieces, Completed(_usage(21), _ENDED))
+    deltas = [ToolCallDelta(0, "", "get_weather"), ToolCallDelta(0, '{"city":'), ToolCallDelta(0, ' "北京"}')]
+    return _frames(turn, TextDelta("Let me look."), *deltas, Completed(_usage(21), _ENDED))
 
 
 def _reasoning() -> Iterator[str]:
-    thoughts = [ReasoningTextDelta("The user greets me."), ReasoningTextDelta(" I greet back.")]
-    return _told(_turn(), *thoughts, TextDelta("\n\nHel"), TextDelta("lo!"), Completed(_usage(12, reasoning=9), _ENDED))
+    reasoning = [ReasoningTextDelta("The user greets me."), ReasoningTextDelta(" I greet back.")]
+    return _frames(
+        _turn(), *reasoning, TextDelta("\n\nHel"), TextDelta("lo!"), Completed(_usage(12, reasoning=9), _ENDED)
+    )
 
 
 def _warm_up() -> Iterator[str]:
-    return _told(_turn(generate=False), Completed(_usage(1), _ENDED))
+    return _frames(_turn(generate=False), Completed(_usage(1), _ENDED))
 
 
 def _left_out() -> Iterator[str]:
     usage = _usage(3, input_tokens=3790)
-    return _told(
+    return _frames(
         _turn(), TextDelta("Yes, "), TextDelta("still."), Completed(usage, _ENDED), window=WindowUse(6, 3790, 4096)
     )
 
 
-STORIES: Final[dict[str, Callable[[], Iterable[str]]]] = {
+SCENARIOS: Final[dict[str, Callable[[], Iterable[str]]]] = {
     "text": _text,
     "length": _length,
     "stopped": _stopped,
@@ -133,23 +139,23 @@ STORIES: Final[dict[str, Callable[[], Iterable[str]]]] = {
     "reasoning": _reasoning,
     "warm-up": _warm_up,
     "left-out": _left_out,
-    "refused": lambda: _refused(TooManyRequests("8 requests wait on this socket already")),
-    "resumed-too-late": lambda: _refused(EventsExpired()),
-    "connection-limit": lambda: _refused(ConnectionLimitReached(3600)),
+    "refused": lambda: _refusal(TooManyRequests("8 requests wait on this socket already")),
+    "resumed-too-late": lambda: _refusal(EventsExpired()),
+    "connection-limit": lambda: _refusal(ConnectionLimitReached(3600)),
 }
 
 
-def story(name: str) -> str:
-    """A frame a line."""
-    return _steady("".join(f"{line}\n" for line in STORIES[name]()))
+def render(name: str) -> str:
+    """One frame per line."""
+    return _with_stable_ids("".join(f"{line}\n" for line in SCENARIOS[name]()))
 
 
-def written(name: str) -> str:
+def golden_text(name: str) -> str:
     return (FOLDER / f"{name}.jsonl").read_text()
 
 
-def _steady(frames: str) -> str:
-    """Ids numbered in the order in which they appear; their shape and an item's position stay."""
+def _with_stable_ids(frames: str) -> str:
+    """Numbers the ids in the order in which they appear; their format and the position of an item stay."""
     known: dict[str, int] = {}
 
     def renamed(found: re.Match[str]) -> str:
@@ -161,8 +167,8 @@ def _steady(frames: str) -> str:
 
 def main() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for name in STORIES:
-        (FOLDER / f"{name}.jsonl").write_text(story(name))
+    for name in SCENARIOS:
+        (FOLDER / f"{name}.jsonl").write_text(render(name))
 
 
 if __name__ == "__main__":

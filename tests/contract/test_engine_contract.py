@@ -1,4 +1,4 @@
-"""The scripted engine against real vLLM: the same questions, the same form of answers, the same behaviour."""
+"""The scripted engine against real vLLM: the same requests get responses of the same form, and behave alike."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def shapes(question: Question, engine: httpx2.Client) -> Iterator[object]:
-    """A busy engine tells two chunks as one: then it is asked again."""
+    """Of several attempts: a busy engine may send two chunks as one."""
     return (shape_of(question.ask(engine)) for _ in range(5))
 
 
@@ -45,17 +45,17 @@ def test_both_engines_answer_in_the_same_form(question: Question, scripted_url: 
 @pytest.mark.vllm
 @pytest.mark.parametrize("fields", [{}, {"stream": True}], ids=["whole", "streamed"])
 def test_both_engines_send_a_call_in_the_same_form(fields: dict[str, Any], scripted_url: str, vllm_url: str) -> None:
-    # The demo model has learned this question; the scripted engine is told what to call.
-    asked = "What's the weather like in San Francisco?"
-    told = 'What\'s the weather like? [[call=get_weather args={"location": "San Francisco"}]]'
+    # The demo model was trained on this question; the scripted engine follows the command in its prompt.
+    request = "What's the weather like in San Francisco?"
+    scripted_text = 'What\'s the weather like? [[call=get_weather args={"location": "San Francisco"}]]'
 
-    def question(said: str) -> Question:
-        messages = [{"role": "user", "content": said}]
+    def question(text: str) -> Question:
+        messages = [{"role": "user", "content": text}]
         return Question("a call", CHAT, chat(messages=messages, max_tokens=400, tools=[WEATHER], **fields))
 
     with httpx2.Client(base_url=scripted_url) as scripted, httpx2.Client(base_url=vllm_url, timeout=60) as vllm:
-        assert '"tool_calls"' in question(asked).ask(vllm).text
-        assert shape_of(question(told).ask(scripted)) in shapes(question(asked), vllm)
+        assert '"tool_calls"' in question(request).ask(vllm).text
+        assert shape_of(question(scripted_text).ask(scripted)) in shapes(question(request), vllm)
 
 
 @pytest.mark.vllm
@@ -90,7 +90,7 @@ def events(engine: httpx2.Client, path: str, body: dict[str, Any]) -> list[Any]:
     return events_in(engine.post(path, json=body).raise_for_status().text)
 
 
-def made_in(stream: list[Any]) -> list[tuple[list[int], str]]:
+def generated_in(stream: list[Any]) -> list[tuple[list[int], str]]:
     """The token ids and the text of each event that has tokens."""
     choices = [event["choices"][0] for event in stream if event != "[DONE]" and event["choices"]]
     with_tokens = [choice for choice in choices if choice.get("token_ids")]
@@ -107,9 +107,9 @@ def test_tokenize_counts_what_the_usage_counts(engine: httpx2.Client) -> None:
 
 
 def test_tools_and_calls_are_counted_as_the_usage_counts_them(engine: httpx2.Client) -> None:
-    asked = {"messages": conversation_with_calls(), "tools": [WEATHER, PICK]}
-    counted = engine.post(TOKENIZE, json=asked).json()
-    answered = engine.post(CHAT, json=chat(**asked, return_token_ids=True)).json()
+    request = {"messages": conversation_with_calls(), "tools": [WEATHER, PICK]}
+    counted = engine.post(TOKENIZE, json=request).json()
+    answered = engine.post(CHAT, json=chat(**request, return_token_ids=True)).json()
     assert counted["count"] == answered["usage"]["prompt_tokens"]
     assert counted["tokens"] == answered["prompt_token_ids"]
 
@@ -130,9 +130,9 @@ def test_the_first_event_has_the_ids_of_the_prompt(engine: httpx2.Client) -> Non
 
 
 def test_detokenize_returns_the_text(engine: httpx2.Client) -> None:
-    said = "你好, <|im_start|>world<|im_end|>🌊\n"
-    ids = engine.post(TOKENIZE, json={"prompt": said}).json()["tokens"]
-    assert engine.post(DETOKENIZE, json={"tokens": ids}).json() == {"prompt": said}
+    text = "你好, <|im_start|>world<|im_end|>🌊\n"
+    ids = engine.post(TOKENIZE, json={"prompt": text}).json()["tokens"]
+    assert engine.post(DETOKENIZE, json={"tokens": ids}).json() == {"prompt": text}
 
 
 def test_special_tokens_in_a_users_text_become_control_tokens(engine: httpx2.Client) -> None:
@@ -148,93 +148,93 @@ def test_the_end_token_is_counted_but_has_no_text(engine: httpx2.Client) -> None
     stream = events(
         engine, CHAT, chat(messages=GREETING, max_tokens=400, **WITH_IDS, stream_options={"include_usage": True})
     )
-    made = made_in(stream)
+    generated = generated_in(stream)
     end = engine.post(TOKENIZE, json={"prompt": "<|im_end|>"}).json()["tokens"]
-    assert (made[-1][0][-1:], made[-1][1]) == (end, "")
-    assert stream[-2]["usage"]["completion_tokens"] == sum(len(ids) for ids, _ in made)
+    assert (generated[-1][0][-1:], generated[-1][1]) == (end, "")
+    assert stream[-2]["usage"]["completion_tokens"] == sum(len(ids) for ids, _ in generated)
 
 
-def whole_answer(engine: httpx2.Client) -> tuple[list[int], list[int]]:
-    """The ids of the greeting's prompt and of its answer, the end token among them."""
+def complete_answer(engine: httpx2.Client) -> tuple[list[int], list[int]]:
+    """The ids of the prompt of the greeting and of its answer, including the end token."""
     answer = engine.post(CHAT, json=chat(messages=GREETING, max_tokens=400, return_token_ids=True)).json()
     return answer["prompt_token_ids"], answer["choices"][0]["token_ids"]
 
 
-def text_of(engine: httpx2.Client, ids: list[int]) -> str:
+def detokenized(engine: httpx2.Client, ids: list[int]) -> str:
     """Ends with U+FFFD when the ids end inside a character."""
     text: str = engine.post(DETOKENIZE, json={"tokens": ids}).json()["prompt"]
     return text.removesuffix("<|im_end|>")
 
 
-def places(engine: httpx2.Client, ids: list[int], *, inside_character: bool) -> list[int]:
-    """How many ids may come before a cut."""
-    cuts = range(1, len(ids))
-    return [cut for cut in cuts if text_of(engine, ids[:cut]).endswith("\ufffd") == inside_character]
+def cut_positions(engine: httpx2.Client, ids: list[int], *, inside_character: bool) -> list[int]:
+    """The numbers of ids after which the answer can be cut."""
+    positions = range(1, len(ids))
+    return [cut for cut in positions if detokenized(engine, ids[:cut]).endswith("\ufffd") == inside_character]
 
 
 def test_unfinished_characters_are_held_back(engine: httpx2.Client) -> None:
-    _, ids = whole_answer(engine)
-    stream = made_in(events(engine, CHAT, chat(messages=GREETING, max_tokens=400, **WITH_IDS)))
-    made: list[int] = []
-    said = ""
-    for tokens, text in stream:
-        made += tokens
-        said += text
-        assert said == text_of(engine, made).rstrip("\ufffd")
-    assert made == ids
+    _, ids = complete_answer(engine)
+    stream = generated_in(events(engine, CHAT, chat(messages=GREETING, max_tokens=400, **WITH_IDS)))
+    generated: list[int] = []
+    text = ""
+    for tokens, delta in stream:
+        generated += tokens
+        text += delta
+        assert text == detokenized(engine, generated).rstrip("\ufffd")
+    assert generated == ids
 
 
 def test_a_text_that_ends_inside_a_character_ends_before_it(engine: httpx2.Client) -> None:
-    _, ids = whole_answer(engine)
-    inside = places(engine, ids, inside_character=True)[0]
-    short = engine.post(CHAT, json=chat(messages=GREETING, max_tokens=inside)).json()["choices"][0]
-    assert short["finish_reason"] == "length"
-    assert short["message"]["content"] == text_of(engine, ids[:inside]).rstrip("\ufffd")
+    _, ids = complete_answer(engine)
+    inside = cut_positions(engine, ids, inside_character=True)[0]
+    response = engine.post(CHAT, json=chat(messages=GREETING, max_tokens=inside)).json()["choices"][0]
+    assert response["finish_reason"] == "length"
+    assert response["message"]["content"] == detokenized(engine, ids[:inside]).rstrip("\ufffd")
 
 
 def test_an_interval_batches_tokens_after_the_first(engine: httpx2.Client) -> None:
-    made = made_in(events(engine, CHAT, chat(max_tokens=12, stream_interval=5, **WITH_IDS)))
-    # A reader that is slow may find two events in one.
-    assert set(itertools.accumulate(len(ids) for ids, _ in made)) <= {1, 6, 11, 12}
+    generated = generated_in(events(engine, CHAT, chat(max_tokens=12, stream_interval=5, **WITH_IDS)))
+    # A slow reader may get two events as one.
+    assert set(itertools.accumulate(len(ids) for ids, _ in generated)) <= {1, 6, 11, 12}
 
 
 def test_an_answer_is_continued_by_its_ids(engine: httpx2.Client) -> None:
-    prompt, ids = whole_answer(engine)
-    for place in places(engine, ids, inside_character=False)[::4]:
-        body = {"prompt": prompt + ids[:place], "temperature": 0, "max_tokens": 400}
-        rest = made_in(events(engine, PLAIN, {**body, **WITH_IDS}))
-        assert list(itertools.chain.from_iterable(made for made, _ in rest)) == ids[place:]
-        assert text_of(engine, ids[:place]) + "".join(text for _, text in rest) == text_of(engine, ids)
+    prompt, ids = complete_answer(engine)
+    for cut in cut_positions(engine, ids, inside_character=False)[::4]:
+        body = {"prompt": prompt + ids[:cut], "temperature": 0, "max_tokens": 400}
+        rest = generated_in(events(engine, PLAIN, {**body, **WITH_IDS}))
+        assert list(itertools.chain.from_iterable(generated for generated, _ in rest)) == ids[cut:]
+        assert detokenized(engine, ids[:cut]) + "".join(text for _, text in rest) == detokenized(engine, ids)
 
 
 def test_a_continuation_from_inside_a_character_returns_the_text_of_the_whole_prompt(engine: httpx2.Client) -> None:
-    # A trap: whoever continues there must take the text from the ids, or begin at the character's first token.
-    prompt, ids = whole_answer(engine)
-    for place in places(engine, ids, inside_character=True)[:3]:
-        body = {"prompt": prompt + ids[:place], "temperature": 0, "max_tokens": 400, "return_token_ids": True}
+    # A pitfall: a client that continues there has to detokenize the ids, or to start at the character's first token.
+    prompt, ids = complete_answer(engine)
+    for cut in cut_positions(engine, ids, inside_character=True)[:3]:
+        body = {"prompt": prompt + ids[:cut], "temperature": 0, "max_tokens": 400, "return_token_ids": True}
         choice = engine.post(PLAIN, json=body).json()["choices"][0]
-        assert choice["token_ids"] == ids[place:]
+        assert choice["token_ids"] == ids[cut:]
         assert choice["text"].startswith("system\n")
-        assert choice["text"].endswith("assistant\n" + text_of(engine, ids))
+        assert choice["text"].endswith("assistant\n" + detokenized(engine, ids))
 
 
 def test_no_part_of_a_stop_string_is_shown(engine: httpx2.Client) -> None:
-    said = text_of(engine, whole_answer(engine)[1])
-    stop = said[6:9]
+    text = detokenized(engine, complete_answer(engine)[1])
+    stop = text[6:9]
     stream = events(engine, CHAT, chat(messages=GREETING, max_tokens=400, stop=[stop], **WITH_IDS))
     last = stream[-2]["choices"][0]
-    assert "".join(text for _, text in made_in(stream)) == said[: said.index(stop)]
+    assert "".join(text for _, text in generated_in(stream)) == text[: text.index(stop)]
     assert (last["finish_reason"], last["stop_reason"]) == ("stop", stop)
 
 
 def test_a_stop_token_is_named_but_not_shown(engine: httpx2.Client) -> None:
-    _, ids = whole_answer(engine)
+    _, ids = complete_answer(engine)
     stop, before = ids[5], ids[: ids.index(ids[5])]
     body = chat(messages=GREETING, max_tokens=400, stop_token_ids=[stop], return_token_ids=True)
     choice = engine.post(CHAT, json=body).json()["choices"][0]
     assert (choice["finish_reason"], choice["stop_reason"]) == ("stop", stop)
     assert choice["token_ids"] == [*before, stop]
-    assert choice["message"]["content"] == text_of(engine, before).rstrip("\ufffd")
+    assert choice["message"]["content"] == detokenized(engine, before).rstrip("\ufffd")
 
 
 def test_the_request_id_is_the_clients(engine: httpx2.Client) -> None:

@@ -1,4 +1,4 @@
-"""The conformance checks themselves: each refuses what a lenient reader would let pass."""
+"""Tests of the conformance checks: each refuses what a lenient parser would accept."""
 
 import json
 from collections.abc import Callable
@@ -25,25 +25,25 @@ PLACE: Wire = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
 
 
 def answer() -> list[Wire]:
-    begun = {**RESPONSE, "status": "in_progress", "output": [], "completed_at": None}
-    said = RESPONSE["output"][0]
+    started = {**RESPONSE, "status": "in_progress", "output": [], "completed_at": None}
+    message = RESPONSE["output"][0]
     events: list[Wire] = [
-        {"type": "response.created", "response": begun},
-        {"type": "response.in_progress", "response": begun},
-        {"type": "response.output_item.added", "output_index": 0, "item": {**said, "content": []}},
+        {"type": "response.created", "response": started},
+        {"type": "response.in_progress", "response": started},
+        {"type": "response.output_item.added", "output_index": 0, "item": {**message, "content": []}},
         {"type": "response.content_part.added", **PLACE, "part": PART},
         {"type": "response.output_text.delta", **PLACE, "delta": "hel", "logprobs": []},
         {"type": "response.output_text.delta", **PLACE, "delta": "lo", "logprobs": []},
         {"type": "response.output_text.done", **PLACE, "text": "hello", "logprobs": []},
         {"type": "response.content_part.done", **PLACE, "part": {**PART, "text": "hello"}},
-        {"type": "response.output_item.done", "output_index": 0, "item": said},
+        {"type": "response.output_item.done", "output_index": 0, "item": message},
         {"type": "response.completed", "response": RESPONSE},
     ]
     return [{**one, "sequence_number": number} for number, one in enumerate(events)]
 
 
 def test_a_complete_answer_conforms() -> None:
-    assert conformance.story(answer()) == RESPONSE
+    assert conformance.stream(answer()) == RESPONSE
 
 
 def test_the_resource_has_31_keys() -> None:
@@ -115,7 +115,7 @@ def test_an_inconsistent_event_sequence_is_refused(spoil: Callable[[list[Wire]],
     events = answer()
     spoil(events)
     with pytest.raises(AssertionError):
-        conformance.story(events)
+        conformance.stream(events)
 
 
 def test_an_error_without_its_status_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""What is said in the conversations of these tests."""
+"""Items and ids of the conversations in these tests."""
 
 from gateway.protocol.ids import new_item_id
 from gateway.protocol.input_items import InputMessage
@@ -18,5 +18,5 @@ def answer(position: int, text: str = "!") -> Message:
 
 
 def input_messages(*texts: str) -> list[InputMessage]:
-    """Items as a client sends them."""
+    """Input messages as a client sends them."""
     return [InputMessage("user", text) for text in texts]

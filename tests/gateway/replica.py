@@ -24,6 +24,7 @@ from gateway.inference import (
     UsageReport,
 )
 from gateway.protocol.create import ResponseCreate
+from gateway.protocol.items import text_of
 from gateway.protocol.resources import Usage
 from gateway.runtime.acceptance import TurnAcceptance
 from gateway.runtime.compaction import Compaction
@@ -37,6 +38,7 @@ from gateway.runtime.retry_policy import RetryPolicy
 from gateway.runtime.running import RunningTurn, TurnRunner
 from gateway.runtime.turn_list import TurnList
 from gateway.runtime.user_encryption import UserEncryption
+from gateway.store.history.conversations import Conversations
 from gateway.store.history.responses import ResponseStore
 from gateway.store.history.turn_store import TurnStore
 from gateway.store.leases import Leases
@@ -52,13 +54,13 @@ ENCRYPTION = UserEncryption(b"k" * 32)
 
 
 def text_stream(text: str, reason: Literal["stop", "length"] = "stop") -> tuple[EngineEvent, ...]:
-    """Letter by letter, each a token."""
+    """A completion of single letters, each a token."""
     letters = [TextDelta(letter, (ord(letter),)) for letter in text]
     return PromptTokens(PROMPT_IDS), *letters, Finished(reason), UsageReport(_usage(0, len(text)))
 
 
 class FakeEngine:
-    """Streams `events` and continues behind the ids it is given; at the end of a stream it raises the next of `faults`.
+    """Streams `events` and continues after the ids it is given; at the end of a stream it raises the next of `faults`.
 
     With `hold` it waits after the first delta. A byte is a token, and so is a letter of its output.
     """
@@ -94,18 +96,21 @@ class FakeEngine:
             return self._play(call.token_ids[len(PROMPT_IDS) :], len(call.token_ids))
         return self._play((), _tokens(call.prompt))
 
-    async def _play(self, said: Sequence[int], read: int) -> AsyncGenerator[EngineEvent]:
+    async def _play(self, generated: Sequence[int], prompt_tokens: int) -> AsyncGenerator[EngineEvent]:
         fault = self.faults.pop(0) if self.faults else None
-        left = len(said)
+        skipped = len(generated)
         try:
             await asyncio.sleep(0)  # a network in between
             for event in self.events:
-                if isinstance(event, TextDelta | ReasoningTextDelta | ToolCallDelta) and left:
-                    left -= len(event.token_ids)
+                if isinstance(event, TextDelta | ReasoningTextDelta | ToolCallDelta) and skipped:
+                    skipped -= len(event.token_ids)
                     continue
                 if fault is not None and isinstance(event, Finished):
                     raise fault
-                yield UsageReport(_usage(read, event.usage.output_tokens)) if isinstance(event, UsageReport) else event
+                if isinstance(event, UsageReport):
+                    yield UsageReport(_usage(prompt_tokens, event.usage.output_tokens))
+                else:
+                    yield event
                 if self.hold is not None and isinstance(event, TextDelta | ReasoningTextDelta | ToolCallDelta):
                     await self.hold.wait()
         finally:
@@ -118,12 +123,12 @@ class FakeEngine:
 
     @property
     def continued_ids(self) -> list[tuple[int, ...]]:
-        """The output that each continuation was given."""
+        """The output ids of each continuation."""
         return [call.token_ids[len(PROMPT_IDS) :] for call in self.calls if call.token_ids]
 
     @property
     def prompt_texts(self) -> list[str]:
-        """Of the last prompt."""
+        """The texts of the last prompt."""
         return [message.text for message in self.prompt_calls[-1].prompt]
 
 
@@ -131,8 +136,8 @@ def _tokens(prompts: tuple[PromptMessage, ...]) -> int:
     return sum(len(prompt.text.encode()) for prompt in prompts)
 
 
-def _usage(read: int, said: int) -> Usage:
-    return Usage(read, said, read + said)
+def _usage(input_tokens: int, output_tokens: int) -> Usage:
+    return Usage(input_tokens, output_tokens, input_tokens + output_tokens)
 
 
 @dataclass
@@ -166,6 +171,13 @@ class Replica:
     turns: TurnAcceptance
     following: ResponseFollower
     compaction: Compaction
+
+    async def create_conversation(self, user_id: str = "user_1") -> str:
+        return (await Conversations(self.redis).create(user_id, {})).id
+
+    async def stored_texts(self, conversation_id: str, user_id: str = "user_1") -> list[str]:
+        page = await Conversations(self.redis).items.page(user_id, conversation_id, limit=100, after=None, order="asc")
+        return [text_of(item) for item in page.data]
 
     async def begin_turn(self, create: ResponseCreate, user_id: str = "user_1") -> RunningTurn:
         running = (await self.turns.start(user_id, create)).running

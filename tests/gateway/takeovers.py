@@ -1,4 +1,4 @@
-"""Two gateways on one Redis, and what takes turns over from one to the other."""
+"""Two gateways on one Redis, and a takeover from one to the other."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ TEXT = "a lighthouse keeper"
 async def takeover_by(
     gateway: Replica, redis: Redis, segments: type[Segments] = Segments, name: str = "g2"
 ) -> AsyncIterator[Takeover]:
-    """What takes turns over for a replica that is called `name`."""
+    """The takeover of a replica with the id `name`, and a running writer."""
     writer = Writer(redis, retention_seconds=60)
     async with background_task(writer.run()):
         yield Takeover(
@@ -38,7 +38,7 @@ async def takeover_by(
 
 
 async def abandon_turn(owner: Replica) -> str:
-    """A turn that has told its first letter, and whose gateway says nothing any more."""
+    """Returns the id of a turn that stopped after its first letter, as if its gateway had died."""
     owner.engine.hold = asyncio.Event()
     running = await owner.begin_turn(ResponseCreate(input="go"))
     while len(running.log.events) < 5:
@@ -50,7 +50,7 @@ async def count_listed(redis: Redis, name: str) -> int:
     return int(await redis.scard(f"parley:gateway:{name}:turns"))
 
 
-async def final_response(taker: Replica, response_id: str) -> Wire:
-    running = taker.registry.find("user_1", response_id)
+async def final_response(successor: Replica, response_id: str) -> Wire:
+    running = successor.registry.find("user_1", response_id)
     assert running is not None
-    return conformance.story(await collect_events(running))
+    return conformance.stream(await collect_events(running))

@@ -50,12 +50,12 @@ async def test_what_a_client_says_reaches_the_model_in_its_order(api: httpx2.Asy
 
 
 async def test_a_streamed_answer_tells_the_whole_story(api: httpx2.AsyncClient) -> None:
-    whole = conformance.story(await streamed(api, input="Count from 1 to 5."))
+    whole = conformance.stream(await streamed(api, input="Count from 1 to 5."))
     assert (whole["status"], bool(text_of(whole))) == ("completed", True)
 
 
 async def test_an_answer_cut_short_by_its_limit_is_incomplete(api: httpx2.AsyncClient) -> None:
-    whole = conformance.story(await streamed(api, input="[[tokens=60]]", max_output_tokens=20))
+    whole = conformance.stream(await streamed(api, input="[[tokens=60]]", max_output_tokens=20))
     assert (whole["status"], whole["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
     assert whole["output"][-1]["status"] == "incomplete"
 

@@ -89,7 +89,7 @@ async def test_a_continuation_that_can_not_be_read_forgets_what_it_continued_too
 async def test_a_warm_up_makes_nothing_and_can_be_continued(house: House) -> None:
     async with house.socket(house.alice) as socket:
         events = await create(socket, input="The word is amber.", store=False, generate=False)
-        warm = conformance.story(events)
+        warm = conformance.stream(events)
         assert (warm["status"], warm["output"]) == ("completed", [])
         await continued(socket, input="What is the word?", store=False, previous_response_id=warm["id"])
     assert house.prompts()[-1][-1]["content"] == "The word is amber.\n\nWhat is the word?"

@@ -12,8 +12,8 @@ DEPLOYMENT = Defaults("be kind", Sampling(0.45, 0.9, 1.2, 10240))
 CONVERSATION = Generation(temperature=1.0, top_p=0.8, repetition_penalty=1.1, max_output_tokens=100)
 
 
-def sampled(conversation: Generation = CONVERSATION, **asked: Any) -> Sampling:
-    return DEPLOYMENT.resolve(ResponseCreate(**asked), conversation)
+def sampled(conversation: Generation = CONVERSATION, **fields: Any) -> Sampling:
+    return DEPLOYMENT.resolve(ResponseCreate(**fields), conversation)
 
 
 def test_without_other_parameters_the_deployments_apply() -> None:
@@ -31,8 +31,8 @@ def test_a_requests_parameters_override_both() -> None:
 
 @pytest.mark.parametrize("name", ["temperature", "presence_penalty", "frequency_penalty"])
 def test_zero_is_a_value(name: str) -> None:
-    asked: dict[str, Any] = {name: 0.0}
-    assert getattr(sampled(**asked), name) == 0.0
+    fields: dict[str, Any] = {name: 0.0}
+    assert getattr(sampled(**fields), name) == 0.0
 
 
 def test_penalties_come_from_the_request_only() -> None:

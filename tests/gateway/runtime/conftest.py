@@ -13,6 +13,6 @@ async def owner(port: int) -> AsyncIterator[Replica]:
 
 
 @pytest.fixture
-async def taker(port: int) -> AsyncIterator[Replica]:
+async def successor(port: int) -> AsyncIterator[Replica]:
     async with replica(port, FakeEngine(*text_stream(TEXT)), name="g2") as found:
         yield found

@@ -6,7 +6,7 @@ from gateway.errors import InvalidRequest
 from gateway.runtime.user_encryption import UserEncryption
 
 ENCRYPTION = UserEncryption(b"k" * 32)
-SEALED = ENCRYPTION.encrypt("user_1", "你好")
+CIPHERTEXT = ENCRYPTION.encrypt("user_1", "你好")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -15,17 +15,17 @@ def test_encrypted_text_decrypts_for_its_user(text: str) -> None:
 
 
 def test_the_client_cannot_read_the_ciphertext() -> None:
-    assert "你好" not in SEALED
-    assert ENCRYPTION.encrypt("user_1", "你好") != SEALED
+    assert "你好" not in CIPHERTEXT
+    assert ENCRYPTION.encrypt("user_1", "你好") != CIPHERTEXT
 
 
 @pytest.mark.parametrize(
-    ("seal", "user", "sealed"),
+    ("encryption", "user", "ciphertext"),
     [
-        (ENCRYPTION, "user_2", SEALED),
-        (UserEncryption(b"o" * 32), "user_1", SEALED),
-        (ENCRYPTION, "user_1", SEALED[:-6] + "AAAAA="),
-        (ENCRYPTION, "user_1", "x" + SEALED),
+        (ENCRYPTION, "user_2", CIPHERTEXT),
+        (UserEncryption(b"o" * 32), "user_1", CIPHERTEXT),
+        (ENCRYPTION, "user_1", CIPHERTEXT[:-6] + "AAAAA="),
+        (ENCRYPTION, "user_1", "x" + CIPHERTEXT),
         (ENCRYPTION, "user_1", ""),
         (ENCRYPTION, "user_1", "你好"),
         (ENCRYPTION, "user_1", "\ud800"),
@@ -34,8 +34,8 @@ def test_the_client_cannot_read_the_ciphertext() -> None:
     ids=["another user", "another key", "changed", "longer", "empty", "not base64", "half a character", "cut short"],
 )
 def test_ciphertext_that_was_not_made_here_for_this_user_is_refused(
-    seal: UserEncryption, user: str, sealed: str
+    encryption: UserEncryption, user: str, ciphertext: str
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        seal.decrypt(user, sealed)
+        encryption.decrypt(user, ciphertext)
     assert (caught.value.code, caught.value.param) == ("invalid_value", "input")

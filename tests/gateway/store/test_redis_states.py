@@ -119,7 +119,7 @@ async def test_an_answer_waits_for_room_and_goes_on_without_a_hole(gateway: Repl
             async with asyncio.timeout(0.5):
                 await running.log.wait_flushed()
         assert len(running.log.events) == shown, "nobody sees what is not kept"
-    assert conformance.story(await collect_events(running))["output"][0]["content"][0]["text"] == TEXT
+    assert conformance.stream(await collect_events(running))["output"][0]["content"][0]["text"] == TEXT
 
 
 async def test_a_gateway_is_not_taken_for_dead_because_redis_is_full(redis: Redis) -> None:
@@ -177,7 +177,7 @@ async def test_a_redis_that_is_loading_is_waited_for(gateway: Replica, redis: Re
             await StorageHealth(redis).ping()
         assert gateway.engine.hold is not None
         gateway.engine.hold.set()
-        assert conformance.story(await collect_events(running))["output"][0]["content"][0]["text"] == TEXT
+        assert conformance.stream(await collect_events(running))["output"][0]["content"][0]["text"] == TEXT
 
 
 async def said_to_load(redis: Redis) -> None:
