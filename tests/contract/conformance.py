@@ -74,7 +74,7 @@ def refusal(wire: Wire) -> spec.Error:
     return _read(spec.WebSocketErrorEvent, wire).error
 
 
-def story(events: list[Wire]) -> Wire:
+def stream(events: list[Wire]) -> Wire:
     """Checks all events of an answer that did not fail, in order; returns its final response."""
     for one in events:
         event(one)

@@ -49,7 +49,7 @@ def test_every_file_is_a_story() -> None:
 
 @pytest.mark.parametrize("name", sorted(ANSWERS - FAILURES))
 def test_a_story_conforms_to_open_responses(name: str) -> None:
-    assert conformance.story(events(name))["status"] in {"completed", "incomplete"}
+    assert conformance.stream(events(name))["status"] in {"completed", "incomplete"}
 
 
 @pytest.mark.parametrize("name", sorted(FAILURES))

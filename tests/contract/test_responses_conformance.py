@@ -43,7 +43,7 @@ def answer() -> list[Wire]:
 
 
 def test_a_complete_answer_conforms() -> None:
-    assert conformance.story(answer()) == RESPONSE
+    assert conformance.stream(answer()) == RESPONSE
 
 
 def test_the_resource_has_31_keys() -> None:
@@ -115,7 +115,7 @@ def test_an_inconsistent_story_is_refused(spoil: Callable[[list[Wire]], Any]) ->
     events = answer()
     spoil(events)
     with pytest.raises(AssertionError):
-        conformance.story(events)
+        conformance.stream(events)
 
 
 def test_an_error_without_its_status_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""What these tests are made of."""
+"""Builders and strategies that several of these tests use."""
 
 import asyncio
 import json
@@ -23,30 +23,30 @@ SAMPLING = Sampling(temperature=0.45, top_p=0.9, repetition_penalty=1.2, max_out
 
 _TEXTS = st.text("ab \n你👋", max_size=4)
 _IDS = st.lists(st.integers(0, 2**32 - 1), max_size=3).map(tuple)
-PIECES = st.one_of(
+DELTAS = st.one_of(
     st.builds(TextDelta, _TEXTS, _IDS),
     st.builds(ReasoningTextDelta, _TEXTS, _IDS),
     st.builds(ToolCallDelta, st.integers(0, 3), _TEXTS, st.none() | st.just("f"), _IDS),
 )
-"""Also what no engine says."""
+"""Also sequences that no engine generates."""
 
 _MORE = st.lists(st.tuples(st.sampled_from([ToolCallDelta, TextDelta]), _TEXTS, _IDS), max_size=4)
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> list[OutputDelta]:
-    """Text, reasoning and calls in any order; of a call there may be more, with blanks between."""
-    pieces: list[OutputDelta] = []
+def answer_deltas(draw: st.DrawFn) -> list[OutputDelta]:
+    """Text, reasoning and calls in any order; a call may have several deltas, with white space between."""
+    deltas: list[OutputDelta] = []
     for index in range(draw(st.integers(0, 6))):
-        speaking = st.builds(TextDelta, _TEXTS, _IDS), st.builds(ReasoningTextDelta, _TEXTS, _IDS)
-        pieces += draw(st.lists(draw(st.sampled_from(speaking)), max_size=3))
+        kinds = st.builds(TextDelta, _TEXTS, _IDS), st.builds(ReasoningTextDelta, _TEXTS, _IDS)
+        deltas += draw(st.lists(draw(st.sampled_from(kinds)), max_size=3))
         if draw(st.booleans()):
-            pieces.append(ToolCallDelta(index, draw(_TEXTS), "f", draw(_IDS)))
+            deltas.append(ToolCallDelta(index, draw(_TEXTS), "f", draw(_IDS)))
             for kind, text, ids in draw(_MORE):
-                pieces.append(
+                deltas.append(
                     ToolCallDelta(index, text, None, ids) if kind is ToolCallDelta else TextDelta(" " * len(text), ids)
                 )
-    return pieces
+    return deltas
 
 
 def turn(**more: Any) -> Turn:
@@ -57,7 +57,7 @@ def turn(**more: Any) -> Turn:
 
 
 def keys_of(log: TurnLog) -> list[str]:
-    """Of all its segments; the last is the one that grows."""
+    """Of all its segments; the last one grows."""
     return segment_keys(log.turn.request.user_id, log.turn.request.response_id, log.segment)
 
 
@@ -66,23 +66,23 @@ def wires(events: Iterable[Event]) -> list[Wire]:
 
 
 def connection(port: int, seconds: float = 2) -> Redis:
-    """As the gateway opens its own: whatever failed is not tried again behind its back."""
+    """As the gateway opens its own: without hidden retries."""
     return Redis(port=port, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0))
 
 
-async def kept(redis: Redis) -> list[bytes]:
-    """All keys but the count of what they hold."""
+async def stored_keys(redis: Redis) -> list[bytes]:
+    """All keys but the counters of their sizes."""
     keys: Any = await redis.keys()
     return [key for key in keys if not key.endswith(b":sizes")]
 
 
 @asynccontextmanager
-async def working(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """What runs as long as its process does."""
+async def background_task(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Runs a loop of the gateway in the background, and cancels it at the end."""
     task = asyncio.create_task(work)
     try:
         yield
     finally:
-        while not task.done():  # Python 3.11 loses a cancellation that comes in the moment a command is written
+        while not task.done():  # Python 3.11 loses a cancellation that arrives while a command is being written
             task.cancel()
             await asyncio.wait([task], timeout=0.1)

@@ -10,8 +10,8 @@ from dev.ports import free_port
 from dev.process import Command, Process
 from dev.redis_server import arguments, users_acl
 
-# What the tests themselves need beyond what the gateway may do in Redis.
-TESTS_MAY = "~much:* ~aside +flushall +keys +monitor +client|kill +config|set +replicaof +bgrewriteaof"
+# Rules that the tests need in addition to those of the gateway.
+RULES_OF_TESTS = "~much:* ~aside +flushall +keys +monitor +client|kill +config|set +replicaof +bgrewriteaof"
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]
 
 @pytest.fixture
 def durable_redis(tmp_path: Path) -> Iterator[Process]:
-    """As in production: whatever it has acknowledged is there again after a kill."""
+    """As in production: what it has acknowledged survives a kill."""
     yield from _running(tmp_path)
 
 
@@ -34,7 +34,7 @@ async def redis(redis_process: Process) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def port(redis: Redis, redis_process: Process) -> int:
-    """Of a Redis with nothing in it."""
+    """Of an empty Redis."""
     return redis_process.command.port
 
 
@@ -56,8 +56,8 @@ def _running(folder: Path, *more: str) -> Iterator[Process]:
 
 
 def _users() -> str:
-    """A connection without credentials has the gateway's own rules, so that no test passes with a command or a key that
-    the product's Redis would refuse."""
+    """A connection without credentials has the gateway's rules, so that no test passes with a command or a key that the
+    product's Redis would refuse."""
     users = users_acl(gateway_password="gateway", auth_service_password="auth-service")
     [rules] = re.findall(r"^user gateway on #\w+ (.*)$", users, re.MULTILINE)
-    return re.sub(r"^user default .*$", f"user default on nopass {rules} {TESTS_MAY}", users, flags=re.MULTILINE)
+    return re.sub(r"^user default .*$", f"user default on nopass {rules} {RULES_OF_TESTS}", users, flags=re.MULTILINE)

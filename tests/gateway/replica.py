@@ -24,6 +24,7 @@ from gateway.inference import (
     UsageReport,
 )
 from gateway.protocol.create import ResponseCreate
+from gateway.protocol.items import text_of
 from gateway.protocol.resources import Usage
 from gateway.runtime.acceptance import TurnAcceptance
 from gateway.runtime.compaction import Compaction
@@ -37,6 +38,7 @@ from gateway.runtime.retry_policy import RetryPolicy
 from gateway.runtime.running import RunningTurn, TurnRunner
 from gateway.runtime.turn_list import TurnList
 from gateway.runtime.user_encryption import UserEncryption
+from gateway.store.history.conversations import Conversations
 from gateway.store.history.history_reader import HistoryReader
 from gateway.store.history.responses import ResponseStore
 from gateway.store.history.turn_store import TurnStore
@@ -44,7 +46,7 @@ from gateway.store.leases import Leases
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
 from gateway.turn.commands import CancelTurn, GatewayCommand
-from tests.gateway.builders import SAMPLING, Wire, connection, working
+from tests.gateway.builders import SAMPLING, Wire, background_task, connection
 
 DEFAULTS = Defaults("be kind", SAMPLING)
 RETRY_POLICY = RetryPolicy(engine_seconds=0.5, token_seconds=5)
@@ -52,25 +54,25 @@ PROMPT_IDS = (1, 2, 3)
 ENCRYPTION = UserEncryption(b"k" * 32)
 
 
-def spoken(text: str, reason: Literal["stop", "length"] = "stop") -> tuple[EngineEvent, ...]:
-    """Letter by letter, each a token."""
+def text_stream(text: str, reason: Literal["stop", "length"] = "stop") -> tuple[EngineEvent, ...]:
+    """A completion of single letters, each a token."""
     letters = [TextDelta(letter, (ord(letter),)) for letter in text]
     return PromptTokens(PROMPT_IDS), *letters, Finished(reason), UsageReport(_usage(0, len(text)))
 
 
 class FakeEngine:
-    """Streams `events` and continues behind the ids it is given; at the end of a stream it raises the next of `faults`.
+    """Streams `events` and continues after the ids it is given; at the end of a stream it raises the next of `faults`.
 
     With `hold` it waits after the first delta. A byte is a token, and so is a letter of its output.
     """
 
     def __init__(self, *events: EngineEvent, faults: Sequence[Exception] = (), limit: int = 4096) -> None:
-        self.events = events or spoken("ok")
+        self.events = events or text_stream("ok")
         self.faults = list(faults)
-        self.size = limit
+        self.context_tokens = limit
         self.hold: asyncio.Event | None = None
         self.closed = asyncio.Event()
-        self.counted = 0
+        self.tokenize_calls = 0
         self.calls: list[EngineCall] = []
         self.has_healthy = True
 
@@ -78,13 +80,13 @@ class FakeEngine:
         return "parley-demo"
 
     async def context_limit(self) -> int | None:
-        return self.size
+        return self.context_tokens
 
     async def tokenize(
         self, prompt: tuple[PromptMessage, ...], options: OutputOptions, *, affinity: str
     ) -> TokenizedPrompt | None:
-        self.counted += 1
-        return TokenizedPrompt(_tokens(prompt), self.size, PROMPT_IDS)
+        self.tokenize_calls += 1
+        return TokenizedPrompt(_tokens(prompt), self.context_tokens, PROMPT_IDS)
 
     async def detokenize(self, token_ids: Sequence[int], *, affinity: str) -> str:
         return "".join(chr(one) for one in token_ids)
@@ -95,45 +97,48 @@ class FakeEngine:
             return self._play(call.token_ids[len(PROMPT_IDS) :], len(call.token_ids))
         return self._play((), _tokens(call.prompt))
 
-    async def _play(self, said: Sequence[int], read: int) -> AsyncGenerator[EngineEvent]:
+    async def _play(self, generated: Sequence[int], prompt_tokens: int) -> AsyncGenerator[EngineEvent]:
         fault = self.faults.pop(0) if self.faults else None
-        left = len(said)
+        skipped = len(generated)
         try:
             await asyncio.sleep(0)  # a network in between
             for event in self.events:
-                if isinstance(event, TextDelta | ReasoningTextDelta | ToolCallDelta) and left:
-                    left -= len(event.token_ids)
+                if isinstance(event, TextDelta | ReasoningTextDelta | ToolCallDelta) and skipped:
+                    skipped -= len(event.token_ids)
                     continue
                 if fault is not None and isinstance(event, Finished):
                     raise fault
-                yield UsageReport(_usage(read, event.usage.output_tokens)) if isinstance(event, UsageReport) else event
+                if isinstance(event, UsageReport):
+                    yield UsageReport(_usage(prompt_tokens, event.usage.output_tokens))
+                else:
+                    yield event
                 if self.hold is not None and isinstance(event, TextDelta | ReasoningTextDelta | ToolCallDelta):
                     await self.hold.wait()
         finally:
             self.closed.set()
 
     @property
-    def asked(self) -> list[EngineCall]:
+    def prompt_calls(self) -> list[EngineCall]:
         """The calls with a prompt of messages."""
         return [call for call in self.calls if not call.token_ids]
 
     @property
-    def resumed(self) -> list[tuple[int, ...]]:
-        """The output that each continuation was given."""
+    def continued_ids(self) -> list[tuple[int, ...]]:
+        """The output ids of each continuation."""
         return [call.token_ids[len(PROMPT_IDS) :] for call in self.calls if call.token_ids]
 
     @property
-    def texts(self) -> list[str]:
-        """Of the last prompt."""
-        return [message.text for message in self.asked[-1].prompt]
+    def prompt_texts(self) -> list[str]:
+        """The texts of the last prompt."""
+        return [message.text for message in self.prompt_calls[-1].prompt]
 
 
 def _tokens(prompts: tuple[PromptMessage, ...]) -> int:
     return sum(len(prompt.text.encode()) for prompt in prompts)
 
 
-def _usage(read: int, said: int) -> Usage:
-    return Usage(read, said, read + said)
+def _usage(input_tokens: int, output_tokens: int) -> Usage:
+    return Usage(input_tokens, output_tokens, input_tokens + output_tokens)
 
 
 @dataclass
@@ -169,16 +174,23 @@ class Replica:
     following: ResponseFollower
     compaction: Compaction
 
-    async def begun(self, create: ResponseCreate, user_id: str = "user_1") -> RunningTurn:
+    async def create_conversation(self, user_id: str = "user_1") -> str:
+        return (await Conversations(self.redis).create(user_id, {})).id
+
+    async def stored_texts(self, conversation_id: str, user_id: str = "user_1") -> list[str]:
+        page = await Conversations(self.redis).items.page(user_id, conversation_id, limit=100, after=None, order="asc")
+        return [text_of(item) for item in page.data]
+
+    async def begin_turn(self, create: ResponseCreate, user_id: str = "user_1") -> RunningTurn:
         running = (await self.turns.start(user_id, create)).running
         assert running is not None
         return running
 
-    async def answered(self, create: ResponseCreate, user_id: str = "user_1") -> list[Wire]:
-        return await followed(await self.begun(create, user_id))
+    async def run_turn(self, create: ResponseCreate, user_id: str = "user_1") -> list[Wire]:
+        return await collect_events(await self.begin_turn(create, user_id))
 
 
-async def followed(running: RunningTurn) -> list[Wire]:
+async def collect_events(running: RunningTurn) -> list[Wire]:
     return [json.loads(text) async for text in running.log.events.follow()]
 
 
@@ -212,7 +224,7 @@ async def replica(
             if isinstance(command, CancelTurn):
                 registry.stop(command.response_id, command.requested_at_ms)
 
-        async with working(writer.run()), working(reader.run(handle)):
+        async with background_task(writer.run()), background_task(reader.run(handle)):
             try:
                 yield Replica(
                     redis,

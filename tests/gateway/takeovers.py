@@ -1,4 +1,4 @@
-"""Two gateways on one Redis, and what takes turns over from one to the other."""
+"""Two gateways on one Redis, and a takeover from one to the other."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,19 +13,19 @@ from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.writer import Writer
 from tests.contract import conformance
-from tests.gateway.builders import Wire, working
-from tests.gateway.replica import Replica, followed
+from tests.gateway.builders import Wire, background_task
+from tests.gateway.replica import Replica, collect_events
 
 TEXT = "a lighthouse keeper"
 
 
 @asynccontextmanager
-async def taking(
+async def takeover_by(
     gateway: Replica, redis: Redis, segments: type[Segments] = Segments, name: str = "g2"
 ) -> AsyncIterator[Takeover]:
-    """What takes turns over for a replica that is called `name`."""
+    """The takeover of a replica with the id `name`, and a running writer."""
     writer = Writer(redis, retention_seconds=60)
-    async with working(writer.run()):
+    async with background_task(writer.run()):
         yield Takeover(
             Leases(redis, name),
             segments(redis),
@@ -37,20 +37,20 @@ async def taking(
         )
 
 
-async def abandoned(owner: Replica) -> str:
-    """A turn that has told its first letter, and whose gateway says nothing any more."""
+async def abandon_turn(owner: Replica) -> str:
+    """Returns the id of a turn that stopped after its first letter, as if its gateway had died."""
     owner.engine.hold = asyncio.Event()
-    running = await owner.begun(ResponseCreate(input="go"))
+    running = await owner.begin_turn(ResponseCreate(input="go"))
     while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     return running.request.response_id
 
 
-async def listed(redis: Redis, name: str) -> int:
+async def count_listed(redis: Redis, name: str) -> int:
     return int(await redis.scard(f"parley:gateway:{name}:turns"))
 
 
-async def whole(taker: Replica, response_id: str) -> Wire:
-    running = taker.registry.find("user_1", response_id)
+async def final_response(successor: Replica, response_id: str) -> Wire:
+    running = successor.registry.find("user_1", response_id)
     assert running is not None
-    return conformance.story(await followed(running))
+    return conformance.stream(await collect_events(running))

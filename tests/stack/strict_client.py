@@ -64,7 +64,7 @@ async def create(socket: ClientConnection, **body: object) -> list[Wire]:
 
 
 async def continued(socket: ClientConnection, **body: object) -> Wire:
-    whole = conformance.story(await create(socket, **body))
+    whole = conformance.stream(await create(socket, **body))
     assert whole["status"] == "completed"
     return whole
 

@@ -50,12 +50,12 @@ async def test_a_clients_messages_reach_the_model_in_order(api: httpx2.AsyncClie
 
 
 async def test_a_streamed_answer_has_every_event(api: httpx2.AsyncClient) -> None:
-    whole = conformance.story(await streamed(api, input="Count from 1 to 5."))
+    whole = conformance.stream(await streamed(api, input="Count from 1 to 5."))
     assert (whole["status"], bool(text_of(whole))) == ("completed", True)
 
 
 async def test_an_answer_that_reaches_its_limit_is_incomplete(api: httpx2.AsyncClient) -> None:
-    whole = conformance.story(await streamed(api, input="[[tokens=60]]", max_output_tokens=20))
+    whole = conformance.stream(await streamed(api, input="[[tokens=60]]", max_output_tokens=20))
     assert (whole["status"], whole["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
     assert whole["output"][-1]["status"] == "incomplete"
 

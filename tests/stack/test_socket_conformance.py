@@ -89,7 +89,7 @@ async def test_an_invalid_continuation_drops_the_unstored_answer_too(deployment:
 async def test_a_warm_up_generates_nothing_and_can_be_continued(deployment: Deployment) -> None:
     async with deployment.socket(deployment.alice) as socket:
         events = await create(socket, input="The word is amber.", store=False, generate=False)
-        warm = conformance.story(events)
+        warm = conformance.stream(events)
         assert (warm["status"], warm["output"]) == ("completed", [])
         await continued(socket, input="What is the word?", store=False, previous_response_id=warm["id"])
     assert deployment.prompts()[-1][-1]["content"] == "The word is amber.\n\nWhat is the word?"

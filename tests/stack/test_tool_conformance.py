@@ -35,7 +35,7 @@ async def test_a_call_is_an_item_of_the_answer(api: httpx2.AsyncClient) -> None:
 
 async def test_a_streamed_call_has_every_event(api: httpx2.AsyncClient) -> None:
     events = await streamed(api, input=CALLING, tools=[WEATHER])
-    call = call_of(conformance.story(events))
+    call = call_of(conformance.stream(events))
     added = next(one["item"] for one in events if one.get("item", {}).get("type") == "function_call")
     assert added == {**call, "arguments": "", "status": "in_progress"}
 

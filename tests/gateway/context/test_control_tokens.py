@@ -32,12 +32,12 @@ def test_control_tokens_become_literal_text(text: str) -> None:
         "《书》", "｜竖线｜", "if a<b and c>d", "<<EOF", "cat << 'EOF'", "[MASKED]", "[inst]",
     ],
 )  # fmt: skip
-def test_ordinary_text_stays_as_it_is(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     assert neutralise(text) == text
 
 
 @given(st.lists(st.sampled_from([*CONTROL, "<", "[", "|", ">", "a", "/", "\u200b", "]"]), max_size=12).map("".join))
-def test_no_control_token_comes_of_what_was_neutralised(text: str) -> None:
+def test_neutralised_text_contains_no_control_token(text: str) -> None:
     changed = neutralise(text)
     assert not [token for token in CONTROL if token in changed]
     assert changed.replace("\u200b", "") == text.replace("\u200b", "")

@@ -12,44 +12,44 @@ DEPLOYMENT = Defaults("be kind", Sampling(0.45, 0.9, 1.2, 10240))
 CONVERSATION = Generation(temperature=1.0, top_p=0.8, repetition_penalty=1.1, max_output_tokens=100)
 
 
-def sampled(conversation: Generation = CONVERSATION, **asked: Any) -> Sampling:
-    return DEPLOYMENT.resolve(ResponseCreate(**asked), conversation)
+def sampled(conversation: Generation = CONVERSATION, **fields: Any) -> Sampling:
+    return DEPLOYMENT.resolve(ResponseCreate(**fields), conversation)
 
 
-def test_who_says_nothing_gets_the_deployments_own() -> None:
+def test_without_other_parameters_the_deployments_apply() -> None:
     assert sampled(Generation()) == DEPLOYMENT.sampling
 
 
-def test_a_conversations_own_stand_above_the_deployments() -> None:
+def test_a_conversations_parameters_override_the_deployments() -> None:
     assert sampled() == Sampling(1.0, 0.8, 1.1, 100)
 
 
-def test_a_request_stands_above_both() -> None:
+def test_a_requests_parameters_override_both() -> None:
     sampling = sampled(temperature=0.5, top_p=0.6, repetition_penalty=1.0, max_output_tokens=7)
     assert sampling == Sampling(0.5, 0.6, 1.0, 7)
 
 
 @pytest.mark.parametrize("name", ["temperature", "presence_penalty", "frequency_penalty"])
-def test_zero_is_a_value_and_not_nothing(name: str) -> None:
-    asked: dict[str, Any] = {name: 0.0}
-    assert getattr(sampled(**asked), name) == 0.0
+def test_zero_is_a_value(name: str) -> None:
+    fields: dict[str, Any] = {name: 0.0}
+    assert getattr(sampled(**fields), name) == 0.0
 
 
-def test_penalties_are_the_requests_alone() -> None:
+def test_penalties_come_from_the_request_only() -> None:
     sampling = sampled(presence_penalty=0.3, frequency_penalty=-0.2)
     assert (sampling.presence_penalty, sampling.frequency_penalty) == (0.3, -0.2)
 
 
-def test_where_nobody_bounds_the_answer_the_engine_does() -> None:
+def test_without_any_maximum_the_engine_bounds_the_answer() -> None:
     unbounded = Defaults("", Sampling(0.45, 0.9, 1.2, None))
     assert unbounded.resolve(ResponseCreate(), Generation()).max_output_tokens is None
 
 
-def test_a_plain_request_wants_a_plain_answer() -> None:
+def test_a_plain_request_has_plain_output_options() -> None:
     assert output_options(ResponseCreate(input="hi")) == OutputOptions()
 
 
-def test_what_is_asked_of_the_form_is_taken_over() -> None:
+def test_output_options_are_taken_from_the_request() -> None:
     tools = (FunctionTool("add"),)
     create = ResponseCreate(
         tools=tools,

@@ -33,7 +33,7 @@ def test_the_models_answer_becomes_a_title_of_one_line(answer: str, title: str) 
 @pytest.mark.parametrize(
     "answer", ["", " \n", "。", '""', "**", "<|im_end|>", "one\ntwo", "a\u2028b", "a" * (MAX_CHARACTERS + 1)]
 )
-def test_an_answer_that_is_no_title_is_none(answer: str) -> None:
+def test_an_unusable_answer_gives_no_title(answer: str) -> None:
     assert clean_title(answer) is None
 
 
@@ -68,12 +68,12 @@ def test_first_words_are_one_short_line_of_any_question(question: str) -> None:
 
 
 @given(st.text(max_size=100))
-def test_a_title_is_one_short_line_whatever_the_model_says(answer: str) -> None:
+def test_a_title_is_one_short_line_for_any_answer(answer: str) -> None:
     title = clean_title(answer)
     assert title is None or (1 <= len(title) <= MAX_CHARACTERS and len(title.splitlines()) == 1)
 
 
-def test_the_model_is_shown_the_beginning_of_the_exchange() -> None:
+def test_the_prompt_holds_the_beginning_of_the_exchange() -> None:
     instruction, exchange = title_prompt("q" * 5000, "a" * 5000)
     assert (instruction.role, exchange.role) == ("system", "user")
     assert exchange.text == "q" * 2000 + "\n\n" + "a" * 600

@@ -15,7 +15,7 @@ from gateway.engine.health_checker import HealthChecker
 from gateway.engine.pool import EnginePool
 from gateway.engine.ranking import rank
 from gateway.inference import EngineCall, EngineEvent, OutputOptions, PromptMessage, TextDelta
-from tests.gateway.builders import SAMPLING, working
+from tests.gateway.builders import SAMPLING, background_task
 
 PLAIN = OutputOptions()
 
@@ -42,7 +42,7 @@ async def running_pool(
     urls: Sequence[str], connect: Callable[[str], EngineClient], interval_seconds: float = 0.2
 ) -> AsyncIterator[PoolUnderTest]:
     pool = EnginePool(Addresses(urls), connect)
-    async with working(HealthChecker(pool, interval_seconds=interval_seconds).run()):
+    async with background_task(HealthChecker(pool, interval_seconds=interval_seconds).run()):
         yield PoolUnderTest(EngineBalancer(pool, silence_seconds=0.3), pool, list(urls))
     await pool.close()
 

@@ -11,7 +11,7 @@ from gateway.engine.health_checker import HealthChecker
 from gateway.engine.pool import EnginePool
 from gateway.errors import Unavailable
 from gateway.inference import PromptMessage
-from tests.gateway.builders import working
+from tests.gateway.builders import background_task
 from tests.gateway.engine.engine_pool_fixture import PLAIN, FakeEngineServer, running_pool, stream, text_of
 
 
@@ -95,7 +95,7 @@ async def test_engines_are_added_and_removed_with_the_addresses_of_their_name() 
         while {backend.address for backend in pool.healthy} != expected:
             await asyncio.sleep(0.01)
 
-    async with working(HealthChecker(pool, interval_seconds=0.05).run()):
+    async with background_task(HealthChecker(pool, interval_seconds=0.05).run()):
         await until_healthy(1, 2)
         answers = [stream(balancer, "hi", f"conv_{number}") for number in range(4)]
         for answer in answers:

@@ -2,17 +2,17 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.gateway.replica import FakeEngine, Replica, replica, spoken
+from tests.gateway.replica import FakeEngine, Replica, replica, text_stream
 from tests.gateway.takeovers import TEXT
 
 
 @pytest.fixture
 async def owner(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken(TEXT))) as found:
+    async with replica(port, FakeEngine(*text_stream(TEXT))) as found:
         yield found
 
 
 @pytest.fixture
-async def taker(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken(TEXT)), name="g2") as found:
+async def successor(port: int) -> AsyncIterator[Replica]:
+    async with replica(port, FakeEngine(*text_stream(TEXT)), name="g2") as found:
         yield found

@@ -1,4 +1,4 @@
-"""How long a prompt would be: what an answer to it then costs."""
+"""The count equals the input tokens that an answer to the same prompt costs."""
 
 import json
 from collections.abc import AsyncIterator
@@ -22,42 +22,42 @@ async def gateway(port: int) -> AsyncIterator[Replica]:
         yield found
 
 
-async def counted(gateway: Replica, **asked: Any) -> InputTokens:
-    create = decode_count(json.dumps(asked).encode())
+async def count(gateway: Replica, **fields: Any) -> InputTokens:
+    create = decode_count(json.dumps(fields).encode())
     return await TokenCounter(gateway.engine, gateway.preparation).count("user_1", create)
 
 
-@pytest.mark.parametrize("asked", [{"input": "hello"}, {"input": "hello", "instructions": "be brief"}, {"input": []}])
-async def test_a_prompt_costs_what_was_counted(gateway: Replica, asked: dict[str, Any]) -> None:
-    said = await counted(gateway, **asked)
-    assert (said.object, gateway.engine.asked) == ("response.input_tokens", [])
-    create = decode_create_body(json.dumps(asked | {"input": asked["input"] or "."}).encode())
-    usage = (await gateway.answered(create))[-1]["response"]["usage"]
-    assert usage["input_tokens"] == said.input_tokens + (not asked["input"])
+@pytest.mark.parametrize("fields", [{"input": "hello"}, {"input": "hello", "instructions": "be brief"}, {"input": []}])
+async def test_the_count_equals_the_input_tokens_of_an_answer(gateway: Replica, fields: dict[str, Any]) -> None:
+    counted = await count(gateway, **fields)
+    assert (counted.object, gateway.engine.prompt_calls) == ("response.input_tokens", [])
+    create = decode_create_body(json.dumps(fields | {"input": fields["input"] or "."}).encode())
+    usage = (await gateway.run_turn(create))[-1]["response"]["usage"]
+    assert usage["input_tokens"] == counted.input_tokens + (not fields["input"])
 
 
-async def test_all_of_a_conversation_is_counted_and_nothing_is_added_to_it(gateway: Replica) -> None:
-    gateway.engine.size = 500
+async def test_a_whole_conversation_is_counted_and_nothing_is_added_to_it(gateway: Replica) -> None:
+    gateway.engine.context_tokens = 500
     items = [InputMessage("user", "x"), InputMessage("assistant", "y")] * RECENT_ITEMS
-    within = (await Conversations(gateway.redis).create("user_1", {}, items=items)).id
+    conversation_id = (await Conversations(gateway.redis).create("user_1", {}, items=items)).id
     for _ in range(2):
-        assert await counted(gateway, conversation=within, input="hello") == InputTokens(
+        assert await count(gateway, conversation=conversation_id, input="hello") == InputTokens(
             len("be kind") + len(items) + len("hello")
         )
 
 
-async def test_an_engine_that_cannot_count_says_so(port: int) -> None:
-    class Silent(FakeEngine):
+async def test_an_engine_that_cannot_count_is_an_error(port: int) -> None:
+    class EngineWithoutTokenizer(FakeEngine):
         async def tokenize(self, *_: object, **__: object) -> None:
             return None
 
-    async with replica(port, Silent()) as gateway:
+    async with replica(port, EngineWithoutTokenizer()) as gateway:
         with pytest.raises(EngineRefused):
-            await counted(gateway, input="hello")
+            await count(gateway, input="hello")
 
 
 @pytest.mark.parametrize(
-    ("asked", "error"),
+    ("fields", "error"),
     [
         ({"model": "gpt-9"}, ModelNotFound),
         ({"temperature": 1}, InvalidRequest),
@@ -66,8 +66,8 @@ async def test_an_engine_that_cannot_count_says_so(port: int) -> None:
         ({"conversation": "conv_x", "previous_response_id": "resp_x"}, InvalidRequest),
     ],
 )
-async def test_what_is_no_part_of_a_prompt_is_refused(
-    gateway: Replica, asked: dict[str, Any], error: type[ParleyError]
+async def test_parameters_that_are_no_part_of_a_prompt_are_refused(
+    gateway: Replica, fields: dict[str, Any], error: type[ParleyError]
 ) -> None:
     with pytest.raises(error):
-        await counted(gateway, input="hello", **asked)
+        await count(gateway, input="hello", **fields)

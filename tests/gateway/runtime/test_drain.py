@@ -1,4 +1,4 @@
-"""Leaving with a turn that still runs: two gateways on one Redis."""
+"""Shutting down with a running turn: two gateways on one Redis."""
 
 import asyncio
 from typing import Any
@@ -11,67 +11,67 @@ from gateway.protocol.create import ResponseCreate
 from gateway.runtime.drain import Drain
 from gateway.store.leases import Leases
 from tests.contract import conformance
-from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
+from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
 
 
-async def begun(gateway: Replica) -> asyncio.Event:
+async def begin_held_turn(gateway: Replica) -> asyncio.Event:
     gateway.engine.hold = asyncio.Event()
-    running = await gateway.begun(ResponseCreate(input="go"))
+    running = await gateway.begin_turn(ResponseCreate(input="go"))
     while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     return gateway.engine.hold
 
 
-async def wishes(redis: Redis, name: str) -> list[bytes]:
+async def release_commands(redis: Redis, name: str) -> list[bytes]:
     found: Any = await redis.xrange(f"parley:gateway:{name}:control")
     return [fields[b"released"] for _, fields in found if b"released" in fields]
 
 
-async def test_another_gateway_is_told_at_once_and_finds_the_turns(redis: Redis, port: int) -> None:
-    leaving, other = Leases(redis, "g1"), Leases(redis, "g2")
-    await leaving.renew()
-    await other.renew()
-    async with replica(port, FakeEngine(*spoken("text"))) as gateway:
-        await begun(gateway)
-        await Drain(gateway.registry, leaving, gateway.reader, "g1", seconds=60).finish()
-    assert b"g1" in await wishes(redis, "g2")
-    assert not await other.is_alive("g1")
-    assert len(await other.turns("g1")) == 1
+async def test_a_live_peer_is_notified_at_once_and_finds_the_turns(redis: Redis, port: int) -> None:
+    leases, peer = Leases(redis, "g1"), Leases(redis, "g2")
+    await leases.renew()
+    await peer.renew()
+    async with replica(port, FakeEngine(*text_stream("text"))) as gateway:
+        await begin_held_turn(gateway)
+        await Drain(gateway.registry, leases, gateway.reader, "g1", seconds=60).finish()
+    assert b"g1" in await release_commands(redis, "g2")
+    assert not await peer.is_alive("g1")
+    assert len(await peer.turns("g1")) == 1
 
 
-async def test_with_nobody_else_the_turns_come_to_their_end(redis: Redis, port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("text"))) as gateway:
-        go_on = await begun(gateway)
+async def test_without_a_live_peer_the_turns_run_to_their_end(redis: Redis, port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("text"))) as gateway:
+        proceed = await begin_held_turn(gateway)
         ((_, response_id),) = await Leases(redis, "g1").turns("g1")
         running = gateway.registry.find("user_1", response_id)
-        leaving = Drain(gateway.registry, Leases(redis, "g1"), gateway.reader, "g1", seconds=60)
-        leaving.start()
-        go_on.set()
-        await leaving.finish()
+        drain = Drain(gateway.registry, Leases(redis, "g1"), gateway.reader, "g1", seconds=60)
+        drain.start()
+        proceed.set()
+        await drain.finish()
         assert running is not None
-        assert conformance.story(await followed(running))["status"] == "completed"
+        assert conformance.stream(await collect_events(running))["status"] == "completed"
 
 
-async def test_without_redis_it_leaves_all_the_same(redis: Redis, port: int) -> None:
-    class Deaf(Leases):
+async def test_a_drain_finishes_without_redis(redis: Redis, port: int) -> None:
+    class UnreachableLeases(Leases):
         async def live_peers(self) -> list[str]:
             raise Unavailable("redis")
 
         async def release(self) -> None:
             raise Unavailable("redis")
 
-    async with replica(port, FakeEngine(*spoken("text"))) as gateway:
-        await begun(gateway)
-        await Drain(gateway.registry, Deaf(redis, "g1"), gateway.reader, "g1", seconds=0).finish()
+    async with replica(port, FakeEngine(*text_stream("text"))) as gateway:
+        await begin_held_turn(gateway)
+        await Drain(gateway.registry, UnreachableLeases(redis, "g1"), gateway.reader, "g1", seconds=0).finish()
         assert gateway.registry.stored == []
         assert gateway.engine.closed.is_set()
 
 
-async def test_who_is_about_to_leave_begins_nothing_new(redis: Redis, port: int) -> None:
+async def test_a_draining_gateway_starts_no_new_turn(redis: Redis, port: int) -> None:
     async with replica(port) as gateway:
-        leaving = Drain(gateway.registry, Leases(redis, "g1"), gateway.reader, "g1", seconds=0)
-        leaving.start()
+        drain = Drain(gateway.registry, Leases(redis, "g1"), gateway.reader, "g1", seconds=0)
+        drain.start()
         with pytest.raises(Unavailable):
-            await gateway.begun(ResponseCreate(input="go"))
-        await leaving.finish()
-        assert gateway.engine.asked == []
+            await gateway.begin_turn(ResponseCreate(input="go"))
+        await drain.finish()
+        assert gateway.engine.prompt_calls == []

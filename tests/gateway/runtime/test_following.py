@@ -1,4 +1,4 @@
-"""Responses as any replica sees them: two gateways on one Redis, and the turn runs on the first."""
+"""Responses through any replica: two gateways on one Redis, and the turn runs on the first."""
 
 import asyncio
 import json
@@ -12,14 +12,15 @@ from gateway.errors import EventsExpired, NotFound
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
 from gateway.store.history.conversations import Conversations
+from gateway.turn.commands import CancelTurn
 from tests.contract import conformance
 from tests.gateway.builders import keys_of
-from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
+from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
 
 
 @pytest.fixture
 async def owner(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken("the answer"))) as found:
+    async with replica(port, FakeEngine(*text_stream("the answer"))) as found:
         yield found
 
 
@@ -29,107 +30,115 @@ async def other(port: int) -> AsyncIterator[Replica]:
         yield found
 
 
-async def held(owner: Replica, **asked: Any) -> str:
-    """A turn that waits behind its first letter."""
+async def begin_held_turn(owner: Replica, **fields: Any) -> str:
+    """Returns the id of a turn that waits after its first letter."""
     owner.engine.hold = asyncio.Event()
-    running = await owner.begun(ResponseCreate(**({"input": "go"} | asked)))
+    running = await owner.begin_turn(ResponseCreate(**({"input": "go"} | fields)))
     while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
     return running.request.response_id
 
 
-def let_go(owner: Replica) -> None:
+def proceed(owner: Replica) -> None:
     assert owner.engine.hold is not None
     owner.engine.hold.set()
 
 
-async def frames(gateway: Replica, response_id: str, starting_after: int = -1) -> list[str]:
+async def wake_reader(gateway: Replica, name: str) -> None:
+    """Its blocking read returns at once instead of after a second."""
+    await gateway.reader.send_command(name, CancelTurn("resp_of_no_turn", 0))
+    await asyncio.sleep(0.005)
+
+
+async def follow_frames(gateway: Replica, response_id: str, starting_after: int = -1) -> list[str]:
     return [text async for text in gateway.following.follow("user_1", response_id, starting_after)]
 
 
-async def test_an_answer_is_the_same_on_every_replica_and_from_every_number(owner: Replica, other: Replica) -> None:
-    response_id = await held(owner)
-    following = [
-        asyncio.create_task(frames(gateway, response_id, after)) for gateway in (owner, other) for after in (-1, 2, 99)
+async def test_every_replica_sends_the_same_events_from_every_number(owner: Replica, other: Replica) -> None:
+    response_id = await begin_held_turn(owner)
+    followers = [
+        asyncio.create_task(follow_frames(gateway, response_id, after))
+        for gateway in (owner, other)
+        for after in (-1, 2, 99)
     ]
-    let_go(owner)
-    whole, *_ = told = await asyncio.gather(*following)
-    assert conformance.story([json.loads(text) for text in whole])["id"] == response_id
-    assert told == [whole, whole[3:], [], whole, whole[3:], []]
-    assert await frames(owner, response_id) == await frames(other, response_id) == whole
+    proceed(owner)
+    whole, *_ = received = await asyncio.gather(*followers)
+    assert conformance.stream([json.loads(text) for text in whole])["id"] == response_id
+    assert received == [whole, whole[3:], [], whole, whole[3:], []]
+    assert await follow_frames(owner, response_id) == await follow_frames(other, response_id) == whole
 
 
-async def test_stopping_from_another_replica_stops_the_engine_and_keeps_text(owner: Replica, other: Replica) -> None:
-    response_id = await held(owner)
-    stopped = await other.following.cancel("user_1", response_id)
+async def test_a_cancel_on_another_replica_stops_the_engine_and_keeps_the_text(owner: Replica, other: Replica) -> None:
+    response_id = await begin_held_turn(owner)
+    response = await other.following.cancel("user_1", response_id)
     assert owner.engine.closed.is_set()
-    assert (stopped.status, stopped.incomplete_details is not None) == ("incomplete", True)
-    assert [getattr(item, "text", "") for item in stopped.output] == ["t"]
+    assert (response.status, response.incomplete_details is not None) == ("incomplete", True)
+    assert [getattr(item, "text", "") for item in response.output] == ["t"]
 
 
-async def test_stopping_here_gives_the_same(owner: Replica) -> None:
-    response_id = await held(owner)
-    stopped = await owner.following.cancel("user_1", response_id)
-    assert stopped == (await owner.following.get("user_1", response_id)).response
-    assert stopped.status == "incomplete"
+async def test_a_cancel_on_the_owner_returns_the_stored_response(owner: Replica) -> None:
+    response_id = await begin_held_turn(owner)
+    response = await owner.following.cancel("user_1", response_id)
+    assert response == (await owner.following.get("user_1", response_id)).response
+    assert response.status == "incomplete"
 
 
-async def test_stopping_in_two_tabs_on_two_replicas_is_one_ending(owner: Replica, other: Replica) -> None:
-    response_id = await held(owner)
+async def test_concurrent_cancels_on_two_replicas_end_the_turn_once(owner: Replica, other: Replica) -> None:
+    response_id = await begin_held_turn(owner)
     first, second = await asyncio.gather(*(one.following.cancel("user_1", response_id) for one in (owner, other)))
     assert first == second
-    assert [json.loads(text)["type"] for text in await frames(owner, response_id)].count("response.incomplete") == 1
+    assert [json.loads(text)["type"] for text in await follow_frames(owner, response_id)].count(
+        "response.incomplete"
+    ) == 1
 
 
-async def test_stopping_what_has_ended_changes_nothing(owner: Replica, other: Replica) -> None:
-    response_id = (await owner.answered(ResponseCreate(input="go")))[-1]["response"]["id"]
+async def test_a_cancel_of_an_ended_response_changes_nothing(owner: Replica, other: Replica) -> None:
+    response_id = (await owner.run_turn(ResponseCreate(input="go")))[-1]["response"]["id"]
     for gateway in (owner, other):
         assert (await gateway.following.cancel("user_1", response_id)).status == "completed"
 
 
-async def test_an_outcome_is_waited_for_wherever_the_turn_runs(owner: Replica, other: Replica) -> None:
-    response_id = await held(owner)
+async def test_every_replica_waits_for_the_outcome_of_a_turn(owner: Replica, other: Replica) -> None:
+    response_id = await begin_held_turn(owner)
     running = owner.registry.find("user_1", response_id)
-    here = asyncio.create_task(owner.following.outcome("user_1", response_id, running=running))
-    there = asyncio.create_task(other.following.outcome("user_1", response_id))
-    let_go(owner)
-    assert (await here).status == "completed"
-    assert await here == await there == await owner.following.outcome("user_1", response_id)
+    on_owner = asyncio.create_task(owner.following.outcome("user_1", response_id, running=running))
+    on_other = asyncio.create_task(other.following.outcome("user_1", response_id))
+    proceed(owner)
+    assert (await on_owner).status == "completed"
+    assert await on_owner == await on_other == await owner.following.outcome("user_1", response_id)
 
 
-async def test_a_deleted_response_is_gone_with_its_events_and_its_items(
-    owner: Replica, other: Replica, redis: Redis
-) -> None:
-    response_id = (await owner.answered(ResponseCreate(input="go")))[-1]["response"]["id"]
+async def test_deleting_a_response_deletes_its_events_and_items(owner: Replica, other: Replica, redis: Redis) -> None:
+    response_id = (await owner.run_turn(ResponseCreate(input="go")))[-1]["response"]["id"]
     await other.following.delete("user_1", response_id)
-    for asked in (owner.following.get, owner.following.check, owner.following.cancel, other.following.delete):
+    for operation in (owner.following.get, owner.following.check, owner.following.cancel, other.following.delete):
         with pytest.raises(NotFound):
-            await asked("user_1", response_id)
+            await operation("user_1", response_id)
     assert await redis.keys(f"*{response_id}*") == []
     assert await redis.keys("*:items") == []
 
 
-async def test_what_runs_is_stopped_before_it_is_deleted(owner: Replica, other: Replica, redis: Redis) -> None:
-    response_id = await held(owner)
+async def test_a_running_turn_is_stopped_before_it_is_deleted(owner: Replica, other: Replica, redis: Redis) -> None:
+    response_id = await begin_held_turn(owner)
     await other.following.delete("user_1", response_id)
     assert owner.engine.closed.is_set()
     await owner.registry.finish(5)
     assert await redis.keys(f"*{response_id}*") == []
 
 
-async def test_deleting_a_response_leaves_its_conversation_as_it_is(owner: Replica) -> None:
-    within = (await Conversations(owner.redis).create("user_1", {})).id
-    response_id = (await owner.answered(ResponseCreate(input="go", conversation=within)))[-1]["response"]["id"]
+async def test_deleting_a_response_leaves_its_conversation_unchanged(owner: Replica) -> None:
+    conversation_id = (await Conversations(owner.redis).create("user_1", {})).id
+    response_id = (await owner.run_turn(ResponseCreate(input="go", conversation=conversation_id)))[-1]["response"]["id"]
     await owner.following.delete("user_1", response_id)
-    page = await Conversations(owner.redis).items.page("user_1", within, limit=9, after=None, order="asc")
+    page = await Conversations(owner.redis).items.page("user_1", conversation_id, limit=9, after=None, order="asc")
     assert len(page.data) == 2
 
 
-async def test_a_foreign_response_answers_as_an_absent_one(owner: Replica, other: Replica) -> None:
-    response_id = await held(owner)
+async def test_another_users_response_is_refused_like_an_absent_one(owner: Replica, other: Replica) -> None:
+    response_id = await begin_held_turn(owner)
     messages = set()
     for gateway in (owner, other):
-        for asked in (
+        for operation in (
             gateway.following.get,
             gateway.following.check,
             gateway.following.cancel,
@@ -137,17 +146,17 @@ async def test_a_foreign_response_answers_as_an_absent_one(owner: Replica, other
         ):
             for user, one in (("user_2", response_id), ("user_1", new_response_id())):
                 with pytest.raises(NotFound) as caught:
-                    await asked(user, one)
+                    await operation(user, one)
                 messages.add(caught.value.message)
     assert len(messages) == 1
     assert not owner.engine.closed.is_set()
 
 
-async def test_an_answer_whose_events_have_expired_can_be_retrieved_and_not_followed(
+async def test_a_response_whose_events_have_expired_can_be_retrieved_but_not_followed(
     owner: Replica, other: Replica, redis: Redis
 ) -> None:
-    running = await owner.begun(ResponseCreate(input="go"))
-    await followed(running)
+    running = await owner.begin_turn(ResponseCreate(input="go"))
+    await collect_events(running)
     await owner.registry.finish(5)
     response_id = running.request.response_id
     await other.following.check("user_1", response_id)
@@ -157,28 +166,30 @@ async def test_an_answer_whose_events_have_expired_can_be_retrieved_and_not_foll
     assert (await other.following.get("user_1", response_id)).has_ended
 
 
-async def test_who_waits_for_a_response_that_is_deleted_meanwhile_is_told_so(owner: Replica, other: Replica) -> None:
-    response_id = await held(owner)
+async def test_a_follower_of_a_deleted_response_gets_an_error_event(owner: Replica, other: Replica) -> None:
+    response_id = await begin_held_turn(owner)
     other.reader.check_seconds = 0.0
-    told: list[str] = []
-    following = asyncio.create_task(_read(other, response_id, told))
-    while len(told) < 5:
+    received: list[str] = []
+    follower = asyncio.create_task(_read(other, response_id, received))
+    while len(received) < 5:
         await asyncio.sleep(0.005)
     await other.responses.delete("user_1", await other.responses.get("user_1", response_id))
-    await following
-    assert json.loads(told[-1])["type"] == "error"
-    assert json.loads(told[-1])["error"]["code"] == NotFound.code
-    assert len(told) == 6
+    while not follower.done():
+        await wake_reader(other, "g2")
+    await follower
+    assert json.loads(received[-1])["type"] == "error"
+    assert json.loads(received[-1])["error"]["code"] == NotFound.code
+    assert len(received) == 6
 
 
-async def _read(gateway: Replica, response_id: str, told: list[str]) -> None:
+async def _read(gateway: Replica, response_id: str, received: list[str]) -> None:
     async for text in gateway.following.follow("user_1", response_id):
-        told += [text]
+        received += [text]
 
 
-async def test_an_answer_that_has_not_begun_yet_is_waited_for(owner: Replica, other: Replica, redis: Redis) -> None:
-    """Accepted, and its first event is on the way for longer than it takes to miss a log."""
-    response_id = await held(owner)
+async def test_a_follower_waits_for_a_log_that_does_not_exist_yet(owner: Replica, other: Replica, redis: Redis) -> None:
+    """Its turn is accepted, and the first event arrives later than the follower checks for the log."""
+    response_id = await begin_held_turn(owner)
     log = f"parley:{{user_1}}:response:{response_id}:log"
     await redis.rename(log, "aside")
     other.reader.check_seconds = 0.0
@@ -191,8 +202,8 @@ async def test_an_answer_that_has_not_begun_yet_is_waited_for(owner: Replica, ot
             await redis.rename("aside", log)
 
     other.following.check = check  # type: ignore[method-assign]
-    following = asyncio.create_task(frames(other, response_id))
+    follower = asyncio.create_task(follow_frames(other, response_id))
     while checks < 2:
-        await asyncio.sleep(0.005)
-    let_go(owner)
-    assert conformance.story([json.loads(text) for text in await following])["status"] == "completed"
+        await wake_reader(other, "g2")
+    proceed(owner)
+    assert conformance.stream([json.loads(text) for text in await follower])["status"] == "completed"

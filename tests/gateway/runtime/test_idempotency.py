@@ -1,4 +1,4 @@
-"""The same asked again under the client's own id, when little is left of the first time."""
+"""A retry under the client's own key when the events of the first request are gone."""
 
 import asyncio
 import json
@@ -12,40 +12,40 @@ from starlette.websockets import WebSocket
 from gateway.errors import EventsExpired, IdempotencyKeyReused, NotFound, ParleyError, Unavailable
 from gateway.identity.introspection import User
 from gateway.protocol.create import ResponseCreate
-from gateway.routes.connection_limit import ConnectionLimit
+from gateway.routes.places import ConnectionLimit
 from gateway.routes.responses import create
 from gateway.routes.responses_socket import responses_socket
 from gateway.routes.state import SocketLimits
 from tests.gateway.builders import Wire
-from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
+from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
 
-MINE = "mine"
+KEY = "mine"
 QUESTION = ResponseCreate(input="go")
 ALICE = User("user_1", "alice")
 
 
-class Away(FakeEngine):
+class UnavailableEngine(FakeEngine):
     async def model(self) -> str:
         raise Unavailable("vllm")
 
 
 @pytest.fixture
 async def gateway(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken("the answer"))) as found:
+    async with replica(port, FakeEngine(*text_stream("the answer"))) as found:
         yield found
 
 
-async def answered(gateway: Replica) -> str:
-    """A whole answer that was asked for under an id of the client's."""
-    answer = await gateway.turns.start("user_1", QUESTION, idempotency_key=MINE)
-    assert answer.running is not None
-    await followed(answer.running)
+async def complete_answer(gateway: Replica) -> str:
+    """Returns the id of a complete response that was requested under the client's key."""
+    started = await gateway.turns.start("user_1", QUESTION, idempotency_key=KEY)
+    assert started.running is not None
+    await collect_events(started.running)
     await gateway.registry.finish(5)
-    return answer.response_id
+    return started.response_id
 
 
 async def forget_events(gateway: Replica, response_id: str) -> None:
-    """As time does it."""
+    """As they expire."""
     assert await gateway.redis.delete(f"parley:{{user_1}}:response:{response_id}:log")
 
 
@@ -53,60 +53,59 @@ async def delete(gateway: Replica, response_id: str) -> None:
     await gateway.following.delete("user_1", response_id)
 
 
-LITTLE_IS_LEFT = pytest.mark.parametrize(
+EVENTS_GONE = pytest.mark.parametrize(
     ("lose", "error"), [(forget_events, EventsExpired), (delete, NotFound)], ids=["expired", "deleted"]
 )
 
 
-def posted(gateway: Replica) -> Request:
+def post_request(gateway: Replica) -> Request:
     body = json.dumps({"input": "go", "stream": True}).encode()
 
     async def receive() -> Wire:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    state = {"turns": gateway.turns, "follower": gateway.following}
+    state = {"turns": gateway.turns, "following": gateway.following}
     headers = [(b"content-type", b"application/json")]
     return Request({"type": "http", "headers": headers, "state": state}, receive)
 
 
-@LITTLE_IS_LEFT
-async def test_a_stream_of_which_nothing_is_left_is_refused_before_it_begins(
+@EVENTS_GONE
+async def test_a_retry_whose_events_are_gone_is_refused_before_the_stream_starts(
     gateway: Replica, lose: Any, error: type[ParleyError]
 ) -> None:
-    await lose(gateway, await answered(gateway))
-    request = posted(gateway)
+    await lose(gateway, await complete_answer(gateway))
     with pytest.raises(error) as caught:
-        await create(request, request.scope["state"], ALICE, MINE)
+        await create(post_request(gateway), ALICE, KEY)
     assert type(caught.value) is error
 
 
-class Known:
-    """Everybody is Alice."""
+class FakeIdentity:
+    """Every credential is Alice's."""
 
-    async def authenticate(self, _: object) -> User:
+    async def user(self, _: object) -> User:
         return ALICE
 
-    async def revalidate(self, user: User) -> User:
+    async def again(self, user: User) -> User:
         return user
 
-    epoch = 0
+    heard = 0
 
     async def watch(self, *_: object, **__: object) -> None:
-        """Nobody is ever sent away."""
+        """No credential is ever revoked."""
 
 
-class Wired:
+class FakeSocket:
     """A socket without a network."""
 
     def __init__(self, gateway: Replica) -> None:
         self._arriving: asyncio.Queue[Wire] = asyncio.Queue()
-        self.told: asyncio.Queue[Wire] = asyncio.Queue()
+        self.sent: asyncio.Queue[Wire] = asyncio.Queue()
         state = {
             "turns": gateway.turns,
-            "follower": gateway.following,
-            "identity": Known(),
-            "revocations": Known(),
-            "connection_limit": ConnectionLimit(1),
+            "following": gateway.following,
+            "identity": FakeIdentity(),
+            "revocations": FakeIdentity(),
+            "places": ConnectionLimit(1),
             "socket_limits": SocketLimits(60, 60),
         }
         scope = {
@@ -121,52 +120,52 @@ class Wired:
 
     async def _send(self, message: Any) -> None:
         if "text" in message:
-            await self.told.put(json.loads(message["text"]))
+            await self.sent.put(json.loads(message["text"]))
 
-    def ask(self, client_id: str) -> None:
+    def send_create(self, client_id: str) -> None:
         event = {"type": "response.create", "input": "go", "metadata": {"client_message_id": client_id}}
         self._arriving.put_nowait({"type": "websocket.receive", "text": json.dumps(event)})
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         self._arriving.put_nowait({"type": "websocket.disconnect", "code": 1000})
 
 
-@LITTLE_IS_LEFT
-async def test_a_socket_is_told_that_nothing_is_left_and_serves_the_next_request(
+@EVENTS_GONE
+async def test_a_socket_reports_that_the_events_are_gone_and_serves_the_next_request(
     gateway: Replica, lose: Any, error: type[ParleyError]
 ) -> None:
-    await lose(gateway, await answered(gateway))
-    client = Wired(gateway)
+    await lose(gateway, await complete_answer(gateway))
+    client = FakeSocket(gateway)
     serving = asyncio.create_task(responses_socket(client.websocket))
-    client.ask(MINE)
-    client.ask("another")
-    refused, created = await client.told.get(), await client.told.get()
-    client.leave()
+    client.send_create(KEY)
+    client.send_create("another")
+    refused, created = await client.sent.get(), await client.sent.get()
+    client.disconnect()
     await serving
     assert (refused["type"], refused["status"], refused["error"]["code"]) == ("error", 404, error.code)
     assert created["type"] == "response.created"
 
 
-async def test_what_was_accepted_is_found_while_the_engine_is_away(gateway: Replica, port: int) -> None:
-    first = await answered(gateway)
-    async with replica(port, Away(), name="g2") as other:
-        again = await other.turns.start("user_1", QUESTION, idempotency_key=MINE)
-        assert again.response_id == first
-        outcome = await other.following.outcome("user_1", again.response_id, running=again.running)
+async def test_an_accepted_request_is_found_while_the_engine_is_unavailable(gateway: Replica, port: int) -> None:
+    first = await complete_answer(gateway)
+    async with replica(port, UnavailableEngine(), name="g2") as other:
+        retry = await other.turns.start("user_1", QUESTION, idempotency_key=KEY)
+        assert retry.response_id == first
+        outcome = await other.following.outcome("user_1", retry.response_id, running=retry.running)
         assert outcome.status == "completed"
         with pytest.raises(IdempotencyKeyReused):
-            await other.turns.start("user_1", ResponseCreate(input="stay"), idempotency_key=MINE)
+            await other.turns.start("user_1", ResponseCreate(input="stay"), idempotency_key=KEY)
         with pytest.raises(Unavailable):
             await other.turns.start("user_1", QUESTION, idempotency_key="another")
 
 
-async def test_the_same_words_behind_another_response_are_another_question(gateway: Replica) -> None:
-    first = await answered(gateway)
-    for behind in (None, first):
-        once = f"behind {behind}"
-        asked = ResponseCreate(input="more", previous_response_id=behind)
-        told = await gateway.turns.start("user_1", asked, idempotency_key=once)
-        assert (await gateway.turns.start("user_1", asked, idempotency_key=once)).response_id == told.response_id
-        elsewhere = ResponseCreate(input="more", previous_response_id=None if behind else first)
+async def test_the_same_input_after_another_response_is_another_request(gateway: Replica) -> None:
+    first = await complete_answer(gateway)
+    for previous in (None, first):
+        key = f"after {previous}"
+        request = ResponseCreate(input="more", previous_response_id=previous)
+        started = await gateway.turns.start("user_1", request, idempotency_key=key)
+        assert (await gateway.turns.start("user_1", request, idempotency_key=key)).response_id == started.response_id
+        elsewhere = ResponseCreate(input="more", previous_response_id=None if previous else first)
         with pytest.raises(IdempotencyKeyReused):
-            await gateway.turns.start("user_1", elsewhere, idempotency_key=once)
+            await gateway.turns.start("user_1", elsewhere, idempotency_key=key)

@@ -1,4 +1,5 @@
-"""A whole turn over a real Redis: what the engine says, what followers see, what is in history."""
+"""A whole turn over a real Redis (`running` and `generation_loop`): what the engine streams, followers receive and
+history holds."""
 
 import asyncio
 import json
@@ -33,7 +34,7 @@ from gateway.turn.log_entry import decode_frame
 from gateway.turn.records import CommitRecord, CommitResult
 from tests.contract import conformance
 from tests.gateway.builders import Wire, keys_of
-from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
+from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, collect_events, replica, text_stream
 
 CALLING = (
     PromptTokens(PROMPT_IDS),
@@ -44,190 +45,193 @@ CALLING = (
 TOOLS = (FunctionTool("add"),)
 
 
-async def conversation(gateway: Replica) -> str:
-    return (await Conversations(gateway.redis).create("user_1", {})).id
-
-
-async def items(gateway: Replica, within: str) -> list[Item]:
-    page = await Conversations(gateway.redis).items.page("user_1", within, limit=100, after=None, order="asc")
+async def stored_items(gateway: Replica, conversation_id: str) -> list[Item]:
+    page = await Conversations(gateway.redis).items.page("user_1", conversation_id, limit=100, after=None, order="asc")
     return list(page.data)
 
 
-async def texts(gateway: Replica, within: str) -> list[tuple[str, str]]:
-    return [(getattr(item, "text", ""), getattr(item, "status", "")) for item in await items(gateway, within)]
+async def stored_texts(gateway: Replica, conversation_id: str) -> list[tuple[str, str]]:
+    return [
+        (getattr(item, "text", ""), getattr(item, "status", ""))
+        for item in await stored_items(gateway, conversation_id)
+    ]
 
 
-async def test_a_whole_answer_is_this_story_and_is_kept(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("你好"))) as gateway:
-        within = await conversation(gateway)
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="hello", conversation=within)))
-        assert whole["conversation"] == {"id": within}
-        assert whole["usage"]["output_tokens"] == 2
-        assert await texts(gateway, within) == [("hello", "completed"), ("你好", "completed")]
-        stored = (await gateway.following.get("user_1", whole["id"])).response
-        assert (stored.status, [item.id for item in stored.output]) == ("completed", [whole["output"][0]["id"]])
+async def test_a_complete_answer_conforms_and_is_stored(port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("你好"))) as gateway:
+        conversation_id = await gateway.create_conversation()
+        response = conformance.stream(
+            await gateway.run_turn(ResponseCreate(input="hello", conversation=conversation_id))
+        )
+        assert response["conversation"] == {"id": conversation_id}
+        assert response["usage"]["output_tokens"] == 2
+        assert await stored_texts(gateway, conversation_id) == [("hello", "completed"), ("你好", "completed")]
+        stored = (await gateway.following.get("user_1", response["id"])).response
+        assert (stored.status, [item.id for item in stored.output]) == ("completed", [response["output"][0]["id"]])
 
 
-async def test_a_call_and_the_reasoning_before_it_are_kept(port: int) -> None:
+async def test_a_function_call_and_its_reasoning_are_stored(port: int) -> None:
     async with replica(port, FakeEngine(*CALLING, Finished("stop"))) as gateway:
-        within = await conversation(gateway)
-        asked = ResponseCreate(input="1+1?", conversation=within, tools=TOOLS)
-        whole = (await gateway.answered(asked))[-1]["response"]
-        kept = await items(gateway, within)
-        assert [item["type"] for item in whole["output"]] == ["reasoning", "function_call"]
-        assert [item.id for item in kept[1:]] == [item["id"] for item in whole["output"]]
+        conversation_id = await gateway.create_conversation()
+        create = ResponseCreate(input="1+1?", conversation=conversation_id, tools=TOOLS)
+        response = (await gateway.run_turn(create))[-1]["response"]
+        stored = await stored_items(gateway, conversation_id)
+        assert [item["type"] for item in response["output"]] == ["reasoning", "function_call"]
+        assert [item.id for item in stored[1:]] == [item["id"] for item in response["output"]]
 
 
-async def test_the_answer_is_in_history_before_anybody_hears_that_it_is_complete(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("whole"))) as gateway:
-        within = await conversation(gateway)
-        running = await gateway.begun(ResponseCreate(input="hello", conversation=within))
+async def test_the_answer_is_in_history_before_the_terminal_event(port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("whole"))) as gateway:
+        conversation_id = await gateway.create_conversation()
+        running = await gateway.begin_turn(ResponseCreate(input="hello", conversation=conversation_id))
         async for text in running.log.events.follow():
-            last, in_history = json.loads(text)["type"], await texts(gateway, within)
+            last, in_history = json.loads(text)["type"], await stored_texts(gateway, conversation_id)
         assert last == "response.completed"
         assert in_history == [("hello", "completed"), ("whole", "completed")]
 
 
-async def test_what_another_replica_would_read_is_what_was_told_here(redis: Redis, port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("the same"))) as gateway:
-        running = await gateway.begun(ResponseCreate(input="hello"))
+async def test_another_replica_reads_the_same_frames_from_the_log(redis: Redis, port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("the same"))) as gateway:
+        running = await gateway.begin_turn(ResponseCreate(input="hello"))
         frames = [text async for text in running.log.events.follow()]
-        kept: Any = await redis.xrange(keys_of(running.log)[0])
-        assert [decode_frame(*entry) for entry in kept] == frames
+        stored: Any = await redis.xrange(keys_of(running.log)[0])
+        assert [decode_frame(*entry) for entry in stored] == frames
 
 
-async def test_what_is_to_be_kept_nowhere_touches_no_key(redis: Redis, port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("secret"))) as gateway, redis.monitor() as monitor:
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="hush", store=False)))
-        await gateway.reader.send_command("g1", CancelTurn("words", 0))
-        seen = []
+async def test_an_unstored_turn_touches_no_key(redis: Redis, port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("secret"))) as gateway, redis.monitor() as monitor:
+        response = conformance.stream(await gateway.run_turn(ResponseCreate(input="hush", store=False)))
+        await gateway.reader.send_command("g1", CancelTurn("last", 0))
+        commands = []
         async for command in monitor.listen():
-            seen.append(command["command"])
-            if "words" in seen[-1]:
+            commands.append(command["command"])
+            if "last" in commands[-1]:
                 break
-    assert whole["store"] is False
+    assert response["store"] is False
     assert [
-        one for one in seen if not one.startswith(("XREAD", "XADD parley:gateway:g1:control", "CLIENT", "HELLO"))
+        one for one in commands if not one.startswith(("XREAD", "XADD parley:gateway:g1:control", "CLIENT", "HELLO"))
     ] == []
     assert [key for key in await redis.keys() if b":control" not in key] == []
 
 
 async def test_parameters_reach_the_engine(port: int) -> None:
     async with replica(port) as gateway:
-        asked = {"instructions": "be brief", "temperature": 0.0, "top_p": 0.5, "max_output_tokens": 7, "tools": TOOLS}
-        await gateway.answered(ResponseCreate(input="x", **asked))  # type: ignore[arg-type]
-        call = gateway.engine.asked[-1]
+        fields = {"instructions": "be brief", "temperature": 0.0, "top_p": 0.5, "max_output_tokens": 7, "tools": TOOLS}
+        await gateway.run_turn(ResponseCreate(input="x", **fields))  # type: ignore[arg-type]
+        call = gateway.engine.prompt_calls[-1]
         assert call.prompt == (PromptMessage("system", "be brief"), PromptMessage("user", "x"))
         assert (call.sampling.temperature, call.sampling.top_p, call.sampling.max_output_tokens) == (0.0, 0.5, 7)
         assert call.options.tools == TOOLS
 
 
 async def test_an_answer_that_ran_out_of_tokens_is_incomplete(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("abc", "length"))) as gateway:
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
-        assert whole["incomplete_details"] == {"reason": "max_output_tokens"}
-        assert whole["usage"]["output_tokens"] == 3
-        assert whole["output"][0]["status"] == "incomplete"
+    async with replica(port, FakeEngine(*text_stream("abc", "length"))) as gateway:
+        response = conformance.stream(await gateway.run_turn(ResponseCreate(input="go")))
+        assert response["incomplete_details"] == {"reason": "max_output_tokens"}
+        assert response["usage"]["output_tokens"] == 3
+        assert response["output"][0]["status"] == "incomplete"
 
 
-async def test_a_warm_up_reads_the_prompt_and_says_nothing(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("x", "length"))) as gateway:
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="go", generate=False)))
-        assert (whole["status"], whole["output"]) == ("completed", [])
-        assert gateway.engine.asked[-1].sampling.max_output_tokens == 1
-        following = ResponseCreate(input="now", previous_response_id=whole["id"])
-        await gateway.answered(following)
-        assert gateway.engine.texts == ["be kind", "go\n\nnow"]
+async def test_a_warm_up_reads_the_prompt_and_has_no_output(port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("x", "length"))) as gateway:
+        response = conformance.stream(await gateway.run_turn(ResponseCreate(input="go", generate=False)))
+        assert (response["status"], response["output"]) == ("completed", [])
+        assert gateway.engine.prompt_calls[-1].sampling.max_output_tokens == 1
+        following = ResponseCreate(input="now", previous_response_id=response["id"])
+        await gateway.run_turn(following)
+        assert gateway.engine.prompt_texts == ["be kind", "go\n\nnow"]
 
 
 async def test_stopping_closes_the_engines_stream_and_keeps_the_text(port: int) -> None:
-    engine = FakeEngine(*spoken("half an answer"))
+    engine = FakeEngine(*text_stream("half an answer"))
     engine.hold = asyncio.Event()
     async with replica(port, engine) as gateway:
-        within = await conversation(gateway)
-        running = await gateway.begun(ResponseCreate(input="go", conversation=within))
+        conversation_id = await gateway.create_conversation()
+        running = await gateway.begin_turn(ResponseCreate(input="go", conversation=conversation_id))
         async for text in running.log.events.follow():
             if json.loads(text)["type"] == "response.output_text.delta":
                 running.stop()
                 running.stop()
                 break
-        whole = conformance.story(await followed(running))
+        response = conformance.stream(await collect_events(running))
         assert engine.closed.is_set()
-        assert whole["status"] == "incomplete"
-        assert whole["incomplete_details"]["reason"] == "cancelled"
-        assert whole["usage"]["output_tokens"] == 1
-        assert await texts(gateway, within) == [("go", "completed"), ("h", "incomplete")]
+        assert response["status"] == "incomplete"
+        assert response["incomplete_details"]["reason"] == "cancelled"
+        assert response["usage"]["output_tokens"] == 1
+        assert await stored_texts(gateway, conversation_id) == [("go", "completed"), ("h", "incomplete")]
         assert gateway.usage.added == [("user_1", Usage(3, 1, 4))]
 
 
-async def test_a_turn_stopped_before_it_began_has_one_ending_too(port: int) -> None:
+async def test_a_turn_stopped_before_it_starts_has_one_terminal_event_too(port: int) -> None:
     async with replica(port) as gateway:
-        running = await gateway.begun(ResponseCreate(input="go"))
+        running = await gateway.begin_turn(ResponseCreate(input="go"))
         running.stop()
-        whole = conformance.story(await followed(running))
-        assert (whole["status"], whole["output"][0]["content"][0]["text"]) == ("incomplete", "")
+        response = conformance.stream(await collect_events(running))
+        assert (response["status"], response["output"][0]["content"][0]["text"]) == ("incomplete", "")
 
 
 @pytest.mark.parametrize(
     ("fault", "code"), [(EngineFailed("x"), "model_error"), (ZeroDivisionError("Zero"), "server_error")]
 )
-async def test_a_failure_ends_the_turn_by_name_with_what_was_shown_kept(port: int, fault: Exception, code: str) -> None:
-    async with replica(port, FakeEngine(*spoken("shown"), faults=[fault])) as gateway:
-        within = await conversation(gateway)
-        *_, error, failed = await gateway.answered(ResponseCreate(input="go", conversation=within))
+async def test_a_failure_ends_the_turn_with_its_code_and_stores_the_output_shown(
+    port: int, fault: Exception, code: str
+) -> None:
+    async with replica(port, FakeEngine(*text_stream("shown"), faults=[fault])) as gateway:
+        conversation_id = await gateway.create_conversation()
+        *_, error, failed = await gateway.run_turn(ResponseCreate(input="go", conversation=conversation_id))
         assert (error["type"], failed["type"]) == ("error", "response.failed")
         assert failed["response"]["error"]["code"] == code
         assert "Zero" not in failed["response"]["error"]["message"]
-        assert await texts(gateway, within) == [("go", "completed"), ("shown", "incomplete")]
-        assert (await gateway.answered(ResponseCreate(input="again", conversation=within)))[-1]["type"] == (
+        assert await stored_texts(gateway, conversation_id) == [("go", "completed"), ("shown", "incomplete")]
+        assert (await gateway.run_turn(ResponseCreate(input="again", conversation=conversation_id)))[-1]["type"] == (
             "response.completed"
         )
 
 
-async def test_an_engine_that_breaks_as_it_ends_is_asked_again_when_it_is_back(port: int) -> None:
-    breaks = [EngineCrashed("500"), EngineCrashed("500"), Unavailable("vllm")]
-    async with replica(port, FakeEngine(*cut(spoken("a lighthouse"), 3), faults=breaks)) as gateway:
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
-        assert whole["output"][0]["content"][0]["text"] == "a lighthouse"
+async def test_a_crash_of_the_engine_is_retried(port: int) -> None:
+    crashes = [EngineCrashed("500"), EngineCrashed("500"), Unavailable("vllm")]
+    async with replica(port, FakeEngine(*cut_after(text_stream("a lighthouse"), 3), faults=crashes)) as gateway:
+        response = conformance.stream(await gateway.run_turn(ResponseCreate(input="go")))
+        assert response["output"][0]["content"][0]["text"] == "a lighthouse"
 
 
-async def test_what_an_engine_breaks_over_again_and_again_is_not_asked_for_ever(port: int) -> None:
-    breaks = [EngineCrashed("the model server answered 500")] * 50
-    async with replica(port, FakeEngine(Finished("stop"), faults=breaks), policy=RetryPolicy(600, 5)) as gateway:
-        *_, error, failed = await gateway.answered(ResponseCreate(input="go"))
+async def test_a_request_that_crashes_the_engine_repeatedly_is_given_up(port: int) -> None:
+    crashes = [EngineCrashed("the model server answered 500")] * 50
+    async with replica(port, FakeEngine(Finished("stop"), faults=crashes), policy=RetryPolicy(600, 5)) as gateway:
+        *_, error, failed = await gateway.run_turn(ResponseCreate(input="go"))
         assert failed["response"]["error"]["code"] == EngineCrashed.code
         assert "500" in error["error"]["message"]
-        assert len(gateway.engine.asked) == 6
+        assert len(gateway.engine.prompt_calls) == 6
 
 
-async def test_a_bug_before_the_first_word_ends_one_turn_and_no_other(port: int) -> None:
-    class Broken(FakeEngine):
+async def test_a_bug_before_the_first_token_ends_only_its_turn(port: int) -> None:
+    class BuggyEngine(FakeEngine):
         async def tokenize(self, *_: object, **__: object) -> TokenizedPrompt | None:
             raise ZeroDivisionError
 
-    async with replica(port, Broken()) as gateway:
-        failed = (await gateway.answered(ResponseCreate(input="x" * 9000)))[-1]
+    async with replica(port, BuggyEngine()) as gateway:
+        failed = (await gateway.run_turn(ResponseCreate(input="x" * 9000)))[-1]
         assert failed["response"]["error"]["code"] == "server_error"
-        assert (await gateway.answered(ResponseCreate(input="short")))[-1]["type"] == "response.completed"
+        assert (await gateway.run_turn(ResponseCreate(input="short")))[-1]["type"] == "response.completed"
 
 
-async def test_a_prompt_thought_proven_is_counted_when_the_engine_refuses_it(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("fine"), faults=[ContextLengthExceeded()])) as gateway:
-        gateway.engine.events = (Finished("stop"), *spoken("fine"))
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
-        assert whole["status"] == "completed"
-        assert (len(gateway.engine.asked), gateway.engine.counted) == (2, 1)
+async def test_a_prompt_within_the_bound_is_counted_when_the_engine_refuses_it(port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("fine"), faults=[ContextLengthExceeded()])) as gateway:
+        gateway.engine.events = (Finished("stop"), *text_stream("fine"))
+        response = conformance.stream(await gateway.run_turn(ResponseCreate(input="go")))
+        assert response["status"] == "completed"
+        assert (len(gateway.engine.prompt_calls), gateway.engine.tokenize_calls) == (2, 1)
 
 
-async def test_a_prompt_that_was_counted_and_is_refused_all_the_same_is_not_tried_again(port: int) -> None:
+async def test_a_counted_prompt_that_the_engine_refuses_is_not_retried(port: int) -> None:
     async with replica(port, FakeEngine(Finished("stop"), faults=[ContextLengthExceeded()] * 2)) as gateway:
-        failed = (await gateway.answered(ResponseCreate(input="x" * 3500)))[-1]
+        failed = (await gateway.run_turn(ResponseCreate(input="x" * 3500)))[-1]
         assert failed["response"]["error"]["code"] == "context_length_exceeded"
-        assert len(gateway.engine.asked) == 1
+        assert len(gateway.engine.prompt_calls) == 1
 
 
-class Forgetful(TurnStore):
-    """The first answer can not be kept at once."""
+class FailingStore(TurnStore):
+    """The first attempt to commit an answer fails."""
 
     fault: Exception = Unavailable("redis")
     failures = 1
@@ -239,112 +243,112 @@ class Forgetful(TurnStore):
         return await super().commit(record)
 
 
-class Broken(Forgetful):
+class BuggyStore(FailingStore):
     fault = ZeroDivisionError()
 
 
-async def test_an_answer_is_kept_although_redis_was_away_for_a_moment(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("kept")), store=Forgetful) as gateway:
-        within = await conversation(gateway)
-        assert conformance.story(await gateway.answered(ResponseCreate(input="go", conversation=within)))
-        assert (await texts(gateway, within))[1] == ("kept", "completed")
+async def test_an_answer_is_stored_after_a_redis_outage(port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("stored")), store=FailingStore) as gateway:
+        conversation_id = await gateway.create_conversation()
+        assert conformance.stream(await gateway.run_turn(ResponseCreate(input="go", conversation=conversation_id)))
+        assert (await stored_texts(gateway, conversation_id))[1] == ("stored", "completed")
 
 
-async def test_a_turn_ends_although_its_answer_can_not_be_kept(port: int) -> None:
-    async with replica(port, store=Broken) as gateway:
-        assert (await gateway.answered(ResponseCreate(input="go")))[-1]["response"]["id"]
+async def test_a_turn_ends_after_an_unexpected_error_in_the_store(port: int) -> None:
+    async with replica(port, store=BuggyStore) as gateway:
+        assert (await gateway.run_turn(ResponseCreate(input="go")))[-1]["response"]["id"]
 
 
-class Overtaken(TurnStore):
-    """Another gateway takes the turn while this one keeps its answer."""
+class OvertakenStore(TurnStore):
+    """Another gateway takes the turn over while this one commits its answer."""
 
     async def commit(self, record: CommitRecord) -> CommitResult:
         await self._redis.hset(response_key(record.user_id, record.response.id), "owner", "g2")
         return await super().commit(record)
 
 
-async def test_what_another_has_taken_over_is_neither_kept_nor_ended_here(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("mine")), store=Overtaken) as gateway:
-        within = await conversation(gateway)
-        running = await gateway.begun(ResponseCreate(input="go", conversation=within))
+async def test_a_turn_taken_over_during_its_commit_is_neither_stored_nor_ended_here(port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("mine")), store=OvertakenStore) as gateway:
+        conversation_id = await gateway.create_conversation()
+        running = await gateway.begin_turn(ResponseCreate(input="go", conversation=conversation_id))
         await gateway.registry.finish(5)
         assert (running.log.events.is_closed, running.log.events.is_complete) == (True, False)
-        assert await texts(gateway, within) == [("go", "completed")]
+        assert await stored_texts(gateway, conversation_id) == [("go", "completed")]
         assert not (await gateway.responses.get("user_1", running.request.response_id)).has_ended
 
 
-async def test_an_engine_that_dies_is_a_pause_and_the_answer_goes_on_by_its_ids(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("a lighthouse"), faults=[Unavailable("vllm")])) as gateway:
-        gateway.engine.events = cut(spoken("a lighthouse"), 6)
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
-        assert whole["output"][0]["content"][0]["text"] == "a lighthouse"
-        assert gateway.engine.resumed == [tuple(map(ord, "a ligh"))]
-        assert whole["usage"]["output_tokens"] == len("a lighthouse")
+async def test_after_an_engine_dies_the_answer_continues_from_its_token_ids(port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("a lighthouse"), faults=[Unavailable("vllm")])) as gateway:
+        gateway.engine.events = cut_after(text_stream("a lighthouse"), 6)
+        response = conformance.stream(await gateway.run_turn(ResponseCreate(input="go")))
+        assert response["output"][0]["content"][0]["text"] == "a lighthouse"
+        assert gateway.engine.continued_ids == [tuple(map(ord, "a ligh"))]
+        assert response["usage"]["output_tokens"] == len("a lighthouse")
 
 
-async def test_white_space_before_the_first_word_is_there_once_when_the_engine_dies_behind_it(port: int) -> None:
-    story = spoken("\n\nHi")
-    async with replica(port, FakeEngine(*cut(story, 2), faults=[Unavailable("vllm")])) as gateway:
-        whole = conformance.story(await gateway.answered(ResponseCreate(input="go")))
-        assert whole["output"][0]["content"][0]["text"] == "\n\nHi"
-        assert len(gateway.engine.asked) == 2
+async def test_leading_white_space_is_not_doubled_when_the_engine_dies_after_it(port: int) -> None:
+    events = text_stream("\n\nHi")
+    async with replica(port, FakeEngine(*cut_after(events, 2), faults=[Unavailable("vllm")])) as gateway:
+        response = conformance.stream(await gateway.run_turn(ResponseCreate(input="go")))
+        assert response["output"][0]["content"][0]["text"] == "\n\nHi"
+        assert len(gateway.engine.prompt_calls) == 2
 
 
-def cut(events: Sequence[EngineEvent], letters: int) -> tuple[EngineEvent, ...]:
-    """With a place, behind so many letters, where the first stream ends in its fault."""
+def cut_after(events: Sequence[EngineEvent], letters: int) -> tuple[EngineEvent, ...]:
+    """The first stream ends in its fault after this many letters."""
     return (*events[: 1 + letters], Finished("stop"), *events[1 + letters :])
 
 
-async def test_an_engine_that_stays_away_ends_the_answer_with_what_was_shown(port: int) -> None:
-    async with replica(port, FakeEngine(*spoken("half"), faults=[Unavailable("vllm")])) as gateway:
+async def test_an_engine_that_stays_unavailable_ends_the_answer_with_the_output_shown(port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("half"), faults=[Unavailable("vllm")])) as gateway:
         gateway.engine.has_healthy = False
-        *_, failed = await gateway.answered(ResponseCreate(input="go"))
+        *_, failed = await gateway.run_turn(ResponseCreate(input="go"))
         assert failed["response"]["error"]["code"] == "service_unavailable"
         assert failed["response"]["output"][0]["content"][0]["text"] == "half"
 
 
-async def test_half_a_call_can_not_be_gone_on_with(port: int) -> None:
+async def test_an_incomplete_function_call_cannot_be_continued(port: int) -> None:
     async with replica(port, FakeEngine(*CALLING, Finished("stop"), faults=[Unavailable("vllm")])) as gateway:
-        *_, failed = await gateway.answered(ResponseCreate(input="go", tools=TOOLS))
+        *_, failed = await gateway.run_turn(ResponseCreate(input="go", tools=TOOLS))
         assert failed["response"]["error"]["code"] == "answer_interrupted"
-        assert gateway.engine.resumed == []
+        assert gateway.engine.continued_ids == []
 
 
-async def afterwards(gateway: Replica, **asked: Any) -> list[Wire]:
-    events = await gateway.answered(ResponseCreate(**asked))
+async def run_to_end(gateway: Replica, **fields: Any) -> list[Wire]:
+    events = await gateway.run_turn(ResponseCreate(**fields))
     await gateway.registry.finish(5)
     return events
 
 
-async def test_tokens_are_accounted_for_whoever_asked(port: int) -> None:
+async def test_usage_is_recorded_for_stored_and_unstored_turns(port: int) -> None:
     async with replica(port) as gateway:
-        await afterwards(gateway, input="hi")
-        await afterwards(gateway, input="hi", store=False)
+        await run_to_end(gateway, input="hi")
+        await run_to_end(gateway, input="hi", store=False)
         assert gateway.usage.added == [("user_1", Usage(9, 2, 11))] * 2
 
 
-async def test_a_title_is_thought_of_from_the_first_question_until_there_is_one(port: int) -> None:
+async def test_a_title_is_scheduled_from_the_first_question_until_there_is_one(port: int) -> None:
     async with replica(port) as gateway:
-        within = await conversation(gateway)
-        await afterwards(gateway, input="hello", conversation=within)
-        await afterwards(gateway, input="again", conversation=within)
-        await afterwards(gateway, input="no conversation")
+        conversation_id = await gateway.create_conversation()
+        await run_to_end(gateway, input="hello", conversation=conversation_id)
+        await run_to_end(gateway, input="again", conversation=conversation_id)
+        await run_to_end(gateway, input="no conversation")
         titled = (await Conversations(gateway.redis).create("user_1", {"title": "mine"})).id
-        await afterwards(gateway, input="hello", conversation=titled)
-        assert gateway.titles.scheduled == [("user_1", within, "hello", "ok")] * 2
+        await run_to_end(gateway, input="hello", conversation=titled)
+        assert gateway.titles.scheduled == [("user_1", conversation_id, "hello", "ok")] * 2
 
 
-async def test_a_conversation_whose_first_answer_failed_has_a_title_too(port: int) -> None:
+async def test_a_title_is_scheduled_for_a_failed_first_answer_too(port: int) -> None:
     async with replica(port, FakeEngine(TextDelta("x"), Finished("stop"), faults=[EngineFailed("x")])) as gateway:
-        within = await conversation(gateway)
-        await afterwards(gateway, input="hello", conversation=within)
-        assert gateway.titles.scheduled == [("user_1", within, "hello", "x")]
+        conversation_id = await gateway.create_conversation()
+        await run_to_end(gateway, input="hello", conversation=conversation_id)
+        assert gateway.titles.scheduled == [("user_1", conversation_id, "hello", "x")]
 
 
-async def test_an_answer_without_an_end_ends_where_it_is_too_long_to_be_kept(port: int) -> None:
+async def test_an_endless_answer_ends_at_the_size_limit(port: int) -> None:
     endless = [TextDelta("x" * (MAX_ANSWER_BYTES // 4), (number,)) for number in range(8)]
     async with replica(port, FakeEngine(PromptTokens((1,)), *endless, Finished("stop"))) as gateway:
-        response = (await gateway.answered(ResponseCreate(input="go")))[-1]["response"]
+        response = (await gateway.run_turn(ResponseCreate(input="go")))[-1]["response"]
         assert response["incomplete_details"] == {"reason": "max_output_tokens"}
         assert len(response["output"][0]["content"][0]["text"]) <= MAX_ANSWER_BYTES * 5 // 4
         assert gateway.engine.closed.is_set()

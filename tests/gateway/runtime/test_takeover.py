@@ -1,4 +1,4 @@
-"""A turn whose gateway is gone goes on here: on a real Redis, with faults on the way of the seal."""
+"""A turn whose gateway is gone continues here: on a real Redis, with faults around the fence."""
 
 import asyncio
 import json
@@ -17,252 +17,255 @@ from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from tests.contract import conformance
 from tests.gateway.builders import Wire
-from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
-from tests.gateway.takeovers import TEXT, abandoned, listed, taking, whole
+from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
+from tests.gateway.takeovers import TEXT, abandon_turn, count_listed, final_response, takeover_by
 
 
 class LossySegments(Segments):
-    """Redis seals, and its answer is lost."""
+    """Redis fences the log, and its reply is lost."""
 
     lost = 1
 
-    async def fence(self, *told: object) -> bool:
-        sealed = await super().fence(*told)  # type: ignore[arg-type]
+    async def fence(self, *arguments: object) -> bool:
+        fenced = await super().fence(*arguments)  # type: ignore[arg-type]
         if self.lost:
             self.lost -= 1
             raise Unavailable("redis")
-        return sealed
+        return fenced
 
 
-async def failed(taker: Replica, response_id: str) -> Wire:
-    """What its last event says."""
-    running = taker.registry.find("user_1", response_id)
+async def failed_response(successor: Replica, response_id: str) -> Wire:
+    """Of the terminal event."""
+    running = successor.registry.find("user_1", response_id)
     assert running is not None
-    last: Wire = (await followed(running))[-1]
+    last: Wire = (await collect_events(running))[-1]
     assert last["type"] == "response.failed"
     response: Wire = last["response"]
     return response
 
 
-async def test_the_answer_goes_on_behind_the_last_event_that_was_kept(
-    owner: Replica, taker: Replica, redis: Redis
+async def test_the_answer_continues_after_the_last_stored_event(
+    owner: Replica, successor: Replica, redis: Redis
 ) -> None:
-    response_id = await abandoned(owner)
-    async with taking(taker, redis) as takeover:
+    response_id = await abandon_turn(owner)
+    async with takeover_by(successor, redis) as takeover:
         await takeover.take_over_all("g1")
-        response = await whole(taker, response_id)
-        await taker.registry.finish(5)
+        response = await final_response(successor, response_id)
+        await successor.registry.finish(5)
     assert response["output"][0]["content"][0]["text"] == TEXT
-    assert taker.engine.resumed == [(ord("a"),)]
-    assert (await taker.responses.get("user_1", response_id)).owner == "g2"
-    assert (await listed(redis, "g1"), await listed(redis, "g2")) == (0, 0)
+    assert successor.engine.continued_ids == [(ord("a"),)]
+    assert (await successor.responses.get("user_1", response_id)).owner == "g2"
+    assert (await count_listed(redis, "g1"), await count_listed(redis, "g2")) == (0, 0)
 
 
 async def test_a_conversation_whose_first_answer_was_taken_over_gets_its_title(
-    owner: Replica, taker: Replica, redis: Redis
+    owner: Replica, successor: Replica, redis: Redis
 ) -> None:
-    within = (await Conversations(redis).create("user_1", {})).id
+    conversation_id = (await Conversations(redis).create("user_1", {})).id
     owner.engine.hold = asyncio.Event()
-    running = await owner.begun(ResponseCreate(input="go", conversation=within))
+    running = await owner.begin_turn(ResponseCreate(input="go", conversation=conversation_id))
     while len(running.log.events) < 5:
         await asyncio.sleep(0.005)
-    async with taking(taker, redis) as takeover:
+    async with takeover_by(successor, redis) as takeover:
         await takeover.take_over_all("g1")
-        await whole(taker, running.request.response_id)
-        await taker.registry.finish(5)
-    assert taker.titles.scheduled == [("user_1", within, "go", TEXT)]
+        await final_response(successor, running.request.response_id)
+        await successor.registry.finish(5)
+    assert successor.titles.scheduled == [("user_1", conversation_id, "go", TEXT)]
 
 
-async def test_an_owner_that_thaws_adds_nothing_more(owner: Replica, taker: Replica, redis: Redis) -> None:
-    response_id = await abandoned(owner)
+async def test_an_owner_that_resumes_after_a_pause_adds_no_events(
+    owner: Replica, successor: Replica, redis: Redis
+) -> None:
+    response_id = await abandon_turn(owner)
     running = owner.registry.find("user_1", response_id)
-    async with taking(taker, redis) as takeover:
+    async with takeover_by(successor, redis) as takeover:
         await takeover.take_over_all("g1")
         assert owner.engine.hold is not None
         owner.engine.hold.set()
-        response = await whole(taker, response_id)
+        response = await final_response(successor, response_id)
         await owner.registry.finish(5)
         assert running is not None
         assert (running.log.is_fenced_off, running.log.events.is_complete) == (True, False)
-    assert (await taker.responses.get("user_1", response_id)).response.output[0].id == response["output"][0]["id"]
+    assert (await successor.responses.get("user_1", response_id)).response.output[0].id == response["output"][0]["id"]
 
 
-async def test_of_two_takers_one_goes_on(owner: Replica, taker: Replica, redis: Redis, port: int) -> None:
-    response_id = await abandoned(owner)
+async def test_only_one_of_two_gateways_takes_a_turn_over(
+    owner: Replica, successor: Replica, redis: Redis, port: int
+) -> None:
+    response_id = await abandon_turn(owner)
     async with (
-        replica(port, FakeEngine(*spoken(TEXT)), name="g3") as third,
-        taking(taker, redis) as second_takeover,
-        taking(third, redis, name="g3") as third_takeover,
+        replica(port, FakeEngine(*text_stream(TEXT)), name="g3") as third,
+        takeover_by(successor, redis) as second_takeover,
+        takeover_by(third, redis, name="g3") as third_takeover,
     ):
         await asyncio.gather(second_takeover.take_over_all("g1"), third_takeover.take_over_all("g1"))
-        going = [one for one in (taker, third) if one.registry.find("user_1", response_id)]
-        assert len(going) == 1
-        assert (await whole(going[0], response_id))["status"] == "completed"
+        owners = [one for one in (successor, third) if one.registry.find("user_1", response_id)]
+        assert len(owners) == 1
+        assert (await final_response(owners[0], response_id))["status"] == "completed"
 
 
-async def test_a_seal_whose_answer_was_lost_is_this_gateways_all_the_same(
-    owner: Replica, taker: Replica, redis: Redis
+async def test_a_fence_whose_acknowledgement_was_lost_still_belongs_to_this_gateway(
+    owner: Replica, successor: Replica, redis: Redis
 ) -> None:
-    response_id = await abandoned(owner)
-    async with taking(taker, redis, LossySegments) as takeover:
+    response_id = await abandon_turn(owner)
+    async with takeover_by(successor, redis, LossySegments) as takeover:
         await takeover.take_over_all("g1")
-        assert await listed(redis, "g1") == 1
+        assert await count_listed(redis, "g1") == 1
         await takeover.take_over_all("g1")
-        assert (await whole(taker, response_id))["output"][0]["content"][0]["text"] == TEXT
+        assert (await final_response(successor, response_id))["output"][0]["content"][0]["text"] == TEXT
 
 
-async def test_a_turn_that_somebody_stopped_meanwhile_is_ended_with_its_text(
-    owner: Replica, taker: Replica, redis: Redis
-) -> None:
-    response_id = await abandoned(owner)
+async def test_a_cancelled_turn_is_ended_with_its_text(owner: Replica, successor: Replica, redis: Redis) -> None:
+    response_id = await abandon_turn(owner)
     await ResponseStore(redis).request_cancel("user_1", response_id)
-    async with taking(taker, redis) as takeover:
+    async with takeover_by(successor, redis) as takeover:
         await takeover.take_over_all("g1")
-        response = await whole(taker, response_id)
+        response = await final_response(successor, response_id)
     assert (response["status"], response["output"][0]["content"][0]["text"]) == ("incomplete", "a")
-    assert taker.engine.resumed == []
+    assert successor.engine.continued_ids == []
 
 
-async def test_a_turn_of_which_nothing_was_told_begins_here(taker: Replica, redis: Redis, port: int) -> None:
-    async with replica(port, FakeEngine(*spoken(TEXT)), name="g1") as first:
+async def test_a_turn_without_events_starts_from_the_beginning(successor: Replica, redis: Redis, port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream(TEXT)), name="g1") as first:
         answer = await first.turns.start("user_1", ResponseCreate(input="go"))
         assert answer.running is not None
-        answer.running.log.fence_off()  # frozen before its first event
-        async with taking(taker, redis) as takeover:
+        answer.running.log.fence_off()  # its gateway stopped before the first event
+        async with takeover_by(successor, redis) as takeover:
             await takeover.take_over_all("g1")
-            response = await whole(taker, answer.response_id)
+            response = await final_response(successor, answer.response_id)
     assert response["output"][0]["content"][0]["text"] == TEXT
 
 
-async def test_what_has_ended_is_only_taken_off_the_list(owner: Replica, taker: Replica, redis: Redis) -> None:
-    running = await owner.begun(ResponseCreate(input="go"))
-    await followed(running)
+async def test_an_ended_turn_is_only_removed_from_the_list(owner: Replica, successor: Replica, redis: Redis) -> None:
+    running = await owner.begin_turn(ResponseCreate(input="go"))
+    await collect_events(running)
     await owner.registry.finish(5)
     await Leases(redis, "g1").add("user_1", running.request.response_id)
     await Leases(redis, "g1").add("user_1", "resp_that_never_was")
-    async with taking(taker, redis) as takeover:
+    async with takeover_by(successor, redis) as takeover:
         await takeover.take_over_all("g1")
-        assert await listed(redis, "g1") == 1, "what is not known yet may still be accepted"
+        assert await count_listed(redis, "g1") == 1, "an unknown turn may still be accepted"
         takeover.accepting_seconds = 0
         await takeover.take_over_all("g1")
-    assert await listed(redis, "g1") == 0
-    assert taker.engine.asked == []
+    assert await count_listed(redis, "g1") == 0
+    assert successor.engine.prompt_calls == []
 
 
-async def test_followers_of_the_first_owner_are_told_the_rest(owner: Replica, taker: Replica, redis: Redis) -> None:
-    response_id = await abandoned(owner)
+async def test_followers_of_the_first_owner_receive_the_rest(owner: Replica, successor: Replica, redis: Redis) -> None:
+    response_id = await abandon_turn(owner)
 
     async def follow(gateway: Replica) -> Sequence[Wire]:
         return [json.loads(text) async for text in gateway.following.follow("user_1", response_id)]
 
-    following = [asyncio.create_task(follow(one)) for one in (owner, taker)]
+    following = [asyncio.create_task(follow(one)) for one in (owner, successor)]
     await asyncio.sleep(0)
-    async with taking(taker, redis) as takeover:
+    async with takeover_by(successor, redis) as takeover:
         await takeover.take_over_all("g1")
         assert owner.engine.hold is not None
-        owner.engine.hold.set()  # it thaws, and finds that it has lost the turn
+        owner.engine.hold.set()  # it resumes and finds that it has lost the turn
         first, second = await asyncio.gather(*following)
+        await successor.registry.finish(5)
     assert first == second
-    assert conformance.story(list(first))["status"] == "completed"
+    assert conformance.stream(list(first))["status"] == "completed"
     assert "".join(one.get("delta", "") for one in first) == TEXT
 
 
-async def test_an_answer_that_ends_just_before_the_seal_has_one_ending(
-    owner: Replica, taker: Replica, redis: Redis
+async def test_an_answer_that_ends_just_before_the_fence_has_one_terminal_event(
+    owner: Replica, successor: Replica, redis: Redis
 ) -> None:
-    """The owner was only late: it tells the rest while its log is being read, and that was all."""
-    response_id = await abandoned(owner)
+    """The owner was only slow: it ends the turn while its log is being read."""
+    response_id = await abandon_turn(owner)
     running = owner.registry.find("user_1", response_id)
     assert running is not None
 
     class LateSegments(Segments):
-        async def fence(self, *told: object) -> bool:
+        async def fence(self, *arguments: object) -> bool:
             assert owner.engine.hold is not None
             owner.engine.hold.set()
             await owner.registry.finish(5)
-            return await super().fence(*told)  # type: ignore[arg-type]
+            return await super().fence(*arguments)  # type: ignore[arg-type]
 
-    async with taking(taker, redis, LateSegments) as takeover:
+    async with takeover_by(successor, redis, LateSegments) as takeover:
         await takeover.take_over_all("g1")
-        await taker.registry.finish(5)
-    whole = conformance.story(await followed(running))
-    assert whole["output"][0]["content"][0]["text"] == TEXT
-    assert taker.registry.find("user_1", response_id) is None
+        await successor.registry.finish(5)
+    final_response = conformance.stream(await collect_events(running))
+    assert final_response["output"][0]["content"][0]["text"] == TEXT
+    assert successor.registry.find("user_1", response_id) is None
     assert await redis.xlen(f"parley:{{user_1}}:response:{response_id}:log:1") == 0
-    assert await listed(redis, "g2") == 0
+    assert await count_listed(redis, "g2") == 0
 
 
-async def test_a_turn_whose_taker_failed_half_way_is_not_taken_off_the_list_by_another(
-    owner: Replica, taker: Replica, redis: Redis, port: int
+async def test_an_interrupted_takeover_stays_listed_when_another_gateway_sweeps(
+    owner: Replica, successor: Replica, redis: Redis, port: int
 ) -> None:
-    response_id = await abandoned(owner)
+    response_id = await abandon_turn(owner)
     async with (
-        replica(port, FakeEngine(*spoken(TEXT)), name="g3") as third,
-        taking(taker, redis, LossySegments) as takeover,
-        taking(third, redis, name="g3") as third_takeover,
+        replica(port, FakeEngine(*text_stream(TEXT)), name="g3") as third,
+        takeover_by(successor, redis, LossySegments) as takeover,
+        takeover_by(third, redis, name="g3") as third_takeover,
     ):
         await takeover.take_over_all("g1")
         await third_takeover.take_over_all("g1")
         assert third.registry.find("user_1", response_id) is None
         await takeover.take_over_all("g1")
-        assert (await whole(taker, response_id))["output"][0]["content"][0]["text"] == TEXT
+        assert (await final_response(successor, response_id))["output"][0]["content"][0]["text"] == TEXT
         await third_takeover.take_over_all("g1")
-    assert await listed(redis, "g1") == 0
+    assert await count_listed(redis, "g1") == 0
 
 
-async def test_an_owner_that_has_nothing_to_say_is_told_that_it_lost_the_turn(
-    owner: Replica, taker: Replica, redis: Redis
-) -> None:
-    response_id = await abandoned(owner)
+async def test_an_idle_owner_learns_that_it_lost_the_turn(owner: Replica, successor: Replica, redis: Redis) -> None:
+    response_id = await abandon_turn(owner)
     running = owner.registry.find("user_1", response_id)
     assert running is not None
-    async with taking(taker, redis) as takeover, taking(owner, redis, name="g1") as thawed:
-        await thawed.fence_off_lost_turns()
+    async with takeover_by(successor, redis) as takeover, takeover_by(owner, redis, name="g1") as owner_takeover:
+        await owner_takeover.fence_off_lost_turns()
         lost_before = running.log.is_fenced_off
         await takeover.take_over_all("g1")
-        await thawed.fence_off_lost_turns()
+        await owner_takeover.fence_off_lost_turns()
         assert (lost_before, running.log.is_fenced_off) == (False, True)
         seen = [json.loads(text) async for text in owner.following.follow("user_1", response_id)]
-    assert conformance.story(seen)["output"][0]["content"][0]["text"] == TEXT
+    assert conformance.stream(seen)["output"][0]["content"][0]["text"] == TEXT
 
 
-async def test_what_can_not_go_on_ends_with_what_was_shown(taker: Replica, redis: Redis, port: int) -> None:
-    """Ids go on as plain text: behind half a thought that would be wrong."""
-    thinking = FakeEngine(PromptTokens((1, 2, 3)), ReasoningTextDelta("hm", (7,)), *spoken(TEXT)[1:])
-    async with replica(port, thinking, name="g1") as first:
-        response_id = await abandoned(first)
-        async with taking(taker, redis) as takeover:
+async def test_an_answer_that_cannot_continue_ends_with_the_output_shown(
+    successor: Replica, redis: Redis, port: int
+) -> None:
+    """Token ids continue as plain text, which would be wrong inside reasoning."""
+    reasoning_engine = FakeEngine(PromptTokens((1, 2, 3)), ReasoningTextDelta("hm", (7,)), *text_stream(TEXT)[1:])
+    async with replica(port, reasoning_engine, name="g1") as first:
+        response_id = await abandon_turn(first)
+        async with takeover_by(successor, redis) as takeover:
             await takeover.take_over_all("g1")
-            response = await failed(taker, response_id)
+            response = await failed_response(successor, response_id)
     assert response["error"]["code"] == AnswerInterrupted.code
     assert response["output"][0]["content"][0]["text"] == "hm"
 
 
-async def test_a_question_that_can_not_be_read_again_ends_its_answer(
-    owner: Replica, taker: Replica, redis: Redis
+async def test_a_turn_whose_input_cannot_be_read_ends_with_the_output_shown(
+    owner: Replica, successor: Replica, redis: Redis
 ) -> None:
-    """Sealed under a key that was changed since, for one."""
+    """As when it was encrypted under a key that was changed since."""
 
     class Unreadable(TurnPreparation):
-        async def restore(self, *told: object) -> PreparedTurn:
-            raise InvalidRequest("it was sealed for somebody else")
+        async def restore(self, *arguments: object) -> PreparedTurn:
+            raise InvalidRequest("it was encrypted for another user")
 
-    taker.preparation.__class__ = Unreadable
-    response_id = await abandoned(owner)
-    async with taking(taker, redis) as takeover:
+    successor.preparation.__class__ = Unreadable
+    response_id = await abandon_turn(owner)
+    async with takeover_by(successor, redis) as takeover:
         await takeover.take_over_all("g1")
-        response = await failed(taker, response_id)
+        response = await failed_response(successor, response_id)
     assert response["output"][0]["content"][0]["text"] == "a"
-    assert await listed(redis, "g1") == 0
+    assert await count_listed(redis, "g1") == 0
 
 
-async def test_what_a_bug_keeps_from_being_taken_stays_listed_and_is_told_once(
-    owner: Replica, taker: Replica, redis: Redis, caplog: pytest.LogCaptureFixture
+async def test_a_turn_that_a_bug_keeps_from_takeover_stays_listed_and_is_logged_once(
+    owner: Replica, successor: Replica, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response_id = await abandoned(owner)
+    response_id = await abandon_turn(owner)
     await redis.hset(f"parley:{{user_1}}:response:{response_id}", "request", "{}")
-    async with taking(taker, redis) as takeover:
+    async with takeover_by(successor, redis) as takeover:
         for _ in range(3):
             await takeover.take_over_all("g1")
-    assert await listed(redis, "g1") == 1
+    assert await count_listed(redis, "g1") == 1
     assert [one.getMessage() for one in caplog.records].count("a turn could not be taken over") == 1

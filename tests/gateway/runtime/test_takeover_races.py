@@ -1,4 +1,4 @@
-"""Gateways that freeze in the middle of taking a turn over, or of accepting one, and thaw behind everybody's back."""
+"""Gateways that pause in the middle of a takeover, or of an acceptance, and resume after another has taken over."""
 
 import asyncio
 import json
@@ -18,150 +18,149 @@ from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from gateway.turn.records import CommitResult, TurnRecord
 from tests.gateway.builders import Wire
-from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, followed, replica, spoken
-from tests.gateway.takeovers import TEXT, abandoned, listed, taking
+from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, collect_events, replica, text_stream
+from tests.gateway.takeovers import TEXT, abandon_turn, count_listed, takeover_by
 
-ASKED = ResponseCreate(input="go")
+REQUEST = ResponseCreate(input="go")
 
 
-class Frozen:
-    """Where somebody stands still until it is let go."""
+class Pause:
+    """A point in the code where a gateway stops until `resume` is set."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
-        self.go = asyncio.Event()
+        self.resume = asyncio.Event()
 
-    async def here(self) -> None:
+    async def wait(self) -> None:
         self.reached.set()
-        await self.go.wait()
+        await self.resume.wait()
 
 
-def said(events: list[Wire]) -> str:
+def output_text(events: list[Wire]) -> str:
     return "".join(event.get("delta", "") for event in events)
 
 
-async def test_a_taker_that_froze_behind_its_seal_finds_that_another_has_taken_from_it(
-    owner: Replica, taker: Replica, redis: Redis, port: int
+async def test_a_gateway_paused_after_its_fence_finds_that_it_has_lost_the_turn(
+    owner: Replica, successor: Replica, redis: Redis, port: int
 ) -> None:
-    behind_the_seal = Frozen()
+    pause = Pause()
 
-    class FreezingSegments(Segments):
-        async def fence(self, *told: object) -> bool:
-            sealed = await super().fence(*told)  # type: ignore[arg-type]
-            await behind_the_seal.here()
-            return sealed
+    class PausingSegments(Segments):
+        async def fence(self, *arguments: object) -> bool:
+            fenced = await super().fence(*arguments)  # type: ignore[arg-type]
+            await pause.wait()
+            return fenced
 
-    taker.engine.events = spoken(TEXT.upper())  # as an engine says something else at a temperature
-    response_id = await abandoned(owner)
-    third_engine = FakeEngine(*spoken(TEXT))
+    successor.engine.events = text_stream(TEXT.upper())  # as an engine does at a temperature above 0
+    response_id = await abandon_turn(owner)
+    third_engine = FakeEngine(*text_stream(TEXT))
     third_engine.hold = asyncio.Event()
     async with (
         replica(port, third_engine, name="g3") as third,
-        taking(taker, redis, FreezingSegments) as takeover,
-        taking(third, redis, name="g3") as third_takeover,
+        takeover_by(successor, redis, PausingSegments) as takeover,
+        takeover_by(third, redis, name="g3") as third_takeover,
     ):
-        freezing = asyncio.create_task(takeover.take_over_all("g1"))
-        await behind_the_seal.reached.wait()
-        await third_takeover.take_over_all("g2")  # the lease of the frozen one has lapsed
-        behind_the_seal.go.set()
-        await freezing
-        assert taker.registry.find("user_1", response_id) is None
+        paused_takeover = asyncio.create_task(takeover.take_over_all("g1"))
+        await pause.reached.wait()
+        await third_takeover.take_over_all("g2")  # the lease of the paused one has expired
+        pause.resume.set()
+        await paused_takeover
+        assert successor.registry.find("user_1", response_id) is None
         running = third.registry.find("user_1", response_id)
         assert running is not None
         third_engine.hold.set()
-        assert said(await followed(running)) == TEXT
+        assert output_text(await collect_events(running)) == TEXT
         await third.registry.finish(5)
-        kept = await third.responses.get("user_1", response_id)
-    assert (kept.owner, kept.response.status) == ("g3", "completed")
-    assert [await listed(redis, name) for name in ("g1", "g2", "g3")] == [0, 0, 0]
+        stored = await third.responses.get("user_1", response_id)
+    assert (stored.owner, stored.response.status) == ("g3", "completed")
+    assert [await count_listed(redis, name) for name in ("g1", "g2", "g3")] == [0, 0, 0]
 
 
 @pytest.fixture
-async def accepting(port: int) -> AsyncIterator[tuple[Replica, Frozen]]:
-    """A gateway that freezes when it has listed a turn and read everything, just before it accepts."""
-    before = Frozen()
+async def paused_gateway(port: int) -> AsyncIterator[tuple[Replica, Pause]]:
+    """A gateway that pauses after it has listed and prepared a turn, just before it accepts it."""
+    pause = Pause()
 
-    class FreezingThreads(TurnStore):
+    class PausingStore(TurnStore):
         async def accept(self, record: TurnRecord) -> str:
-            await before.here()
+            await pause.wait()
             return await super().accept(record)
 
-    async with replica(port, FakeEngine(*spoken(TEXT)), store=FreezingThreads) as found:
-        yield found, before
+    async with replica(port, FakeEngine(*text_stream(TEXT)), store=PausingStore) as found:
+        yield found, pause
 
 
-async def test_a_turn_that_is_accepted_while_its_gateway_leaves_goes_on_elsewhere(
-    accepting: tuple[Replica, Frozen], taker: Replica, redis: Redis
+async def test_a_turn_accepted_during_a_drain_continues_elsewhere(
+    paused_gateway: tuple[Replica, Pause], successor: Replica, redis: Redis
 ) -> None:
-    leaving, before = accepting
-    asking = asyncio.create_task(leaving.turns.start("user_1", ASKED))
-    await before.reached.wait()
+    draining, pause = paused_gateway
+    request = asyncio.create_task(draining.turns.start("user_1", REQUEST))
+    await pause.reached.wait()
     lease = Leases(redis, "g1")
     await lease.renew()
-    drain = Drain(leaving.registry, lease, leaving.reader, "g1", seconds=0)
-    async with taking(taker, redis) as takeover:
+    drain = Drain(draining.registry, lease, draining.reader, "g1", seconds=0)
+    async with takeover_by(successor, redis) as takeover:
         await drain.finish()
         await takeover.take_over_all("g1")  # finds it listed, and not accepted yet
-        before.go.set()
-        answer = await asking
+        pause.resume.set()
+        answer = await request
         assert answer.running is not None
-        following = asyncio.create_task(events_of(leaving, answer.response_id))
+        following = asyncio.create_task(followed_events(draining, answer.response_id))
         await answer.running.log.events.wait_closed()
         assert not answer.running.log.events.is_complete
         await takeover.take_over_all("g1")
-        assert said(await following) == TEXT
+        assert output_text(await following) == TEXT
+        await successor.registry.finish(5)
 
 
-async def events_of(gateway: Replica, response_id: str) -> list[Wire]:
+async def followed_events(gateway: Replica, response_id: str) -> list[Wire]:
     return [json.loads(text) async for text in gateway.following.follow("user_1", response_id)]
 
 
-async def test_what_is_asked_of_a_gateway_that_has_begun_to_leave_is_refused_and_not_listed(
-    port: int, redis: Redis
-) -> None:
-    counting = Frozen()
+async def test_a_request_to_a_closed_gateway_is_refused_and_not_listed(port: int, redis: Redis) -> None:
+    pause = Pause()
 
-    class SlowEngine(FakeEngine):
+    class PausingEngine(FakeEngine):
         async def model(self) -> str:
-            await counting.here()
+            await pause.wait()
             return await super().model()
 
-    async with replica(port, SlowEngine()) as gateway:
-        asking = asyncio.create_task(gateway.turns.start("user_1", ASKED))
-        await counting.reached.wait()
+    async with replica(port, PausingEngine()) as gateway:
+        request = asyncio.create_task(gateway.turns.start("user_1", REQUEST))
+        await pause.reached.wait()
         gateway.registry.close()
-        counting.go.set()
+        pause.resume.set()
         with pytest.raises(ShuttingDown):
-            await asking
-    assert await listed(redis, "g1") == 0
+            await request
+    assert await count_listed(redis, "g1") == 0
     assert [key for key in await redis.keys() if b"response" in key] == []
 
 
-async def test_a_turn_that_was_unlisted_while_its_gateway_was_frozen_is_listed_again(
-    accepting: tuple[Replica, Frozen], redis: Redis
+async def test_a_turn_unlisted_during_a_pause_of_its_gateway_is_listed_again(
+    paused_gateway: tuple[Replica, Pause], redis: Redis
 ) -> None:
-    gateway, before = accepting
+    gateway, pause = paused_gateway
     gateway.turns.listed_seconds = 0
     gateway.engine.hold = asyncio.Event()
-    asking = asyncio.create_task(gateway.turns.start("user_1", ASKED))
-    await before.reached.wait()
-    await redis.delete("parley:gateway:g1:turns")  # whoever takes it for dead waits long, and then tidies up
-    before.go.set()
-    await asking
-    assert await listed(redis, "g1") == 1
+    request = asyncio.create_task(gateway.turns.start("user_1", REQUEST))
+    await pause.reached.wait()
+    await redis.delete("parley:gateway:g1:turns")  # as a gateway does that takes it for dead
+    pause.resume.set()
+    await request
+    assert await count_listed(redis, "g1") == 1
 
 
-async def test_a_gateway_takes_back_a_turn_that_it_has_not_noticed_losing(
-    owner: Replica, taker: Replica, redis: Redis
+async def test_a_gateway_can_take_back_a_turn_before_it_notices_the_loss(
+    owner: Replica, successor: Replica, redis: Redis
 ) -> None:
-    response_id = await abandoned(owner)
+    response_id = await abandon_turn(owner)
     old = owner.registry.find("user_1", response_id)
     assert old is not None
-    taker.engine.hold = asyncio.Event()
-    async with taking(taker, redis) as takeover, taking(owner, redis, name="g1") as thawed:
+    successor.engine.hold = asyncio.Event()
+    async with takeover_by(successor, redis) as takeover, takeover_by(owner, redis, name="g1") as owner_takeover:
         await takeover.take_over_all("g1")
-        await taker.registry.release()
-        await thawed.take_over_all("g2")
+        await successor.registry.release()
+        await owner_takeover.take_over_all("g2")
         new = owner.registry.find("user_1", response_id)
         assert new is not None
         assert new is not old
@@ -169,14 +168,14 @@ async def test_a_gateway_takes_back_a_turn_that_it_has_not_noticed_losing(
         while sum(task.get_name() == response_id for task in owner.registry._tasks) > 1:
             await asyncio.sleep(0.005)  # until the old one has ended
         assert owner.registry.find("user_1", response_id) is new
-        assert await listed(redis, "g1") == 1
+        assert await count_listed(redis, "g1") == 1
         assert owner.engine.hold is not None
         owner.engine.hold.set()
-        assert said(await followed(new)) == TEXT
+        assert output_text(await collect_events(new)) == TEXT
 
 
-class Joining(FakeEngine):
-    """Its last chunk has the end of the text, the id that ends a text, and the reason in it."""
+class JoiningEngine(FakeEngine):
+    """Its last chunk holds the end of the text, the end-of-sequence token and the finish reason."""
 
     END: ClassVar = 151645
 
@@ -186,37 +185,37 @@ class Joining(FakeEngine):
         )
 
 
-async def test_behind_the_id_that_ends_a_text_nothing_is_asked_for(port: int, taker: Replica, redis: Redis) -> None:
-    never = Frozen()
+async def test_nothing_is_generated_after_the_end_of_sequence_token(
+    port: int, successor: Replica, redis: Redis
+) -> None:
+    pause = Pause()
 
-    class Forgetting(TurnStore):
+    class UncommittedStore(TurnStore):
         async def commit(self, *args: object, **more: object) -> CommitResult:
-            await never.here()
+            await pause.wait()
             return CommitResult.FENCED_OFF
 
-    async with replica(port, Joining(), store=Forgetting) as first:
-        running = await first.begun(ASKED)
-        await never.reached.wait()  # all of the text is in the log, and nothing in history
-        async with taking(taker, redis) as takeover:
+    async with replica(port, JoiningEngine(), store=UncommittedStore) as first:
+        running = await first.begin_turn(REQUEST)
+        await pause.reached.wait()  # all of the text is in the log, and nothing in history
+        async with takeover_by(successor, redis) as takeover:
             await takeover.take_over_all("g1")
-            going_on = taker.registry.find("user_1", running.request.response_id)
-            assert going_on is not None
-            events = await followed(going_on)
-        never.go.set()
-    assert said(events) == "ab"
+            continued = successor.registry.find("user_1", running.request.response_id)
+            assert continued is not None
+            events = await collect_events(continued)
+        pause.resume.set()
+    assert output_text(events) == "ab"
     assert events[-1]["type"] == "response.completed"
-    assert (taker.engine.asked, taker.engine.resumed) == ([], [])
+    assert (successor.engine.prompt_calls, successor.engine.continued_ids) == ([], [])
 
 
-@pytest.mark.parametrize("gone", ["expired", "deleted"])
-async def test_a_log_that_has_gone_while_its_owner_was_frozen_is_not_made_anew(
-    owner: Replica, redis: Redis, gone: str
-) -> None:
-    response_id = await abandoned(owner)
+@pytest.mark.parametrize("how", ["expired", "deleted"])
+async def test_a_log_that_disappeared_during_a_pause_is_not_recreated(owner: Replica, redis: Redis, how: str) -> None:
+    response_id = await abandon_turn(owner)
     running = owner.registry.find("user_1", response_id)
     assert running is not None
     key = f"parley:{{user_1}}:response:{response_id}:log"
-    if gone == "deleted":
+    if how == "deleted":
         await owner.responses.delete("user_1", await owner.responses.get("user_1", response_id))
     else:
         assert await redis.delete(key)
@@ -227,42 +226,44 @@ async def test_a_log_that_has_gone_while_its_owner_was_frozen_is_not_made_anew(
     assert not await redis.exists(key)
 
 
-async def test_a_frozen_owner_whose_log_has_gone_hears_so_when_it_thaws(owner: Replica, redis: Redis) -> None:
-    response_id = await abandoned(owner)
+async def test_a_paused_owner_learns_that_its_log_has_disappeared(owner: Replica, redis: Redis) -> None:
+    response_id = await abandon_turn(owner)
     running = owner.registry.find("user_1", response_id)
     assert running is not None
-    async with taking(owner, redis, name="g1") as thawed:
-        await thawed.fence_off_lost_turns()
+    async with takeover_by(owner, redis, name="g1") as owner_takeover:
+        await owner_takeover.fence_off_lost_turns()
         lost_before = running.log.is_fenced_off
         await redis.delete(f"parley:{{user_1}}:response:{response_id}:log")
-        await thawed.fence_off_lost_turns()
+        await owner_takeover.fence_off_lost_turns()
     assert (lost_before, running.log.is_fenced_off) == (False, True)
 
 
-async def test_a_deleted_answer_leaves_no_segment_of_its_log(owner: Replica, taker: Replica, redis: Redis) -> None:
-    response_id = await abandoned(owner)
-    async with taking(taker, redis) as takeover:
+async def test_deleting_a_response_deletes_every_segment_of_its_log(
+    owner: Replica, successor: Replica, redis: Redis
+) -> None:
+    response_id = await abandon_turn(owner)
+    async with takeover_by(successor, redis) as takeover:
         await takeover.take_over_all("g1")
         with suppress(StopAsyncIteration):
-            await anext(taker.following.follow("user_1", response_id))
-        await taker.following.delete("user_1", response_id)
-        await taker.registry.finish(5)
+            await anext(successor.following.follow("user_1", response_id))
+        await successor.following.delete("user_1", response_id)
+        await successor.registry.finish(5)
     assert [key for key in await redis.keys() if response_id.encode() in key] == []
 
 
-async def test_a_turn_that_is_deleted_while_it_is_taken_over_is_nobodys(
-    owner: Replica, taker: Replica, redis: Redis
+async def test_a_turn_deleted_during_its_takeover_runs_nowhere(
+    owner: Replica, successor: Replica, redis: Redis
 ) -> None:
-    response_id = await abandoned(owner)
+    response_id = await abandon_turn(owner)
 
-    class Deleting(Segments):
-        async def fence(self, *told: object) -> bool:
-            sealed = await super().fence(*told)  # type: ignore[arg-type]
+    class DeletingSegments(Segments):
+        async def fence(self, *arguments: object) -> bool:
+            fenced = await super().fence(*arguments)  # type: ignore[arg-type]
             await owner.responses.delete("user_1", await owner.responses.get("user_1", response_id))
-            return sealed
+            return fenced
 
-    async with taking(taker, redis, Deleting) as takeover:
+    async with takeover_by(successor, redis, DeletingSegments) as takeover:
         await takeover.take_over_all("g1")
-    assert taker.registry.find("user_1", response_id) is None
-    assert [await listed(redis, name) for name in ("g1", "g2")] == [0, 0]
+    assert successor.registry.find("user_1", response_id) is None
+    assert [await count_listed(redis, name) for name in ("g1", "g2")] == [0, 0]
     assert [key for key in await redis.keys() if response_id.encode() in key] == []

@@ -6,26 +6,26 @@ from gateway.errors import InvalidRequest
 from gateway.runtime.user_encryption import UserEncryption
 
 ENCRYPTION = UserEncryption(b"k" * 32)
-SEALED = ENCRYPTION.encrypt("user_1", "你好")
+CIPHERTEXT = ENCRYPTION.encrypt("user_1", "你好")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_what_was_sealed_opens_again_for_its_user(text: str) -> None:
+def test_encrypted_text_decrypts_for_its_user(text: str) -> None:
     assert ENCRYPTION.decrypt("user_1", ENCRYPTION.encrypt("user_1", text)) == text
 
 
-def test_the_client_can_not_read_it() -> None:
-    assert "你好" not in SEALED
-    assert ENCRYPTION.encrypt("user_1", "你好") != SEALED
+def test_the_client_cannot_read_the_ciphertext() -> None:
+    assert "你好" not in CIPHERTEXT
+    assert ENCRYPTION.encrypt("user_1", "你好") != CIPHERTEXT
 
 
 @pytest.mark.parametrize(
-    ("seal", "user", "sealed"),
+    ("encryption", "user", "ciphertext"),
     [
-        (ENCRYPTION, "user_2", SEALED),
-        (UserEncryption(b"o" * 32), "user_1", SEALED),
-        (ENCRYPTION, "user_1", SEALED[:-6] + "AAAAA="),
-        (ENCRYPTION, "user_1", "x" + SEALED),
+        (ENCRYPTION, "user_2", CIPHERTEXT),
+        (UserEncryption(b"o" * 32), "user_1", CIPHERTEXT),
+        (ENCRYPTION, "user_1", CIPHERTEXT[:-6] + "AAAAA="),
+        (ENCRYPTION, "user_1", "x" + CIPHERTEXT),
         (ENCRYPTION, "user_1", ""),
         (ENCRYPTION, "user_1", "你好"),
         (ENCRYPTION, "user_1", "\ud800"),
@@ -33,7 +33,9 @@ def test_the_client_can_not_read_it() -> None:
     ],
     ids=["another user", "another key", "changed", "longer", "empty", "not base64", "half a character", "cut short"],
 )
-def test_what_was_not_sealed_here_for_this_user_is_refused(seal: UserEncryption, user: str, sealed: str) -> None:
+def test_ciphertext_that_was_not_made_here_for_this_user_is_refused(
+    encryption: UserEncryption, user: str, ciphertext: str
+) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        seal.decrypt(user, sealed)
+        encryption.decrypt(user, ciphertext)
     assert (caught.value.code, caught.value.param) == ("invalid_value", "input")

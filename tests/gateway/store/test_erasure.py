@@ -5,7 +5,7 @@ import asyncio
 from redis.asyncio import Redis
 
 from gateway.store.erasure import Erasure
-from tests.gateway.builders import working
+from tests.gateway.builders import background_task
 
 GONE, STAYS = "user_" + "1" * 32, "user_" + "2" * 32
 
@@ -33,7 +33,7 @@ async def keys_of(redis: Redis, user_id: str) -> list[str]:
 async def test_a_user_whose_deletion_was_not_announced_is_found_after_the_interval(redis: Redis) -> None:
     await redis.set(f"parley:{{{STAYS}}}:conversations", "1")
     auth = AuthService()
-    async with working(Erasure(redis, auth, interval_seconds=0.01, settled_seconds=0.01).run()):
+    async with background_task(Erasure(redis, auth, interval_seconds=0.01, settled_seconds=0.01).run()):
         await redis.set(f"parley:{{{GONE}}}:conversations", "1")
         auth.deleted.append(GONE)
         await auth.all_gone.wait()
@@ -44,7 +44,7 @@ async def test_a_user_whose_deletion_was_not_announced_is_found_after_the_interv
 async def test_a_deletion_that_was_announced_is_not_delayed_by_the_interval(redis: Redis) -> None:
     auth = AuthService()
     erasure = Erasure(redis, auth, interval_seconds=3600, settled_seconds=0)
-    async with working(erasure.run()):
+    async with background_task(erasure.run()):
         await asyncio.sleep(0.01)
         auth.deleted.append(GONE)
         erasure.run_soon()
@@ -56,7 +56,7 @@ async def test_an_erasure_is_not_confirmed_while_an_answer_may_still_write(redis
     await redis.sadd("parley:gateways", "g1")
     await redis.sadd("parley:gateway:g1:turns", turn)
     auth = AuthService(GONE)
-    async with working(Erasure(redis, auth, interval_seconds=0.01, settled_seconds=0.01).run()):
+    async with background_task(Erasure(redis, auth, interval_seconds=0.01, settled_seconds=0.01).run()):
         for number in range(3):
             key = f"parley:{{{GONE}}}:written:{number}"
             await redis.set(key, "1")

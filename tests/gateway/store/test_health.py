@@ -9,7 +9,7 @@ from dev.process import Process
 from gateway.errors import StorageLost, Unavailable, UnsafeEvictionPolicy
 from gateway.store.health import StorageHealth
 from gateway.store.keys import MARKER_KEY, WITNESS_KEY
-from tests.gateway.builders import connection, working
+from tests.gateway.builders import connection, background_task
 
 LOST = "redis has lost its data"
 
@@ -42,7 +42,7 @@ async def test_a_loss_makes_it_unavailable_and_is_logged_once(redis: Redis, capl
 async def test_a_running_gateway_notices_a_loss_by_itself(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     health = StorageHealth(redis, check_seconds=0.01)
     await health.check()
-    async with working(health.watch()):
+    async with background_task(health.watch()):
         writes = int(await redis.hget(MARKER_KEY, "writes") or 0)
         while int(await redis.hget(MARKER_KEY, "writes") or 0) == writes:
             await asyncio.sleep(0.01)

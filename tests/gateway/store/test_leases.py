@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from dev.process import Process
 from gateway.errors import Unavailable
 from gateway.store.leases import Leases
-from tests.gateway.builders import connection, working
+from tests.gateway.builders import connection, background_task
 
 
 class Taken:
@@ -29,7 +29,7 @@ class Taken:
 @asynccontextmanager
 async def running(redis: Redis, name: str = "g1") -> AsyncIterator[tuple[Leases, Taken]]:
     leases, taken = Leases(redis, name), Taken()
-    async with working(leases.run_heartbeat(nothing)), working(leases.run_sweeper(taken)):
+    async with background_task(leases.run_heartbeat(nothing)), background_task(leases.run_sweeper(taken)):
         yield leases, taken
 
 
@@ -120,7 +120,7 @@ async def test_the_lease_is_renewed_during_a_slow_takeover(redis: Redis) -> None
         taking.set()
         await asyncio.Event().wait()
 
-    async with working(leases.run_heartbeat(nothing)), working(leases.run_sweeper(for_ever)):
+    async with background_task(leases.run_heartbeat(nothing)), background_task(leases.run_sweeper(for_ever)):
         await taking.wait()
         await redis.delete("parley:gateway:g1:alive")
         while not await leases.is_alive("g1"):
@@ -133,7 +133,7 @@ async def test_a_late_renewal_reports_that_the_lease_had_expired(redis: Redis) -
     async def on_expired() -> None:
         late.release()
 
-    async with working(leases.run_heartbeat(on_expired)):
+    async with background_task(leases.run_heartbeat(on_expired)):
         await late.acquire()
         await redis.delete("parley:gateway:g1:alive")
         await late.acquire()
@@ -194,7 +194,7 @@ async def test_a_bug_in_a_takeover_stops_neither_the_heartbeat_nor_the_sweeper(
         raise ZeroDivisionError
 
     leases = Leases(redis, "g1")
-    async with working(leases.run_heartbeat(nothing)), working(leases.run_sweeper(broken)):
+    async with background_task(leases.run_heartbeat(nothing)), background_task(leases.run_sweeper(broken)):
         await tries.acquire()
         await tries.acquire()
         assert await leases.is_alive("g1")

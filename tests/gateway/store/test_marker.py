@@ -20,7 +20,7 @@ from gateway.store.history.conversations import Conversations
 from gateway.store.keys import MARKER_KEY, WITNESS_KEY, index_key
 from gateway.store.marker import StorageMarker
 from tests.gateway.builders import connection
-from tests.gateway.said import ALICE
+from tests.gateway.items import ALICE
 
 PASSWORD = "pw"
 

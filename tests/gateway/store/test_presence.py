@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from dev.process import Process
 from gateway.store.presence import Presence
-from tests.gateway.builders import connection, working
+from tests.gateway.builders import connection, background_task
 
 LEFT = "Client #alice left the chat"
 
@@ -26,7 +26,7 @@ async def test_a_departure_is_announced_to_all_others_on_every_replica(redis: Re
     here, there = Presence(redis, announce=True), Presence(redis, announce=True)
     alice, bob, carol = Client(), Client(), Client()
     listening = asyncio.Semaphore(0)
-    async with working(here.listen(listening.release)), working(there.listen(listening.release)):
+    async with background_task(here.listen(listening.release)), background_task(there.listen(listening.release)):
         for _ in range(2):
             await listening.acquire()
         here.arrive(alice.notify)
@@ -44,7 +44,7 @@ async def test_a_slow_client_does_not_delay_the_others(redis: Redis) -> None:
     async def never(_: str) -> None:
         await asyncio.Event().wait()
 
-    async with working(presence.listen(listening.set)):
+    async with background_task(presence.listen(listening.set)):
         await listening.wait()
         presence.arrive(never)
         presence.arrive(bob.notify)
@@ -73,7 +73,7 @@ async def test_an_unreachable_redis_delays_no_client_and_is_logged(
         presence, attempted = Presence(redis, announce=True), asyncio.Event()
         durable_redis.kill()
         await presence.leave(Client().notify, "alice")
-        async with working(presence.listen(attempted.set)):
+        async with background_task(presence.listen(attempted.set)):
             await attempted.wait()
     assert "a departure was not announced: redis is not reachable" in caplog.text
     assert "departures are not received: redis is not reachable" in caplog.text

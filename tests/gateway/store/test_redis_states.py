@@ -19,8 +19,8 @@ from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from tests.contract import conformance
 from tests.gateway.builders import connection
-from tests.gateway.replica import FakeEngine, Replica, followed, replica, spoken
-from tests.gateway.takeovers import TEXT, abandoned, listed, taking, whole
+from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
+from tests.gateway.takeovers import TEXT, abandon_turn, count_listed, takeover_by, final_response
 
 ASKED = ResponseCreate(input="go")
 
@@ -41,7 +41,7 @@ async def redis(port: int) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def gateway(port: int) -> AsyncIterator[Replica]:
-    async with replica(port, FakeEngine(*spoken(TEXT))) as found:
+    async with replica(port, FakeEngine(*text_stream(TEXT))) as found:
         yield found
 
 
@@ -75,14 +75,14 @@ async def test_a_question_is_refused_with_the_reason(gateway: Replica, redis: Re
     async with state(redis):
         with pytest.raises(StorageFull):
             await gateway.turns.start("user_1", asked)
-    assert (await gateway.answered(asked))[-1]["type"] == "response.completed"
+    assert (await gateway.run_turn(asked))[-1]["type"] == "response.completed"
 
 
 @REFUSING
 async def test_stored_data_can_be_read(gateway: Replica, redis: Redis, state: Any) -> None:
     conversations = Conversations(redis)
     within = (await conversations.create("user_1", {"title": "kept"})).id
-    response_id = (await gateway.answered(ResponseCreate(input="go", conversation=within)))[-1]["response"]["id"]
+    response_id = (await gateway.run_turn(ResponseCreate(input="go", conversation=within)))[-1]["response"]["id"]
     await gateway.registry.finish(5)
     async with state(redis):
         assert (await conversations.conversation("user_1", within)).metadata == {"title": "kept"}
@@ -97,7 +97,7 @@ async def test_stored_data_can_be_read(gateway: Replica, redis: Redis, state: An
 async def test_a_full_redis_still_deletes(gateway: Replica, redis: Redis) -> None:
     conversations = Conversations(redis)
     within = (await conversations.create("user_1", {})).id
-    response_id = (await gateway.answered(ASKED))[-1]["response"]["id"]
+    response_id = (await gateway.run_turn(ASKED))[-1]["response"]["id"]
     await gateway.registry.finish(5)
     async with full(redis):
         await conversations.delete("user_1", within)
@@ -107,7 +107,7 @@ async def test_a_full_redis_still_deletes(gateway: Replica, redis: Redis) -> Non
 
 @REFUSING
 async def test_an_answer_waits_for_room_and_continues_without_a_gap(gateway: Replica, redis: Redis, state: Any) -> None:
-    response_id = await abandoned(gateway)
+    response_id = await abandon_turn(gateway)
     running = gateway.registry.find("user_1", response_id)
     assert running is not None
     assert gateway.engine.hold is not None
@@ -119,7 +119,7 @@ async def test_an_answer_waits_for_room_and_continues_without_a_gap(gateway: Rep
             async with asyncio.timeout(0.5):
                 await running.log.wait_flushed()
         assert len(running.log.events) == shown, "followers see only what is stored"
-    assert conformance.story(await followed(running))["output"][0]["content"][0]["text"] == TEXT
+    assert conformance.stream(await collect_events(running))["output"][0]["content"][0]["text"] == TEXT
 
 
 async def test_a_full_redis_still_renews_the_lease(redis: Redis) -> None:
@@ -134,8 +134,8 @@ async def test_a_full_redis_still_renews_the_lease(redis: Redis) -> None:
 async def test_a_turn_that_cannot_be_taken_over_yet_is_taken_over_later(
     gateway: Replica, redis: Redis, port: int, state: Any
 ) -> None:
-    response_id = await abandoned(gateway)
-    async with replica(port, FakeEngine(*spoken(TEXT)), name="g2") as taker, taking(taker, redis) as takeover:
+    response_id = await abandon_turn(gateway)
+    async with replica(port, FakeEngine(*text_stream(TEXT)), name="g2") as taker, takeover_by(taker, redis) as takeover:
         async with state(redis):
             with pytest.raises(StorageFull):
                 await Segments(redis).fence("user_1", response_id, 0, "g2")
@@ -143,8 +143,8 @@ async def test_a_turn_that_cannot_be_taken_over_yet_is_taken_over_later(
             assert await redis.scard("parley:gateway:g1:turns") == 1
             assert taker.registry.find("user_1", response_id) is None
         await takeover.take_over_all("g1")
-        assert (await whole(taker, response_id))["output"][0]["content"][0]["text"] == TEXT
-    assert await listed(redis, "g1") == 0
+        assert (await final_response(taker, response_id))["output"][0]["content"][0]["text"] == TEXT
+    assert await count_listed(redis, "g1") == 0
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def loading(process: Process) -> Iterator[None]:
 async def test_an_answer_waits_for_a_redis_that_is_loading(
     gateway: Replica, redis: Redis, durable_redis: Process
 ) -> None:
-    response_id = await abandoned(gateway)
+    response_id = await abandon_turn(gateway)
     running = gateway.registry.find("user_1", response_id)
     assert running is not None
     async with redis.pipeline(transaction=False) as pipe:
@@ -179,7 +179,7 @@ async def test_an_answer_waits_for_a_redis_that_is_loading(
             await StorageHealth(redis).ping()
         assert gateway.engine.hold is not None
         gateway.engine.hold.set()
-        assert conformance.story(await followed(running))["output"][0]["content"][0]["text"] == TEXT
+        assert conformance.stream(await collect_events(running))["output"][0]["content"][0]["text"] == TEXT
 
 
 async def reports_loading(redis: Redis) -> None:

@@ -1,4 +1,4 @@
-"""A turn's events before they are kept; the writer is never run here, what is taken is what it would get."""
+"""A turn's events before they are stored. Most tests run no writer and drain the log themselves."""
 
 import json
 from collections.abc import Sequence
@@ -18,39 +18,39 @@ from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import LogEntry, token_ids
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.state_machine import Completed, Created, Failed
-from tests.gateway.builders import answers, keys_of, turn, working
+from tests.gateway.builders import answer_deltas, background_task, keys_of, turn
 
 COMPLETED = Completed(None, 1)
 
 
-def begin() -> TurnLog:
+def new_log() -> TurnLog:
     log = Writer(Redis(), retention_seconds=1).open(turn())
     log.append(Created())
     log.append(WindowUse(0, 5, 4096))
     return log
 
 
-def kept(entries: Sequence[LogEntry]) -> list[int]:
+def logged_ids(entries: Sequence[LogEntry]) -> list[int]:
     return token_ids(entry.fields() for entry in entries)
 
 
-def test_a_fault_of_the_last_pieces_is_not_forgotten() -> None:
-    log = begin()
+def test_an_error_in_the_last_deltas_fails_the_turn() -> None:
+    log = new_log()
     for index in range(MAX_OUTPUT_ITEMS + 1):
         log.append(ToolCallDelta(index, "{}", "f"))
     ending = json.loads(log.finish(COMPLETED)[-1].frame)
     assert (ending["type"], ending["response"]["error"]["code"]) == ("response.failed", "model_error")
 
 
-def test_a_failure_is_told_as_what_it_was_also_behind_a_fault() -> None:
-    log = begin()
+def test_a_failure_keeps_its_code_after_an_earlier_error() -> None:
+    log = new_log()
     log.append(ToolCallDelta(0, "{}"))
     ending = json.loads(log.finish(Failed(Unavailable("vllm")))[-1].frame)
     assert ending["response"]["error"]["code"] == "service_unavailable"
 
 
-def test_a_bug_is_a_failure_of_ours_and_its_words_stay_here() -> None:
-    log = begin()
+def test_a_bug_becomes_an_internal_error_without_its_message() -> None:
+    log = new_log()
     log.append(TextDelta(5))  # type: ignore[arg-type]
     log.drain()
     with pytest.raises(InternalError) as caught:
@@ -58,12 +58,12 @@ def test_a_bug_is_a_failure_of_ours_and_its_words_stay_here() -> None:
     assert "int" not in caught.value.message
 
 
-def batched(pieces: Sequence[OutputDelta], cuts: Sequence[bool]) -> tuple[list[LogEntry], Sequence[OutputItem]]:
-    """The entries of a turn whose pieces were taken wherever a cut is."""
-    log = begin()
+def run_batched(deltas: Sequence[OutputDelta], cuts: Sequence[bool]) -> tuple[list[LogEntry], Sequence[OutputItem]]:
+    """The entries of a turn whose log is drained after each delta with a cut."""
+    log = new_log()
     entries = log.drain()
-    for piece, cut in zip(pieces, cuts, strict=False):
-        log.append(piece)
+    for delta, cut in zip(deltas, cuts, strict=False):
+        log.append(delta)
         if cut:
             entries += log.drain()
     entries += [*log.drain(), *log.finish(COMPLETED)]
@@ -71,8 +71,8 @@ def batched(pieces: Sequence[OutputDelta], cuts: Sequence[bool]) -> tuple[list[L
     return entries, log.turn.outcome.output
 
 
-def told(items: Sequence[OutputItem]) -> list[object]:
-    """Without the ids, which are random."""
+def contents(items: Sequence[OutputItem]) -> list[object]:
+    """Without their random ids."""
     return [
         (item.name, item.arguments)
         if isinstance(item, FunctionCall)
@@ -81,78 +81,79 @@ def told(items: Sequence[OutputItem]) -> list[object]:
     ]
 
 
-@given(answers(), st.lists(st.booleans(), min_size=100, max_size=100))
-def test_however_pieces_gather_the_answer_is_the_same(pieces: list[OutputDelta], cuts: list[bool]) -> None:
-    whole = [*pieces, TextDelta(".", (46,))]
-    entries, items = batched(whole, cuts)
-    one_by_one, same = batched(whole, [True] * 100)
-    assert told(items) == told(same)
+@given(answer_deltas(), st.lists(st.booleans(), min_size=100, max_size=100))
+def test_the_answer_is_the_same_however_deltas_are_batched(deltas: list[OutputDelta], cuts: list[bool]) -> None:
+    whole = [*deltas, TextDelta(".", (46,))]
+    entries, items = run_batched(whole, cuts)
+    one_by_one, same = run_batched(whole, [True] * 100)
+    assert contents(items) == contents(same)
     assert [entry.event.sequence_number for entry in entries] == list(range(len(entries)))
-    ids = [one for piece in whole for one in piece.token_ids]
+    ids = [one for delta in whole for one in delta.token_ids]
     assert [one for entry in entries for one in entry.token_ids] == ids
     assert [one for entry in one_by_one for one in entry.token_ids] == ids
 
 
-def test_token_ids_of_a_piece_without_text_go_with_the_next_that_has_some() -> None:
-    entries, _ = batched([TextDelta("a", (1,)), TextDelta("", (2,)), TextDelta("你", (3,))], [True] * 3)
+def test_token_ids_of_a_delta_without_text_are_stored_with_the_next_text() -> None:
+    entries, _ = run_batched([TextDelta("a", (1,)), TextDelta("", (2,)), TextDelta("你", (3,))], [True] * 3)
     assert [entry.token_ids for entry in entries if isinstance(entry.event, OutputTextDelta)] == [(1,), (2, 3)]
 
 
 @pytest.mark.parametrize("kind", [TextDelta, ReasoningTextDelta])
 def test_a_log_never_ends_inside_a_character(kind: type[TextDelta] | type[ReasoningTextDelta]) -> None:
-    entries, _ = batched([kind("a", (1,)), kind("", (2,)), kind("你", (3,))], [False, True, True])
+    entries, _ = run_batched([kind("a", (1,)), kind("", (2,)), kind("你", (3,))], [False, True, True])
     assert [entry.token_ids for entry in entries if entry.token_ids] == [(1,), (2, 3)]
 
 
-def test_ids_that_are_dropped_before_they_were_kept_leave_no_trace() -> None:
-    log = begin()
-    for piece in (TextDelta("a", (1,)), TextDelta("", (2, 3))):
-        log.append(piece)
+def test_ids_dropped_before_they_are_drained_leave_no_trace() -> None:
+    log = new_log()
+    for delta in (TextDelta("a", (1,)), TextDelta("", (2, 3))):
+        log.append(delta)
     entries = log.drain()
     log.drop_token_ids(2)
     log.append(TextDelta("你", (4,)))
-    assert kept([*entries, *log.drain()]) == [1, 4]
+    assert logged_ids([*entries, *log.drain()]) == [1, 4]
 
 
-def test_ids_that_were_kept_can_be_dropped_too() -> None:
-    log = begin()
+def test_drained_ids_can_be_dropped_too() -> None:
+    log = new_log()
     log.append(TextDelta("a", (1, 2, 3)))
     entries = log.drain()
     log.append(TextDelta("", (4,)))
-    log.drop_token_ids(3)  # the one that waits and the last two that were kept
+    log.drop_token_ids(3)  # the waiting one and the last two that were drained
     log.append(TextDelta("b", (5,)))
-    assert kept([*entries, *log.drain()]) == [1, 5]
+    assert logged_ids([*entries, *log.drain()]) == [1, 5]
 
 
-async def test_flushed_is_when_all_that_can_be_shown_is_kept(port: int) -> None:
+async def test_a_log_is_flushed_when_all_visible_deltas_are_stored(port: int) -> None:
     async with Redis(port=port) as redis:
         writer = Writer(redis, retention_seconds=60)
         log = writer.open(turn())
         log.append(Created())
         log.append(TextDelta("a", (1,)))
         log.append(TextDelta("", (2,)))
-        async with working(writer.run()):
+        async with background_task(writer.run()):
             await log.wait_flushed()
         assert len(log.events) == await redis.xlen(keys_of(log)[-1]) == 4
 
 
-async def test_flushed_raises_what_a_piece_could_not_be_made_into(port: int) -> None:
+async def test_waiting_for_a_flush_raises_a_rendering_error(port: int) -> None:
     async with Redis(port=port) as redis:
         writer = Writer(redis, retention_seconds=60)
         log = writer.open(turn())
         log.append(ToolCallDelta(0, "{}"))
-        async with working(writer.run()):
+        async with background_task(writer.run()):
             with pytest.raises(EngineFailed):
                 await log.wait_flushed()
 
 
-async def test_a_lost_log_shows_nothing_more_and_says_so_once() -> None:
-    log, told = begin(), list[str]()
-    log.on_fenced_off(lambda: told.append("lost"))
+async def test_a_fenced_off_log_publishes_nothing_more_and_notifies_once() -> None:
+    log, notifications = new_log(), list[str]()
+    log.on_fenced_off(lambda: notifications.append("lost"))
     log.publish(log.drain())
     shown = len(log.events)
     log.append(TextDelta("more"))
     log.fence_off()
     log.publish(log.drain())
     await log.wait_flushed()
-    assert (len(log.events), log.events.is_closed, log.events.is_complete, told) == (shown, True, False, ["lost"])
+    assert (log.events.is_closed, log.events.is_complete) == (True, False)
+    assert (len(log.events), notifications) == (shown, ["lost"])

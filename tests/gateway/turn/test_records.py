@@ -12,7 +12,7 @@ from gateway.protocol.tools import FunctionTool
 from gateway.turn.limits import MAX_ITEMS, check_item_limit
 from gateway.turn.records import ThreadSnapshot
 from gateway.turn.state_machine import TurnRequest
-from tests.gateway.said import question
+from tests.gateway.items import question
 
 REQUEST = (
     '{"response_id":"resp_1","user_id":"user_1","model":"m","sampling":{"temperature":0.45,"top_p":0.9,'

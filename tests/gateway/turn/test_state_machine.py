@@ -16,11 +16,11 @@ from gateway.protocol.resources import Usage, WindowUse
 from gateway.protocol.tools import AllowedTools, FunctionChoice, FunctionTool, JsonObject, JsonSchema, ReasoningConfig
 from gateway.turn.state_machine import Completed, Created, Ending, Failed, Incomplete, Turn
 from tests.contract import conformance
-from tests.gateway.builders import Wire, answers, turn, wires
+from tests.gateway.builders import Wire, answer_deltas, turn, wires
 
 COMPLETED = Completed(Usage(5, 2, 7), 1_700_000_001)
 WINDOW = WindowUse(0, 5, 4096)
-PIECES: Sequence[OutputDelta] = (
+DELTAS: Sequence[OutputDelta] = (
     ReasoningTextDelta("hm"),
     TextDelta("你"),
     TextDelta("好"),
@@ -36,7 +36,7 @@ ENDINGS = [
     Failed(EngineFailed("x")),
 ]
 
-# Section by section what the specification asks for; what a field means is checked by the models.
+# The keys of each event by section of the specification; its models check the values.
 PLACE = {"type", "sequence_number", "item_id", "output_index", "content_index"}
 KEYS = {
     "response.created": {"type", "sequence_number", "response"},
@@ -65,9 +65,9 @@ ADDITIONS = {"conversation", "repetition_penalty", "window"}
 STOCK: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 
 
-def run(*pieces: OutputDelta, ending: Ending = COMPLETED, of: Turn | None = None) -> list[Wire]:
-    of = of or turn()
-    events: list[Event] = [event for step in (Created(), WINDOW, *pieces, ending) for event in of.step(step)]
+def run(*deltas: OutputDelta, ending: Ending = COMPLETED, machine: Turn | None = None) -> list[Wire]:
+    machine = machine or turn()
+    events: list[Event] = [event for step in (Created(), WINDOW, *deltas, ending) for event in machine.step(step)]
     return wires(events)
 
 
@@ -75,32 +75,32 @@ def types(events: list[Wire]) -> list[str]:
     return [event["type"].removeprefix("response.") for event in events]
 
 
-def by_the_specification(event: Wire) -> Wire:
-    """Reasoning has OpenAI's names on our wire, because stock SDKs know no others; the fields are the same."""
+def with_specification_names(event: Wire) -> Wire:
+    """On the wire reasoning has OpenAI's names, because stock SDKs know no others; the fields are the same."""
     return {**event, "type": event["type"].replace("reasoning_text", "reasoning")}
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("pieces", [(), PIECES, PIECES[:2]])
-def test_every_event_is_what_open_responses_says(pieces: Sequence[OutputDelta], ending: Ending) -> None:
-    for event in run(*pieces, ending=ending):
+@pytest.mark.parametrize("deltas", [(), DELTAS, DELTAS[:2]])
+def test_every_event_conforms_to_open_responses(deltas: Sequence[OutputDelta], ending: Ending) -> None:
+    for event in run(*deltas, ending=ending):
         assert set(event) == KEYS[event["type"]]
-        conformance.event(by_the_specification(event))
+        conformance.event(with_specification_names(event))
 
 
-def test_every_event_of_an_item_is_one_the_stock_sdk_knows() -> None:
-    for event in run(*PIECES, ending=Failed(EngineFailed("x"))):
-        if "response" not in event:  # a reason or an error code of our own is more than its literals say
+def test_the_stock_sdk_parses_every_event_of_an_item() -> None:
+    for event in run(*DELTAS, ending=Failed(EngineFailed("x"))):
+        if "response" not in event:  # its literals exclude our own reasons and error codes
             assert STOCK.validate_python(event).type == event["type"]
 
 
-def test_usage_has_every_number_that_the_stock_sdk_reads() -> None:
+def test_the_stock_sdk_parses_the_usage() -> None:
     ResponseUsage.model_validate(run()[-1]["response"]["usage"])
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_every_resource_has_all_its_keys_and_no_null_where_there_must_be_a_value(ending: Ending) -> None:
-    resources = [event["response"] for event in run(*PIECES, ending=ending) if "response" in event]
+def test_every_resource_has_all_keys_and_no_null_in_required_values(ending: Ending) -> None:
+    resources = [event["response"] for event in run(*DELTAS, ending=ending) if "response" in event]
     assert len(resources) == 3
     for resource in resources:
         assert set(resource) == conformance.RESPONSE_KEYS | ADDITIONS
@@ -108,24 +108,24 @@ def test_every_resource_has_all_its_keys_and_no_null_where_there_must_be_a_value
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_only_the_last_resource_tells_of_the_end(ending: Ending) -> None:
-    first, second, last = [event["response"] for event in run(*PIECES, ending=ending) if "response" in event]
-    for begun in (first, second):
-        assert (begun["status"], begun["output"]) == ("in_progress", [])
-        assert [begun[key] for key in ("completed_at", "usage", "error", "incomplete_details")] == [None] * 4
+def test_only_the_last_resource_describes_the_end(ending: Ending) -> None:
+    first, second, last = [event["response"] for event in run(*DELTAS, ending=ending) if "response" in event]
+    for started in (first, second):
+        assert (started["status"], started["output"]) == ("in_progress", [])
+        assert [started[key] for key in ("completed_at", "usage", "error", "incomplete_details")] == [None] * 4
     assert last["status"] != "in_progress"
     assert len(last["output"]) == 3
 
 
-def test_a_plain_answer_is_this_story() -> None:
-    whole = conformance.story(run(TextDelta("Hel"), TextDelta("lo")))
-    assert whole["status"] == "completed"
-    assert whole["completed_at"] == 1_700_000_001
-    assert whole["usage"]["total_tokens"] == 7
+def test_a_plain_answer_conforms() -> None:
+    response = conformance.stream(run(TextDelta("Hel"), TextDelta("lo")))
+    assert response["status"] == "completed"
+    assert response["completed_at"] == 1_700_000_001
+    assert response["usage"]["total_tokens"] == 7
 
 
-def test_an_answer_with_reasoning_and_a_call_is_this_story() -> None:
-    events = run(*PIECES)
+def test_an_answer_with_reasoning_and_a_call_produces_these_events() -> None:
+    events = run(*DELTAS)
     assert types(events) == [
         "created", "in_progress",
         "output_item.added", "content_part.added", "reasoning_text.delta", "reasoning_text.done", "content_part.done",
@@ -140,38 +140,38 @@ def test_an_answer_with_reasoning_and_a_call_is_this_story() -> None:
     assert [item["type"] for item in done] == ["reasoning", "message", "function_call"]
 
 
-def test_an_answer_without_a_word_is_one_message() -> None:
-    (message,) = conformance.story(run())["output"]
+def test_an_answer_without_output_is_one_message() -> None:
+    (message,) = conformance.stream(run())["output"]
     assert (message["type"], message["status"]) == ("message", "completed")
 
 
 def test_an_empty_message_has_the_part_that_was_shown() -> None:
-    assert conformance.story(run())["output"][0]["content"] == [
+    assert conformance.stream(run())["output"][0]["content"] == [
         {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
     ]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("pieces", [(), PIECES])
-def test_sequence_numbers_have_no_gap_whatever_the_ending(pieces: Sequence[OutputDelta], ending: Ending) -> None:
-    events = run(*pieces, ending=ending)
+@pytest.mark.parametrize("deltas", [(), DELTAS])
+def test_sequence_numbers_have_no_gap_whatever_the_ending(deltas: Sequence[OutputDelta], ending: Ending) -> None:
+    events = run(*deltas, ending=ending)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
 @pytest.mark.parametrize("reason", ["cancelled", "max_output_tokens"])
-def test_an_answer_cut_short_keeps_its_text_and_says_why(reason: Any) -> None:
+def test_an_incomplete_answer_keeps_its_text_and_its_reason(reason: Any) -> None:
     events = run(TextDelta("half"), ending=Incomplete(reason, Usage(5, 1, 6)))
-    whole = conformance.story(events)
+    response = conformance.stream(events)
     assert types(events)[-1] == "incomplete"
-    assert whole["incomplete_details"] == {"reason": reason}
-    assert (whole["output"][0]["status"], whole["output"][0]["content"][0]["text"]) == ("incomplete", "half")
-    assert (whole["completed_at"], whole["usage"]["output_tokens"]) == (None, 1)
+    assert response["incomplete_details"] == {"reason": reason}
+    assert (response["output"][0]["status"], response["output"][0]["content"][0]["text"]) == ("incomplete", "half")
+    assert (response["completed_at"], response["usage"]["output_tokens"]) == (None, 1)
 
 
-def test_a_failure_is_announced_and_keeps_what_was_shown() -> None:
+def test_a_failure_sends_an_error_event_and_keeps_the_output_shown() -> None:
     *_, error, failed = run(TextDelta("half"), ending=Failed(NotFound("engine", param="model")))
-    told = {"type": "not_found", "code": "not_found", "message": "no such engine", "param": "model"}
-    assert error["error"] == told
+    expected = {"type": "not_found", "code": "not_found", "message": "no such engine", "param": "model"}
+    assert error["error"] == expected
     assert {name: error[name] for name in ("code", "message", "param", "status")} == {
         "code": "not_found", "message": "no such engine", "param": "model", "status": 404,
     }  # fmt: skip
@@ -179,18 +179,18 @@ def test_a_failure_is_announced_and_keeps_what_was_shown() -> None:
     assert failed["response"]["output"][0]["status"] == "incomplete"
 
 
-def test_a_failure_before_the_first_word_has_no_message() -> None:
+def test_a_failure_before_any_output_has_no_message() -> None:
     assert types(run(ending=Failed(EngineFailed("x")))) == ["created", "in_progress", "error", "failed"]
 
 
-def test_a_warm_up_is_over_without_any_output() -> None:
-    events = run(of=turn(generate=False))
+def test_a_warm_up_completes_without_output() -> None:
+    events = run(machine=turn(generate=False))
     assert types(events) == ["created", "in_progress", "completed"]
-    assert conformance.story(events)["output"] == []
+    assert conformance.stream(events)["output"] == []
 
 
-def test_what_was_asked_for_is_told_back() -> None:
-    asked = turn(
+def test_the_response_echoes_its_request() -> None:
+    requested = turn(
         conversation_id="conv_1",
         previous_response_id="resp_0",
         instructions="be brief",
@@ -202,20 +202,20 @@ def test_what_was_asked_for_is_told_back() -> None:
         safety_identifier="s",
         prompt_cache_key="p",
     )
-    whole = conformance.story(run(TextDelta("x"), of=asked))
-    told = {key: whole[key] for key in ("previous_response_id", "instructions", "metadata", "max_output_tokens")}
-    assert told == {
+    response = conformance.stream(run(TextDelta("x"), machine=requested))
+    echoed = {key: response[key] for key in ("previous_response_id", "instructions", "metadata", "max_output_tokens")}
+    assert echoed == {
         "previous_response_id": "resp_0", "instructions": "be brief", "metadata": {"a": "b"}, "max_output_tokens": 7,
     }  # fmt: skip
-    assert whole["conversation"] == {"id": "conv_1"}
-    assert (whole["truncation"], whole["background"], whole["store"]) == ("auto", True, True)
-    assert whole["reasoning"] == {"effort": "low", "summary": None}
-    assert (whole["safety_identifier"], whole["prompt_cache_key"]) == ("s", "p")
-    assert (whole["temperature"], whole["top_p"], whole["repetition_penalty"]) == (0.45, 0.9, 1.2)
+    assert response["conversation"] == {"id": "conv_1"}
+    assert (response["truncation"], response["background"], response["store"]) == ("auto", True, True)
+    assert response["reasoning"] == {"effort": "low", "summary": None}
+    assert (response["safety_identifier"], response["prompt_cache_key"]) == ("s", "p")
+    assert (response["temperature"], response["top_p"], response["repetition_penalty"]) == (0.45, 0.9, 1.2)
 
 
 @pytest.mark.parametrize(
-    ("choice", "told"),
+    ("choice", "expected"),
     [
         ("required", "required"),
         (FunctionChoice("add"), {"type": "function", "name": "add"}),
@@ -225,99 +225,99 @@ def test_what_was_asked_for_is_told_back() -> None:
         ),
     ],
 )
-def test_tools_are_told_back_with_all_their_keys(choice: Any, told: Any) -> None:
-    form = OutputOptions(tools=(FunctionTool("add"),), tool_choice=choice, parallel_tool_calls=False)
-    whole = conformance.story(run(TextDelta("x"), of=turn(options=form)))
-    assert whole["tools"] == [
+def test_tools_are_echoed_with_all_their_keys(choice: Any, expected: Any) -> None:
+    options = OutputOptions(tools=(FunctionTool("add"),), tool_choice=choice, parallel_tool_calls=False)
+    response = conformance.stream(run(TextDelta("x"), machine=turn(options=options)))
+    assert response["tools"] == [
         {"type": "function", "name": "add", "description": None, "parameters": None, "strict": None}
     ]
-    assert (whole["tool_choice"], whole["parallel_tool_calls"]) == (told, False)
+    assert (response["tool_choice"], response["parallel_tool_calls"]) == (expected, False)
 
 
-def test_a_json_answer_says_so() -> None:
-    assert conformance.story(run(TextDelta("{}"), of=turn(options=OutputOptions(format=JsonObject()))))["text"] == {
-        "format": {"type": "json_object"}
-    }
+def test_a_json_format_is_echoed() -> None:
+    assert conformance.stream(run(TextDelta("{}"), machine=turn(options=OutputOptions(format=JsonObject()))))[
+        "text"
+    ] == {"format": {"type": "json_object"}}
 
 
-def test_a_schema_is_told_back_as_it_was_sent() -> None:
-    # The published model wants `schema` to be null, a slip that later revisions mend: so not by the model.
-    form = OutputOptions(format=JsonSchema("answer", {"type": "object"}, strict=True))
-    assert run(of=turn(options=form))[-1]["response"]["text"]["format"] == {
+def test_a_schema_is_echoed_unchanged() -> None:
+    # Not checked by the published model: it requires `schema` to be null, which later revisions correct.
+    options = OutputOptions(format=JsonSchema("answer", {"type": "object"}, strict=True))
+    assert run(machine=turn(options=options))[-1]["response"]["text"]["format"] == {
         "type": "json_schema", "name": "answer", "schema": {"type": "object"}, "description": None, "strict": True,
     }  # fmt: skip
 
 
-def test_a_schema_that_does_not_say_whether_it_is_strict_is_not() -> None:
-    form = OutputOptions(format=JsonSchema("answer", {"type": "object"}))
-    assert run(of=turn(options=form))[-1]["response"]["text"]["format"]["strict"] is False
+def test_a_schema_is_not_strict_by_default() -> None:
+    options = OutputOptions(format=JsonSchema("answer", {"type": "object"}))
+    assert run(machine=turn(options=options))[-1]["response"]["text"]["format"]["strict"] is False
 
 
-def test_the_window_is_told_with_the_engines_own_number_once_it_is_known() -> None:
-    of = turn()
-    of.step(Created())
-    (begun,) = wires(of.step(WindowUse(3, None, 4096)))
-    (*_, ended) = wires(of.step(Completed(Usage(5, 2, 7), 1)))
-    assert begun["response"]["window"] == {"items_left_out": 3, "input_tokens": None, "context_tokens": 4096}
+def test_the_window_has_the_engines_token_count_once_it_is_known() -> None:
+    machine = turn()
+    machine.step(Created())
+    (started,) = wires(machine.step(WindowUse(3, None, 4096)))
+    (*_, ended) = wires(machine.step(Completed(Usage(5, 2, 7), 1)))
+    assert started["response"]["window"] == {"items_left_out": 3, "input_tokens": None, "context_tokens": 4096}
     assert ended["response"]["window"] == {"items_left_out": 3, "input_tokens": 5, "context_tokens": 4096}
 
 
-def test_a_window_that_is_chosen_anew_is_not_announced_again() -> None:
-    of = turn()
-    of.step(WindowUse(0, None, 4096))
-    assert of.step(WindowUse(1, 100, 2048)) == []
-    assert of.response("in_progress").window == WindowUse(1, 100, 2048)
+def test_a_window_chosen_again_produces_no_second_event() -> None:
+    machine = turn()
+    machine.step(WindowUse(0, None, 4096))
+    assert machine.step(WindowUse(1, 100, 2048)) == []
+    assert machine.response("in_progress").window == WindowUse(1, 100, 2048)
 
 
 @pytest.mark.parametrize("ending", [Incomplete("cancelled"), Failed(EngineFailed("x"))])
-def test_an_answer_that_ends_at_once_was_in_progress_too(ending: Ending) -> None:
-    of = turn()
-    assert types(wires([*of.step(Created()), *of.step(ending)]))[:2] == ["created", "in_progress"]
+def test_a_turn_that_ends_at_once_is_in_progress_first(ending: Ending) -> None:
+    machine = turn()
+    assert types(wires([*machine.step(Created()), *machine.step(ending)]))[:2] == ["created", "in_progress"]
 
 
 @pytest.mark.parametrize("step", [TextDelta("late"), COMPLETED, Created(), Failed(EngineFailed("x"))])
-def test_nothing_follows_the_one_ending(step: Any) -> None:
-    of = turn()
-    run(TextDelta("x"), of=of)
-    outcome = of.outcome
+def test_nothing_follows_the_terminal_event(step: Any) -> None:
+    machine = turn()
+    run(TextDelta("x"), machine=machine)
+    outcome = machine.outcome
     with pytest.raises(RuntimeError):
-        of.step(step)
-    assert of.outcome is outcome
+        machine.step(step)
+    assert machine.outcome is outcome
 
 
 def test_the_outcome_is_the_resource_of_the_last_event() -> None:
-    of = turn()
-    *_, last = run(*PIECES, of=of)
-    assert of.outcome is not None
-    assert last["response"]["id"] == of.outcome.id
-    assert [item["id"] for item in last["response"]["output"]] == [item.id for item in of.outcome.output]
+    machine = turn()
+    *_, last = run(*DELTAS, machine=machine)
+    assert machine.outcome is not None
+    assert last["response"]["id"] == machine.outcome.id
+    assert [item["id"] for item in last["response"]["output"]] == [item.id for item in machine.outcome.output]
 
 
-def test_a_stopped_answer_says_how_long_that_took() -> None:
-    whole = conformance.story(run(TextDelta("x"), ending=STOPPED))
-    assert whole["incomplete_details"] == {"reason": "cancelled", "stopped_in_ms": 12}
+def test_a_cancelled_answer_has_the_time_that_the_stop_took() -> None:
+    response = conformance.stream(run(TextDelta("x"), ending=STOPPED))
+    assert response["incomplete_details"] == {"reason": "cancelled", "stopped_in_ms": 12}
 
 
 def without_ids(events: list[Wire]) -> str:
-    """They are random: an item that is opened at the very end has another for another owner."""
+    """They are random: an item that is opened last differs between owners."""
     return re.sub(r"(msg|rs|fc|call)_[0-9a-f]+", "id", json.dumps(events))
 
 
 @settings(max_examples=40)
-@given(answers(), st.integers(0, 30), st.sampled_from(ENDINGS))
-def test_another_owner_goes_on_where_the_first_one_stopped(pieces: list[OutputDelta], cut: int, ending: Ending) -> None:
-    """It has nothing but the events that were told."""
+@given(answer_deltas(), st.integers(0, 30), st.sampled_from(ENDINGS))
+def test_another_owner_continues_after_the_replayed_events(deltas: list[OutputDelta], cut: int, ending: Ending) -> None:
+    """It knows only the events in the log."""
     first, second = turn(), turn()
-    told = [event for step in (Created(), WINDOW, *pieces[:cut]) for event in first.step(step)]
-    for event in told:
+    events = [event for step in (Created(), WINDOW, *deltas[:cut]) for event in first.step(step)]
+    for event in events:
         second.replay(decode_event(frame(event)))
     assert (second.nothing_shown, second.text_is_open) == (first.nothing_shown, first.text_is_open)
-    last = wires([*told, *second.step(ending)])
-    assert without_ids(last) == without_ids(wires([*told, *first.step(ending)]))
+    last = wires([*events, *second.step(ending)])
+    assert without_ids(last) == without_ids(wires([*events, *first.step(ending)]))
     assert [event["sequence_number"] for event in last] == list(range(len(last)))
 
 
-def test_a_turn_that_was_told_to_its_end_is_over_for_another_owner_too() -> None:
+def test_a_turn_replayed_to_its_end_is_over() -> None:
     second = turn()
     for event in run(TextDelta("x")):
         second.replay(decode_event(json.dumps(event)))
@@ -327,8 +327,8 @@ def test_a_turn_that_was_told_to_its_end_is_over_for_another_owner_too() -> None
         second.step(COMPLETED)
 
 
-def test_what_is_kept_nowhere_says_so() -> None:
-    assert conformance.story(run(TextDelta("x"), of=turn(thread_id=None)))["store"] is False
+def test_an_unstored_response_has_store_false() -> None:
+    assert conformance.stream(run(TextDelta("x"), machine=turn(thread_id=None)))["store"] is False
 
 
 def test_a_stream_id_is_echoed_on_the_frame_and_changes_nothing_else() -> None:

@@ -10,7 +10,7 @@ from gateway.protocol.items import Item
 from gateway.store.history.turn_store import TurnStore
 from gateway.turn.records import CommitRecord, CommitResult, TurnRecord
 from gateway.turn.state_machine import Turn, TurnRequest
-from tests.gateway.said import ALICE
+from tests.gateway.items import ALICE
 
 RETENTION_SECONDS = 1000
 

@@ -10,7 +10,7 @@ from gateway.protocol.resources import ConversationPage, Order
 from gateway.store.history.conversation_index import ConversationIndex
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.cursors import Cursor, parse_cursor
-from tests.gateway.said import ABSENT, ALICE, BOB, STRANGE_IDS, told
+from tests.gateway.items import ABSENT, ALICE, BOB, MALFORMED_IDS, input_messages
 
 INDEX = "parley:{user_a}:conversations"
 
@@ -50,7 +50,7 @@ async def test_conversations_are_listed_by_their_last_activity(
 
 async def test_a_new_message_moves_a_conversation_to_the_top(conversations: Conversations, redis: Redis) -> None:
     ids = await a_few(conversations, redis, 3)
-    await conversations.items.create(ALICE, ids[0], told("hello"))
+    await conversations.items.create(ALICE, ids[0], input_messages("hello"))
     assert ids_of(await conversations.index.page(ALICE, limit=3, after=None, order="desc")) == [ids[0], ids[2], ids[1]]
 
 
@@ -72,7 +72,7 @@ async def test_a_cursor_outlives_its_conversation(conversations: Conversations, 
 
 
 @pytest.mark.parametrize(
-    "strange", [ABSENT, *STRANGE_IDS, f"{ABSENT}.1763830000123", f"{ABSENT}.1763830000123.00000000"]
+    "strange", [ABSENT, *MALFORMED_IDS, f"{ABSENT}.1763830000123", f"{ABSENT}.1763830000123.00000000"]
 )
 async def test_an_after_that_is_unknown_or_malformed_is_not_found(conversations: Conversations, strange: str) -> None:
     with pytest.raises(NotFound) as caught:
@@ -155,9 +155,9 @@ async def search(conversations: Conversations, query: str, **how: object) -> lis
 @pytest.fixture
 async def lighthouses(conversations: Conversations) -> tuple[str, str]:
     """Two conversations of Alice and one of Bob."""
-    english = await conversations.create(ALICE, {"title": "Old Lighthouses"}, items=told("How tall was PHAROS?"))
-    chinese = await conversations.create(ALICE, {"title": "旅行"}, items=told("亚历山大灯塔有多高？", "在埃及。"))
-    await conversations.create(BOB, {"title": "lighthouses"}, items=told("灯塔"))
+    english = await conversations.create(ALICE, {"title": "Old Lighthouses"}, items=input_messages("How tall was PHAROS?"))
+    chinese = await conversations.create(ALICE, {"title": "旅行"}, items=input_messages("亚历山大灯塔有多高？", "在埃及。"))
+    await conversations.create(BOB, {"title": "lighthouses"}, items=input_messages("灯塔"))
     return english.id, chinese.id
 
 
@@ -190,9 +190,9 @@ async def test_only_messages_are_searched(conversations: Conversations, redis: R
 
 
 async def test_a_word_far_back_in_a_long_conversation_is_found(conversations: Conversations) -> None:
-    made = await conversations.create(ALICE, {}, items=told("needle"))
+    made = await conversations.create(ALICE, {}, items=input_messages("needle"))
     for _ in range(8):
-        await conversations.items.create(ALICE, made.id, told(*["hay"] * 20))
+        await conversations.items.create(ALICE, made.id, input_messages(*["hay"] * 20))
     assert await search(conversations, "hay needle") == [made.id]
 
 

@@ -10,8 +10,8 @@ from redis.backoff import NoBackoff
 from gateway.errors import NotFound, Unavailable
 from gateway.protocol.resources import Conversation, Generation
 from gateway.store.history.conversations import Conversations
-from tests.gateway.builders import kept
-from tests.gateway.said import ABSENT, ALICE, BOB, STRANGE_IDS, told
+from tests.gateway.builders import stored_keys
+from tests.gateway.items import ABSENT, ALICE, BOB, MALFORMED_IDS, input_messages
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ async def test_a_conversation_is_read_back_as_it_was_created(conversations: Conv
 
 
 async def test_a_conversation_may_begin_with_items(conversations: Conversations) -> None:
-    made = await conversations.create(ALICE, {}, items=told("one", "two"))
-    await conversations.items.create(ALICE, made.id, told("three"))
+    made = await conversations.create(ALICE, {}, items=input_messages("one", "two"))
+    await conversations.items.create(ALICE, made.id, input_messages("three"))
     page = await conversations.items.page(ALICE, made.id, limit=10, after=None, order="asc")
     assert [item.text for item in page.data] == ["one", "two", "three"]  # type: ignore[union-attr]
 
@@ -58,9 +58,9 @@ async def test_an_update_does_not_count_as_activity(conversations: Conversations
 
 
 async def test_a_deleted_conversation_leaves_nothing_behind(conversations: Conversations, redis: Redis) -> None:
-    made = await conversations.create(ALICE, {}, items=told("one"))
+    made = await conversations.create(ALICE, {}, items=input_messages("one"))
     assert await conversations.delete(ALICE, made.id) == ()
-    assert await kept(redis) == []
+    assert await stored_keys(redis) == []
     with pytest.raises(NotFound):
         await conversations.delete(ALICE, made.id)
 
@@ -68,7 +68,7 @@ async def test_a_deleted_conversation_leaves_nothing_behind(conversations: Conve
 async def test_concurrent_additions_get_positions_of_their_own(conversations: Conversations) -> None:
     made = await conversations.create(ALICE, {})
     pages = await asyncio.gather(
-        *(conversations.items.create(ALICE, made.id, told(f"{number}a", f"{number}b")) for number in range(25))
+        *(conversations.items.create(ALICE, made.id, input_messages(f"{number}a", f"{number}b")) for number in range(25))
     )
     found = await conversations.items.page(ALICE, made.id, limit=100, after=None, order="asc")
     texts = [item.text for item in found.data]  # type: ignore[union-attr]
@@ -98,7 +98,7 @@ async def test_full_metadata_gets_no_title(conversations: Conversations) -> None
 async def test_another_users_conversation_is_absent_for_every_request(
     conversations: Conversations, redis: Redis, given: str
 ) -> None:
-    hers = await conversations.create(ALICE, {"title": "hers"}, items=told("one"))
+    hers = await conversations.create(ALICE, {"title": "hers"}, items=input_messages("one"))
     item = (await conversations.items.page(ALICE, hers.id, limit=1, after=None, order="asc")).data[0]
     before = {key: await redis.dump(key) for key in await redis.keys()}
     asked = hers.id if given == "hers" else given
@@ -107,7 +107,7 @@ async def test_another_users_conversation_is_absent_for_every_request(
         conversations.update(BOB, asked, metadata={"title": "his"}),
         conversations.retitle(BOB, asked, "his", instead_of="hers"),
         conversations.delete(BOB, asked),
-        conversations.items.create(BOB, asked, told("two")),
+        conversations.items.create(BOB, asked, input_messages("two")),
         conversations.items.page(BOB, asked, limit=1, after=None, order="asc"),
         conversations.items.item(BOB, asked, item.id),
         conversations.items.delete(BOB, asked, item.id),
@@ -125,7 +125,7 @@ async def test_a_redis_that_does_not_reply_is_named() -> None:
             conversations.create(ALICE, {}),
             conversations.update(ALICE, ABSENT, metadata={}),
             conversations.index.page(ALICE, limit=1, after=None, order="desc"),
-            conversations.items.create(ALICE, ABSENT, told("one")),
+            conversations.items.create(ALICE, ABSENT, input_messages("one")),
         ):
             with pytest.raises(Unavailable) as caught:
                 await request

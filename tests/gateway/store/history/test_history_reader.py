@@ -14,8 +14,8 @@ from gateway.store.history.history_reader import HistoryReader
 from gateway.store.history.turn_store import TurnStore
 from gateway.turn.limits import MAX_ITEMS
 from gateway.turn.output import MAX_OUTPUT_ITEMS
-from tests.gateway.builders import kept
-from tests.gateway.said import ABSENT, ALICE, BOB, answer, question, told
+from tests.gateway.builders import stored_keys
+from tests.gateway.items import ABSENT, ALICE, BOB, answer, question, input_messages
 from tests.gateway.store.history.stored_turns import RETENTION_SECONDS, accept, commit, turn
 
 
@@ -58,7 +58,7 @@ async def test_instructions_at_the_beginning_are_read_with_the_most_recent_items
     reader: HistoryReader, redis: Redis, conversations: Conversations
 ) -> None:
     first = [InputMessage("system" if number % 2 else "developer", f"{number}") for number in range(18)]
-    within = (await conversations.create(ALICE, {}, items=[*first, *told(*"abcdef")])).id
+    within = (await conversations.create(ALICE, {}, items=[*first, *input_messages(*"abcdef")])).id
     whole = (await reader.reserve(ALICE, within, 1)).items
     snapshot = await HistoryReader(redis, recent_items=2).reserve(ALICE, within, 1)
     assert ([*snapshot.head], snapshot.items, snapshot.older_count) == (whole[:18], whole[-2:], 4)
@@ -120,11 +120,11 @@ async def test_items_after_the_last_position_are_not_read(reader: HistoryReader,
 async def test_a_foreign_conversation_is_absent_and_reserving_in_one_stores_nothing(
     reader: HistoryReader, redis: Redis, thread: str
 ) -> None:
-    before = set(await kept(redis))
+    before = set(await stored_keys(redis))
     for absent in (thread, ABSENT):
         with pytest.raises(NotFound):
             await reader.reserve(BOB, absent, 2)
-    assert set(await kept(redis)) == before
+    assert set(await stored_keys(redis)) == before
 
 
 async def test_a_redis_that_does_not_reply_is_named() -> None:

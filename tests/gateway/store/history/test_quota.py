@@ -13,7 +13,7 @@ from gateway.store.history.conversations import Conversations
 from gateway.store.history.quota import StorageQuota
 from gateway.store.history.responses import ResponseStore
 from gateway.store.history.turn_store import TurnStore
-from tests.gateway.replica import FakeEngine, Replica, replica, spoken
+from tests.gateway.replica import FakeEngine, Replica, replica, text_stream
 
 USER = "user_1"
 LIMIT = 200_000
@@ -36,7 +36,7 @@ async def gateway(port: int, quota: StorageQuota) -> AsyncIterator[Replica]:
         def __init__(self, redis: Redis, *, retention_seconds: int) -> None:
             super().__init__(redis, retention_seconds=retention_seconds, quota=quota)
 
-    async with replica(port, FakeEngine(*spoken("fine")), store=Bounded) as found:
+    async with replica(port, FakeEngine(*text_stream("fine")), store=Bounded) as found:
         yield found
 
 
@@ -69,13 +69,13 @@ async def test_a_question_is_refused_before_the_engine_is_asked(gateway: Replica
     for asked in (ResponseCreate(input="go"), ResponseCreate(input="go", conversation=made[0])):
         with pytest.raises(StorageLimit):
             await gateway.turns.start(USER, asked)
-    assert gateway.engine.asked == []
+    assert gateway.engine.prompt_calls == []
     assert await gateway.redis.keys("*:response:*") == []
 
 
 async def test_a_response_that_is_not_stored_needs_no_room(gateway: Replica, conversations: Conversations) -> None:
     await filled(conversations)
-    assert (await gateway.answered(ResponseCreate(input="go", store=False)))[-1]["type"] == "response.completed"
+    assert (await gateway.run_turn(ResponseCreate(input="go", store=False)))[-1]["type"] == "response.completed"
 
 
 async def test_a_deleted_conversation_makes_room_at_once(conversations: Conversations) -> None:
@@ -85,11 +85,11 @@ async def test_a_deleted_conversation_makes_room_at_once(conversations: Conversa
 
 
 async def test_everything_stored_of_a_turn_counts_until_it_is_deleted(gateway: Replica, redis: Redis) -> None:
-    await gateway.answered(ResponseCreate(input="x" * 5000))
+    await gateway.run_turn(ResponseCreate(input="x" * 5000))
     await gateway.registry.finish(5)
     once = await counted(redis)
     assert once > 5000
-    response_id = (await gateway.answered(ResponseCreate(input="x" * 5000)))[-1]["response"]["id"]
+    response_id = (await gateway.run_turn(ResponseCreate(input="x" * 5000)))[-1]["response"]["id"]
     await gateway.registry.finish(5)
     twice = await counted(redis)
     assert twice > once + 5000

@@ -9,7 +9,7 @@ from gateway.errors import NotFound, Unavailable
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.transaction import transact
 from gateway.store.keys import thread_key
-from tests.gateway.said import ALICE
+from tests.gateway.items import ALICE
 
 
 class Meddler:

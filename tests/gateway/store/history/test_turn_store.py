@@ -14,8 +14,8 @@ from gateway.store.history.history_reader import HistoryReader
 from gateway.store.history.responses import ResponseStore
 from gateway.store.history.turn_store import TurnStore
 from gateway.turn.records import CommitResult
-from tests.gateway.builders import kept
-from tests.gateway.said import ABSENT, ALICE, BOB, answer, question
+from tests.gateway.builders import stored_keys
+from tests.gateway.items import ABSENT, ALICE, BOB, answer, question
 from tests.gateway.store.history.stored_turns import RETENTION_SECONDS, accept, commit, commit_record, turn
 
 
@@ -112,11 +112,11 @@ async def test_an_accepted_response_is_found_with_its_input(turns: TurnStore, re
 async def test_a_turn_in_a_foreign_or_absent_conversation_is_refused_and_stores_nothing(
     turns: TurnStore, redis: Redis, thread: str
 ) -> None:
-    before = set(await kept(redis))
+    before = set(await stored_keys(redis))
     for absent in (thread, ABSENT):
         with pytest.raises(NotFound):
             await accept(turns, turn(1, absent, user=BOB), question(1))
-    assert set(await kept(redis)) == before
+    assert set(await stored_keys(redis)) == before
 
 
 async def test_a_turn_that_ends_later_does_not_restore_a_deleted_conversation(
@@ -125,7 +125,7 @@ async def test_a_turn_that_ends_later_does_not_restore_a_deleted_conversation(
     await accept(turns, turn(1, thread), question(1))
     assert await conversations.delete(ALICE, thread) == ("resp_1",)
     await commit(turns, turn(1, thread), answer(2))
-    assert await kept(redis) == []
+    assert await stored_keys(redis) == []
 
 
 @pytest.mark.parametrize("place", ["a chain", "a conversation"])
@@ -138,10 +138,10 @@ async def test_an_answer_committed_again_does_not_restore_its_deleted_response(
     record = commit_record(request, answer(2))
     assert await turns.commit(record) is CommitResult.COMMITTED
     await responses.delete(ALICE, await responses.get(ALICE, "resp_1"))
-    left = {key: await redis.dump(key) for key in await kept(redis)}
+    left = {key: await redis.dump(key) for key in await stored_keys(redis)}
     # As after a reply of Redis that was lost.
     assert await turns.commit(record) is CommitResult.DELETED
-    assert {key: await redis.dump(key) for key in await kept(redis)} == left
+    assert {key: await redis.dump(key) for key in await stored_keys(redis)} == left
 
 
 async def test_a_chain_outside_a_conversation_expires_with_its_response(
@@ -152,7 +152,7 @@ async def test_a_chain_outside_a_conversation_expires_with_its_response(
     await accept(turns, chain, asked, copied=[copied])
     await commit(turns, chain, answered)
     assert (await reader.reserve(ALICE, chain.thread_id or "", 1)).items == [copied, asked, answered]
-    keys = await kept(redis)
+    keys = await stored_keys(redis)
     assert len(keys) == 3
     lives = [await redis.ttl(key) for key in keys]
     assert all(0 < seconds <= RETENTION_SECONDS for seconds in lives)
@@ -160,7 +160,7 @@ async def test_a_chain_outside_a_conversation_expires_with_its_response(
 
 async def test_all_keys_of_a_user_share_a_hash_tag(turns: TurnStore, redis: Redis, thread: str) -> None:
     await accept(turns, turn(1, thread), question(1), idempotency_key="mine")
-    keys = await kept(redis)
+    keys = await stored_keys(redis)
     assert len(keys) == 6
     assert all(b"{user_a}" in key for key in keys)
 

@@ -22,7 +22,7 @@ from gateway.turn.commands import CancelTurn, GatewayCommand, TakeOverTurns
 from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import decode_frame
 from gateway.turn.state_machine import Completed, Created
-from tests.gateway.builders import answers, connection, turn, working
+from tests.gateway.builders import answer_deltas, connection, turn, background_task
 
 USER = "user_1"
 
@@ -57,7 +57,7 @@ class Owner:
 async def owning(port: int) -> AsyncIterator[Owner]:
     async with connection(port) as redis:
         owner = Owner(redis)
-        async with working(owner.writer.run()):
+        async with background_task(owner.writer.run()):
             yield owner
 
 
@@ -67,7 +67,7 @@ async def reading(
 ) -> AsyncIterator[Reader]:
     async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
         reader = Reader(redis, blocking, name)
-        async with working(reader.run(handle)):
+        async with background_task(reader.run(handle)):
             yield reader
 
 
@@ -82,7 +82,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(answers(), st.integers(0, 30), st.integers(-1, 40))
+@given(answer_deltas(), st.integers(0, 30), st.integers(-1, 40))
 async def test_a_follower_from_any_time_and_number_gets_the_owners_frames(
     port: int, pieces: Sequence[OutputDelta], join_at: int, starting_after: int
 ) -> None:

@@ -21,7 +21,7 @@ from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import decode_frame, token_ids
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.state_machine import Completed, Created
-from tests.gateway.builders import connection, keys_of, turn, working
+from tests.gateway.builders import connection, keys_of, turn, background_task
 
 COMPLETED = Completed(None, 1)
 RETENTION_SECONDS = 60
@@ -78,7 +78,7 @@ class Proxy:
 async def writing(port: int, *, patience_seconds: float = 2) -> AsyncIterator[Writer]:
     async with connection(port, patience_seconds) as redis:
         writer = Writer(redis, retention_seconds=RETENTION_SECONDS)
-        async with working(writer.run()):
+        async with background_task(writer.run()):
             yield writer
 
 
