@@ -65,9 +65,9 @@ async def test_a_conversation_and_its_response_are_read_back(
     assert "NOPERM" not in redis.log.read_text()
 
 
-async def test_a_gateway_whose_redis_has_lost_its_data_is_not_ready(house: House) -> None:
-    gateway = f"http://127.0.0.1:{house.stack.gateway(1).command.port}"
-    async with Redis.from_url(house.stack.redis_admin_url) as redis, httpx2.AsyncClient(base_url=gateway) as http:
+async def test_a_gateway_whose_redis_has_lost_its_data_is_not_ready(deployment: Deployment) -> None:
+    gateway = f"http://127.0.0.1:{deployment.stack.gateway(1).command.port}"
+    async with Redis.from_url(deployment.stack.redis_admin_url) as redis, httpx2.AsyncClient(base_url=gateway) as http:
         marker: Any = await redis.hgetall("parley:storage")
         await redis.delete("parley:storage")
         lost = await http.get("/readyz")
@@ -75,5 +75,5 @@ async def test_a_gateway_whose_redis_has_lost_its_data_is_not_ready(house: House
         assert (await http.get("/healthz")).status_code == 200
         await redis.hset("parley:storage", mapping=marker)
         assert (await http.get("/readyz")).json() == {"status": "ok"}
-    log = house.stack.gateway(1).log.read_text()
+    log = deployment.stack.gateway(1).log.read_text()
     assert log.count("redis has lost its data") == 1

@@ -10,9 +10,9 @@ from gateway.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, 
 from gateway.inference import Finished
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
-from gateway.protocol.input_items import InputCompaction, InputMessage, input_items
+from gateway.protocol.input_items import InputCompaction, InputMessage, normalize_input_items
 from gateway.protocol.items import Compaction, Message
-from gateway.protocol.json_objects import converted
+from gateway.protocol.json_objects import convert
 from gateway.protocol.requests import CompactRequest, ItemsCreate
 from gateway.protocol.resources import CompactedResponse, encoded
 from gateway.runtime.user_encryption import UserEncryption
@@ -59,7 +59,7 @@ async def test_the_users_messages_remain_and_one_encrypted_item_replaces_the_res
 
 async def test_a_new_chain_can_begin_with_the_unchanged_result(gateway: Replica) -> None:
     output = json.loads(encoded(await compact(gateway)))["output"]
-    items = converted({"items": input_items(output, "items")}, ItemsCreate).items
+    items = convert({"items": normalize_input_items(output, "items")}, ItemsCreate).items
     await gateway.run_turn(ResponseCreate(input=(*items, InputMessage("user", "Who am I?"))))
     assert any("Alice lives in a lighthouse." in text for text in gateway.engine.prompt_texts)
     assert gateway.engine.prompt_texts[-1] == "Who am I?"

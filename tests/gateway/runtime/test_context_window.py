@@ -10,7 +10,7 @@ from gateway.protocol.input_items import InputMessage
 from gateway.protocol.tools import FunctionTool
 from gateway.runtime.context_window import ROOM_FOR_AN_ANSWER_TOKENS
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.turn_store import TurnStore
+from gateway.store.history.history_reader import HistoryReader
 from gateway.turn.limits import RECENT_ITEMS
 from gateway.turn.records import ThreadSnapshot
 from tests.gateway.builders import Wire
@@ -127,13 +127,13 @@ def exchanges(questions: int, *first: InputMessage) -> list[InputMessage]:
     return [*first, *(message for pair in pairs for message in pair)]
 
 
-class CountingStore(TurnStore):
+class CountingReader(HistoryReader):
     """Counts how often older items are loaded."""
 
     loads = 0
 
     async def load_older(self, *arguments: Any) -> ThreadSnapshot:
-        CountingStore.loads += 1
+        CountingReader.loads += 1
         return await super().load_older(*arguments)
 
 
@@ -172,20 +172,20 @@ async def test_without_truncation_a_long_conversation_that_does_not_fit_is_refus
 
 
 async def test_the_next_turn_of_a_long_conversation_loads_older_items_once_and_counts_nothing(port: int) -> None:
-    async with replica(port, FakeEngine(limit=131_072), store=CountingStore) as gateway:
+    async with replica(port, FakeEngine(limit=131_072), history=CountingReader) as gateway:
         conversation_id = await create_conversation(gateway, exchanges(LONG))
         await respond(gateway, conversation_id)
-        counted, CountingStore.loads = gateway.engine.tokenize_calls, 0
+        counted, CountingReader.loads = gateway.engine.tokenize_calls, 0
         for turns in (1, 2):
             assert (await respond(gateway, conversation_id))["window"]["items_left_out"] == 0
-            assert (gateway.engine.tokenize_calls, CountingStore.loads) == (counted, turns)
+            assert (gateway.engine.tokenize_calls, CountingReader.loads) == (counted, turns)
 
 
 async def test_a_short_conversation_is_read_in_one_round_trip(port: int) -> None:
-    async with replica(port, store=CountingStore) as gateway:
-        CountingStore.loads = 0
+    async with replica(port, history=CountingReader) as gateway:
+        CountingReader.loads = 0
         await respond(gateway, await create_conversation(gateway, exchanges(5)))
-        assert CountingStore.loads == 0
+        assert CountingReader.loads == 0
 
 
 @pytest.mark.parametrize("role", ["system", "developer"])

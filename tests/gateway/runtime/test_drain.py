@@ -36,13 +36,13 @@ async def test_a_live_peer_is_notified_at_once_and_finds_the_turns(redis: Redis,
         await Drain(gateway.registry, leases, gateway.reader, "g1", seconds=60).finish()
     assert b"g1" in await release_commands(redis, "g2")
     assert not await peer.is_alive("g1")
-    assert len(await peer.turns("g1")) == 1
+    assert len(await peer.list_turns("g1")) == 1
 
 
 async def test_without_a_live_peer_the_turns_run_to_their_end(redis: Redis, port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("text"))) as gateway:
         proceed = await begin_held_turn(gateway)
-        ((_, response_id),) = await Leases(redis, "g1").turns("g1")
+        ((_, response_id),) = await Leases(redis, "g1").list_turns("g1")
         running = gateway.registry.find("user_1", response_id)
         drain = Drain(gateway.registry, Leases(redis, "g1"), gateway.reader, "g1", seconds=60)
         drain.start()

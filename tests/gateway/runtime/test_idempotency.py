@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 from gateway.errors import EventsExpired, IdempotencyKeyReused, NotFound, ParleyError, Unavailable
 from gateway.identity.introspection import User
 from gateway.protocol.create import ResponseCreate
-from gateway.routes.places import ConnectionLimit
+from gateway.routes.connection_limit import ConnectionLimit
 from gateway.routes.responses import create
 from gateway.routes.responses_socket import responses_socket
 from gateway.routes.state import SocketLimits
@@ -64,7 +64,7 @@ def post_request(gateway: Replica) -> Request:
     async def receive() -> Wire:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    state = {"turns": gateway.turns, "following": gateway.following}
+    state = {"turns": gateway.turns, "follower": gateway.following}
     headers = [(b"content-type", b"application/json")]
     return Request({"type": "http", "headers": headers, "state": state}, receive)
 
@@ -74,21 +74,22 @@ async def test_a_retry_whose_events_are_gone_is_refused_before_the_stream_starts
     gateway: Replica, lose: Any, error: type[ParleyError]
 ) -> None:
     await lose(gateway, await complete_answer(gateway))
+    request = post_request(gateway)
     with pytest.raises(error) as caught:
-        await create(post_request(gateway), ALICE, KEY)
+        await create(request, request.scope["state"], ALICE, KEY)
     assert type(caught.value) is error
 
 
 class FakeIdentity:
     """Every credential is Alice's."""
 
-    async def user(self, _: object) -> User:
+    async def authenticate(self, _: object) -> User:
         return ALICE
 
-    async def again(self, user: User) -> User:
+    async def revalidate(self, user: User) -> User:
         return user
 
-    heard = 0
+    epoch = 0
 
     async def watch(self, *_: object, **__: object) -> None:
         """No credential is ever revoked."""
@@ -102,10 +103,10 @@ class FakeSocket:
         self.sent: asyncio.Queue[Wire] = asyncio.Queue()
         state = {
             "turns": gateway.turns,
-            "following": gateway.following,
+            "follower": gateway.following,
             "identity": FakeIdentity(),
             "revocations": FakeIdentity(),
-            "places": ConnectionLimit(1),
+            "connection_limit": ConnectionLimit(1),
             "socket_limits": SocketLimits(60, 60),
         }
         scope = {

@@ -33,8 +33,8 @@ class LossyWriter(Writer):
 
     loses_reply = False
 
-    async def _add(self, batch: Any) -> Any:
-        answers = await super()._add(batch)
+    async def _append(self, batch: Any) -> Any:
+        answers = await super()._append(batch)
         if self.loses_reply:
             self.loses_reply = False
             raise RedisConnectionError

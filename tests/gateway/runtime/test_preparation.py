@@ -26,7 +26,7 @@ from gateway.runtime.preparation import PreparedTurn, TurnPreparation
 from gateway.runtime.prompt_builder import PromptBuilder
 from gateway.runtime.user_encryption import UserEncryption
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.turn_store import TurnStore
+from gateway.store.history.history_reader import HistoryReader
 from gateway.turn.limits import MAX_ITEMS
 from tests.gateway.builders import SAMPLING
 from tests.gateway.replica import DEFAULTS, ENCRYPTION, FakeEngine, Replica, replica, text_stream
@@ -286,13 +286,12 @@ async def test_a_deleted_call_does_not_break_its_conversation(gateway: Replica) 
 
 def with_few_recent_items(gateway: Replica, redis: Redis) -> TurnPreparation:
     """Reads only four items of a history first."""
-    recent = TurnStore(redis, retention_seconds=60, recent_items=4)
-    history = HistoryLoader(recent, gateway.responses)
+    history = HistoryLoader(HistoryReader(redis, recent_items=4), gateway.responses)
     return TurnPreparation(gateway.engine, history, gateway.prompts, defaults=DEFAULTS)
 
 
 def with_defaults(gateway: Replica, defaults: Defaults) -> TurnPreparation:
-    history = HistoryLoader(gateway.store, gateway.responses)
+    history = HistoryLoader(gateway.history_reader, gateway.responses)
     prompts = PromptBuilder(ENCRYPTION, defaults.system_prompt)
     return TurnPreparation(gateway.engine, history, prompts, defaults=defaults)
 

@@ -27,8 +27,8 @@ from gateway.protocol.tools import FunctionTool
 from gateway.runtime.retry_policy import RetryPolicy
 from gateway.runtime.stream_consumer import MAX_ANSWER_BYTES
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.keys import response_key
 from gateway.store.history.turn_store import TurnStore
+from gateway.store.keys import response_key
 from gateway.turn.commands import CancelTurn
 from gateway.turn.log_entry import decode_frame
 from gateway.turn.records import CommitRecord, CommitResult

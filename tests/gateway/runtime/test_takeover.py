@@ -140,8 +140,8 @@ async def test_an_ended_turn_is_only_removed_from_the_list(owner: Replica, succe
     running = await owner.begin_turn(ResponseCreate(input="go"))
     await collect_events(running)
     await owner.registry.finish(5)
-    await Leases(redis, "g1").add("user_1", running.request.response_id)
-    await Leases(redis, "g1").add("user_1", "resp_that_never_was")
+    await Leases(redis, "g1").add_turn("user_1", running.request.response_id)
+    await Leases(redis, "g1").add_turn("user_1", "resp_that_never_was")
     async with takeover_by(successor, redis) as takeover:
         await takeover.take_over_all("g1")
         assert await count_listed(redis, "g1") == 1, "an unknown turn may still be accepted"

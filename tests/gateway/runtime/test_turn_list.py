@@ -9,11 +9,11 @@ class FakeLeases:
         self.is_available = is_available
         self.turns: set[tuple[str, str]] = set()
 
-    async def add(self, user_id: str, response_id: str) -> None:
+    async def add_turn(self, user_id: str, response_id: str) -> None:
         self._check()
         self.turns.add((user_id, response_id))
 
-    async def remove(self, user_id: str, response_id: str) -> None:
+    async def remove_turn(self, user_id: str, response_id: str) -> None:
         self._check()
         self.turns.remove((user_id, response_id))
 

@@ -9,7 +9,7 @@ from dev.process import Process
 from gateway.errors import StorageLost, Unavailable, UnsafeEvictionPolicy
 from gateway.store.health import StorageHealth
 from gateway.store.keys import MARKER_KEY, WITNESS_KEY
-from tests.gateway.builders import connection, background_task
+from tests.gateway.builders import background_task, connection
 
 LOST = "redis has lost its data"
 

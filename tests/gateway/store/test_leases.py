@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from dev.process import Process
 from gateway.errors import Unavailable
 from gateway.store.leases import Leases
-from tests.gateway.builders import connection, background_task
+from tests.gateway.builders import background_task, connection
 
 
 class Taken:

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from dev.process import Process
 from gateway.store.presence import Presence
-from tests.gateway.builders import connection, background_task
+from tests.gateway.builders import background_task, connection
 
 LEFT = "Client #alice left the chat"
 

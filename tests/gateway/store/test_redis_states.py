@@ -20,7 +20,7 @@ from gateway.store.turn_log.fencing import Segments
 from tests.contract import conformance
 from tests.gateway.builders import connection
 from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
-from tests.gateway.takeovers import TEXT, abandon_turn, count_listed, takeover_by, final_response
+from tests.gateway.takeovers import TEXT, abandon_turn, count_listed, final_response, takeover_by
 
 ASKED = ResponseCreate(input="go")
 

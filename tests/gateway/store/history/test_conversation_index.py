@@ -155,8 +155,12 @@ async def search(conversations: Conversations, query: str, **how: object) -> lis
 @pytest.fixture
 async def lighthouses(conversations: Conversations) -> tuple[str, str]:
     """Two conversations of Alice and one of Bob."""
-    english = await conversations.create(ALICE, {"title": "Old Lighthouses"}, items=input_messages("How tall was PHAROS?"))
-    chinese = await conversations.create(ALICE, {"title": "旅行"}, items=input_messages("亚历山大灯塔有多高？", "在埃及。"))
+    english = await conversations.create(
+        ALICE, {"title": "Old Lighthouses"}, items=input_messages("How tall was PHAROS?")
+    )
+    chinese = await conversations.create(
+        ALICE, {"title": "旅行"}, items=input_messages("亚历山大灯塔有多高？", "在埃及。")
+    )
     await conversations.create(BOB, {"title": "lighthouses"}, items=input_messages("灯塔"))
     return english.id, chinese.id
 

@@ -68,7 +68,10 @@ async def test_a_deleted_conversation_leaves_nothing_behind(conversations: Conve
 async def test_concurrent_additions_get_positions_of_their_own(conversations: Conversations) -> None:
     made = await conversations.create(ALICE, {})
     pages = await asyncio.gather(
-        *(conversations.items.create(ALICE, made.id, input_messages(f"{number}a", f"{number}b")) for number in range(25))
+        *(
+            conversations.items.create(ALICE, made.id, input_messages(f"{number}a", f"{number}b"))
+            for number in range(25)
+        )
     )
     found = await conversations.items.page(ALICE, made.id, limit=100, after=None, order="asc")
     texts = [item.text for item in found.data]  # type: ignore[union-attr]
@@ -94,7 +97,7 @@ async def test_full_metadata_gets_no_title(conversations: Conversations) -> None
     assert (await conversations.conversation(ALICE, made.id)).metadata == full
 
 
-@pytest.mark.parametrize("given", ["hers", ABSENT, *STRANGE_IDS])
+@pytest.mark.parametrize("given", ["hers", ABSENT, *MALFORMED_IDS])
 async def test_another_users_conversation_is_absent_for_every_request(
     conversations: Conversations, redis: Redis, given: str
 ) -> None:

@@ -15,7 +15,7 @@ from gateway.store.history.turn_store import TurnStore
 from gateway.turn.limits import MAX_ITEMS
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from tests.gateway.builders import stored_keys
-from tests.gateway.items import ABSENT, ALICE, BOB, answer, question, input_messages
+from tests.gateway.items import ABSENT, ALICE, BOB, answer, input_messages, question
 from tests.gateway.store.history.stored_turns import RETENTION_SECONDS, accept, commit, turn
 
 

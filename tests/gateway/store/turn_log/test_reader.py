@@ -22,7 +22,7 @@ from gateway.turn.commands import CancelTurn, GatewayCommand, TakeOverTurns
 from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import decode_frame
 from gateway.turn.state_machine import Completed, Created
-from tests.gateway.builders import answer_deltas, connection, turn, background_task
+from tests.gateway.builders import answer_deltas, background_task, connection, turn
 
 USER = "user_1"
 

@@ -21,7 +21,7 @@ from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import decode_frame, token_ids
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.state_machine import Completed, Created
-from tests.gateway.builders import connection, keys_of, turn, background_task
+from tests.gateway.builders import background_task, connection, keys_of, turn
 
 COMPLETED = Completed(None, 1)
 RETENTION_SECONDS = 60
