@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from dev.process import Process
 from dev.stack import Plan, Stack
 from tests.bench.round_trips import RoundTrips
-from tests.chaos import ground
+from tests.chaos import environment
 
 STREAMS = (1, 64, 256)
 TOKENS = 100
@@ -164,14 +164,14 @@ async def _table(bench: Bench) -> None:
 
 async def _first_token(folder: Path) -> None:
     async with (
-        ground.opened(folder, engine="scripted", pause_seconds=0) as house,
-        house.redis() as redis,
-        Bench(house.process("gateway-1"), house.key, redis).socket() as socket,
+        environment.started(folder, engine="scripted", pause_seconds=0) as deployment,
+        deployment.redis() as redis,
+        Bench(deployment.process("gateway-1"), deployment.key, redis).socket() as socket,
     ):
         places = asyncio.Semaphore(1)
         for _ in range(_WARM_UPS):
             await ask(socket, places, tokens=2, stored=True)
-        trips = RoundTrips(house.to_redis[0])
+        trips = RoundTrips(deployment.redis_proxies[0])
         await trips.quiet()  # what comes behind an answer
         await ask(socket, places, tokens=2, stored=True, until="response.output_text.delta")
         found = trips.end()

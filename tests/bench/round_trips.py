@@ -15,16 +15,16 @@ _QUIET_SECONDS = 0.5
 class RoundTrips:
     """From now on, until `end`."""
 
-    def __init__(self, cable: Proxy) -> None:
-        self._cable = cable
+    def __init__(self, proxy: Proxy) -> None:
+        self._cable = proxy
         self._requests: list[bytes] = []
-        cable.mute_behind(self._heard)
+        proxy.drop_reply_to(self._heard)
 
     async def quiet(self) -> None:
         """Waits until nothing has been asked for a while, and forgets what was asked until then."""
-        heard = -1
-        while heard != len(self._asked):
-            heard = len(self._asked)
+        requests = -1
+        while requests != len(self._asked):
+            requests = len(self._asked)
             await asyncio.sleep(_QUIET_SECONDS)
         self._requests.clear()
 
@@ -33,7 +33,7 @@ class RoundTrips:
         return [one for one in self._requests if not _BESIDE.search(one)]
 
     def end(self) -> list[str]:
-        self._cable.mute_behind(lambda _: False)
+        self._cable.drop_reply_to(lambda _: False)
         return [_told(one) for one in self._asked]
 
     def _heard(self, request: bytes) -> bool:

@@ -17,7 +17,7 @@ import uvloop
 from websockets.asyncio.client import connect
 
 from dev.stack import Plan, Stack
-from tests.stack.conftest import House, furnish
+from tests.stack.conftest import Deployment, create_users
 from tests.stack.test_slow_readers import asks_for_a_stream, asks_on_a_socket, narrow
 
 READERS = 8
@@ -30,7 +30,7 @@ _OWED = "[[tokens=330 pace=0.02]]"
 def main() -> None:
     plan = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "1024"}
     with tempfile.TemporaryDirectory() as folder, Stack(Plan(Path(folder), gateways=1, gateway=plan)) as stack:
-        alone, beside, others = uvloop.run(_measure(furnish(stack)))
+        alone, beside, others = uvloop.run(_measure(create_users(stack)))
     print(f"milliseconds between events of {READERS} streams ({len(alone)} pauses each)")
     print(f"{'':32}{'p50':>8}{'p99':>8}{'max':>8}")
     told = {"alone": alone, f"beside {SLOW} that are read": others, f"beside {SLOW} that take nothing": beside}
@@ -42,32 +42,32 @@ def main() -> None:
     )
 
 
-async def _measure(house: House) -> tuple[list[float], list[float], list[float]]:
+async def _measure(deployment: Deployment) -> tuple[list[float], list[float], list[float]]:
     alone: list[float] = []
     beside: list[float] = []
     others: list[float] = []
-    await _read(house)  # the first pays for opening every connection
+    await _read(deployment)  # the first pays for opening every connection
     for _ in range(ROUNDS):
-        alone += await _read(house)
+        alone += await _read(deployment)
         with ExitStack() as open_:
             for number in range(SLOW):
-                connection = open_.enter_context(narrow(house.stack.port))
+                connection = open_.enter_context(narrow(deployment.stack.port))
                 ask = asks_on_a_socket if number % 2 else asks_for_a_stream
-                ask(house, connection, {"input": _OWED})
-            beside += await _read(house)
-        reading = [asyncio.create_task(_pauses(house, _READ)) for _ in range(SLOW)]
-        others += await _read(house)
+                ask(deployment, connection, {"input": _OWED})
+            beside += await _read(deployment)
+        reading = [asyncio.create_task(_pauses(deployment, _READ)) for _ in range(SLOW)]
+        others += await _read(deployment)
         await asyncio.gather(*reading)
     return alone, beside, others
 
 
-async def _read(house: House) -> list[float]:
-    found = await asyncio.gather(*(_pauses(house, _READ) for _ in range(READERS)))
+async def _read(deployment: Deployment) -> list[float]:
+    found = await asyncio.gather(*(_pauses(deployment, _READ) for _ in range(READERS)))
     return [one for pauses in found for one in pauses]
 
 
-async def _pauses(house: House, text: str) -> list[float]:
-    url, headers = f"{house.socket_url}/v1/responses", {"Authorization": f"Bearer {house.alice}"}
+async def _pauses(deployment: Deployment, text: str) -> list[float]:
+    url, headers = f"{deployment.socket_url}/v1/responses", {"Authorization": f"Bearer {deployment.alice}"}
     times: list[float] = []
     async with connect(url, additional_headers=headers) as socket:
         await socket.send(json.dumps({"type": "response.create", "input": text}))

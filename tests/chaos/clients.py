@@ -1,5 +1,5 @@
-"""Followers as a page or an SDK is one: they ask with an id of their own, notice silence, come back, and go on behind
-the last event they saw."""
+"""Followers that behave like a page or an SDK: they send an id of their own, notice silence, reconnect, and resume
+after the last event they received."""
 
 import asyncio
 import random
@@ -8,29 +8,29 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from tests.chaos.recording import Frame, Recording
-from tests.chaos.transports import CONNECT_SECONDS, SILENCE_SECONDS, Body, Broken, Refused, Transport
+from tests.chaos.transports import CONNECT_SECONDS, SILENCE_SECONDS, Body, ConnectionBroken, Refused, Transport
 
 _BACKOFF_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
 
-Seen = Callable[[Frame], None]
+OnFrame = Callable[[Frame], None]
 
 
 @dataclass(slots=True)
 class Follower:
-    """`leaves_after` frames it hangs up itself, each time anew; None: it stays."""
+    """Disconnects after `disconnect_after()` frames, on every connection; None: it stays connected."""
 
     transport: Transport
     recording: Recording
     rng: random.Random
-    seen: Seen = lambda _: None
-    leaves_after: Callable[[], int] | None = None
+    seen: OnFrame = lambda _: None
+    disconnect_after: Callable[[], int] | None = None
 
     async def ask(self, body: Body) -> None:
-        """Until the end of the answer. The same body again is the same answer, so nothing is lost by asking twice."""
+        """Until the end of the answer. The same body returns the same answer, so a repeated request is harmless."""
         await self._until_the_end(lambda: self.transport.ask(body))
 
     async def follow(self, response_id: str) -> None:
-        """From its beginning."""
+        """From its first event."""
         await self._until_the_end(lambda: self.transport.resume(response_id, -1))
 
     async def _until_the_end(self, first: Callable[[], AsyncGenerator[str]]) -> None:
@@ -41,18 +41,18 @@ class Follower:
             try:
                 if await self._take(frames):
                     return
-            except Broken:
+            except ConnectionBroken:
                 pass
             except Refused as exc:
                 self.recording.refusals.append(str(exc))
-            came_on = len(self.recording.frames) > before
-            failures = 0 if came_on else failures + 1
+            made_progress = len(self.recording.frames) > before
+            failures = 0 if made_progress else failures + 1
             await self._wait(failures)
 
     async def _take(self, frames: AsyncGenerator[str]) -> bool:
         """True at the end of the answer."""
         self.recording.connections += 1
-        left = self.leaves_after() if self.leaves_after else -1
+        left = self.disconnect_after() if self.disconnect_after else -1
         now = asyncio.get_running_loop().time
         async with aclosing(frames):
             try:
@@ -62,12 +62,12 @@ class Follower:
                         frame = self.recording.add(raw)
                         self.seen(frame)
                         left -= 1
-                        if frame.ends or left == 0:
-                            return frame.ends
+                        if frame.is_terminal or left == 0:
+                            return frame.is_terminal
             except TimeoutError as exc:
-                raise Broken from exc
+                raise ConnectionBroken from exc
         return False
 
     async def _wait(self, failures: int) -> None:
-        longest = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)]
-        await asyncio.sleep(self.rng.uniform(longest / 2, longest))
+        maximum = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)]
+        await asyncio.sleep(self.rng.uniform(maximum / 2, maximum))

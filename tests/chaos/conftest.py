@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from tests.chaos import ground
-from tests.chaos.ground import Ground
+from tests.chaos import environment
+from tests.chaos.environment import Environment
 
-# Longer than a lease, the silence that is taken for an engine's end, and Redis' timeout.
+# Longer than a lease, the engine's token timeout, and Redis' timeout.
 _PAUSE_SECONDS = 3.0
 
 
@@ -16,8 +16,8 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="package")
-async def open_ground(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ground]:
-    """One stack for all faults: each leaves it as it found it."""
+async def chaos(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Environment]:
+    """One stack for all faults: each restores it."""
     folder = tmp_path_factory.mktemp("chaos")
-    async with ground.opened(folder, engine="scripted", pause_seconds=_PAUSE_SECONDS) as found:
+    async with environment.started(folder, engine="scripted", pause_seconds=_PAUSE_SECONDS) as found:
         yield found

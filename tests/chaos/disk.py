@@ -1,4 +1,4 @@
-"""A small disk of its own for Redis, which can be full and can lose its power."""
+"""A small disk for Redis alone, which can fill up and lose power."""
 
 import fcntl
 import os
@@ -10,13 +10,13 @@ from pathlib import Path
 _BYTES = 192 * 2**20
 _BALLAST = "ballast"
 _PIECES = (2**20, 4096, 1)
-# ext4's EXT4_IOC_SHUTDOWN with NOLOGFLUSH: from here on nothing more reaches the disk, its journal neither.
+# ext4's EXT4_IOC_SHUTDOWN with NOLOGFLUSH: nothing reaches the disk any more, not even the journal.
 _SHUTDOWN = 0x8004587D
 _WITHOUT_FLUSHING = struct.pack("I", 2)
 
 
 class NoDisk(Exception):
-    """Why there is none."""
+    """The message says why."""
 
 
 class Disk:
@@ -57,7 +57,7 @@ class Disk:
         (self._folder / _BALLAST).unlink()
 
     def cut_power(self) -> None:
-        """What was not synced is gone. It has to be mounted again."""
+        """Loses what was not synced. The disk must be mounted again."""
         folder = os.open(self._folder, os.O_RDONLY)
         try:
             fcntl.ioctl(folder, _SHUTDOWN, _WITHOUT_FLUSHING)

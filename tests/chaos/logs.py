@@ -1,4 +1,4 @@
-"""The log of an answer as it is in Redis, all its segments."""
+"""An answer's log in Redis, with all its segments."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def _segment(entries: list[tuple[bytes, dict[bytes, bytes]]]) -> Segment:
     assert not seals or entries[seals[0]][0].decode() == SEAL_ID
     return Segment(
         ids=tuple(entry_id.decode() for entry_id, _ in events),
-        sealed=bool(seals),
-        ends=bool(events) and is_last(events[-1][1]),
-        behind_the_seal=len(entries) - seals[0] - 1 if seals else 0,
+        is_fenced=bool(seals),
+        is_terminal=bool(events) and is_last(events[-1][1]),
+        entries_after_fence=len(entries) - seals[0] - 1 if seals else 0,
     )

@@ -1,7 +1,7 @@
-"""Whether the promises were kept. Pure: everything it judges was recorded before.
+"""Checks the promises. Pure: it judges recorded evidence.
 
-P1 what was accepted is in history once; P2 what was shown stays shown, and is the same for everybody; P3 one ending,
-and one run of the engine at a time; P4 nothing of others; P5 no refusal that is not true.
+P1 an accepted question is in history once; P2 shown text stays shown and is the same for every client; P3 one ending,
+and one engine run at a time; P4 nothing of other answers; P5 only justified refusals.
 """
 
 from collections import Counter
@@ -10,26 +10,26 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
 
+from tests.chaos.questions import count_tokens
 from tests.chaos.recording import Recording
-from tests.chaos.texts import tokens
 
-# A dependency is away, or a gateway does not take more: true, and a client comes back.
-_HONEST = ("429 ", "502 ", "503 ", "504 ")
+# A dependency is down, or a gateway is overloaded: justified, and the client retries.
+_RETRYABLE = ("429 ", "502 ", "503 ", "504 ")
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One stream of an answer's log: the ids of its events, and of the entries behind its seal."""
+    """One stream of an answer's log: the ids of its events, and the number of entries after its fence."""
 
     ids: tuple[str, ...]
-    sealed: bool
-    ends: bool
-    behind_the_seal: int = 0
+    is_fenced: bool
+    is_terminal: bool
+    entries_after_fence: int = 0
 
 
 @dataclass(slots=True)
 class Evidence:
-    """Of one question. `answer` is what an uninterrupted run says. `runs`: the most that the engine had at once."""
+    """About one question. `answer` is that of an uninterrupted run. `runs`: the maximum of concurrent engine runs."""
 
     prompt: str
     answer: str
@@ -45,38 +45,38 @@ class Verdict:
     lost: int = 0
     doubled: int = 0
     stuck: bool = False
-    broken: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
 
 def judge(evidence: Evidence) -> Verdict:
-    verdict = Verdict(stuck=any(not one.ended for one in evidence.recordings))
+    verdict = Verdict(stuck=any(not one.has_ended for one in evidence.recordings))
     for text in _shown(evidence):
         lost, doubled = difference(evidence.answer, text)
         verdict.lost, verdict.doubled = max(verdict.lost, lost), max(verdict.doubled, doubled)
-    verdict.broken += _of_history(evidence)
+    verdict.violations += _of_history(evidence)
     for recording in evidence.recordings:
-        verdict.broken += (f"{recording.follower}: {one}" for one in _of_recording(evidence, recording))
-    verdict.broken += _of_all(evidence.recordings)
-    verdict.broken += _of_log(evidence.segments)
+        verdict.violations += (f"{recording.follower}: {one}" for one in _of_recording(evidence, recording))
+    verdict.violations += _of_all(evidence.recordings)
+    verdict.violations += _of_log(evidence.segments)
     if evidence.runs > evidence.runs_allowed:
-        verdict.broken.append(f"P3 {evidence.runs} runs of the engine at once")
+        verdict.violations.append(f"P3 {evidence.runs} runs of the engine at once")
     return verdict
 
 
 def difference(expected: str, got: str) -> tuple[int, int]:
-    """Tokens that are missing, and tokens too many."""
+    """The number of missing tokens and of extra tokens."""
     if expected == got:
         return 0, 0
     lost = doubled = 0
     for kind, start, end, start_got, end_got in SequenceMatcher(None, expected, got, autojunk=False).get_opcodes():
         if kind != "equal":
-            lost, doubled = lost + tokens(expected[start:end]), doubled + tokens(got[start_got:end_got])
+            lost, doubled = lost + count_tokens(expected[start:end]), doubled + count_tokens(got[start_got:end_got])
     return lost, doubled
 
 
 def _shown(evidence: Evidence) -> Iterator[str]:
-    """Every whole answer that somebody has."""
-    yield from (one.text for one in evidence.recordings if one.ended)
+    """Every complete answer that a client or the history has."""
+    yield from (one.text for one in evidence.recordings if one.has_ended)
     yield from (_text(item) for item in evidence.items if item["role"] == "assistant")
 
 
@@ -87,7 +87,7 @@ def _of_history(evidence: Evidence) -> Iterator[str]:
     if accepted and asked != [("user", evidence.prompt, "completed")]:
         yield f"P1 history has the question {len(asked)} times"
     answers = [one for one in said if one[0] == "assistant"]
-    if any(one.ended for one in evidence.recordings) and answers != [("assistant", evidence.answer, "completed")]:
+    if any(one.has_ended for one in evidence.recordings) and answers != [("assistant", evidence.answer, "completed")]:
         yield f"P2 history has {[(status, len(text)) for _, text, status in answers]} for {len(evidence.answer)}"
     if doubled := [name for name, count in Counter(item["id"] for item in evidence.items).items() if count > 1]:
         yield f"P1 ids twice in history: {doubled}"
@@ -97,20 +97,20 @@ def _of_recording(evidence: Evidence, recording: Recording) -> Iterator[str]:
     numbers = [frame.number for frame in recording.frames]
     if numbers != list(range(len(numbers))):
         at = next(place for place, number in enumerate(numbers) if place != number)
-        yield f"P2 event {numbers[at]} behind {numbers[at - 1] if at else None}"
+        yield f"P2 event {numbers[at]} after {numbers[at - 1] if at else None}"
     if not evidence.answer.startswith(recording.text):
         yield f"P2 shown and not in the answer: {_first_difference(evidence.answer, recording.text)}"
-    endings = [frame.event["type"] for frame in recording.frames if frame.ends]
-    if recording.ended and endings != ["response.completed"]:
+    endings = [frame.event["type"] for frame in recording.frames if frame.is_terminal]
+    if recording.has_ended and endings != ["response.completed"]:
         yield f"P3 ended with {endings}"
     if "error" in {frame.event["type"] for frame in recording.frames}:
         yield "P3 an error inside the answer"
-    if untrue := [one for one in recording.refusals if not one.startswith(_HONEST)]:
+    if untrue := [one for one in recording.refusals if not one.startswith(_RETRYABLE)]:
         yield f"P5 refused with {sorted(set(untrue))}"
 
 
 def _of_all(recordings: Sequence[Recording]) -> Iterator[str]:
-    """Each event is byte for byte the same for everybody."""
+    """Each event is byte for byte the same for every client."""
     first: dict[int, str] = {}
     for recording in (one for one in recordings if one.verbatim):
         for frame in recording.frames:
@@ -120,20 +120,20 @@ def _of_all(recordings: Sequence[Recording]) -> Iterator[str]:
 
 
 def _of_log(segments: Sequence[Segment]) -> Iterator[str]:
-    """Whoever was sealed out has added nothing, and the numbers go on without a gap across all owners."""
+    """A fenced owner has added nothing, and the numbers continue without a gap across all owners."""
     ids = [one for segment in segments for one in segment.ids]
     if ids != [f"{number}-0" for number in range(1, len(ids) + 1)]:
         yield f"P3 the log's ids have a gap or a double: {ids[-5:]}"
-    if any(segment.behind_the_seal for segment in segments):
-        yield "P3 an entry behind a seal"
-    if any(segment.ends or not segment.sealed for segment in segments[:-1]):
-        yield "P3 an owner went on although another had begun"
+    if any(segment.entries_after_fence for segment in segments):
+        yield "P3 an entry after a fence"
+    if any(segment.is_terminal or not segment.is_fenced for segment in segments[:-1]):
+        yield "P3 an owner continued although another had taken over"
 
 
 def _first_difference(expected: str, got: str) -> str:
     at = next((place for place, pair in enumerate(zip(expected, got, strict=False)) if len(set(pair)) > 1), None)
     if at is None:
-        return f"{got[len(expected) :]!r} behind the end"
+        return f"{got[len(expected) :]!r} after the end"
     return f"{got[max(0, at - 10) : at + 20]!r} instead of {expected[max(0, at - 10) : at + 20]!r}"
 
 

@@ -1,4 +1,4 @@
-"""What came of a fault: one row of the table."""
+"""The outcome of a fault: one row of the table."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ from tests.chaos.oracle import Evidence, Verdict
 
 @dataclass(slots=True)
 class Outcome:
-    """`strikes`: how often something was broken. `pauses`: the longest of each follower, in seconds."""
+    """`fault_count`: the number of single faults. `pauses`: the longest of each follower, in seconds."""
 
     fault: str
-    strikes: int = 0
+    fault_count: int = 0
     answers: int = 0
     followers: int = 0
     lost: int = 0
@@ -21,7 +21,7 @@ class Outcome:
     takeovers: int = 0
     refusals: Counter[str] = field(default_factory=Counter)
     pauses: list[float] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
     def add(self, evidence: Evidence, verdict: Verdict) -> None:
         recordings = evidence.recordings
@@ -32,13 +32,13 @@ class Outcome:
         self.stuck += verdict.stuck
         self.connections += sum(one.connections for one in recordings)
         self.refusals.update(one for recording in recordings for one in recording.refusals)
-        self.takeovers += sum(segment.sealed for segment in evidence.segments)
+        self.takeovers += sum(segment.is_fenced for segment in evidence.segments)
         self.pauses += (one.longest_pause for one in recordings)
         response_id = recordings[0].response_id
-        self.broken += (f"{response_id} ({evidence.prompt[:40]}): {one}" for one in verdict.broken)
+        self.violations += (f"{response_id} ({evidence.prompt[:40]}): {one}" for one in verdict.violations)
 
-    def join(self, other: "Outcome") -> None:
-        self.strikes += other.strikes
+    def merge(self, other: "Outcome") -> None:
+        self.fault_count += other.fault_count
         self.answers += other.answers
         self.followers += other.followers
         self.lost += other.lost
@@ -48,4 +48,4 @@ class Outcome:
         self.takeovers += other.takeovers
         self.refusals += other.refusals
         self.pauses += other.pauses
-        self.broken += other.broken
+        self.violations += other.violations

@@ -1,4 +1,4 @@
-"""The cable between a gateway and what it needs: sound, until a test says otherwise."""
+"""A TCP proxy between a gateway and a dependency, with faults that a test turns on."""
 
 import asyncio
 import socket
@@ -8,17 +8,17 @@ from types import TracebackType
 from typing import Self
 
 _CHUNK_BYTES = 65_536
-# What a socket without any patience for its last bytes is closed with: RST instead of FIN.
+# A linger time of zero closes a socket with RST instead of FIN.
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
-class _Wire:
-    """One connection through the cable."""
+class _Connection:
+    """One connection through the proxy."""
 
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self._ends = (client, server)
-        self.forgotten = False
-        self.muted = False
+        self.is_half_open = False
+        self.is_muted = False
         self.bytes_left: float = float("inf")
 
     def reset(self) -> None:
@@ -33,17 +33,17 @@ class _Wire:
 
 
 class Proxy:
-    """Of one local port. Every fault is of the connections there are, but for `stall` and `refuse`, which last."""
+    """For one local port. Faults affect the open connections; only `stall` and `refuse` last, until `restore`."""
 
     def __init__(self, target: int = 0) -> None:
         self.target = target
-        self._wires: set[_Wire] = set()
+        self._connections: set[_Connection] = set()
         self._pumps: set[asyncio.Task[None]] = set()
-        self._flowing = asyncio.Event()
-        self._flowing.set()
-        self._refusing = False
-        self._mutes: Callable[[bytes], bool] = lambda _: False
-        self.has_muted = asyncio.Event()
+        self._is_flowing = asyncio.Event()
+        self._is_flowing.set()
+        self._is_refusing = False
+        self._drops_reply_to: Callable[[bytes], bool] = lambda _: False
+        self.dropped_reply = asyncio.Event()
         self._server: asyncio.Server | None = None
 
     @property
@@ -51,41 +51,41 @@ class Proxy:
         assert self._server is not None
         return int(self._server.sockets[0].getsockname()[1])
 
-    def sound(self) -> None:
-        """Ends what lasts."""
-        self._refusing = False
-        self._flowing.set()
+    def restore(self) -> None:
+        """Ends `stall` and `refuse`."""
+        self._is_refusing = False
+        self._is_flowing.set()
 
     def stall(self) -> None:
-        """Nothing arrives any more, and nothing is lost: a link that is down for a while."""
-        self._flowing.clear()
+        """Delays all bytes and loses none, like a link that is down for a while."""
+        self._is_flowing.clear()
 
     def refuse(self) -> None:
         """New connections are reset at once."""
-        self._refusing = True
+        self._is_refusing = True
 
     def reset(self) -> None:
-        for wire in tuple(self._wires):
-            wire.reset()
+        for connection in tuple(self._connections):
+            connection.reset()
 
     def close(self) -> None:
-        for wire in tuple(self._wires):
-            wire.close()
+        for connection in tuple(self._connections):
+            connection.close()
 
     def forget(self) -> None:
-        """Half-open: they stay open and what is sent on them is lost, as behind a firewall that was restarted."""
-        for wire in self._wires:
-            wire.forgotten = True
+        """Half-open connections: they stay open and lose every byte, as behind a firewall that was restarted."""
+        for connection in self._connections:
+            connection.is_half_open = True
 
     def cut_after(self, size: int) -> None:
-        """So many bytes of the server's still arrive on each."""
-        for wire in self._wires:
-            wire.bytes_left = size
+        """Each connection delivers `size` more bytes of the server and then closes."""
+        for connection in self._connections:
+            connection.bytes_left = size
 
-    def mute_behind(self, request: Callable[[bytes], bool]) -> None:
-        """The first such request still reaches the server, and no answer to it ever comes back."""
-        self._mutes = request
-        self.has_muted.clear()
+    def drop_reply_to(self, request: Callable[[bytes], bool]) -> None:
+        """The first matching request reaches the server, but no reply is returned on its connection any more."""
+        self._drops_reply_to = request
+        self.dropped_reply.clear()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -103,57 +103,57 @@ class Proxy:
         await self._server.wait_closed()
 
     def _connected(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._joined(client, to_client))
+        task = asyncio.ensure_future(self._relay(client, to_client))
         self._pumps.add(task)
         task.add_done_callback(self._pumps.discard)
 
-    async def _joined(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        await self._flowing.wait()
+    async def _relay(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        await self._is_flowing.wait()
         try:
             server, to_server = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             to_client.transport.abort()
             return
-        wire = _Wire(to_client, to_server)
-        if self._refusing:
-            wire.reset()
+        connection = _Connection(to_client, to_server)
+        if self._is_refusing:
+            connection.reset()
             return
-        self._wires.add(wire)
-        asking = asyncio.create_task(self._pump(wire, client, to_server, counts=False))
+        self._connections.add(connection)
+        asking = asyncio.create_task(self._pump(connection, client, to_server, counts=False))
         try:
-            await self._pump(wire, server, to_client, counts=True)
+            await self._pump(connection, server, to_client, counts=True)
         finally:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
-            self._wires.discard(wire)
-            wire.close()
+            self._connections.discard(connection)
+            connection.close()
 
     async def _pump(
-        self, wire: _Wire, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, counts: bool
+        self, connection: _Connection, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, counts: bool
     ) -> None:
-        """Until the source ends; the end of either is the end of both."""
+        """Until the source closes; closing either side closes both."""
         try:
             while data := await source.read(_CHUNK_BYTES):
-                await self._flowing.wait()
-                if wire.forgotten or (wire.muted and counts):
+                await self._is_flowing.wait()
+                if connection.is_half_open or (connection.is_muted and counts):
                     continue
                 if sink.is_closing():
                     return
-                if counts and len(data) > wire.bytes_left:
-                    sink.write(data[: int(wire.bytes_left)])
+                if counts and len(data) > connection.bytes_left:
+                    sink.write(data[: int(connection.bytes_left)])
                     return
-                wire.bytes_left -= len(data) if counts else 0
-                self._listen(wire, data, asks=not counts)
+                connection.bytes_left -= len(data) if counts else 0
+                self._check_request(connection, data, asks=not counts)
                 sink.write(data)
                 await sink.drain()
         except OSError:
             return
         finally:
-            if not wire.forgotten:
-                wire.close()
+            if not connection.is_half_open:
+                connection.close()
 
-    def _listen(self, wire: _Wire, data: bytes, *, asks: bool) -> None:
-        if asks and self._mutes(data):
-            self._mutes = lambda _: False
-            wire.muted = True
-            self.has_muted.set()
+    def _check_request(self, connection: _Connection, data: bytes, *, asks: bool) -> None:
+        if asks and self._drops_reply_to(data):
+            self._drops_reply_to = lambda _: False
+            connection.is_muted = True
+            self.dropped_reply.set()

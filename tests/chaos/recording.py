@@ -1,4 +1,4 @@
-"""Every frame that one follower of an answer saw, with its time."""
+"""Every frame that one follower of an answer received, with its time."""
 
 import json
 import time
@@ -11,7 +11,7 @@ _TERMINAL = frozenset({"response.completed", "response.incomplete", "response.fa
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`at` is in seconds on a clock that only goes forward."""
+    """`at` is in seconds on a monotonic clock."""
 
     at: float
     raw: str
@@ -22,14 +22,14 @@ class Frame:
         return int(self.event["sequence_number"])
 
     @property
-    def ends(self) -> bool:
+    def is_terminal(self) -> bool:
         return self.event["type"] in _TERMINAL
 
 
 @dataclass(slots=True)
 class Recording:
-    """`refusals`: what it was told instead of an answer, as `status code`. Not `verbatim`: its frames are what a
-    library has made of them."""
+    """`refusals`: the errors instead of an answer, as `status code`. Not `verbatim`: a library has parsed and
+    re-encoded the frames."""
 
     follower: str
     verbatim: bool = True
@@ -43,12 +43,12 @@ class Recording:
         return frame
 
     @property
-    def ended(self) -> bool:
-        return bool(self.frames) and self.frames[-1].ends
+    def has_ended(self) -> bool:
+        return bool(self.frames) and self.frames[-1].is_terminal
 
     @property
     def response_id(self) -> str | None:
-        """As soon as it is accepted."""
+        """Once the question is accepted."""
         return str(self.frames[0].event["response"]["id"]) if self.frames else None
 
     @property
@@ -57,12 +57,12 @@ class Recording:
 
     @property
     def text(self) -> str:
-        """What a page shows."""
+        """As a page shows it."""
         return "".join(
             frame.event["delta"] for frame in self.frames if frame.event["type"] == "response.output_text.delta"
         )
 
     @property
     def longest_pause(self) -> float:
-        """Seconds without any event, from the first to the last."""
+        """The longest time between two events, in seconds."""
         return max((later.at - earlier.at for earlier, later in pairwise(self.frames)), default=0.0)

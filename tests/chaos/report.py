@@ -1,4 +1,4 @@
-"""The table."""
+"""The table that `make chaos` prints."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -10,28 +10,28 @@ _HEAD = (
     *("fault", "faults", "answers followed", "tokens lost", "tokens doubled"),
     *("p50 pause", "p95 pause", "longest pause", "stuck turns"),
 )
-_BROKEN_SHOWN = 20
+_MAX_SHOWN = 20
 
 
-def head() -> str:
+def header() -> str:
     return _line(_HEAD)
 
 
 def row(outcome: Outcome) -> str:
-    numbers = (outcome.strikes, outcome.answers, outcome.lost, outcome.doubled)
+    numbers = (outcome.fault_count, outcome.answers, outcome.lost, outcome.doubled)
     pauses = (percentile(outcome.pauses, 50), percentile(outcome.pauses, 95), max(outcome.pauses, default=0.0))
     return _line((outcome.fault, *map(str, numbers), *(f"{one:.2f} s" for one in pauses), str(outcome.stuck)))
 
 
-def left_out(fault: str, reason: str) -> str:
+def skipped(fault: str, reason: str) -> str:
     return f"{fault:{_WIDTHS[0]}} | not run: {reason}"
 
 
-def broken(outcomes: Iterable[Outcome]) -> str:
-    """One line for each promise that was not kept; empty when all were."""
-    lines = [f"{outcome.fault}: {one}" for outcome in outcomes for one in outcome.broken]
-    more = [f"and {len(lines) - _BROKEN_SHOWN} more"] if len(lines) > _BROKEN_SHOWN else []
-    return "\n".join([*lines[:_BROKEN_SHOWN], *more])
+def violations(outcomes: Iterable[Outcome]) -> str:
+    """One line for each broken promise; empty if none was broken."""
+    lines = [f"{outcome.fault}: {one}" for outcome in outcomes for one in outcome.violations]
+    more = [f"and {len(lines) - _MAX_SHOWN} more"] if len(lines) > _MAX_SHOWN else []
+    return "\n".join([*lines[:_MAX_SHOWN], *more])
 
 
 def percentile(seconds: Sequence[float], percent: int) -> float:

@@ -1,4 +1,4 @@
-"""The oracle finds what went wrong: each test breaks one promise."""
+"""The oracle finds each violation: every test breaks one promise."""
 
 import json
 from typing import Any
@@ -12,17 +12,17 @@ PROMPT, ANSWER = "[[text=one two]]", "one two"
 
 
 def events(*deltas: str, end: str = "response.completed") -> list[dict[str, Any]]:
-    told = [{"type": "response.created", "response": {"id": "resp_1"}}]
-    told += [{"type": "response.output_text.delta", "delta": delta} for delta in deltas]
-    told += [{"type": end}] if end else []
-    return [{**event, "sequence_number": number} for number, event in enumerate(told)]
+    found = [{"type": "response.created", "response": {"id": "resp_1"}}]
+    found += [{"type": "response.output_text.delta", "delta": delta} for delta in deltas]
+    found += [{"type": end}] if end else []
+    return [{**event, "sequence_number": number} for number, event in enumerate(found)]
 
 
-def recording(told: list[dict[str, Any]]) -> Recording:
-    made = Recording("SSE")
-    for event in told:
-        made.add(json.dumps(event))
-    return made
+def recording(events: list[dict[str, Any]]) -> Recording:
+    recorded = Recording("SSE")
+    for event in events:
+        recorded.add(json.dumps(event))
+    return recorded
 
 
 def item(role: str, text: str, status: str = "completed", name: str = "") -> dict[str, Any]:
@@ -30,13 +30,16 @@ def item(role: str, text: str, status: str = "completed", name: str = "") -> dic
 
 
 HISTORY = [item("user", PROMPT), item("assistant", ANSWER)]
-SOUND = recording(events("one ", "two"))
-LOG = [Segment(("1-0", "2-0"), sealed=True, ends=False), Segment(("3-0", "4-0"), sealed=False, ends=True)]
+CORRECT = recording(events("one ", "two"))
+LOG = [
+    Segment(("1-0", "2-0"), is_fenced=True, is_terminal=False),
+    Segment(("3-0", "4-0"), is_fenced=False, is_terminal=True),
+]
 
 
-def test_a_sound_answer_breaks_no_promise() -> None:
-    verdict = judge(Evidence(PROMPT, ANSWER, [SOUND, recording(events("one ", "two"))], HISTORY, LOG, runs=1))
-    assert (verdict.broken, verdict.lost, verdict.doubled, verdict.stuck) == ([], 0, 0, False)
+def test_a_correct_answer_violates_no_promise() -> None:
+    verdict = judge(Evidence(PROMPT, ANSWER, [CORRECT, recording(events("one ", "two"))], HISTORY, LOG, runs=1))
+    assert (verdict.violations, verdict.lost, verdict.doubled, verdict.stuck) == ([], 0, 0, False)
 
 
 @pytest.mark.parametrize(
@@ -53,46 +56,49 @@ def test_an_answer_without_an_ending_is_stuck() -> None:
 
 
 BROKEN: list[tuple[str, Evidence]] = [
-    ("P1 history has the question 2 times", Evidence(PROMPT, ANSWER, [SOUND], [*HISTORY, item("user", PROMPT)])),
-    ("P1 history has the question 0 times", Evidence(PROMPT, ANSWER, [SOUND], HISTORY[1:])),
-    ("P1 ids twice in history", Evidence(PROMPT, ANSWER, [SOUND], [*HISTORY, item("user", "other")])),
-    ("P2 history has []", Evidence(PROMPT, ANSWER, [SOUND], HISTORY[:1])),
+    ("P1 history has the question 2 times", Evidence(PROMPT, ANSWER, [CORRECT], [*HISTORY, item("user", PROMPT)])),
+    ("P1 history has the question 0 times", Evidence(PROMPT, ANSWER, [CORRECT], HISTORY[1:])),
+    ("P1 ids twice in history", Evidence(PROMPT, ANSWER, [CORRECT], [*HISTORY, item("user", "other")])),
+    ("P2 history has []", Evidence(PROMPT, ANSWER, [CORRECT], HISTORY[:1])),
     (
         "P2 history has [('incomplete', 3)]",
-        Evidence(PROMPT, ANSWER, [SOUND], [HISTORY[0], item("assistant", "one", "incomplete")]),
+        Evidence(PROMPT, ANSWER, [CORRECT], [HISTORY[0], item("assistant", "one", "incomplete")]),
     ),
     (
-        "P2 event 2 behind 0",
+        "P2 event 2 after 0",
         Evidence(PROMPT, ANSWER, [recording([*events("one ", "two")[:1], *events("", "")[2:]])], []),
     ),
-    ("P2 event 1 behind 1", Evidence(PROMPT, ANSWER, [recording([*events("one ")[:2], *events("one ")[1:]])], [])),
+    ("P2 event 1 after 1", Evidence(PROMPT, ANSWER, [recording([*events("one ")[:2], *events("one ")[1:]])], [])),
     ("P2 shown and not in the answer", Evidence(PROMPT, ANSWER, [recording(events("one \ufffd"))], HISTORY)),
-    ("P2 event 1 is not the same", Evidence(PROMPT, ANSWER, [SOUND, recording(events("one", " two"))], HISTORY)),
+    ("P2 event 1 is not the same", Evidence(PROMPT, ANSWER, [CORRECT, recording(events("one", " two"))], HISTORY)),
     ("P3 ended with", Evidence(PROMPT, ANSWER, [recording(events("one ", end="response.failed"))], HISTORY)),
-    ("P3 2 runs of the engine", Evidence(PROMPT, ANSWER, [SOUND], HISTORY, runs=2)),
-    ("P3 an entry behind a seal", Evidence(PROMPT, ANSWER, [SOUND], HISTORY, [Segment(("1-0",), True, False, 1)])),
-    ("P3 the log's ids have a gap", Evidence(PROMPT, ANSWER, [SOUND], HISTORY, [Segment(("1-0", "3-0"), False, True)])),
+    ("P3 2 runs of the engine", Evidence(PROMPT, ANSWER, [CORRECT], HISTORY, runs=2)),
+    ("P3 an entry after a fence", Evidence(PROMPT, ANSWER, [CORRECT], HISTORY, [Segment(("1-0",), True, False, 1)])),
     (
-        "P3 an owner went on",
-        Evidence(PROMPT, ANSWER, [SOUND], HISTORY, [Segment(("1-0",), False, False), Segment(("2-0",), False, True)]),
+        "P3 the log's ids have a gap",
+        Evidence(PROMPT, ANSWER, [CORRECT], HISTORY, [Segment(("1-0", "3-0"), False, True)]),
+    ),
+    (
+        "P3 an owner continued",
+        Evidence(PROMPT, ANSWER, [CORRECT], HISTORY, [Segment(("1-0",), False, False), Segment(("2-0",), False, True)]),
     ),
 ]
 
 
 @pytest.mark.parametrize(("what", "evidence"), BROKEN, ids=[what for what, _ in BROKEN])
-def test_a_broken_promise_is_named(what: str, evidence: Evidence) -> None:
-    assert [one for one in judge(evidence).broken if what in one]
+def test_a_violation_is_reported(what: str, evidence: Evidence) -> None:
+    assert [one for one in judge(evidence).violations if what in one]
 
 
-def test_only_a_refusal_that_says_to_come_back_is_honest() -> None:
-    told_to_wait, told_it_is_gone = recording(events("one ", "two")), recording(events("one ", "two"))
-    told_to_wait.refusals.append("503 service_unavailable")
-    told_it_is_gone.refusals.append("404 not_found")
-    assert judge(Evidence(PROMPT, ANSWER, [told_to_wait], HISTORY)).broken == []
-    assert judge(Evidence(PROMPT, ANSWER, [told_it_is_gone], HISTORY)).broken == [
+def test_only_a_retryable_refusal_is_justified() -> None:
+    unavailable, not_found = recording(events("one ", "two")), recording(events("one ", "two"))
+    unavailable.refusals.append("503 service_unavailable")
+    not_found.refusals.append("404 not_found")
+    assert judge(Evidence(PROMPT, ANSWER, [unavailable], HISTORY)).violations == []
+    assert judge(Evidence(PROMPT, ANSWER, [not_found], HISTORY)).violations == [
         "SSE: P5 refused with ['404 not_found']"
     ]
 
 
-def test_a_lost_character_of_four_bytes_is_four_tokens() -> None:
+def test_a_lost_character_of_four_bytes_counts_as_four_tokens() -> None:
     assert difference("a🎉b", "ab") == (4, 0)

@@ -23,13 +23,13 @@ async def echo_behind_a_proxy() -> AsyncGenerator[Proxy]:
 
 
 async def connected(proxy: Proxy) -> Streams:
-    """A connection that has answered once."""
+    """A connection that has been used once."""
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
-    assert await asked((reader, writer)) == b"hello"
+    assert await echoed((reader, writer)) == b"hello"
     return reader, writer
 
 
-async def asked(streams: Streams) -> bytes:
+async def echoed(streams: Streams) -> bytes:
     reader, writer = streams
     writer.write(b"hello")
     return await reader.readexactly(5)
@@ -38,23 +38,23 @@ async def asked(streams: Streams) -> bytes:
 async def is_silent(streams: Streams) -> bool:
     try:
         async with asyncio.timeout(0.3):
-            await asked(streams)
+            await echoed(streams)
     except TimeoutError:
         return True
     return False
 
 
-async def test_what_is_stalled_arrives_later() -> None:
+async def test_stalled_bytes_arrive_later() -> None:
     async with echo_behind_a_proxy() as proxy:
         reader, writer = await connected(proxy)
         proxy.stall()
         assert await is_silent((reader, writer))
-        proxy.sound()
+        proxy.restore()
         assert await reader.readexactly(5) == b"hello"
         writer.close()
 
 
-async def test_what_is_forgotten_is_lost_and_the_connection_stays() -> None:
+async def test_a_half_open_connection_loses_its_bytes_and_stays_open() -> None:
     async with echo_behind_a_proxy() as proxy:
         old = await connected(proxy)
         proxy.forget()
@@ -65,7 +65,7 @@ async def test_what_is_forgotten_is_lost_and_the_connection_stays() -> None:
             writer.close()
 
 
-async def test_a_reset_is_a_reset() -> None:
+async def test_a_reset_reaches_the_client() -> None:
     async with echo_behind_a_proxy() as proxy:
         reader, _ = await connected(proxy)
         proxy.reset()
@@ -81,7 +81,7 @@ async def test_a_closed_connection_ends() -> None:
         writer.close()
 
 
-async def test_so_many_bytes_still_arrive() -> None:
+async def test_a_cut_delivers_the_given_number_of_bytes() -> None:
     async with echo_behind_a_proxy() as proxy:
         reader, writer = await connected(proxy)
         proxy.cut_after(3)
@@ -90,22 +90,22 @@ async def test_so_many_bytes_still_arrive() -> None:
         writer.close()
 
 
-async def test_new_connections_are_refused_until_it_is_sound_again() -> None:
+async def test_new_connections_are_refused_until_the_proxy_is_restored() -> None:
     async with echo_behind_a_proxy() as proxy:
         proxy.refuse()
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await connected(proxy)
-        proxy.sound()
+        proxy.restore()
         _, writer = await connected(proxy)
         writer.close()
 
 
-async def test_a_request_arrives_and_its_answer_does_not() -> None:
+async def test_a_request_arrives_and_its_reply_is_dropped() -> None:
     async with echo_behind_a_proxy() as proxy:
         streams, other = await connected(proxy), await connected(proxy)
-        proxy.mute_behind(lambda data: b"hello" in data)
+        proxy.drop_reply_to(lambda data: b"hello" in data)
         assert await is_silent(streams)
-        assert proxy.has_muted.is_set()
-        assert await asked(other) == b"hello"
+        assert proxy.dropped_reply.is_set()
+        assert await echoed(other) == b"hello"
         for _, writer in (streams, other):
             writer.close()

@@ -1,4 +1,4 @@
-"""The ways to an answer's frames: server-sent events, a WebSocket, and OpenAI's own client."""
+"""The transports of an answer's frames: server-sent events, a WebSocket, and OpenAI's own client."""
 
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -11,15 +11,15 @@ from openai import AsyncOpenAI, AsyncStream
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 
-# An engine that is waited for is silent too: then coming back costs nothing but a connection.
+# An answer that waits for the engine is silent too; then reconnecting costs no more than a connection.
 SILENCE_SECONDS = 2.0
 CONNECT_SECONDS = 2.0
 
 Body = dict[str, Any]
 
 
-class Broken(Exception):
-    """The connection went, or says nothing."""
+class ConnectionBroken(Exception):
+    """The connection closed or is silent."""
 
 
 class Refused(Exception):
@@ -30,8 +30,8 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a client finds the stack."""
+class Endpoint:
+    """Where and with which key a client reaches the stack."""
 
     port: int
     key: str
@@ -49,7 +49,7 @@ class Place:
 
 
 class Transport(Protocol):
-    """Frames up to the terminal one. Raises Broken or Refused."""
+    """Frames up to the terminal one. Raises ConnectionBroken or Refused."""
 
     name: str
 
@@ -57,10 +57,10 @@ class Transport(Protocol):
     def resume(self, response_id: str, starting_after: int) -> AsyncGenerator[str]: ...
 
 
-class ServerSent:
+class ServerSentEvents:
     name = "SSE"
 
-    def __init__(self, place: Place, api: httpx2.AsyncClient) -> None:
+    def __init__(self, endpoint: Endpoint, api: httpx2.AsyncClient) -> None:
         self._api = api
 
     def ask(self, body: Body) -> AsyncGenerator[str]:
@@ -79,15 +79,15 @@ class ServerSent:
                     if line.startswith("data: {"):
                         yield line.removeprefix("data: ")
         except (httpx2.HTTPError, AttributeError) as exc:
-            # anyio on uvloop: a connection that died while it was being made has no socket any more.
-            raise Broken from exc
+            # anyio on uvloop: a connection that closed while it was being opened has no socket.
+            raise ConnectionBroken from exc
 
 
 class Socket:
     name = "WebSocket"
 
-    def __init__(self, place: Place, api: httpx2.AsyncClient) -> None:
-        self._place = place
+    def __init__(self, endpoint: Endpoint, api: httpx2.AsyncClient) -> None:
+        self._endpoint = endpoint
 
     def ask(self, body: Body) -> AsyncGenerator[str]:
         return self._frames("", {"type": "response.create", **body})
@@ -97,32 +97,32 @@ class Socket:
         return self._frames(f"?resume={response_id}{after}", None)
 
     async def _frames(self, query: str, create: Body | None) -> AsyncGenerator[str]:
-        url = f"ws://127.0.0.1:{self._place.port}/v1/responses{query}"
+        url = f"ws://127.0.0.1:{self._endpoint.port}/v1/responses{query}"
         try:
             async with connect(
-                url, additional_headers=self._place.headers, open_timeout=CONNECT_SECONDS, close_timeout=0.2
+                url, additional_headers=self._endpoint.headers, open_timeout=CONNECT_SECONDS, close_timeout=0.2
             ) as socket:
                 if create is not None:
                     await socket.send(json.dumps(create))
                 async for frame in socket:
-                    told = json.loads(frame)
-                    if told["type"] == "error" and "sequence_number" not in told:
-                        raise Refused(told["status"], told["error"]["code"])
+                    event = json.loads(frame)
+                    if event["type"] == "error" and "sequence_number" not in event:
+                        raise Refused(event["status"], event["error"]["code"])
                     yield str(frame)
         except InvalidStatus as exc:
             raise Refused(exc.response.status_code, _code(exc.response.body or b"")) from exc
         except (WebSocketException, InvalidHandshake, OSError, TimeoutError) as exc:
-            raise Broken from exc
+            raise ConnectionBroken from exc
 
 
 class StockSdk:
-    """OpenAI's own client; it comes back as its documentation says."""
+    """OpenAI's own client; it resumes as its documentation describes."""
 
     name = "stock SDK"
 
-    def __init__(self, place: Place, api: httpx2.AsyncClient) -> None:
+    def __init__(self, endpoint: Endpoint, api: httpx2.AsyncClient) -> None:
         timeout = httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
-        self._client = AsyncOpenAI(base_url=str(api.base_url), api_key=place.key, max_retries=0, timeout=timeout)
+        self._client = AsyncOpenAI(base_url=str(api.base_url), api_key=endpoint.key, max_retries=0, timeout=timeout)
 
     def ask(self, body: Body) -> AsyncGenerator[str]:
         return self._frames(lambda: self._client.responses.create(**body, stream=True))
@@ -139,10 +139,10 @@ class StockSdk:
         except openai.APIStatusError as exc:
             raise Refused(exc.status_code, _code(exc.response.content)) from exc
         except (openai.APIConnectionError, httpx2.HTTPError, AttributeError) as exc:
-            raise Broken from exc
+            raise ConnectionBroken from exc
 
 
-TRANSPORTS: tuple[Callable[[Place, httpx2.AsyncClient], Transport], ...] = (ServerSent, Socket)
+TRANSPORTS: tuple[Callable[[Endpoint, httpx2.AsyncClient], Transport], ...] = (ServerSentEvents, Socket)
 
 
 def _code(body: bytes) -> str:

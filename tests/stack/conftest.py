@@ -19,8 +19,8 @@ PASSWORD = "correct horse battery"
 
 
 @dataclass(frozen=True)
-class House:
-    """A running stack with two users, as a client sees it."""
+class Deployment:
+    """A running stack and the API keys of two users."""
 
     stack: Stack
     alice: str
@@ -34,7 +34,7 @@ class House:
         return AsyncOpenAI(base_url=f"http://127.0.0.1:{self.stack.port}/v1", api_key=key, max_retries=0)
 
     def socket(self, key: str, *, gateway: int | None = None, query: str = "") -> connect:
-        """Through nginx, or straight to one gateway."""
+        """Through nginx, or directly to one gateway."""
         port = self.stack.port if gateway is None else self.stack.gateway(gateway).command.port
         headers = {"Authorization": f"Bearer {key}"}
         return connect(f"ws://127.0.0.1:{port}/v1/responses?{query}", additional_headers=headers)
@@ -44,7 +44,7 @@ class House:
         return connect(f"ws://127.0.0.1:{port}/ws?{urlencode({'userid': user, 'secret': secret})}")
 
     async def conversation(self, key: str) -> str:
-        """A new one's id."""
+        """The id of a new conversation."""
         async with self.client(key) as client:
             return (await client.conversations.create()).id
 
@@ -55,25 +55,27 @@ class House:
         found = [item.to_dict() for item in page.data]
         return [(str(one["role"]), one["content"][0]["text"], str(one["status"])) for one in found]  # type: ignore[index]
 
-    async def newest_items(self, key: str) -> list[tuple[str, str, str]]:
-        """Of the conversation that something happened in last."""
+    async def latest_items(self, key: str) -> list[tuple[str, str, str]]:
+        """The items of the most recently used conversation."""
         async with self.client(key) as client:
             page = await client.get("/conversations", cast_to=httpx2.Response)
         return await self.items(key, page.json()["data"][0]["id"])
 
-    def asked(self) -> list[dict[str, Any]]:
-        """Every chat the engine was asked for, oldest first."""
+    def engine_chats(self) -> list[dict[str, Any]]:
+        """Every chat request that the engine received, oldest first."""
         found = httpx2.get(f"{self._engine}/requests").json()["data"]
         return [one for one in found if one["path"] == "/v1/chat/completions"]
 
     def prompts(self) -> list[list[dict[str, str]]]:
-        """The messages of every chat the engine was asked for, oldest first; titles are made whenever there is time."""
-        chats = [one["body"]["messages"] for one in self.asked()]
+        """The messages of every chat request, oldest first, without those for titles, which come at any time."""
+        chats = [one["body"]["messages"] for one in self.engine_chats()]
         return [messages for messages in chats if messages[0]["content"] != INSTRUCTION]
 
-    def at_the_engine(self, text: str) -> dict[str, Any]:
-        """The `state` and the `tokens` made of the newest chat whose last message is `text`."""
-        found: dict[str, Any] = [one for one in self.asked() if one["body"]["messages"][-1]["content"] == text][-1]
+    def engine_request(self, text: str) -> dict[str, Any]:
+        """The newest chat request whose last message is `text`, with its `state` and its number of `tokens`."""
+        found: dict[str, Any] = [one for one in self.engine_chats() if one["body"]["messages"][-1]["content"] == text][
+            -1
+        ]
         return found
 
     def log_in(self, user: str, password: str) -> str:
@@ -82,7 +84,7 @@ class House:
         answer = httpx2.post(url, json={"username": user, "password": password})
         return str(answer.headers["Set-Cookie"]).partition(";")[0]
 
-    def harm(self) -> list[str]:
+    def server_errors(self) -> list[str]:
         """Every traceback of a gateway, and every request that nginx answered with a 5xx."""
         logs = self.stack.plan.directory
         failures = [line for log in logs.glob("log/gateway-*.log") for line in log.read_text().splitlines()]
@@ -94,20 +96,20 @@ class House:
         return self.stack.engine_url.removesuffix("/v1")
 
 
-def come_from(url: str, address: str) -> httpx2.AsyncClient:
-    """A client of another address: what it guesses or floods with is nobody else's."""
+def client_from(url: str, address: str) -> httpx2.AsyncClient:
+    """A client with another source address, which has its own rate limits."""
     return httpx2.AsyncClient(base_url=url, transport=httpx2.AsyncHTTPTransport(local_address=address), timeout=60)
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with Stack(Plan(tmp_path_factory.mktemp("stack"), engine="scripted", gateways=2)) as stack:
-        yield furnish(stack)
+        yield create_users(stack)
 
 
 @pytest.fixture(scope="session")
-def narrow_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """With limits that a test can reach."""
+def limited_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """A deployment with limits that a test can reach."""
     settings = {
         "GATEWAY_SOCKETS_PER_USER": "3",
         "GATEWAY_SOCKET_AGE_SECONDS": "4",
@@ -115,32 +117,32 @@ def narrow_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         "GATEWAY_MAX_OUTPUT_TOKENS": "4",
     }
     with Stack(Plan(tmp_path_factory.mktemp("narrow"), gateways=1, gateway=settings)) as stack:
-        yield furnish(stack)
+        yield create_users(stack)
 
 
 @pytest.fixture
-def unharmed(house: House) -> Iterator[None]:
-    """Whatever the test has sent, nothing failed, and the next valid request is answered."""
-    before = house.harm()
+def no_server_errors(deployment: Deployment) -> Iterator[None]:
+    """Checks that the test caused no server error and that the next valid request is answered."""
+    before = deployment.server_errors()
     yield
-    assert house.harm() == before
-    headers = {"Authorization": f"Bearer {house.alice}"}
-    assert httpx2.get(f"{house.stack.url}/v1/models", headers=headers).status_code == 200
+    assert deployment.server_errors() == before
+    headers = {"Authorization": f"Bearer {deployment.alice}"}
+    assert httpx2.get(f"{deployment.stack.url}/v1/models", headers=headers).status_code == 200
 
 
-def furnish(stack: Stack) -> House:
+def create_users(stack: Stack) -> Deployment:
     stack.add_user("alice", PASSWORD)
     stack.add_user("bob", PASSWORD)
     stack.add_user("carol", PASSWORD)
     stack.add_user("12345", ORIGIN_SECRET)
-    return House(stack, stack.add_key("alice"), stack.add_key("bob"))
+    return Deployment(stack, stack.add_key("alice"), stack.add_key("bob"))
 
 
-async def begun(house: House, text: str) -> None:
-    """The engine has made some of the answer."""
+async def wait_until_generating(deployment: Deployment, text: str) -> None:
+    """Waits until the engine has generated a part of the answer."""
     while True:
         with suppress(IndexError):
-            if house.at_the_engine(text)["tokens"] > 0:
+            if deployment.engine_request(text)["tokens"] > 0:
                 return
         await asyncio.sleep(0.02)
 
@@ -148,10 +150,10 @@ async def begun(house: House, text: str) -> None:
 async def ask(socket: ClientConnection, text: str, **fields: object) -> list[dict[str, Any]]:
     """All events of one answer."""
     await socket.send(json.dumps({"type": "response.create", "input": text, **fields}))
-    return await until_the_end(socket)
+    return await receive_all(socket)
 
 
-async def until_the_end(socket: ClientConnection) -> list[dict[str, Any]]:
+async def receive_all(socket: ClientConnection) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     async for frame in socket:
         events.append(json.loads(frame))
@@ -159,7 +161,7 @@ async def until_the_end(socket: ClientConnection) -> list[dict[str, Any]]:
         refused = last["type"] == "error" and "sequence_number" not in last
         if refused or last["type"] in {"response.completed", "response.incomplete", "response.failed"}:
             return events
-    raise AssertionError(f"the socket closed behind {events[-1:]}")
+    raise AssertionError(f"the socket closed after {events[-1:]}")
 
 
 def text_of(events: list[dict[str, Any]]) -> str:

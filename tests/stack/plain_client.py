@@ -1,16 +1,16 @@
-"""Requests as a client without an SDK makes them; through nginx."""
+"""Requests of a client without an SDK, through nginx."""
 
 import httpx2
 
 from tests.contract.conformance import Wire
-from tests.stack.conftest import House
+from tests.stack.conftest import Deployment
 
 ADDED = {"type": "message", "role": "user", "content": "hello"}
 
 
-def api(house: House, key: str) -> httpx2.AsyncClient:
+def api(deployment: Deployment, key: str) -> httpx2.AsyncClient:
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx2.AsyncClient(base_url=f"{house.stack.url}/v1", headers=headers, timeout=30)
+    return httpx2.AsyncClient(base_url=f"{deployment.stack.url}/v1", headers=headers, timeout=30)
 
 
 async def got(api: httpx2.AsyncClient, path: str, **query: str | int) -> Wire:

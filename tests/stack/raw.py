@@ -1,4 +1,4 @@
-"""Bytes as no client library would send them."""
+"""Raw bytes that no client library would send."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.stack.conftest import House
+from tests.stack.conftest import Deployment
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
 
@@ -31,9 +31,9 @@ class Answer:
         return str(self.error["code"])
 
 
-def exchanged(house: House, data: bytes) -> Answer:
-    """What nginx answers, to the end of the body or of the connection."""
-    with socket.create_connection(("127.0.0.1", house.stack.port), timeout=10) as connection:
+def exchanged(deployment: Deployment, data: bytes) -> Answer:
+    """nginx' answer, until the end of its body or of the connection."""
+    with socket.create_connection(("127.0.0.1", deployment.stack.port), timeout=10) as connection:
         connection.sendall(data)
         answer = b""
         while received := connection.recv(65536):
@@ -47,15 +47,15 @@ def exchanged(house: House, data: bytes) -> Answer:
 
 
 def request(line: str, *headers: str, body: bytes = b"", host: str = "Host: localhost") -> bytes:
-    """`line` without the version; `host` empty: none."""
+    """`line` without the version; an empty `host` sends no such header."""
     lines = [f"{line} HTTP/1.1", *([host] if host else []), *headers]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def handshake(house: House, *headers: str, path: str = "/v1/responses") -> bytes:
+def handshake(deployment: Deployment, *headers: str, path: str = "/v1/responses") -> bytes:
     key = b64encode(os.urandom(16)).decode()
     upgrade = ("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}")
-    return request(f"GET {path}", f"Authorization: Bearer {house.alice}", *upgrade, *headers)
+    return request(f"GET {path}", f"Authorization: Bearer {deployment.alice}", *upgrade, *headers)
 
 
 def frame(kind: int, data: bytes = b"", *, last: bool = True, masked: bool = True, reserved: int = 0) -> bytes:
@@ -81,7 +81,7 @@ class Socket:
         assert b"sec-websocket-extensions" not in head.lower()
 
     def send(self, data: bytes) -> None:
-        """Who is refused in the middle of it may find the connection closed."""
+        """The server may close the connection before it has received everything."""
         try:
             self._connection.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
@@ -103,7 +103,7 @@ class Socket:
         return event
 
     def closing(self) -> int:
-        """The close code, whatever comes before it."""
+        """The close code; frames before it are ignored."""
         while True:
             kind, data = self.receive()
             if kind == CLOSE:
@@ -111,7 +111,7 @@ class Socket:
 
 
 @contextmanager
-def opened(house: House, *headers: str, path: str = "/v1/responses") -> Iterator[Socket]:
-    with socket.create_connection(("127.0.0.1", house.stack.port), timeout=10) as connection:
-        connection.sendall(handshake(house, *headers, path=path))
+def opened(deployment: Deployment, *headers: str, path: str = "/v1/responses") -> Iterator[Socket]:
+    with socket.create_connection(("127.0.0.1", deployment.stack.port), timeout=10) as connection:
+        connection.sendall(handshake(deployment, *headers, path=path))
         yield Socket(connection)

@@ -1,4 +1,4 @@
-"""A client that takes nothing on trust: what it returns conforms to Open Responses."""
+"""A client that checks everything it returns against Open Responses."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from websockets.asyncio.client import ClientConnection
 
 from tests.contract import conformance
 from tests.contract.conformance import Wire
-from tests.stack.conftest import House, until_the_end
+from tests.stack.conftest import Deployment, receive_all
 
 MODEL = "parley-demo"
 WEATHER: Wire = {
@@ -19,9 +19,9 @@ WEATHER: Wire = {
 }
 
 
-def http(house: House) -> httpx2.AsyncClient:
-    headers = {"Authorization": f"Bearer {house.alice}"}
-    return httpx2.AsyncClient(base_url=f"{house.stack.url}/v1", headers=headers, timeout=30)
+def http(deployment: Deployment) -> httpx2.AsyncClient:
+    headers = {"Authorization": f"Bearer {deployment.alice}"}
+    return httpx2.AsyncClient(base_url=f"{deployment.stack.url}/v1", headers=headers, timeout=30)
 
 
 def message(role: str, content: object, **more: str) -> Wire:
@@ -60,7 +60,7 @@ async def streamed(api: httpx2.AsyncClient, **body: object) -> list[Wire]:
 
 async def create(socket: ClientConnection, **body: object) -> list[Wire]:
     await socket.send(json.dumps({"type": "response.create", "model": MODEL, **body}))
-    return await until_the_end(socket)
+    return await receive_all(socket)
 
 
 async def continued(socket: ClientConnection, **body: object) -> Wire:

@@ -10,25 +10,25 @@ import pytest
 from websockets.asyncio.client import connect
 
 from dev.stack import Stack
-from tests.chaos import ground
-from tests.chaos.ground import Ground
-from tests.stack.conftest import House
+from tests.chaos import environment
+from tests.chaos.environment import Environment
+from tests.stack.conftest import Deployment
 
 TEXT = "said once 只说一次"
 TIMES = 10
 
 
 @pytest.fixture(scope="module")
-async def opened(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ground]:
-    async with ground.opened(tmp_path_factory.mktemp("once"), engine="scripted", pause_seconds=1) as found:
+async def chaos(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Environment]:
+    async with environment.started(tmp_path_factory.mktemp("once"), engine="scripted", pause_seconds=1) as found:
         yield found
 
 
 @pytest.fixture
-async def house(opened: Ground) -> House:
+async def deployment(chaos: Environment) -> Deployment:
     """Sound, whatever the test before did to it."""
-    await opened.heal()
-    return House(opened.stack, opened.key, opened.key)
+    await chaos.restore()
+    return Deployment(chaos.stack, chaos.key, chaos.key)
 
 
 def accepts(request: bytes) -> bool:
@@ -39,11 +39,11 @@ def accepts(request: bytes) -> bool:
 class Asker:
     """Asks the same again and again, of either gateway."""
 
-    def __init__(self, house: House, conversation_id: str) -> None:
+    def __init__(self, deployment: Deployment, conversation_id: str) -> None:
         self.prompt = f"[[pace=0.02 text={TEXT} {conversation_id}]]"
         self.conversation_id = conversation_id
-        self._stack: Stack = house.stack
-        self._headers = {"Authorization": f"Bearer {house.alice}"}
+        self._stack: Stack = deployment.stack
+        self._headers = {"Authorization": f"Bearer {deployment.alice}"}
 
     def body(self, **fields: object) -> dict[str, object]:
         return {"input": self.prompt, "conversation": self.conversation_id, **fields}
@@ -86,15 +86,15 @@ class Asker:
         return f"http://127.0.0.1:{self._stack.gateway(gateway).command.port}"
 
 
-async def asker(house: House) -> Asker:
-    return Asker(house, await house.conversation(house.alice))
+async def asker(deployment: Deployment) -> Asker:
+    return Asker(deployment, await deployment.conversation(deployment.alice))
 
 
-async def assert_said_once(house: House, asker: Asker, responses: list[dict[str, Any]]) -> None:
+async def assert_said_once(deployment: Deployment, asker: Asker, responses: list[dict[str, Any]]) -> None:
     assert len({one["id"] for one in responses}) == 1
     answer = f"{TEXT} {asker.conversation_id}"
     assert {one["output"][0]["content"][0]["text"] for one in responses} == {answer}
-    assert await house.items(house.alice, asker.conversation_id) == [
+    assert await deployment.items(deployment.alice, asker.conversation_id) == [
         ("user", asker.prompt, "completed"),
         ("assistant", answer, "completed"),
     ]
@@ -104,48 +104,50 @@ async def assert_said_once(house: House, asker: Asker, responses: list[dict[str,
 @pytest.mark.parametrize(
     "once", [{"metadata": {"client_message_id": "m-1"}}, {"key": "m-1"}], ids=["client_message_id", "Idempotency-Key"]
 )
-async def test_ten_at_once_to_two_replicas_are_one(house: House, once: dict[str, Any]) -> None:
-    asking = await asker(house)
+async def test_ten_at_once_to_two_replicas_are_one(deployment: Deployment, once: dict[str, Any]) -> None:
+    asking = await asker(deployment)
     # A client's ids are its own: the same id in another conversation would be the same message.
     once = json.loads(json.dumps(once).replace("m-1", asking.conversation_id))
     posts = (asking.post(1 + number % 2, **once) for number in range(TIMES))
-    await assert_said_once(house, asking, await asyncio.gather(*posts))
+    await assert_said_once(deployment, asking, await asyncio.gather(*posts))
 
 
-async def test_ten_at_once_over_sockets_see_the_same_events(house: House) -> None:
-    asking = await asker(house)
+async def test_ten_at_once_over_sockets_see_the_same_events(deployment: Deployment) -> None:
+    asking = await asker(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
     told = await asyncio.gather(*(asking.over_a_socket(1 + number % 2, **once) for number in range(TIMES)))
     assert all(events == told[0] for events in told)
-    await assert_said_once(house, asking, [events[-1]["response"] for events in told])
+    await assert_said_once(deployment, asking, [events[-1]["response"] for events in told])
 
 
-async def test_asked_again_after_its_end_it_is_the_same_answer(house: House) -> None:
-    asking = await asker(house)
+async def test_asked_again_after_its_end_it_is_the_same_answer(deployment: Deployment) -> None:
+    asking = await asker(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
     responses = [await asking.post(gateway, **once) for gateway in (1, 2, 1)]
-    await assert_said_once(house, asking, responses)
+    await assert_said_once(deployment, asking, responses)
 
 
-async def test_a_gateway_that_dies_between_accepting_and_answering_has_accepted(opened: Ground, house: House) -> None:
+async def test_a_gateway_that_dies_between_accepting_and_answering_has_accepted(
+    chaos: Environment, deployment: Deployment
+) -> None:
     """Redis has done what the gateway asked, and the gateway is killed before it hears of it."""
-    asking = await asker(house)
+    asking = await asker(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
-    cable = opened.to_redis[0]
-    cable.mute_behind(accepts)
+    proxy = chaos.redis_proxies[0]
+    proxy.drop_reply_to(accepts)
     first = asyncio.create_task(asking.until_accepted([1, 2], **once))
-    await cable.has_muted.wait()
-    opened.process("gateway-1").kill()
+    await proxy.dropped_reply.wait()
+    chaos.process("gateway-1").kill()
     others = await asyncio.gather(*(asking.post(2, **once) for _ in range(TIMES - 1)))
-    await assert_said_once(house, asking, [*others, await first])
+    await assert_said_once(deployment, asking, [*others, await first])
 
 
-async def test_ten_at_once_are_one_although_their_gateway_dies(opened: Ground, house: House) -> None:
-    asking = await asker(house)
+async def test_ten_at_once_are_one_although_their_gateway_dies(chaos: Environment, deployment: Deployment) -> None:
+    asking = await asker(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
-    cable = opened.to_redis[0]
-    cable.mute_behind(accepts)
+    proxy = chaos.redis_proxies[0]
+    proxy.drop_reply_to(accepts)
     asked = [asyncio.create_task(asking.until_accepted([1, 2], **once)) for _ in range(TIMES)]
-    await cable.has_muted.wait()
-    opened.process("gateway-1").kill()
-    await assert_said_once(house, asking, await asyncio.gather(*asked))
+    await proxy.dropped_reply.wait()
+    chaos.process("gateway-1").kill()
+    await assert_said_once(deployment, asking, await asyncio.gather(*asked))

@@ -13,12 +13,12 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from tests.stack.conftest import PASSWORD, House, ask, come_from
+from tests.stack.conftest import PASSWORD, Deployment, ask, client_from
 
 
 @pytest.fixture
-def url(house: House) -> str:
-    return f"http://127.0.0.1:{house.stack.port}"
+def url(deployment: Deployment) -> str:
+    return f"http://127.0.0.1:{deployment.stack.port}"
 
 
 async def login(http: httpx2.AsyncClient, name: str, password: str) -> httpx2.Response:
@@ -38,9 +38,9 @@ async def login(http: httpx2.AsyncClient, name: str, password: str) -> httpx2.Re
     ],
 )
 async def test_what_is_between_the_services_is_not_to_be_reached(
-    url: str, house: House, method: str, path: str
+    url: str, deployment: Deployment, method: str, path: str
 ) -> None:
-    credential = (house.stack.plan.directory / "secrets/introspection_credential").read_text()
+    credential = (deployment.stack.plan.directory / "secrets/introspection_credential").read_text()
     async with httpx2.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {credential}"}) as http:
         answer = await http.request(method, path, content=b"token=x" if method == "POST" else None)
     # The page's own answer to an address it does not know, or none.
@@ -66,7 +66,7 @@ async def test_what_is_between_the_services_is_not_to_be_reached(
     ids=lambda value: ascii(value)[:40],
 )
 async def test_a_bad_log_in_gets_its_answer_and_the_next_good_one_works(url: str, body: object, status: int) -> None:
-    async with come_from(url, "127.0.2.1") as http:
+    async with client_from(url, "127.0.2.1") as http:
         content, headers = json.dumps(body), {"Content-Type": "application/json"}
         assert (await http.post("/auth/login", content=content, headers=headers)).status_code == status
         http.cookies.clear()
@@ -92,23 +92,23 @@ async def test_a_forged_or_huge_credential_opens_nothing(url: str, token: str) -
 
 
 async def test_a_truncated_key_opens_nothing_and_neither_does_a_whole_one_in_the_address(
-    url: str, house: House
+    url: str, deployment: Deployment
 ) -> None:
     async with httpx2.AsyncClient(base_url=url) as http:
-        headers = {"Authorization": f"Bearer {house.alice[:-1]}"}
+        headers = {"Authorization": f"Bearer {deployment.alice[:-1]}"}
         assert (await http.get("/v1/conversations", headers=headers)).status_code == 401
-        query = {"api_key": house.alice, "token": house.alice, "authorization": f"Bearer {house.alice}"}
+        query = {"api_key": deployment.alice, "token": deployment.alice, "authorization": f"Bearer {deployment.alice}"}
         for path in ["/v1/conversations", "/auth/me", "/auth/admin/users"]:
             assert (await http.get(path, params=query)).status_code == 401
 
 
 @pytest.mark.parametrize(("header", "query", "status"), [(1, 1, 101), (1, 0, 101), (0, 1, 401), (None, 1, 401)])
 async def test_on_v1_only_the_header_is_read_whatever_the_address_says(
-    house: House, header: int | None, query: int, status: int
+    deployment: Deployment, header: int | None, query: int, status: int
 ) -> None:
-    keys = "pk_" + "a" * 43, house.bob
+    keys = "pk_" + "a" * 43, deployment.bob
     headers = {} if header is None else {"Authorization": f"Bearer {keys[header]}"}
-    address = f"{house.socket_url}/v1/responses?{urlencode({'userid': 'bob', 'secret': keys[query]})}"
+    address = f"{deployment.socket_url}/v1/responses?{urlencode({'userid': 'bob', 'secret': keys[query]})}"
     try:
         async with connect(address, additional_headers=headers):
             found = 101
@@ -121,11 +121,11 @@ async def test_on_v1_only_the_header_is_read_whatever_the_address_says(
     ("header", "query", "answer"), [(1, 1, "!"), (0, 1, "!"), (1, 0, "authentication failed"), (1, None, "")]
 )
 async def test_on_ws_only_the_address_is_read_whatever_the_header_says(
-    house: House, header: int, query: int | None, answer: str
+    deployment: Deployment, header: int, query: int | None, answer: str
 ) -> None:
-    keys = "pk_" + "a" * 43, house.bob
+    keys = "pk_" + "a" * 43, deployment.bob
     secret = {} if query is None else {"secret": keys[query]}
-    address = f"{house.socket_url}/ws?{urlencode({'userid': 'bob'} | secret)}"
+    address = f"{deployment.socket_url}/ws?{urlencode({'userid': 'bob'} | secret)}"
     async with connect(address, additional_headers={"Authorization": f"Bearer {keys[header]}"}) as socket:
         if query is None:
             await socket.wait_closed()
@@ -142,8 +142,8 @@ async def told(socket: ClientConnection) -> str:
     return text
 
 
-async def test_an_expired_key_opens_nothing(url: str, house: House) -> None:
-    cookie, soon = house.log_in("carol", PASSWORD), int(time.time()) + 2
+async def test_an_expired_key_opens_nothing(url: str, deployment: Deployment) -> None:
+    cookie, soon = deployment.log_in("carol", PASSWORD), int(time.time()) + 2
     async with httpx2.AsyncClient(base_url=url) as http:
         made = await http.post("/auth/keys", json={"name": "x", "expires_at": soon}, headers={"Cookie": cookie})
         headers = {"Authorization": f"Bearer {made.json()['key']}"}
@@ -156,15 +156,17 @@ async def test_an_expired_key_opens_nothing(url: str, house: House) -> None:
                 await asyncio.sleep(0.1)
 
 
-async def test_an_expired_session_opens_nothing_and_its_open_socket_asks_nothing(url: str, house: House) -> None:
-    cookie = house.log_in("carol", PASSWORD)
+async def test_an_expired_session_opens_nothing_and_its_open_socket_asks_nothing(
+    url: str, deployment: Deployment
+) -> None:
+    cookie = deployment.log_in("carol", PASSWORD)
     headers = {"Cookie": cookie, "Origin": url}
     async with (
         httpx2.AsyncClient(base_url=url, headers=headers) as http,
-        connect(f"{house.socket_url}/v1/responses", additional_headers=headers) as socket,
+        connect(f"{deployment.socket_url}/v1/responses", additional_headers=headers) as socket,
     ):
         sessions = (await http.get("/auth/sessions")).json()["data"]
-        expire(house, next(one["id"] for one in sessions if one["current"]))
+        expire(deployment, next(one["id"] for one in sessions if one["current"]))
         assert (await http.get("/auth/me")).status_code == 401
         async with asyncio.timeout(20):
             while (await http.get("/v1/conversations")).status_code != 401:
@@ -176,9 +178,9 @@ async def test_an_expired_session_opens_nothing_and_its_open_socket_asks_nothing
         assert socket.close_code == 1008
 
 
-def expire(house: House, session_id: str) -> None:
+def expire(deployment: Deployment, session_id: str) -> None:
     """The shortest lifetime that can be set is a minute."""
-    with closing(sqlite3.connect(house.stack.plan.directory / "auth.db")) as database, database:
+    with closing(sqlite3.connect(deployment.stack.plan.directory / "auth.db")) as database, database:
         assert database.execute("UPDATE sessions SET expires_at = 1 WHERE id = ?", (session_id,)).rowcount == 1
 
 
@@ -188,7 +190,7 @@ def expire(house: House, session_id: str) -> None:
     ids=["7", "8", "128", "129"],
 )
 async def test_characters_of_a_password_count_as_they_are_read_however_they_are_written(
-    url: str, house: House, password: str, status: int
+    url: str, deployment: Deployment, password: str, status: int
 ) -> None:
     async with httpx2.AsyncClient(base_url=url, timeout=60) as http:
         # Whoever was added first is the administrator.

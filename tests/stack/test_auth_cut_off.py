@@ -14,66 +14,69 @@ from dev.process import as_ready
 from dev.stack import Plan, Stack
 from gateway.identity import CACHED_SECONDS
 from tests.chaos.proxy import Proxy
-from tests.stack.conftest import PASSWORD, House, ask, begun, text_of, until_the_end
+from tests.stack.conftest import PASSWORD, Deployment, ask, receive_all, text_of, wait_until_generating
 
 LONG = "[[tokens=250 pace=0.02]]"
 
 
 @dataclass(frozen=True)
 class Wired:
-    house: House
-    cable: Proxy
+    deployment: Deployment
+    proxy: Proxy
 
 
 @pytest.fixture(scope="module")
 async def wired(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Wired]:
-    async with Proxy() as cable:
+    async with Proxy() as proxy:
         plan = Plan(
-            tmp_path_factory.mktemp("cut"), gateways=1, gateway={"GATEWAY_AUTH_URL": f"http://127.0.0.1:{cable.port}"}
+            tmp_path_factory.mktemp("cut"), gateways=1, gateway={"GATEWAY_AUTH_URL": f"http://127.0.0.1:{proxy.port}"}
         )
         stack = Stack(plan)
-        cable.target = stack.processes["auth-service"].command.port
+        proxy.target = stack.processes["auth-service"].command.port
         try:
-            # Started by this thread, waited for by another: the cable is ours.
+            # Started by this thread, waited for by another: the proxy is ours.
             for process in stack.processes.values():
                 process.start()
             await run_sync(lambda: list(as_ready(stack.processes.values())))
             for name in ("alice", "bob"):
                 await run_sync(stack.add_user, name, PASSWORD)
             yield Wired(
-                House(stack, await run_sync(stack.add_key, "alice"), await run_sync(stack.add_key, "bob")), cable
+                Deployment(stack, await run_sync(stack.add_key, "alice"), await run_sync(stack.add_key, "bob")), proxy
             )
         finally:
             await run_sync(stack.stop)
 
 
 async def test_an_open_answer_goes_on_and_nobody_new_is_let_in(wired: Wired) -> None:
-    house, cable = wired.house, wired.cable
-    session = await run_sync(house.log_in, "bob", PASSWORD)
+    deployment, proxy = wired.deployment, wired.proxy
+    session = await run_sync(deployment.log_in, "bob", PASSWORD)
     strangers = [
-        {"Authorization": f"Bearer {house.bob}"},
+        {"Authorization": f"Bearer {deployment.bob}"},
         {"Authorization": "Bearer pk_" + "a" * 43},
         {"Cookie": session},
     ]
-    async with httpx2.AsyncClient(base_url=house.stack.url, timeout=60) as http, house.socket(house.alice) as socket:
+    async with (
+        httpx2.AsyncClient(base_url=deployment.stack.url, timeout=60) as http,
+        deployment.socket(deployment.alice) as socket,
+    ):
         await socket.send(json.dumps({"type": "response.create", "input": LONG}))
-        await begun(house, LONG)
-        cable.stall()
-        cable.forget()
+        await wait_until_generating(deployment, LONG)
+        proxy.stall()
+        proxy.forget()
         refused = await asyncio.gather(*(http.get("/v1/conversations", headers=one) for one in strangers))
         assert [(one.status_code, one.json()["error"]["code"]) for one in refused] == [(503, "service_unavailable")] * 3
         assert all(int(one.headers["retry-after"]) >= 1 for one in refused)
         with pytest.raises(InvalidStatus) as handshake:
-            await house.socket(house.bob)
+            await deployment.socket(deployment.bob)
         assert handshake.value.response.status_code == 503
 
-        seen = await until_the_end(socket)
+        seen = await receive_all(socket)
         assert seen[-1]["type"] == "response.completed"
         assert [event["sequence_number"] for event in seen] == list(range(len(seen)))
         while (last := (await ask(socket, "hello"))[-1])["type"] == "response.completed":
             await asyncio.sleep(CACHED_SECONDS / 20)
         assert (last["status"], last["error"]["code"]) == (503, "service_unavailable")
 
-        cable.sound()
+        proxy.restore()
         assert text_of(await ask(socket, LONG)) == text_of(seen)
         assert (await http.get("/v1/conversations", headers=strangers[0])).status_code == 200

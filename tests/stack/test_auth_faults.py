@@ -15,25 +15,25 @@ from websockets.exceptions import InvalidStatus
 from dev.process import Process
 from dev.stack import Plan, Stack
 from gateway.identity import CACHED_SECONDS
-from tests.stack.conftest import PASSWORD, House, ask, furnish, text_of, until_the_end
+from tests.stack.conftest import PASSWORD, Deployment, ask, create_users, receive_all, text_of
 
 LONG = "[[tokens=150 pace=0.02]]"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with Stack(Plan(tmp_path_factory.mktemp("faults"), gateways=2)) as stack:
-        yield furnish(stack)
+        yield create_users(stack)
 
 
 @pytest.fixture
-def auth(house: House) -> Process:
-    return house.stack.processes["auth-service"]
+def auth(deployment: Deployment) -> Process:
+    return deployment.stack.processes["auth-service"]
 
 
 @pytest.fixture
-async def http(house: House) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=house.stack.url, timeout=60) as client:
+async def http(deployment: Deployment) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=deployment.stack.url, timeout=60) as client:
         yield client
 
 
@@ -50,7 +50,7 @@ async def login(http: httpx2.AsyncClient) -> httpx2.Response:
     return await http.post("/auth/login", json={"username": "carol", "password": PASSWORD})
 
 
-async def begun(socket: ClientConnection, text: str) -> list[dict[str, Any]]:
+async def until_first_delta(socket: ClientConnection, text: str) -> list[dict[str, Any]]:
     """The events up to the first piece of text."""
     await socket.send(json.dumps({"type": "response.create", "input": text}))
     seen: list[dict[str, Any]] = []
@@ -70,22 +70,22 @@ async def unknown_by_now(http: httpx2.AsyncClient, key: str) -> httpx2.Response:
 
 @pytest.mark.parametrize("fault", [Process.kill, Process.stop, Process.pause], ids=["killed", "stopped", "frozen"])
 async def test_open_chats_go_on_nobody_new_gets_in_and_afterwards_all_is_as_before(
-    house: House, auth: Process, http: httpx2.AsyncClient, fault: Callable[[Process], None]
+    deployment: Deployment, auth: Process, http: httpx2.AsyncClient, fault: Callable[[Process], None]
 ) -> None:
-    gateways = [house.stack.gateway(number).pid for number in (1, 2)]
-    async with house.socket(house.alice, gateway=1) as socket:
-        seen = await begun(socket, LONG)
+    gateways = [deployment.stack.gateway(number).pid for number in (1, 2)]
+    async with deployment.socket(deployment.alice, gateway=1) as socket:
+        seen = await until_first_delta(socket, LONG)
         fault(auth)
         refused = asyncio.create_task(login(http))
-        seen += await until_the_end(socket)
+        seen += await receive_all(socket)
         assert seen[-1]["type"] == "response.completed"
         assert [event["sequence_number"] for event in seen] == list(range(len(seen)))
 
-        closed = await unknown_by_now(http, house.bob)
+        closed = await unknown_by_now(http, deployment.bob)
         assert (closed.status_code, closed.json()["error"]["code"]) == (503, "service_unavailable")
         assert int(closed.headers["retry-after"]) >= 1
         with pytest.raises(InvalidStatus) as handshake:
-            await house.socket("pk_" + "a" * 43)
+            await deployment.socket("pk_" + "a" * 43)
         assert handshake.value.response.status_code == 503
         no_login = await refused
         assert (no_login.status_code, no_login.json()["error"]["code"]) == (503, "unavailable")
@@ -96,26 +96,26 @@ async def test_open_chats_go_on_nobody_new_gets_in_and_afterwards_all_is_as_befo
         assert (await login(http)).status_code == 200
         again = await ask(socket, LONG)
         assert text_of(again) == text_of(seen)
-    async with house.socket(house.bob, gateway=2) as his:
-        assert (await ask(his, "hello"))[-1]["type"] == "response.completed"
-    assert [house.stack.gateway(number).pid for number in (1, 2)] == gateways
+    async with deployment.socket(deployment.bob, gateway=2) as bob_api:
+        assert (await ask(bob_api, "hello"))[-1]["type"] == "response.completed"
+    assert [deployment.stack.gateway(number).pid for number in (1, 2)] == gateways
     assert "Traceback" not in auth.log.read_text()
 
 
 async def test_a_user_who_is_deleted_while_no_gateway_runs_is_erased_when_one_comes(
-    house: House, http: httpx2.AsyncClient
+    deployment: Deployment, http: httpx2.AsyncClient
 ) -> None:
-    cookie = house.log_in("carol", PASSWORD)
+    cookie = deployment.log_in("carol", PASSWORD)
     carol = (await http.get("/auth/me", headers={"Cookie": cookie})).json()["id"]
-    async with house.socket(house.stack.add_key("carol")) as socket:
+    async with deployment.socket(deployment.stack.add_key("carol")) as socket:
         await ask(socket, "hello")
     for number in (1, 2):
-        house.stack.gateway(number).kill()
+        deployment.stack.gateway(number).kill()
     body = {"current_password": PASSWORD}
     gone = await http.request("DELETE", "/auth/me", json=body, headers={"Cookie": cookie})
     assert gone.status_code == 204
     for number in (1, 2):
-        await back(house.stack.gateway(number))
-    async with Redis.from_url(house.stack.redis_admin_url) as redis:
+        await back(deployment.stack.gateway(number))
+    async with Redis.from_url(deployment.stack.redis_admin_url) as redis:
         while [key async for key in redis.scan_iter(match=f"*{carol}*")]:
             await asyncio.sleep(0.1)

@@ -7,12 +7,12 @@ import zlib
 import httpx2
 import pytest
 
-from tests.stack.conftest import PASSWORD, House, ask, come_from, text_of, until_the_end
+from tests.stack.conftest import PASSWORD, Deployment, ask, client_from, receive_all, text_of
 
 
 @pytest.fixture
-def url(house: House) -> str:
-    return f"http://127.0.0.1:{house.stack.port}"
+def url(deployment: Deployment) -> str:
+    return f"http://127.0.0.1:{deployment.stack.port}"
 
 
 async def login(http: httpx2.AsyncClient, name: str, password: str) -> httpx2.Response:
@@ -20,7 +20,7 @@ async def login(http: httpx2.AsyncClient, name: str, password: str) -> httpx2.Re
 
 
 async def test_behind_a_hundred_wrong_guesses_the_owner_gets_in_from_another_address(url: str) -> None:
-    async with come_from(url, "127.0.0.3") as guesser, come_from(url, "127.0.0.4") as owner:
+    async with client_from(url, "127.0.0.3") as guesser, client_from(url, "127.0.0.4") as owner:
         guesses = [(await login(guesser, "bob", f"wrong horse {number}")) for number in range(100)]
         assert {one.status_code for one in guesses} == {401, 429}
         assert all(int(one.headers["retry-after"]) >= 1 for one in guesses if one.status_code == 429)
@@ -50,7 +50,7 @@ async def test_a_flood_of_what_costs_a_hash_or_asks_a_provider_does_not_reach_th
 ) -> None:
     # Of its own, so that nobody else pays for it.
     address = f"127.0.1.{1 + zlib.crc32(f'{method} {path}'.encode()) % 250}"
-    async with come_from(url, address) as http:
+    async with client_from(url, address) as http:
         answers = await asyncio.gather(*(http.request(method, path, json={}) for _ in range(250)))
     refused = [answer for answer in answers if answer.status_code == 429]
     assert bool(refused) == limited
@@ -59,16 +59,16 @@ async def test_a_flood_of_what_costs_a_hash_or_asks_a_provider_does_not_reach_th
 
 
 async def test_a_flood_of_anything_else_is_bounded_too(url: str) -> None:
-    async with come_from(url, "127.0.1.251") as http:
+    async with client_from(url, "127.0.1.251") as http:
         answers = await asyncio.gather(*(http.get("/auth/options") for _ in range(1000)))
     assert {answer.status_code for answer in answers} == {200, 429}
     assert {one.json()["error"]["code"] for one in answers if one.status_code == 429} == {"rate_limit_exceeded"}
 
 
 async def test_a_storm_of_log_ins_is_bounded_and_an_answer_that_streams_meanwhile_is_whole(
-    url: str, house: House
+    url: str, deployment: Deployment
 ) -> None:
-    async with httpx2.AsyncClient(base_url=url, timeout=120) as http, house.socket(house.alice) as socket:
+    async with httpx2.AsyncClient(base_url=url, timeout=120) as http, deployment.socket(deployment.alice) as socket:
         await socket.send(json.dumps({"type": "response.create", "input": "[[tokens=100 pace=0.05]]"}))
         seen = [json.loads(await socket.recv())]
         while seen[-1]["type"] != "response.output_text.delta":
@@ -77,7 +77,7 @@ async def test_a_storm_of_log_ins_is_bounded_and_an_answer_that_streams_meanwhil
         assert {answer.status_code for answer in answers} == {200, 429}
         refused = [answer for answer in answers if answer.status_code == 429]
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
-        seen += await until_the_end(socket)
+        seen += await receive_all(socket)
         assert [event["sequence_number"] for event in seen] == list(range(len(seen)))
         assert seen[-1]["type"] == "response.completed"
         assert text_of(seen) == text_of(await ask(socket, "[[tokens=100 pace=0]]"))

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from dev.stack import Plan, Stack
-from tests.stack.conftest import PASSWORD, House
+from tests.stack.conftest import PASSWORD, Deployment
 
 CONFIGURATION = Path(__file__).with_name("schemathesis-auth.toml")
 # By what opens them. Some of what needs nothing begins or ends a session, so it goes without one.
@@ -20,22 +20,22 @@ BY_SESSION = "^/auth/(me|password|sessions.*|keys.*)$"
 
 
 @pytest.fixture(scope="module")
-def open_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def open_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Of its own: nobody else waits for the log-ins that it uses up."""
     plan = Plan(tmp_path_factory.mktemp("open"), gateways=1, auth={"AUTH_REGISTRATION": "open"})
     with Stack(plan) as stack:
         stack.add_user("root", PASSWORD, admin=True)
         stack.add_user("alice", PASSWORD)
         stack.add_user("bob", PASSWORD)
-        yield House(stack, "", "")
+        yield Deployment(stack, "", "")
 
 
 @pytest.fixture(scope="module")
-def known(open_house: House) -> dict[str, str]:
+def known(open_deployment: Deployment) -> dict[str, str]:
     """What only a client that is here already can send."""
-    open_house.log_in("root", PASSWORD)
-    cookie = open_house.log_in("root", PASSWORD)
-    with httpx2.Client(base_url=open_house.stack.url, headers={"Cookie": cookie}) as http:
+    open_deployment.log_in("root", PASSWORD)
+    cookie = open_deployment.log_in("root", PASSWORD)
+    with httpx2.Client(base_url=open_deployment.stack.url, headers={"Cookie": cookie}) as http:
         keys = [http.post("/auth/keys", json={"name": "root's", "scope": "admin"}).json() for _ in range(2)]
         sessions = http.get("/auth/sessions").json()["data"]
         users = [one["id"] for one in http.get("/auth/admin/users").json()["data"]]
@@ -49,8 +49,8 @@ def known(open_house: House) -> dict[str, str]:
     }
 
 
-def test_the_document_needs_no_credential_and_names_every_route_of_the_accounts(open_house: House) -> None:
-    document = httpx2.get(f"{open_house.stack.url}/auth/openapi.json").json()
+def test_the_document_needs_no_credential_and_names_every_route_of_the_accounts(open_deployment: Deployment) -> None:
+    document = httpx2.get(f"{open_deployment.stack.url}/auth/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     operations = {(method, path) for path, operations in document["paths"].items() for method in operations}
     assert {("post", "/auth/login"), ("delete", "/auth/me"), ("patch", "/auth/admin/users/{id}")} < operations
@@ -61,11 +61,11 @@ def test_the_document_needs_no_credential_and_names_every_route_of_the_accounts(
     ("paths", "operations"), [(BY_NOTHING, 7), (BY_KEY, 13), (BY_SESSION, 9)], ids=["nothing", "key", "session"]
 )
 def test_every_answer_is_as_the_document_says(
-    open_house: House, known: dict[str, str], tmp_path: Path, paths: str, operations: int
+    open_deployment: Deployment, known: dict[str, str], tmp_path: Path, paths: str, operations: int
 ) -> None:
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIGURATION), "run"]
     options = ["--no-color", "--continue-on-failure", "--warnings", "off", "--include-path-regex", paths]
-    url, environment = f"{open_house.stack.url}/auth/openapi.json", os.environ | known
+    url, environment = f"{open_deployment.stack.url}/auth/openapi.json", os.environ | known
     done = subprocess.run(
         [*command, *options, url], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
@@ -74,9 +74,9 @@ def test_every_answer_is_as_the_document_says(
 
 
 def test_the_credentials_lasted_to_the_end_and_nothing_was_a_fault_of_the_server(
-    open_house: House, known: dict[str, str]
+    open_deployment: Deployment, known: dict[str, str]
 ) -> None:
     by_session, by_key = {"Cookie": f"parley_session={known['SESSION']}"}, {"Authorization": f"Bearer {known['KEY']}"}
     for path, headers in [("/auth/me", by_session), ("/auth/admin/users", by_key)]:
-        assert httpx2.get(open_house.stack.url + path, headers=headers).status_code == 200
-    assert "Traceback" not in open_house.stack.processes["auth-service"].log.read_text()
+        assert httpx2.get(open_deployment.stack.url + path, headers=headers).status_code == 200
+    assert "Traceback" not in open_deployment.stack.processes["auth-service"].log.read_text()

@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 import pytest
 from websockets.exceptions import ConnectionClosedError
 
-from tests.stack.conftest import PASSWORD, House, until_the_end
+from tests.stack.conftest import PASSWORD, Deployment, receive_all
 from tests.stack.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, exchanged, frame, handshake, opened
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = pytest.mark.usefixtures("no_server_errors")
 
 BOMB = zlib.compress(b" " * 10_000_000, level=9)[2:-4]
 
@@ -45,14 +45,16 @@ BOMB = zlib.compress(b" " * 10_000_000, level=9)[2:-4]
         (frame(CLOSE, struct.pack("!H", 1000) + b"\xff"), 1007),
     ],
 )
-def test_a_frame_that_must_not_be_closes_the_socket_with_its_code(house: House, data: bytes, code: int) -> None:
-    with opened(house) as socket:
+def test_a_frame_that_must_not_be_closes_the_socket_with_its_code(
+    deployment: Deployment, data: bytes, code: int
+) -> None:
+    with opened(deployment) as socket:
         socket.send(data)
         assert socket.closing() == code
 
 
-def test_compression_is_not_spoken_so_nothing_can_swell(house: House) -> None:
-    with opened(house, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits") as socket:
+def test_compression_is_not_spoken_so_nothing_can_swell(deployment: Deployment) -> None:
+    with opened(deployment, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits") as socket:
         socket.send(frame(TEXT, BOMB, reserved=4))
         assert socket.closing() == 1002
 
@@ -67,22 +69,22 @@ def test_compression_is_not_spoken_so_nothing_can_swell(house: House) -> None:
     ],
     ids=["empty pings", "pings", "pongs", "fragments"],
 )
-def test_a_flood_of_frames_that_are_no_message_is_1008(house: House, first: bytes, flood: bytes) -> None:
-    with opened(house) as socket:
+def test_a_flood_of_frames_that_are_no_message_is_1008(deployment: Deployment, first: bytes, flood: bytes) -> None:
+    with opened(deployment) as socket:
         socket.send(first + flood * 3000)
         assert socket.closing() == 1008
 
 
-def test_a_message_in_many_pieces_with_pings_between_them_is_a_message(house: House) -> None:
+def test_a_message_in_many_pieces_with_pings_between_them_is_a_message(deployment: Deployment) -> None:
     whole = json.dumps({"type": "response.create", "input": "[[text=你好]]"}, ensure_ascii=False).encode()
     pieces = b"".join(frame(CONTINUATION, bytes([byte]), last=False) + frame(PING, b"?") for byte in whole)
-    with opened(house) as socket:
+    with opened(deployment) as socket:
         socket.send(frame(TEXT, last=False) + pieces + frame(CONTINUATION))
         assert {socket.receive() for _ in whole} == {(PONG, b"?")}
         assert socket.event()["type"] == "response.created"
 
 
-def test_frames_before_the_handshake_is_answered_fail_nothing(house: House) -> None:
+def test_frames_before_the_handshake_is_answered_fail_nothing(deployment: Deployment) -> None:
     for early in (
         frame(TEXT, b"{}", masked=False),
         frame(PING) * 3000,
@@ -90,7 +92,7 @@ def test_frames_before_the_handshake_is_answered_fail_nothing(house: House) -> N
         b"GET / HTTP/1.1\r\n\r\n",
     ):
         try:
-            answer = exchanged(house, handshake(house) + early)
+            answer = exchanged(deployment, handshake(deployment) + early)
         except (ConnectionResetError, TimeoutError, IndexError):
             continue
         assert answer.status in (101, 400, 502), early
@@ -110,36 +112,36 @@ def test_frames_before_the_handshake_is_answered_fail_nothing(house: House) -> N
 )
 @pytest.mark.parametrize("secret", [PASSWORD, "wrong"])
 def test_a_frame_that_must_not_be_closes_a_plain_text_socket_too(
-    house: House, data: bytes, code: int, secret: str
+    deployment: Deployment, data: bytes, code: int, secret: str
 ) -> None:
     path = f"/ws?{urlencode({'userid': 'alice', 'secret': secret})}"
-    with opened(house, path=path) as socket:
+    with opened(deployment, path=path) as socket:
         socket.send(data)
         assert socket.closing() == code
 
 
 @pytest.mark.parametrize("number", ["-1", "-0", "1.5", "x", "", "2147483649", "9" * 400, "１", "+1", " 1"])
-def test_a_number_that_no_event_has_is_refused_at_the_handshake(house: House, number: str) -> None:
+def test_a_number_that_no_event_has_is_refused_at_the_handshake(deployment: Deployment, number: str) -> None:
     query = urlencode({"resume": f"resp_{'0' * 32}", "starting_after": number})
-    answer = exchanged(house, handshake(house, path=f"/v1/responses?{query}"))
+    answer = exchanged(deployment, handshake(deployment, path=f"/v1/responses?{query}"))
     assert (answer.status, answer.error["param"]) == (400, "starting_after")
 
 
-def test_from_where_on_without_what_is_refused_at_the_handshake(house: House) -> None:
-    answer = exchanged(house, handshake(house, path="/v1/responses?starting_after=3"))
+def test_from_where_on_without_what_is_refused_at_the_handshake(deployment: Deployment) -> None:
+    answer = exchanged(deployment, handshake(deployment, path="/v1/responses?starting_after=3"))
     assert (answer.status, answer.error["param"]) == (400, "resume")
 
 
-async def test_one_who_says_nothing_is_closed(narrow_house: House) -> None:
-    async with narrow_house.socket(narrow_house.alice) as socket:
+async def test_one_who_says_nothing_is_closed(limited_deployment: Deployment) -> None:
+    async with limited_deployment.socket(limited_deployment.alice) as socket:
         await socket.wait_closed()
         assert (socket.close_code, socket.close_reason) == (1000, "no event has arrived")
 
 
-async def test_an_idle_socket_that_has_grown_old_is_told_and_closed(narrow_house: House) -> None:
-    async with narrow_house.socket(narrow_house.alice) as socket:
+async def test_an_idle_socket_that_has_grown_old_is_told_and_closed(limited_deployment: Deployment) -> None:
+    async with limited_deployment.socket(limited_deployment.alice) as socket:
         await socket.send(json.dumps({"type": "response.create", "input": "[[text=ok]]"}))
-        assert (await until_the_end(socket))[-1]["type"] == "response.completed"
+        assert (await receive_all(socket))[-1]["type"] == "response.completed"
         told = json.loads(await socket.recv())
         assert (told["status"], told["error"]["code"]) == (400, "websocket_connection_limit_reached")
         await socket.wait_closed()
@@ -147,10 +149,10 @@ async def test_an_idle_socket_that_has_grown_old_is_told_and_closed(narrow_house
 
 
 async def test_one_that_grows_old_in_the_middle_of_an_answer_is_not_told_that_this_was_its_end(
-    narrow_house: House,
+    limited_deployment: Deployment,
 ) -> None:
     create = {"type": "response.create", "input": "[[tokens=3000 pace=0.02]]", "max_output_tokens": 3000}
-    async with narrow_house.socket(narrow_house.alice) as socket:
+    async with limited_deployment.socket(limited_deployment.alice) as socket:
         await socket.send(json.dumps(create))
         response_id = json.loads(await socket.recv())["response"]["id"]
         frames: list[str | bytes] = []
@@ -159,6 +161,6 @@ async def test_one_that_grows_old_in_the_middle_of_an_answer_is_not_told_that_th
                 frames.append(await socket.recv())
         assert json.loads(frames[-1])["error"]["code"] == "websocket_connection_limit_reached"
         assert socket.close_code == 1012
-    async with narrow_house.client(narrow_house.alice) as client, asyncio.timeout(20):
+    async with limited_deployment.client(limited_deployment.alice) as client, asyncio.timeout(20):
         assert (await client.responses.retrieve(response_id)).status == "in_progress"
         await client.responses.cancel(response_id)

@@ -7,10 +7,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.stack.conftest import PASSWORD, House
+from tests.stack.conftest import PASSWORD, Deployment
 from tests.stack.raw import exchanged, handshake, request
 
-pytestmark = pytest.mark.usefixtures("unharmed")
+pytestmark = pytest.mark.usefixtures("no_server_errors")
 
 MODELS = "GET /v1/models"
 CREATE = "POST /v1/conversations"
@@ -21,8 +21,8 @@ JSON = "Content-Type: application/json"
     "host",
     ["", "Host:", "Host: a\r\nHost: a", "Host: a b", "Host: user@a", "Host: a/b", "Host: a:123456", "Host: \xe4"],
 )
-def test_a_host_that_is_missing_odd_or_there_twice_is_400(house: House, host: str) -> None:
-    answer = exchanged(house, request(MODELS, host=host))
+def test_a_host_that_is_missing_odd_or_there_twice_is_400(deployment: Deployment, host: str) -> None:
+    answer = exchanged(deployment, request(MODELS, host=host))
     assert (answer.status, answer.code) == (400, "bad_request")
 
 
@@ -42,9 +42,9 @@ def test_a_host_that_is_missing_odd_or_there_twice_is_400(house: House, host: st
     ],
 )
 def test_headers_that_are_too_large_malformed_or_no_credential_are_refused(
-    house: House, headers: list[str], status: int
+    deployment: Deployment, headers: list[str], status: int
 ) -> None:
-    assert exchanged(house, request(MODELS, *headers)).status == status
+    assert exchanged(deployment, request(MODELS, *headers)).status == status
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,11 @@ def test_headers_that_are_too_large_malformed_or_no_credential_are_refused(
     ],
 )
 def test_a_body_of_uncertain_or_too_great_length_is_refused(
-    house: House, headers: list[str], body: bytes, status: int
+    deployment: Deployment, headers: list[str], body: bytes, status: int
 ) -> None:
-    answer = exchanged(house, request(CREATE, f"Authorization: Bearer {house.alice}", JSON, *headers, body=body))
+    answer = exchanged(
+        deployment, request(CREATE, f"Authorization: Bearer {deployment.alice}", JSON, *headers, body=body)
+    )
     assert answer.status == status
 
 
@@ -89,13 +91,15 @@ def test_a_body_of_uncertain_or_too_great_length_is_refused(
         ("*", 400),
     ],
 )
-def test_an_address_that_is_too_long_or_leads_elsewhere_is_refused(house: House, path: str, status: int) -> None:
-    assert exchanged(house, request(f"GET {path}", f"Authorization: Bearer {house.alice}")).status == status
+def test_an_address_that_is_too_long_or_leads_elsewhere_is_refused(
+    deployment: Deployment, path: str, status: int
+) -> None:
+    assert exchanged(deployment, request(f"GET {path}", f"Authorization: Bearer {deployment.alice}")).status == status
 
 
 @pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET /v1/models HTTP/3.0\r\nHost: a\r\n\r\n"])
-def test_what_is_not_http_1_is_400(house: House, data: bytes) -> None:
-    assert exchanged(house, data).status == 400
+def test_what_is_not_http_1_is_400(deployment: Deployment, data: bytes) -> None:
+    assert exchanged(deployment, data).status == 400
 
 
 @pytest.mark.parametrize(
@@ -112,9 +116,11 @@ def test_what_is_not_http_1_is_400(house: House, data: bytes) -> None:
         ("POST /", "GET, HEAD"),
     ],
 )
-def test_a_method_that_an_address_does_not_know_is_told_those_it_knows(house: House, line: str, allowed: str) -> None:
+def test_a_method_that_an_address_does_not_know_is_told_those_it_knows(
+    deployment: Deployment, line: str, allowed: str
+) -> None:
     method, _, path = line.partition(" ")
-    answer = httpx2.request(method, f"{house.stack.url}{path}")
+    answer = httpx2.request(method, f"{deployment.stack.url}{path}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
     assert answer.headers["Allow"] == allowed
 
@@ -131,22 +137,22 @@ def test_a_method_that_an_address_does_not_know_is_told_those_it_knows(house: Ho
         ("", 415),
     ],
 )
-def test_a_body_of_another_type_than_json_is_415(house: House, media_type: str | None, status: int) -> None:
+def test_a_body_of_another_type_than_json_is_415(deployment: Deployment, media_type: str | None, status: int) -> None:
     headers = {
-        "Authorization": f"Bearer {house.alice}",
+        "Authorization": f"Bearer {deployment.alice}",
         **({"Content-Type": media_type} if media_type is not None else {}),
     }
-    answer = httpx2.post(f"{house.stack.url}/v1/conversations", headers=headers, content=b"{}")
+    answer = httpx2.post(f"{deployment.stack.url}/v1/conversations", headers=headers, content=b"{}")
     assert answer.status_code == status
     if status == 415:
         assert answer.json()["error"]["code"] == "unsupported_media_type"
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://[::1", "http://localhost.evil.example", ""])
-def test_a_page_of_another_origin_may_not_use_a_session(house: House, origin: str) -> None:
-    cookie = f"Cookie: {house.log_in('alice', PASSWORD)}"
+def test_a_page_of_another_origin_may_not_use_a_session(deployment: Deployment, origin: str) -> None:
+    cookie = f"Cookie: {deployment.log_in('alice', PASSWORD)}"
     origins = [f"Origin: {origin}"] if origin else []
-    answer = exchanged(house, request(CREATE, cookie, JSON, *origins, "Content-Length: 2", body=b"{}"))
+    answer = exchanged(deployment, request(CREATE, cookie, JSON, *origins, "Content-Length: 2", body=b"{}"))
     assert (answer.status, answer.code) == (403, "origin_not_allowed")
     upgrade = (
         "Connection: Upgrade",
@@ -154,12 +160,12 @@ def test_a_page_of_another_origin_may_not_use_a_session(house: House, origin: st
         "Sec-WebSocket-Version: 13",
         f"Sec-WebSocket-Key: {'A' * 22}==",
     )
-    assert exchanged(house, request("GET /v1/responses", cookie, *origins, *upgrade)).status == 403
+    assert exchanged(deployment, request("GET /v1/responses", cookie, *origins, *upgrade)).status == 403
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/ws", "/v1/responses?resume=resp_x"])
-def test_a_plain_get_on_the_path_of_a_socket_is_426(house: House, path: str) -> None:
-    answer = exchanged(house, request(f"GET {path}", f"Authorization: Bearer {house.alice}"))
+def test_a_plain_get_on_the_path_of_a_socket_is_426(deployment: Deployment, path: str) -> None:
+    answer = exchanged(deployment, request(f"GET {path}", f"Authorization: Bearer {deployment.alice}"))
     assert (answer.status, answer.code) == (426, "upgrade_required")
 
 
@@ -171,13 +177,13 @@ def test_a_plain_get_on_the_path_of_a_socket_is_426(house: House, path: str) -> 
         ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="],
     ],
 )
-def test_a_handshake_that_is_none_is_400(house: House, headers: list[str]) -> None:
-    assert exchanged(house, handshake(house, *headers)).status == 400
+def test_a_handshake_that_is_none_is_400(deployment: Deployment, headers: list[str]) -> None:
+    assert exchanged(deployment, handshake(deployment, *headers)).status == 400
 
 
-async def test_the_address_a_client_claims_counts_for_nothing(house: House) -> None:
+async def test_the_address_a_client_claims_counts_for_nothing(deployment: Deployment) -> None:
     """Guesses are slowed down by address: were a claimed one believed, each of these would come from a new one."""
-    house.stack.add_user("dave", PASSWORD)
+    deployment.stack.add_user("dave", PASSWORD)
     said = []
     for number in range(8):
         claimed = {
@@ -185,7 +191,7 @@ async def test_the_address_a_client_claims_counts_for_nothing(house: House) -> N
             "X-Real-IP": f"10.0.1.{number}",
             "Forwarded": f"for=10.0.2.{number}",
         }
-        url = f"{house.socket_url}/ws?userid=dave&secret=guess{number}"
+        url = f"{deployment.socket_url}/ws?userid=dave&secret=guess{number}"
         async with connect(url, additional_headers=claimed) as socket:
             await socket.send("hello?")
             said.append(await socket.recv())
@@ -193,25 +199,27 @@ async def test_the_address_a_client_claims_counts_for_nothing(house: House) -> N
     assert said[-1] == "too many log-in attempts; wait a moment"
 
 
-async def test_one_socket_more_than_a_user_may_have_is_429_until_another_is_closed(narrow_house: House) -> None:
-    before = narrow_house.harm()
-    sockets = [await narrow_house.socket(narrow_house.bob) for _ in range(3)]
+async def test_one_socket_more_than_a_user_may_have_is_429_until_another_is_closed(
+    limited_deployment: Deployment,
+) -> None:
+    before = limited_deployment.server_errors()
+    sockets = [await limited_deployment.socket(limited_deployment.bob) for _ in range(3)]
     for socket in sockets:
         await socket.send("{}")  # one that is silent would be closed soon
     with pytest.raises(InvalidStatus) as refused:
-        await narrow_house.socket(narrow_house.bob)
+        await limited_deployment.socket(limited_deployment.bob)
     assert refused.value.response.status_code == 429
     assert refused.value.response.headers["Retry-After"] == "1"
-    async with narrow_house.socket(narrow_house.alice):
+    async with limited_deployment.socket(limited_deployment.alice):
         pass  # of others there is no talk
     await sockets.pop().close()
     async with asyncio.timeout(10):
         while True:
             try:
-                sockets.append(await narrow_house.socket(narrow_house.bob))
+                sockets.append(await limited_deployment.socket(limited_deployment.bob))
                 break
             except InvalidStatus:
                 await asyncio.sleep(0.02)
     for socket in sockets:
         await socket.close()
-    assert narrow_house.harm() == before
+    assert limited_deployment.server_errors() == before

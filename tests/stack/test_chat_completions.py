@@ -10,7 +10,7 @@ import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
-from tests.stack.conftest import PASSWORD, House
+from tests.stack.conftest import PASSWORD, Deployment
 
 MODEL = "parley-demo"
 WEATHER: ChatCompletionToolParam = {
@@ -27,15 +27,15 @@ def said(text: str) -> list[ChatCompletionMessageParam]:
 
 
 @pytest.fixture(scope="module")
-def dora(house: House) -> str:
+def dora(deployment: Deployment) -> str:
     """The key of a user whose usage nobody else adds to."""
-    house.stack.add_user("dora", PASSWORD)
-    return house.stack.add_key("dora")
+    deployment.stack.add_user("dora", PASSWORD)
+    return deployment.stack.add_key("dora")
 
 
-async def used(house: House, key: str) -> tuple[int, int, int]:
+async def used(deployment: Deployment, key: str) -> tuple[int, int, int]:
     """Today's requests, input tokens and output tokens."""
-    async with house.client(key) as client:
+    async with deployment.client(key) as client:
         answer = await client.get("/usage", cast_to=httpx2.Response, options={"params": {"days": 2}})
     today = answer.json()["data"][0]
     return today["requests"], today["input_tokens"], today["output_tokens"]
@@ -46,8 +46,8 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.02)
 
 
-def test_the_synchronous_client_gets_an_answer_whole_and_in_pieces(house: House) -> None:
-    with OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.alice, max_retries=0) as client:
+def test_the_synchronous_client_gets_an_answer_whole_and_in_pieces(deployment: Deployment) -> None:
+    with OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.alice, max_retries=0) as client:
         whole = client.chat.completions.create(model=MODEL, messages=said("[[text=很久以前，有一座灯塔]]"))
         assert whole.choices[0].message.content == "很久以前，有一座灯塔"
         assert whole.usage is not None
@@ -60,8 +60,8 @@ def test_the_synchronous_client_gets_an_answer_whole_and_in_pieces(house: House)
     assert all(chunk.usage is None for chunk in chunks)
 
 
-async def test_the_asynchronous_client_is_told_the_usage_if_it_asks(house: House) -> None:
-    async with house.client(house.alice) as client:
+async def test_the_asynchronous_client_is_told_the_usage_if_it_asks(deployment: Deployment) -> None:
+    async with deployment.client(deployment.alice) as client:
         stream = await client.chat.completions.create(
             model=MODEL, messages=said("hello"), stream=True, stream_options={"include_usage": True}
         )
@@ -73,17 +73,17 @@ async def test_the_asynchronous_client_is_told_the_usage_if_it_asks(house: House
     assert chunks[-1].usage.total_tokens == whole.usage.total_tokens
 
 
-def test_the_helpers_of_the_client_understand_a_stream(house: House) -> None:
+def test_the_helpers_of_the_client_understand_a_stream(deployment: Deployment) -> None:
     with (
-        OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.alice, max_retries=0) as client,
+        OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.alice, max_retries=0) as client,
         client.chat.completions.stream(model=MODEL, messages=said("[[text=hello there]]")) as stream,
     ):
         assert stream.get_final_completion().choices[0].message.content == "hello there"
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-async def test_a_tool_is_called_and_its_result_is_read(house: House, streamed: bool) -> None:
-    async with house.client(house.alice) as client:
+async def test_a_tool_is_called_and_its_result_is_read(deployment: Deployment, streamed: bool) -> None:
+    async with deployment.client(deployment.alice) as client:
         asked = said("how is the weather?")
         arguments: dict[str, Any] = {"model": MODEL, "tools": [WEATHER], "tool_choice": "required"}
         if streamed:
@@ -98,13 +98,13 @@ async def test_a_tool_is_called_and_its_result_is_read(house: House, streamed: b
             model=MODEL, messages=[*asked, message, result, *said("[[text=it is sunny]]")], tools=[WEATHER]
         )
     assert answer.choices[0].message.content == "it is sunny"
-    assert [one["role"] for one in house.prompts()[-1]] == ["user", "assistant", "tool", "user"]
+    assert [one["role"] for one in deployment.prompts()[-1]] == ["user", "assistant", "tool", "user"]
 
 
-async def test_all_that_is_used_is_accounted_to_its_user(house: House, dora: str) -> None:
-    before = await used(house, dora)
+async def test_all_that_is_used_is_accounted_to_its_user(deployment: Deployment, dora: str) -> None:
+    before = await used(deployment, dora)
     tokens = [0, 0]
-    async with house.client(dora) as client:
+    async with deployment.client(dora) as client:
         for _ in range(2):
             answer = await client.chat.completions.create(model=MODEL, messages=said("hello"))
             assert answer.usage is not None
@@ -113,79 +113,81 @@ async def test_all_that_is_used_is_accounted_to_its_user(house: House, dora: str
         stream = await client.chat.completions.create(model=MODEL, messages=said("hello"), stream=True)
         assert [chunk async for chunk in stream]
     expected = (before[0] + 3, before[1] + tokens[0] * 3 // 2, before[2] + tokens[1] * 3 // 2)
-    while await used(house, dora) != expected:  # a moment behind the answer
+    while await used(deployment, dora) != expected:  # a moment behind the answer
         await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_client_that_leaves_stops_the_engine_and_is_accounted(house: House, dora: str, stream: bool) -> None:
-    requests, read, _ = await used(house, dora)
+async def test_a_client_that_leaves_stops_the_engine_and_is_accounted(
+    deployment: Deployment, dora: str, stream: bool
+) -> None:
+    requests, read, _ = await used(deployment, dora)
     text = f"[[tokens=3000 pace=0.02]] {'leaving a stream' if stream else 'leaving before the answer'}"
 
     async def ask() -> None:
-        async with house.client(dora) as client:
+        async with deployment.client(dora) as client:
             answer: Any = await client.chat.completions.create(model=MODEL, messages=said(text), stream=stream)
             async for _ in answer:
                 pass
 
     asking = asyncio.create_task(ask())
-    await until(lambda: text in str(house.prompts()[-1:]) and house.at_the_engine(text)["tokens"] > 3)
+    await until(lambda: text in str(deployment.prompts()[-1:]) and deployment.engine_request(text)["tokens"] > 3)
     asking.cancel()
     await asyncio.wait([asking])
-    await until(lambda: house.at_the_engine(text)["state"] == "abandoned")
-    assert house.at_the_engine(text)["tokens"] < 1000
-    while (await used(house, dora))[0] == requests:
+    await until(lambda: deployment.engine_request(text)["state"] == "abandoned")
+    assert deployment.engine_request(text)["tokens"] < 1000
+    while (await used(deployment, dora))[0] == requests:
         await asyncio.sleep(0.02)
-    assert (await used(house, dora))[1] > read
+    assert (await used(deployment, dora))[1] > read
 
 
-async def test_what_a_client_says_goes_before_the_deployments_defaults(house: House) -> None:
+async def test_what_a_client_says_goes_before_the_deployments_defaults(deployment: Deployment) -> None:
     text = "say it my way"
-    async with house.client(house.alice) as client:
+    async with deployment.client(deployment.alice) as client:
         answer = await client.chat.completions.create(model=MODEL, messages=said(text), temperature=0, max_tokens=2)
     assert answer.choices[0].finish_reason == "length"
-    body = house.at_the_engine(text)["body"]
+    body = deployment.engine_request(text)["body"]
     assert (body["temperature"], body["max_tokens"]) == (0, 2)
     assert (body["top_p"], body["repetition_penalty"]) == (0.9, 1.2)
     assert body["messages"] == said(text)
 
 
-async def test_users_do_not_share_a_prefix_cache(house: House) -> None:
+async def test_users_do_not_share_a_prefix_cache(deployment: Deployment) -> None:
     salts = []
-    for key, text in ((house.alice, "the salt of alice"), (house.bob, "the salt of bob")):
-        async with house.client(key) as client:
+    for key, text in ((deployment.alice, "the salt of alice"), (deployment.bob, "the salt of bob")):
+        async with deployment.client(key) as client:
             await client.chat.completions.create(model=MODEL, messages=said(text))
-        salts.append(house.at_the_engine(text)["body"]["cache_salt"])
+        salts.append(deployment.engine_request(text)["body"]["cache_salt"])
     assert salts[0] != salts[1]
 
 
 @pytest.mark.parametrize("field", ["priority", "cache_salt", "chat_template", "top_k", "return_token_ids"])
-async def test_a_field_of_the_engine_is_refused_by_name(house: House, field: str) -> None:
-    async with house.client(house.alice) as client:
+async def test_a_field_of_the_engine_is_refused_by_name(deployment: Deployment, field: str) -> None:
+    async with deployment.client(deployment.alice) as client:
         with pytest.raises(openai.BadRequestError) as caught:
             await client.chat.completions.create(model=MODEL, messages=said("hi"), extra_body={field: 1})
     assert (caught.value.param, caught.value.code) == (field, "unknown_parameter")
 
 
-async def test_an_image_is_refused_by_its_place(house: House) -> None:
+async def test_an_image_is_refused_by_its_place(deployment: Deployment) -> None:
     image: Any = {"type": "image_url", "image_url": {"url": "data:image/png;base64,"}}
-    async with house.client(house.alice) as client:
+    async with deployment.client(deployment.alice) as client:
         with pytest.raises(openai.BadRequestError) as caught:
             await client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": [image]}])
     assert (caught.value.param, caught.value.code) == ("messages[0].content[0]", "unsupported_content")
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_prompt_too_long_is_told_with_both_numbers(house: House, stream: bool) -> None:
-    async with house.client(house.alice) as client:
+async def test_a_prompt_too_long_is_told_with_both_numbers(deployment: Deployment, stream: bool) -> None:
+    async with deployment.client(deployment.alice) as client:
         with pytest.raises(openai.BadRequestError) as caught:
             await client.chat.completions.create(model=MODEL, messages=said("word " * 5000), stream=stream)
     assert caught.value.code == "context_length_exceeded"
     assert "4096" in caught.value.message
 
 
-async def test_a_failure_in_the_middle_reaches_the_client_as_an_error(house: House) -> None:
-    async with house.client(house.alice) as client:
+async def test_a_failure_in_the_middle_reaches_the_client_as_an_error(deployment: Deployment) -> None:
+    async with deployment.client(deployment.alice) as client:
         stream = await client.chat.completions.create(
             model=MODEL, messages=said("[[error=after:3 tokens=50]]"), stream=True
         )
@@ -195,8 +197,8 @@ async def test_a_failure_in_the_middle_reaches_the_client_as_an_error(house: Hou
     assert caught.value.code == "model_error"
 
 
-async def test_the_model_is_told_without_the_engines_paths(house: House) -> None:
-    async with house.client(house.alice) as client:
+async def test_the_model_is_told_without_the_engines_paths(deployment: Deployment) -> None:
+    async with deployment.client(deployment.alice) as client:
         (listed,) = (await client.models.list()).data
         assert listed == await client.models.retrieve(MODEL)
         assert listed.to_dict() == {
@@ -215,15 +217,15 @@ async def test_the_model_is_told_without_the_engines_paths(house: House) -> None
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/parley-demo", "/v1/usage", "/v1/chat/completions"])
-async def test_nothing_is_told_without_a_key(house: House, path: str) -> None:
-    async with httpx2.AsyncClient(base_url=house.stack.url) as client:
+async def test_nothing_is_told_without_a_key(deployment: Deployment, path: str) -> None:
+    async with httpx2.AsyncClient(base_url=deployment.stack.url) as client:
         answer = await (client.post(path, json={}) if path.endswith("completions") else client.get(path))
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
 
 
 @pytest.mark.parametrize("days", ["0", "101", "x"])
-async def test_days_that_are_not_kept_are_refused_by_name(house: House, days: str) -> None:
-    async with house.client(house.alice) as client:
+async def test_days_that_are_not_kept_are_refused_by_name(deployment: Deployment, days: str) -> None:
+    async with deployment.client(deployment.alice) as client:
         with pytest.raises(openai.BadRequestError) as caught:
             await client.get("/usage", cast_to=httpx2.Response, options={"params": {"days": days}})
     assert caught.value.param == "days"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.contract import conformance
 from tests.contract.conformance import Wire
-from tests.stack.conftest import House
+from tests.stack.conftest import Deployment
 from tests.stack.strict_client import MODEL, WEATHER, completed, http, message, posted, streamed, text_of
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
@@ -29,8 +29,8 @@ INPUTS: dict[str, list[Wire]] = {
 
 
 @pytest.fixture
-async def api(house: House) -> AsyncIterator[httpx2.AsyncClient]:
-    async with http(house) as client:
+async def api(deployment: Deployment) -> AsyncIterator[httpx2.AsyncClient]:
+    async with http(deployment) as client:
         yield client
 
 
@@ -40,9 +40,11 @@ async def test_a_whole_answer_is_a_whole_resource(api: httpx2.AsyncClient, items
     assert whole["usage"]["total_tokens"] == whole["usage"]["input_tokens"] + whole["usage"]["output_tokens"] > 0
 
 
-async def test_what_a_client_says_reaches_the_model_in_its_order(api: httpx2.AsyncClient, house: House) -> None:
+async def test_what_a_client_says_reaches_the_model_in_its_order(
+    api: httpx2.AsyncClient, deployment: Deployment
+) -> None:
     await completed(api, input=INPUTS["turns before"])
-    assert [(one["role"], one["content"]) for one in house.prompts()[-1]][-3:] == [
+    assert [(one["role"], one["content"]) for one in deployment.prompts()[-1]][-3:] == [
         ("user", "My name is Alice."),
         ("assistant", "Hello Alice!"),
         ("user", "What is my name?"),
@@ -99,11 +101,11 @@ async def test_what_was_stored_is_retrieved_as_it_was_answered(api: httpx2.Async
     assert (await api.get(f"/responses/{whole['id']}")).json() == whole
 
 
-async def test_an_answer_goes_on_from_an_earlier_one(api: httpx2.AsyncClient, house: House) -> None:
+async def test_an_answer_goes_on_from_an_earlier_one(api: httpx2.AsyncClient, deployment: Deployment) -> None:
     first = await completed(api, input="The word is papaya.")
     second = await completed(api, input="What is the word?", previous_response_id=first["id"])
     assert second["previous_response_id"] == first["id"]
-    assert [one["content"] for one in house.prompts()[-1]][-3:] == [
+    assert [one["content"] for one in deployment.prompts()[-1]][-3:] == [
         "The word is papaya.",
         text_of(first),
         "What is the word?",

@@ -8,21 +8,21 @@ import pytest
 from openai import APIStatusError, AsyncOpenAI
 
 from tests.contract.conformance import Wire
-from tests.stack.conftest import House
+from tests.stack.conftest import Deployment
 from tests.stack.plain_client import ADDED, api, got, posted_to
 
 ABSENT = "conv_" + "0" * 32
 
 
 @pytest.fixture
-async def hers(house: House) -> AsyncIterator[httpx2.AsyncClient]:
-    async with api(house, house.alice) as client:
+async def alice_api(deployment: Deployment) -> AsyncIterator[httpx2.AsyncClient]:
+    async with api(deployment, deployment.alice) as client:
         yield client
 
 
 @pytest.fixture
-async def his(house: House) -> AsyncIterator[httpx2.AsyncClient]:
-    async with api(house, house.bob) as client:
+async def bob_api(deployment: Deployment) -> AsyncIterator[httpx2.AsyncClient]:
+    async with api(deployment, deployment.bob) as client:
         yield client
 
 
@@ -39,9 +39,9 @@ async def his(house: House) -> AsyncIterator[httpx2.AsyncClient]:
     ],
 )
 async def test_a_list_that_is_asked_for_wrongly_names_the_parameter(
-    hers: httpx2.AsyncClient, query: dict[str, Any], param: str
+    alice_api: httpx2.AsyncClient, query: dict[str, Any], param: str
 ) -> None:
-    answer = await hers.get("/conversations", params=query)
+    answer = await alice_api.get("/conversations", params=query)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
@@ -66,21 +66,23 @@ async def test_a_list_that_is_asked_for_wrongly_names_the_parameter(
     ],
 )
 async def test_a_body_that_is_wrong_names_the_field_and_changes_nothing(
-    hers: httpx2.AsyncClient, path: str, body: Wire, param: str
+    alice_api: httpx2.AsyncClient, path: str, body: Wire, param: str
 ) -> None:
-    made = await posted_to(hers, "/conversations", metadata={"title": "kept"})
-    answer = await hers.post("/conversations" + path.format(id=made["id"]), json=body)
+    made = await posted_to(alice_api, "/conversations", metadata={"title": "kept"})
+    answer = await alice_api.post("/conversations" + path.format(id=made["id"]), json=body)
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
     assert answer.json()["error"]["param"].startswith(param)
-    assert await got(hers, f"/conversations/{made['id']}") == made
-    assert (await got(hers, f"/conversations/{made['id']}/items"))["data"] == []
+    assert await got(alice_api, f"/conversations/{made['id']}") == made
+    assert (await got(alice_api, f"/conversations/{made['id']}/items"))["data"] == []
 
 
-async def test_what_is_hers_is_absent_for_him_on_every_route(hers: httpx2.AsyncClient, his: httpx2.AsyncClient) -> None:
-    made = await posted_to(hers, "/conversations", items=[ADDED])
-    items = await got(hers, f"/conversations/{made['id']}/items")
+async def test_what_is_hers_is_absent_for_him_on_every_route(
+    alice_api: httpx2.AsyncClient, bob_api: httpx2.AsyncClient
+) -> None:
+    made = await posted_to(alice_api, "/conversations", items=[ADDED])
+    items = await got(alice_api, f"/conversations/{made['id']}/items")
     item_id = items["first_id"]
-    cursor = (await got(hers, "/conversations", limit=1))["next_after"]
+    cursor = (await got(alice_api, "/conversations", limit=1))["next_after"]
     for method, path, body in (
         ("GET", "/conversations/{}", None),
         ("POST", "/conversations/{}", {"metadata": {"title": "his"}}),
@@ -95,17 +97,17 @@ async def test_what_is_hers_is_absent_for_him_on_every_route(hers: httpx2.AsyncC
         answers = []
         for conversation_id in (made["id"], ABSENT):
             sent = {**body, "conversation": conversation_id} if body and "conversation" in body else body
-            answer = await his.request(method, path.format(conversation_id), json=sent)
+            answer = await bob_api.request(method, path.format(conversation_id), json=sent)
             answers.append((answer.status_code, answer.content))
         assert answers[0] == answers[1]
         assert answers[0][0] == 404, path
-    assert (await his.get("/conversations", params={"after": cursor})).status_code == 404
-    assert (await got(hers, f"/conversations/{made['id']}")) == made
-    assert (await got(hers, f"/conversations/{made['id']}/items")) == items
+    assert (await bob_api.get("/conversations", params={"after": cursor})).status_code == 404
+    assert (await got(alice_api, f"/conversations/{made['id']}")) == made
+    assert (await got(alice_api, f"/conversations/{made['id']}/items")) == items
 
 
-async def test_without_a_credential_nothing_is_answered(house: House) -> None:
-    async with AsyncOpenAI(base_url=f"{house.stack.url}/v1", api_key="pk_wrong", max_retries=0) as nobody:
+async def test_without_a_credential_nothing_is_answered(deployment: Deployment) -> None:
+    async with AsyncOpenAI(base_url=f"{deployment.stack.url}/v1", api_key="pk_wrong", max_retries=0) as nobody:
         for request in (nobody.conversations.retrieve(ABSENT), nobody.conversations.delete(ABSENT)):
             with pytest.raises(APIStatusError) as caught:
                 await request

@@ -7,26 +7,26 @@ import httpx2
 import pytest
 from openai import AsyncOpenAI, NotFoundError, OpenAI
 
-from tests.stack.conftest import House, until_the_end
+from tests.stack.conftest import Deployment, receive_all
 from tests.stack.plain_client import ADDED, api, got, posted_to
 from tests.stack.strict_client import posted
 
 
 @pytest.fixture
-async def alice(house: House) -> AsyncIterator[AsyncOpenAI]:
-    async with house.client(house.alice) as client:
+async def alice(deployment: Deployment) -> AsyncIterator[AsyncOpenAI]:
+    async with deployment.client(deployment.alice) as client:
         yield client
 
 
 @pytest.fixture
-async def hers(house: House) -> AsyncIterator[httpx2.AsyncClient]:
-    async with api(house, house.alice) as client:
+async def alice_api(deployment: Deployment) -> AsyncIterator[httpx2.AsyncClient]:
+    async with api(deployment, deployment.alice) as client:
         yield client
 
 
 @pytest.fixture
-async def his(house: House) -> AsyncIterator[httpx2.AsyncClient]:
-    async with api(house, house.bob) as client:
+async def bob_api(deployment: Deployment) -> AsyncIterator[httpx2.AsyncClient]:
+    async with api(deployment, deployment.bob) as client:
         yield client
 
 
@@ -36,8 +36,8 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -
             await asyncio.sleep(0.02)
 
 
-def test_the_stock_client_makes_changes_and_deletes_a_conversation(house: House) -> None:
-    with OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.alice, max_retries=0) as client:
+def test_the_stock_client_makes_changes_and_deletes_a_conversation(deployment: Deployment) -> None:
+    with OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.alice, max_retries=0) as client:
         made = client.conversations.create(metadata={"title": "灯塔"}, items=[ADDED])  # type: ignore[list-item]
         assert (made.object, made.metadata) == ("conversation", {"title": "灯塔"})
         renamed = client.conversations.update(made.id, metadata={"title": "Lighthouses"})
@@ -82,107 +82,117 @@ async def test_items_of_every_kind_are_kept(alice: AsyncOpenAI) -> None:
     assert [item.type for item in added.data] == kinds
 
 
-async def test_what_is_added_is_what_the_next_answer_sees(alice: AsyncOpenAI, house: House) -> None:
+async def test_what_is_added_is_what_the_next_answer_sees(alice: AsyncOpenAI, deployment: Deployment) -> None:
     made = await alice.conversations.create(metadata={"title": "t"})
     await alice.conversations.items.create(made.id, items=[{"role": "user", "content": "My name is Alice."}])
     await alice.conversations.items.create(made.id, items=[{"role": "assistant", "content": "Hello!"}])
     await alice.responses.create(model="parley-demo", conversation=made.id, input="What is my name?")
-    assert [one["content"] for one in house.prompts()[-1]][1:] == ["My name is Alice.", "Hello!", "What is my name?"]
+    assert [one["content"] for one in deployment.prompts()[-1]][1:] == [
+        "My name is Alice.",
+        "Hello!",
+        "What is my name?",
+    ]
 
 
-async def test_a_conversations_own_generation_reaches_the_model(hers: httpx2.AsyncClient, house: House) -> None:
+async def test_a_conversations_own_generation_reaches_the_model(
+    alice_api: httpx2.AsyncClient, deployment: Deployment
+) -> None:
     pirate = {"instructions": "Speak as a pirate.", "temperature": 0.1, "max_output_tokens": 50}
-    made = await posted_to(hers, "/conversations", metadata={"title": "t"}, generation=pirate)
+    made = await posted_to(alice_api, "/conversations", metadata={"title": "t"}, generation=pirate)
     assert made["generation"] == pirate
-    colder = await posted_to(hers, f"/conversations/{made['id']}", generation={**pirate, "temperature": 0})
+    colder = await posted_to(alice_api, f"/conversations/{made['id']}", generation={**pirate, "temperature": 0})
     assert (colder["generation"]["temperature"], colder["metadata"]) == (0, {"title": "t"})
-    whole = await posted(hers, "/responses", conversation=made["id"], input="ahoy, generation")
+    whole = await posted(alice_api, "/responses", conversation=made["id"], input="ahoy, generation")
     assert whole["temperature"] == 0
-    asked = house.at_the_engine("ahoy, generation")["body"]
+    asked = deployment.engine_request("ahoy, generation")["body"]
     assert asked["messages"][0] == {"role": "system", "content": "Speak as a pirate."}
     assert (asked["temperature"], asked["max_tokens"]) == (0, 50)
 
 
 async def test_the_list_shows_what_runs_and_stays_right_while_conversations_move(
-    hers: httpx2.AsyncClient, house: House
+    alice_api: httpx2.AsyncClient, deployment: Deployment
 ) -> None:
-    made = [(await posted_to(hers, "/conversations", metadata={"title": f"paged {n}"}))["id"] for n in range(5)]
-    first = await got(hers, "/conversations", limit=2)
+    made = [(await posted_to(alice_api, "/conversations", metadata={"title": f"paged {n}"}))["id"] for n in range(5)]
+    first = await got(alice_api, "/conversations", limit=2)
     assert [one["id"] for one in first["data"]] == [made[4], made[3]]
-    async with house.socket(house.alice) as socket:
+    async with deployment.socket(deployment.alice) as socket:
         await socket.send(
             f'{{"type": "response.create", "conversation": "{made[3]}", "input": "[[tokens=2000 pace=0.02]]"}}'
         )
         started = await socket.recv()
         assert '"response.created"' in str(started)
-        (top,) = (await got(hers, "/conversations", limit=1))["data"]
+        (top,) = (await got(alice_api, "/conversations", limit=1))["data"]
         assert top["id"] == made[3]
         (running,) = top["active_responses"]
         assert running in str(started)
-        second = await got(hers, "/conversations", limit=2, after=first["next_after"])
+        second = await got(alice_api, "/conversations", limit=2, after=first["next_after"])
         assert [one["id"] for one in second["data"]] == [made[2], made[1]]
         assert (second["has_more"], second["next_after"] is None) == (True, False)
-        await hers.post(f"/responses/{running}/cancel")
-        await until_the_end(socket)
-    assert (await got(hers, f"/conversations/{made[3]}"))["active_responses"] == []
+        await alice_api.post(f"/responses/{running}/cancel")
+        await receive_all(socket)
+    assert (await got(alice_api, f"/conversations/{made[3]}"))["active_responses"] == []
 
 
-async def test_a_search_finds_titles_and_what_was_said(hers: httpx2.AsyncClient, his: httpx2.AsyncClient) -> None:
+async def test_a_search_finds_titles_and_what_was_said(
+    alice_api: httpx2.AsyncClient, bob_api: httpx2.AsyncClient
+) -> None:
     item = {"role": "user", "content": "Wie hoch ist der LEUCHTTURM von 亚历山大？"}
-    made = await posted_to(hers, "/conversations", metadata={"title": "Towers"}, items=[item])
+    made = await posted_to(alice_api, "/conversations", metadata={"title": "Towers"}, items=[item])
     for query in ("leuchtturm towers", "亚历山大", "  Towers\t"):
-        page = await got(hers, "/conversations", query=query)
+        page = await got(alice_api, "/conversations", query=query)
         assert [one["id"] for one in page["data"]] == [made["id"]]
         assert (page["object"], page["first_id"], page["last_id"]) == ("list", made["id"], made["id"])
-        assert (await got(his, "/conversations", query=query))["data"] == []
-    assert (await got(hers, "/conversations", query="leuchtturm towers nowhere"))["data"] == []
+        assert (await got(bob_api, "/conversations", query=query))["data"] == []
+    assert (await got(alice_api, "/conversations", query="leuchtturm towers nowhere"))["data"] == []
 
 
 async def test_a_running_answer_is_stopped_when_its_conversation_is_deleted_and_does_not_bring_it_back(
-    alice: AsyncOpenAI, hers: httpx2.AsyncClient, house: House
+    alice: AsyncOpenAI, alice_api: httpx2.AsyncClient, deployment: Deployment
 ) -> None:
     made = await alice.conversations.create(metadata={"title": "short-lived"})
     question = "[[tokens=5000 pace=0.02]] deleted in the middle"
-    async with house.socket(house.alice) as socket:
+    async with deployment.socket(deployment.alice) as socket:
         await socket.send(f'{{"type": "response.create", "conversation": "{made.id}", "input": "{question}"}}')
         assert '"response.created"' in str(await socket.recv())
         await alice.conversations.delete(made.id)
-        events = await until_the_end(socket)
+        events = await receive_all(socket)
     assert events[-1]["type"] == "response.incomplete"
     assert events[-1]["response"]["incomplete_details"]["reason"] == "cancelled"
 
     async def gone() -> bool:
-        return (await hers.get(f"/responses/{events[-1]['response']['id']}")).status_code == 404
+        return (await alice_api.get(f"/responses/{events[-1]['response']['id']}")).status_code == 404
 
     await until(gone)
     with pytest.raises(NotFoundError):
         await alice.conversations.retrieve(made.id)
-    assert made.id not in [one["id"] for one in (await got(hers, "/conversations", limit=100))["data"]]
+    assert made.id not in [one["id"] for one in (await got(alice_api, "/conversations", limit=100))["data"]]
 
 
-async def test_the_model_gives_a_new_conversation_its_title(alice: AsyncOpenAI, hers: httpx2.AsyncClient) -> None:
+async def test_the_model_gives_a_new_conversation_its_title(alice: AsyncOpenAI, alice_api: httpx2.AsyncClient) -> None:
     made = await alice.conversations.create(metadata={"pinned": "1"})
     await alice.responses.create(model="parley-demo", conversation=made.id, input="灯塔有多高？")
 
     async def titled() -> bool:
-        whole = await got(hers, f"/conversations/{made.id}")
+        whole = await got(alice_api, f"/conversations/{made.id}")
         return bool(whole["metadata"] == {"pinned": "1", "title": "关于灯塔有多高？"})
 
     await until(titled)
 
 
-async def test_a_title_of_ones_own_is_kept(alice: AsyncOpenAI, hers: httpx2.AsyncClient, house: House) -> None:
+async def test_a_title_of_ones_own_is_kept(
+    alice: AsyncOpenAI, alice_api: httpx2.AsyncClient, deployment: Deployment
+) -> None:
     made = await alice.conversations.create(metadata={"title": "mine"})
     await alice.responses.create(model="parley-demo", conversation=made.id, input="[[text=Yes.]] Is it mine?")
     unnamed = await alice.conversations.create()
     await alice.responses.create(model="parley-demo", conversation=unnamed.id, input="[[text=Yes.]] Is it yours?")
 
     async def titled() -> bool:
-        whole = await got(hers, f"/conversations/{unnamed.id}")
+        whole = await got(alice_api, f"/conversations/{unnamed.id}")
         return bool(whole["metadata"] == {"title": "About Is it yours?"})
 
     await until(titled)
-    assert (await got(hers, f"/conversations/{made.id}"))["metadata"] == {"title": "mine"}
-    assert house.at_the_engine("[[text=Yes.]] Is it yours?\n\nYes.")
+    assert (await got(alice_api, f"/conversations/{made.id}"))["metadata"] == {"title": "mine"}
+    assert deployment.engine_request("[[text=Yes.]] Is it yours?\n\nYes.")
     with pytest.raises(IndexError):
-        house.at_the_engine("[[text=Yes.]] Is it mine?\n\nYes.")
+        deployment.engine_request("[[text=Yes.]] Is it mine?\n\nYes.")

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gateway.erasure import Erasure
-from tests.stack.conftest import PASSWORD, House, ask
+from tests.stack.conftest import PASSWORD, Deployment, ask
 
 GONE, STAYS = "user_" + "1" * 32, "user_" + "2" * 32
 
@@ -31,8 +31,8 @@ class AuthService:
 
 
 @pytest.fixture
-async def redis(house: House) -> AsyncIterator[Redis]:
-    async with Redis.from_url(house.stack.redis_admin_url) as client:
+async def redis(deployment: Deployment) -> AsyncIterator[Redis]:
+    async with Redis.from_url(deployment.stack.redis_admin_url) as client:
         yield client
 
 
@@ -40,10 +40,10 @@ async def keys_of(redis: Redis, user_id: str) -> list[str]:
     return [key.decode() async for key in redis.scan_iter(match=f"*{user_id}*")]
 
 
-async def gone(redis: Redis, house: House, user_id: str) -> None:
+async def gone(redis: Redis, deployment: Deployment, user_id: str) -> None:
     """Once the gateways have said so, and not before nothing is left."""
-    credential = (house.stack.plan.directory / "secrets/introspection_credential").read_text()
-    port = house.stack.processes["auth-service"].command.port
+    credential = (deployment.stack.plan.directory / "secrets/introspection_credential").read_text()
+    port = deployment.stack.processes["auth-service"].command.port
     headers = {"Authorization": f"Bearer {credential}"}
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as http:
         while user_id in (await http.get("/deletions")).text:
@@ -51,15 +51,17 @@ async def gone(redis: Redis, house: House, user_id: str) -> None:
     assert await keys_of(redis, user_id) == []
 
 
-async def test_of_a_user_who_is_deleted_in_the_middle_of_an_answer_nothing_is_left(house: House, redis: Redis) -> None:
-    house.stack.add_user("erin", PASSWORD)
-    key, cookie = house.stack.add_key("erin"), house.log_in("erin", PASSWORD)
-    async with house.client(key) as client:
+async def test_of_a_user_who_is_deleted_in_the_middle_of_an_answer_nothing_is_left(
+    deployment: Deployment, redis: Redis
+) -> None:
+    deployment.stack.add_user("erin", PASSWORD)
+    key, cookie = deployment.stack.add_key("erin"), deployment.log_in("erin", PASSWORD)
+    async with deployment.client(key) as client:
         conversation = (await client.conversations.create()).id
         await client.responses.create(model="parley-demo", input="a chain of its own")
-    async with httpx2.AsyncClient(base_url=house.stack.url, headers={"Cookie": cookie}) as http:
+    async with httpx2.AsyncClient(base_url=deployment.stack.url, headers={"Cookie": cookie}) as http:
         erin = (await http.get("/auth/me")).json()["id"]
-        async with house.socket(key, gateway=1) as socket:
+        async with deployment.socket(key, gateway=1) as socket:
             await ask(socket, "[[text=kept]]", conversation=conversation)
             create = {"type": "response.create", "conversation": conversation, "input": "[[tokens=100 pace=0.02]]"}
             await socket.send(json.dumps(create))
@@ -70,7 +72,7 @@ async def test_of_a_user_who_is_deleted_in_the_middle_of_an_answer_nothing_is_le
             body = {"current_password": PASSWORD}
             assert (await http.request("DELETE", "/auth/me", json=body)).status_code == 204
             await socket.wait_closed()
-    await gone(redis, house, erin)
+    await gone(redis, deployment, erin)
 
 
 async def test_who_was_deleted_unheard_is_found_by_looking_again(redis: Redis) -> None:

@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from dev.stack import Plan, Stack
-from tests.stack.conftest import ORIGIN_SECRET, PASSWORD, House, ask, furnish
+from tests.stack.conftest import ORIGIN_SECRET, PASSWORD, Deployment, ask, create_users
 
 MESSAGE = "canary-of-a-message"
 NEW_PASSWORD = "canary-of-a-new-password"
@@ -21,11 +21,11 @@ WRONG = "canary-of-a-wrong-secret"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """Of its own: whoever reads all that was written must know who wrote."""
     plan = Plan(tmp_path_factory.mktemp("logs"), gateways=2, auth={"AUTH_REGISTRATION": "invite"})
     with Stack(plan) as stack:
-        yield furnish(stack)
+        yield create_users(stack)
 
 
 class Witness:
@@ -45,17 +45,17 @@ class Witness:
         return str((await self.send("POST", path, body)).json()[field])
 
 
-async def plant(house: House, witness: Witness) -> list[str]:
+async def plant(deployment: Deployment, witness: Witness) -> list[str]:
     """Every kind of secret there is, used as it is meant to be, and then where it does not belong."""
     me = (await witness.send("GET", "/auth/me")).json()["id"]
     key = await witness.made("/auth/keys", "key", {"name": "laptop"})
     invite = (await witness.made("/auth/admin/invites", "link", {})).partition("=")[2]
     reset = (await witness.made(f"/auth/admin/users/{me}/reset", "link")).partition("=")[2]
     ticket = await witness.made("/auth/tickets", "ticket")
-    async with with_ticket(house, ticket) as socket:
+    async with with_ticket(deployment, ticket) as socket:
         await ask(socket, MESSAGE)
     with pytest.raises(InvalidStatus) as again:
-        await with_ticket(house, ticket)
+        await with_ticket(deployment, ticket)
     witness.refusals.append(str(again.value.response.body))
     secrets = [key, invite, reset, ticket, NEW_PASSWORD, WRONG]
     for one in secrets:
@@ -71,32 +71,41 @@ async def plant(house: House, witness: Witness) -> list[str]:
     return secrets
 
 
-def with_ticket(house: House, ticket: str) -> connect:
+def with_ticket(deployment: Deployment, ticket: str) -> connect:
     offered = ["openai-responses", f"openai-insecure-api-key.{ticket}"]
-    return connect(f"{house.socket_url}/v1/responses", subprotocols=offered)  # type: ignore[arg-type]
+    return connect(f"{deployment.socket_url}/v1/responses", subprotocols=offered)  # type: ignore[arg-type]
 
 
-async def test_no_secret_and_no_message_is_in_any_log_error_or_key(house: House) -> None:
-    folder = house.stack.plan.directory
+async def test_no_secret_and_no_message_is_in_any_log_error_or_key(deployment: Deployment) -> None:
+    folder = deployment.stack.plan.directory
     for secret in (ORIGIN_SECRET, WRONG):
-        async with house.plain_text("12345", secret) as socket:
+        async with deployment.plain_text("12345", secret) as socket:
             await socket.send(f"[[text=.]] {MESSAGE}")
             await socket.recv()
-    async with house.socket(house.alice) as responses:
+    async with deployment.socket(deployment.alice) as responses:
         await ask(responses, MESSAGE)
         await responses.send(json.dumps({"type": "response.create", "input": 1, "model": WRONG, "secret": WRONG}))
         refusal = str(await responses.recv())
-    cookie = house.log_in("alice", PASSWORD)
-    headers = {"Cookie": cookie, "Origin": house.stack.url}
-    async with httpx2.AsyncClient(base_url=house.stack.url, headers=headers, timeout=60) as http:
+    cookie = deployment.log_in("alice", PASSWORD)
+    headers = {"Cookie": cookie, "Origin": deployment.stack.url}
+    async with httpx2.AsyncClient(base_url=deployment.stack.url, headers=headers, timeout=60) as http:
         witness = Witness(http)
-        planted = await plant(house, witness)
-    async with Redis.from_url(house.stack.redis_admin_url) as redis:
+        planted = await plant(deployment, witness)
+    async with Redis.from_url(deployment.stack.redis_admin_url) as redis:
         keys = "\n".join([key.decode() async for key in redis.scan_iter()])
-    await all_is_written(house, answers=3)
+    await all_is_written(deployment, answers=3)
     made = [file.read_text() for file in (folder / "secrets").iterdir()]
     assert len(made) == 5
-    secrets = [ORIGIN_SECRET, PASSWORD, house.alice, house.bob, cookie.partition("=")[2], MESSAGE, *planted, *made]
+    secrets = [
+        ORIGIN_SECRET,
+        PASSWORD,
+        deployment.alice,
+        deployment.bob,
+        cookie.partition("=")[2],
+        MESSAGE,
+        *planted,
+        *made,
+    ]
     places = {log.name: log.read_text(errors="replace") for log in logs(folder)}
     assert {"gateway-1.log", "gateway-2.log", "auth-service.log", "access.log", "error.log"} <= places.keys()
     places |= {"keys": keys, "refusals": "\n".join([*witness.refusals, refusal])}
@@ -118,7 +127,7 @@ def forms(secret: str) -> list[str]:
     return [secret, secret[3:], base64.b64encode(secret.encode()).decode().rstrip("=")]
 
 
-async def all_is_written(house: House, *, answers: int) -> None:
+async def all_is_written(deployment: Deployment, *, answers: int) -> None:
     """Each answer's last line is its end."""
-    while sum(log.read_text().count("turn ended") for log in logs(house.stack.plan.directory)) < answers:
+    while sum(log.read_text().count("turn ended") for log in logs(deployment.stack.plan.directory)) < answers:
         await asyncio.sleep(0.05)

@@ -11,8 +11,8 @@ import pytest
 from anyio import fail_after, run_process
 
 from dev.stack import ROOT
-from tests.stack.cable import Cable
-from tests.stack.conftest import House
+from tests.stack.breaking_proxy import BreakingProxy
+from tests.stack.conftest import Deployment
 from tests.stack.strict_client import MODEL
 
 FOLDER = ROOT / "tests/node"
@@ -41,10 +41,10 @@ def node() -> str:
 
 
 @pytest.fixture
-def run(node: str, house: House) -> Run:
-    async def run(scenario: str, url: str = house.stack.url) -> Any:
+def run(node: str, deployment: Deployment) -> Run:
+    async def run(scenario: str, url: str = deployment.stack.url) -> Any:
         """What the scenario of that name saw."""
-        client = {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": house.alice}
+        client = {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": deployment.alice}
         environment = {"PATH": os.environ["PATH"], **client}
         with fail_after(60):
             done = await run_process([node, "run.mjs", scenario], cwd=FOLDER, env=environment, check=False)
@@ -138,16 +138,16 @@ async def test_requests_on_a_socket_are_answered_in_turn_each_under_its_name(run
         assert text_of(events) == name
 
 
-async def test_what_is_not_stored_is_continued_on_its_own_socket(run: Run, house: House) -> None:
+async def test_what_is_not_stored_is_continued_on_its_own_socket(run: Run, deployment: Deployment) -> None:
     first, second = await run("continuation")
     assert (first["response"]["store"], second["type"]) == (False, "response.completed")
-    assert [one["content"] for one in house.prompts()[-1]][2:] == ["noted", "Which?"]
+    assert [one["content"] for one in deployment.prompts()[-1]][2:] == ["noted", "Which?"]
 
 
-async def test_a_broken_socket_is_taken_up_again(run: Run, house: House) -> None:
-    async with Cable(house.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as cable:
-        seen = await run("reconnection", cable.url)
-    assert (cable.connections, seen["codes"]) == (2, [1006])
+async def test_a_broken_socket_is_taken_up_again(run: Run, deployment: Deployment) -> None:
+    async with BreakingProxy(deployment.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as proxy:
+        seen = await run("reconnection", proxy.url)
+    assert (proxy.connections, seen["codes"]) == (2, [1006])
     events = seen["seen"]
     assert numbers_of(events) == list(range(len(events)))
     assert text_of(events) == events[-1]["response"]["output"][0]["content"][0]["text"]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import httpx2
 
-from tests.stack.conftest import House
+from tests.stack.conftest import Deployment
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 
-def test_the_document_needs_no_credential_and_names_every_route(house: House) -> None:
-    document = httpx2.get(f"{house.stack.url}/v1/openapi.json").json()
+def test_the_document_needs_no_credential_and_names_every_route(deployment: Deployment) -> None:
+    document = httpx2.get(f"{deployment.stack.url}/v1/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     operations = {(method, path) for path, operations in document["paths"].items() for method in operations}
     assert {("post", "/v1/responses"), ("post", "/v1/chat/completions"), ("get", "/v1/usage")} < operations
@@ -20,9 +20,9 @@ def test_the_document_needs_no_credential_and_names_every_route(house: House) ->
     assert not [path for path in document["paths"] if not path.startswith("/v1/")]
 
 
-def test_every_answer_is_as_the_document_says(narrow_house: House, tmp_path: Path) -> None:
+def test_every_answer_is_as_the_document_says(limited_deployment: Deployment, tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIGURATION), "run"]
-    url, key = f"{narrow_house.stack.url}/v1/openapi.json", narrow_house.alice
+    url, key = f"{limited_deployment.stack.url}/v1/openapi.json", limited_deployment.alice
     options = ["--no-color", "--continue-on-failure", "--warnings", "off", "-H", f"Authorization: Bearer {key}"]
     done = subprocess.run([*command, *options, url], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

@@ -9,16 +9,16 @@ from anyio.to_thread import run_sync
 
 from dev.process import Process
 from dev.stack import Plan, Stack
-from tests.stack.conftest import House, furnish
+from tests.stack.conftest import Deployment, create_users
 from tests.stack.plain_client import api
 from tests.stack.strict_client import MODEL
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     settings = {"GATEWAY_TITLES": "off"}
     with Stack(Plan(tmp_path_factory.mktemp("restart"), gateways=1, gateway=settings)) as stack:
-        yield furnish(stack)
+        yield create_users(stack)
 
 
 async def write(http: httpx2.AsyncClient) -> list[str]:
@@ -47,15 +47,17 @@ async def ready(process: Process) -> None:
 
 
 @pytest.mark.parametrize("end", [Process.kill, Process.stop])
-async def test_a_conversation_and_its_response_are_read_back(house: House, end: Callable[[Process], None]) -> None:
-    redis = house.stack.processes["redis"]
-    async with api(house, house.alice) as http:
+async def test_a_conversation_and_its_response_are_read_back(
+    deployment: Deployment, end: Callable[[Process], None]
+) -> None:
+    redis = deployment.stack.processes["redis"]
+    async with api(deployment, deployment.alice) as http:
         paths = await write(http)
         before = await read(http, paths)
         assert {status for status, _ in before.values()} == {200}
         await run_sync(end, redis)
         redis.start()  # from this thread: the kernel ends a child when the thread that started it ends
         await run_sync(redis.wait_ready)
-        await ready(house.stack.gateway(1))
+        await ready(deployment.stack.gateway(1))
         assert await read(http, paths) == before
     assert "NOPERM" not in redis.log.read_text()

@@ -7,27 +7,27 @@ import pytest
 from anyio.to_thread import run_sync
 
 from dev.process import Process
-from tests.chaos import ground
-from tests.chaos.ground import Ground
-from tests.stack.conftest import House
+from tests.chaos import environment
+from tests.chaos.environment import Environment
+from tests.stack.conftest import Deployment
 
 MODEL = "parley-demo"
 
 
 @pytest.fixture(scope="module")
-async def opened(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Ground]:
-    async with ground.opened(tmp_path_factory.mktemp("repeated"), engine="scripted", pause_seconds=1) as found:
+async def chaos(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Environment]:
+    async with environment.started(tmp_path_factory.mktemp("repeated"), engine="scripted", pause_seconds=1) as found:
         yield found
 
 
 @pytest.fixture
-async def house(opened: Ground) -> House:
+async def deployment(chaos: Environment) -> Deployment:
     """Sound, whatever the test before did to it."""
-    await opened.heal()
-    return House(opened.stack, opened.key, opened.key)
+    await chaos.restore()
+    return Deployment(chaos.stack, chaos.key, chaos.key)
 
 
-def accepted(opened: Ground, *, mute: bool = False) -> list[int]:
+def accepted(chaos: Environment, *, mute: bool = False) -> list[int]:
     """The gateways that accept a question from now on. `mute`: the first never hears that Redis has done so."""
     numbers: list[int] = []
 
@@ -40,49 +40,51 @@ def accepted(opened: Ground, *, mute: bool = False) -> list[int]:
 
         return listen
 
-    for number, cable in enumerate(opened.to_redis, 1):
-        cable.mute_behind(listening(number))
+    for number, proxy in enumerate(chaos.redis_proxies, 1):
+        proxy.drop_reply_to(listening(number))
     return numbers
 
 
-def runs(house: House, prompt: str) -> int:
+def runs(deployment: Deployment, prompt: str) -> int:
     """How often the engine was asked to begin it."""
-    return [messages[-1]["content"] for messages in house.prompts()].count(prompt)
+    return [messages[-1]["content"] for messages in deployment.prompts()].count(prompt)
 
 
 @pytest.mark.parametrize("go", [Process.kill, Process.stop], ids=["killed", "told to stop"])
 async def test_an_answer_that_is_not_streamed_comes_from_another_gateway(
-    opened: Ground, house: House, go: Callable[[Process], None]
+    chaos: Environment, deployment: Deployment, go: Callable[[Process], None]
 ) -> None:
-    conversation = await house.conversation(house.alice)
+    conversation = await deployment.conversation(deployment.alice)
     text = conversation + "".join(f" line {number}, 第{number}行;" for number in range(15))
     prompt = f"[[pace=0.02 text={text}]]"
-    numbers, answers = accepted(opened), []
+    numbers, answers = accepted(chaos), []
 
     async def ask() -> None:
-        async with house.client(house.alice) as client:
+        async with deployment.client(deployment.alice) as client:
             answers.append(await client.responses.create(model=MODEL, input=prompt, conversation=conversation))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
-        while not (runs(house, prompt) and house.at_the_engine(prompt)["tokens"] > 5):
+        while not (runs(deployment, prompt) and deployment.engine_request(prompt)["tokens"] > 5):
             await anyio.sleep(0.02)
-        await run_sync(go, opened.process(f"gateway-{numbers[0]}"))
+        await run_sync(go, chaos.process(f"gateway-{numbers[0]}"))
     assert [(answer.status, answer.output_text) for answer in answers] == [("completed", text)]
-    assert await house.items(house.alice, conversation) == [
+    assert await deployment.items(deployment.alice, conversation) == [
         ("user", prompt, "completed"),
         ("assistant", text, "completed"),
     ]
-    assert runs(house, prompt) == 1
+    assert runs(deployment, prompt) == 1
 
 
-async def test_a_stream_that_has_not_begun_begins_at_another_gateway(opened: Ground, house: House) -> None:
+async def test_a_stream_that_has_not_begun_begins_at_another_gateway(
+    chaos: Environment, deployment: Deployment
+) -> None:
     """Redis has accepted the question, and the gateway is killed before it hears of it."""
-    prompt, conversation = "[[text=asked once]]", await house.conversation(house.alice)
-    numbers, told = accepted(opened, mute=True), []
+    prompt, conversation = "[[text=asked once]]", await deployment.conversation(deployment.alice)
+    numbers, told = accepted(chaos, mute=True), []
 
     async def ask() -> None:
-        async with house.client(house.alice) as client:
+        async with deployment.client(deployment.alice) as client:
             events = await client.responses.create(model=MODEL, input=prompt, conversation=conversation, stream=True)
             told.extend([event.sequence_number async for event in events])
 
@@ -90,7 +92,7 @@ async def test_a_stream_that_has_not_begun_begins_at_another_gateway(opened: Gro
         tasks.start_soon(ask)
         while not numbers:
             await anyio.sleep(0.02)
-        await run_sync(opened.process(f"gateway-{numbers[0]}").kill)
+        await run_sync(chaos.process(f"gateway-{numbers[0]}").kill)
     assert told == list(range(len(told)))
-    assert [text for _, text, _ in await house.items(house.alice, conversation)] == [prompt, "asked once"]
-    assert runs(house, prompt) == 1
+    assert [text for _, text, _ in await deployment.items(deployment.alice, conversation)] == [prompt, "asked once"]
+    assert runs(deployment, prompt) == 1

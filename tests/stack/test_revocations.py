@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from gateway.identity import Credential, Identity, User
-from tests.stack.conftest import PASSWORD, House, ask
+from tests.stack.conftest import PASSWORD, Deployment, ask
 
 NEW_PASSWORD = "another horse battery"
 
@@ -37,18 +37,18 @@ class Person:
         return [one.json()["ticket"] for one in made]
 
 
-def logged_in(house: House, cookie: str) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=house.stack.url, headers={"Cookie": cookie, "Origin": house.stack.url})
+def logged_in(deployment: Deployment, cookie: str) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=deployment.stack.url, headers={"Cookie": cookie, "Origin": deployment.stack.url})
 
 
 @pytest.fixture
-async def person(house: House) -> AsyncIterator[Person]:
+async def person(deployment: Deployment) -> AsyncIterator[Person]:
     name = f"user-{secrets.token_hex(4)}"
     # Whoever was added first is the administrator.
-    async with logged_in(house, house.log_in("alice", PASSWORD)) as admin:
+    async with logged_in(deployment, deployment.log_in("alice", PASSWORD)) as admin:
         made = await admin.post("/auth/admin/users", json={"username": name, "password": PASSWORD})
-        cookies = house.log_in(name, PASSWORD), house.log_in(name, PASSWORD)
-        async with logged_in(house, cookies[0]) as http:
+        cookies = deployment.log_in(name, PASSWORD), deployment.log_in(name, PASSWORD)
+        async with logged_in(deployment, cookies[0]) as http:
             key = (await http.post("/auth/keys", json={"name": "laptop"})).json()
             yield Person(made.json()["id"], name, http, admin, cookies, key["key"], key["id"])
 
@@ -98,15 +98,15 @@ async def delete_oneself(person: Person) -> httpx2.Response:
     return await person.http.request("DELETE", "/auth/me", json={"current_password": PASSWORD})
 
 
-def with_cookie(house: House, cookie: str, gateway: int) -> connect:
-    port = house.stack.gateway(gateway).command.port
+def with_cookie(deployment: Deployment, cookie: str, gateway: int) -> connect:
+    port = deployment.stack.gateway(gateway).command.port
     headers = {"Cookie": cookie, "Origin": f"http://127.0.0.1:{port}"}
     return connect(f"ws://127.0.0.1:{port}/v1/responses", additional_headers=headers)
 
 
-def with_ticket(house: House, ticket: str, gateway: int | None) -> connect:
+def with_ticket(deployment: Deployment, ticket: str, gateway: int | None) -> connect:
     """Straight to one gateway, or through nginx."""
-    port = house.stack.port if gateway is None else house.stack.gateway(gateway).command.port
+    port = deployment.stack.port if gateway is None else deployment.stack.gateway(gateway).command.port
     offered = ["openai-responses", f"openai-insecure-api-key.{ticket}"]
     return connect(f"ws://127.0.0.1:{port}/v1/responses", subprotocols=offered)  # type: ignore[arg-type]
 
@@ -118,16 +118,18 @@ async def close_code(socket: ClientConnection) -> int | None:
     return socket.close_code
 
 
-async def opened(house: House, person: Person, stack: AsyncExitStack) -> dict[str, list[ClientConnection]]:
+async def opened(deployment: Deployment, person: Person, stack: AsyncExitStack) -> dict[str, list[ClientConnection]]:
     """By what opened them, on each of the two replicas."""
     tickets, replicas = await person.tickets(2), (1, 2)
     sockets = {
-        "session": [with_cookie(house, person.cookies[0], gateway) for gateway in replicas],
-        "other session": [with_cookie(house, person.cookies[1], gateway) for gateway in replicas],
-        "its ticket": [with_ticket(house, ticket, gateway) for ticket, gateway in zip(tickets, replicas, strict=True)],
-        "key": [house.socket(person.key, gateway=gateway) for gateway in replicas],
-        "password": [house.plain_text(person.name, PASSWORD, gateway=gateway) for gateway in replicas],
-        "key on /ws": [house.plain_text(person.name, person.key, gateway=gateway) for gateway in replicas],
+        "session": [with_cookie(deployment, person.cookies[0], gateway) for gateway in replicas],
+        "other session": [with_cookie(deployment, person.cookies[1], gateway) for gateway in replicas],
+        "its ticket": [
+            with_ticket(deployment, ticket, gateway) for ticket, gateway in zip(tickets, replicas, strict=True)
+        ],
+        "key": [deployment.socket(person.key, gateway=gateway) for gateway in replicas],
+        "password": [deployment.plain_text(person.name, PASSWORD, gateway=gateway) for gateway in replicas],
+        "key on /ws": [deployment.plain_text(person.name, person.key, gateway=gateway) for gateway in replicas],
     }
     return {name: [await stack.enter_async_context(one) for one in some] for name, some in sockets.items()}
 
@@ -154,16 +156,18 @@ ALL = SESSIONS | {"key", "password", "key on /ws"}
     ids=lambda value: value.__name__ if callable(value) else " and ".join(sorted(value)),
 )
 async def test_what_ends_closes_its_sockets_on_every_replica_and_no_others(
-    house: House, person: Person, end: Callable[[Person], Awaitable[httpx2.Response]], ended: set[str]
+    deployment: Deployment, person: Person, end: Callable[[Person], Awaitable[httpx2.Response]], ended: set[str]
 ) -> None:
     async with AsyncExitStack() as stack:
-        sockets = await opened(house, person, stack)
-        his = [await stack.enter_async_context(house.socket(house.bob, gateway=gateway)) for gateway in (1, 2)]
+        sockets = await opened(deployment, person, stack)
+        bob_api = [
+            await stack.enter_async_context(deployment.socket(deployment.bob, gateway=gateway)) for gateway in (1, 2)
+        ]
         await ask(sockets["other session"][0], "hello")
         assert (await end(person)).is_success
         codes = {name: [await close_code(socket) for socket in sockets[name]] for name in ended}
         assert codes == {name: [1008, 1008] for name in ended}
-        for socket in [*his, *(one for name in sockets.keys() - ended for one in sockets[name])]:
+        for socket in [*bob_api, *(one for name in sockets.keys() - ended for one in sockets[name])]:
             await assert_open(socket)
 
 
@@ -177,16 +181,16 @@ async def assert_open(socket: ClientConnection) -> None:
 
 
 async def test_that_a_socket_asks_again_is_no_use_of_the_session_and_that_its_user_asks_is(
-    house: House, person: Person
+    deployment: Deployment, person: Person
 ) -> None:
     async def last_used() -> int:
         sessions = (await person.http.get("/auth/sessions")).json()["data"]
         return int(next(one["last_used_at"] for one in sessions if not one["current"]))
 
-    async with httpx2.AsyncClient(base_url=auth_url(house), headers=introspection(house)) as client:
+    async with httpx2.AsyncClient(base_url=auth_url(deployment), headers=introspection(deployment)) as client:
         identity = Identity(client)
         user = await identity.user(Credential(person.cookies[1].partition("=")[2]))
-        not_used_for_an_hour(house, user)
+        not_used_for_an_hour(deployment, user)
         before = await last_used()
         await identity.recheck(user)
         assert await last_used() == before
@@ -194,39 +198,39 @@ async def test_that_a_socket_asks_again_is_no_use_of_the_session_and_that_its_us
         assert await last_used() > before
 
 
-def auth_url(house: House) -> str:
-    return f"http://127.0.0.1:{house.stack.processes['auth-service'].command.port}"
+def auth_url(deployment: Deployment) -> str:
+    return f"http://127.0.0.1:{deployment.stack.processes['auth-service'].command.port}"
 
 
-def introspection(house: House) -> dict[str, str]:
-    credential = (house.stack.plan.directory / "secrets/introspection_credential").read_text()
+def introspection(deployment: Deployment) -> dict[str, str]:
+    credential = (deployment.stack.plan.directory / "secrets/introspection_credential").read_text()
     return {"Authorization": f"Bearer {credential}"}
 
 
-def not_used_for_an_hour(house: House, user: User) -> None:
+def not_used_for_an_hour(deployment: Deployment, user: User) -> None:
     """Each use within half a minute of the last is not written down."""
-    with closing(sqlite3.connect(house.stack.plan.directory / "auth.db")) as database, database:
+    with closing(sqlite3.connect(deployment.stack.plan.directory / "auth.db")) as database, database:
         database.execute("UPDATE sessions SET last_used_at = last_used_at - 3600 WHERE account_id = ?", (user.id,))
 
 
-async def test_a_ticket_opens_one_socket_and_no_second(house: House) -> None:
-    ticket = await ticket_of(house, house.bob)
-    async with with_ticket(house, ticket, 1) as socket:
+async def test_a_ticket_opens_one_socket_and_no_second(deployment: Deployment) -> None:
+    ticket = await ticket_of(deployment, deployment.bob)
+    async with with_ticket(deployment, ticket, 1) as socket:
         assert socket.subprotocol == "openai-responses"
         assert (await ask(socket, "hello"))[-1]["type"] == "response.completed"
         assert (await ask(socket, "and again"))[-1]["type"] == "response.completed"
     with pytest.raises(InvalidStatus) as refused:
-        await with_ticket(house, ticket, 2)
+        await with_ticket(deployment, ticket, 2)
     assert refused.value.response.status_code == 401
 
 
 @pytest.mark.parametrize("gateways", [[1], [1, 2], [None]], ids=["one gateway", "two gateways", "nginx"])
 async def test_of_all_who_present_one_ticket_at_once_exactly_one_gets_in(
-    house: House, gateways: list[int | None]
+    deployment: Deployment, gateways: list[int | None]
 ) -> None:
     for _ in range(3):
-        ticket = await ticket_of(house, house.bob)
-        handshakes = [with_ticket(house, ticket, gateway) for gateway in gateways * 8]
+        ticket = await ticket_of(deployment, deployment.bob)
+        handshakes = [with_ticket(deployment, ticket, gateway) for gateway in gateways * 8]
         found = await asyncio.gather(*handshakes, return_exceptions=True)
         sockets = [one for one in found if isinstance(one, ClientConnection)]
         refused = [one.response.status_code for one in found if isinstance(one, InvalidStatus)]
@@ -234,6 +238,6 @@ async def test_of_all_who_present_one_ticket_at_once_exactly_one_gets_in(
         assert (len(sockets), refused) == (1, [401] * (len(handshakes) - 1))
 
 
-async def ticket_of(house: House, key: str) -> str:
-    async with httpx2.AsyncClient(base_url=house.stack.url, headers={"Authorization": f"Bearer {key}"}) as client:
+async def ticket_of(deployment: Deployment, key: str) -> str:
+    async with httpx2.AsyncClient(base_url=deployment.stack.url, headers={"Authorization": f"Bearer {key}"}) as client:
         return str((await client.post("/auth/tickets")).json()["ticket"])

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from websockets.asyncio.client import connect
 
-from tests.stack.conftest import House
+from tests.stack.conftest import Deployment
 from tests.stack.strict_client import MODEL
 
 TOOL = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
@@ -28,8 +28,8 @@ ENDINGS = re.compile(r'\{"type":"response\.(completed|incomplete|failed)"')
 class Creator:
     """The socket at the first gateway that the answer was asked for on."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, deployment: Deployment) -> None:
+        self._house = deployment
         self.frames: list[str] = []
         self._grown = asyncio.Event()
 
@@ -55,8 +55,8 @@ class Creator:
 class Followers:
     """`gateway` None is through nginx."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, deployment: Deployment) -> None:
+        self._house = deployment
 
     async def streamed(self, response_id: str, gateway: int | None, after: int | None = None) -> list[str]:
         query = {"stream": "true"} if after is None else {"stream": "true", "starting_after": str(after)}
@@ -95,13 +95,13 @@ class Followers:
 
 
 @pytest.fixture
-def creator(house: House) -> Creator:
-    return Creator(house)
+def creator(deployment: Deployment) -> Creator:
+    return Creator(deployment)
 
 
 @pytest.fixture
-def followers(house: House) -> Followers:
-    return Followers(house)
+def followers(deployment: Deployment) -> Followers:
+    return Followers(deployment)
 
 
 async def everywhere(creator: Creator, followers: Followers) -> list[list[str]]:
@@ -158,11 +158,11 @@ async def test_all_who_come_after_its_end_see_the_same(creator: Creator, followe
 
 
 async def test_an_answer_whose_events_are_gone_is_still_there(
-    creator: Creator, followers: Followers, house: House
+    creator: Creator, followers: Followers, deployment: Deployment
 ) -> None:
     frames = await creator.ask("[[text=kept]]")
     response_id = await creator.at(0)
-    async with Redis.from_url(house.stack.redis_admin_url) as redis:
+    async with Redis.from_url(deployment.stack.redis_admin_url) as redis:
         logs = [key async for key in redis.scan_iter(f"*:response:{response_id}:log*")]
         assert await redis.delete(*logs) > 0
     async with followers.http(2) as api:

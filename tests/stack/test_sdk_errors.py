@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 
 from dev.stack import Plan, Stack
 from tests.contract.conformance import Wire
-from tests.stack.conftest import House, furnish
+from tests.stack.conftest import Deployment, create_users
 from tests.stack.strict_client import MODEL
 
 ABSENT = "resp_" + "0" * 32
@@ -38,14 +38,14 @@ REFUSED: dict[str, tuple[type[openai.APIStatusError], str, str, Wire]] = {
 
 
 @pytest.fixture
-def client(house: House) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.alice, max_retries=0) as client:
+def client(deployment: Deployment) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.alice, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def alice(house: House) -> AsyncIterator[AsyncOpenAI]:
-    async with house.client(house.alice) as client:
+async def alice(deployment: Deployment) -> AsyncIterator[AsyncOpenAI]:
+    async with deployment.client(deployment.alice) as client:
         yield client
 
 
@@ -64,28 +64,28 @@ async def test_what_is_refused_is_refused_before_a_stream_begins(alice: AsyncOpe
     assert (caught.value.code, caught.value.param) == ("invalid_value", "temperature")
 
 
-def test_a_foreign_answer_and_an_absent_one_are_the_same(house: House, client: OpenAI) -> None:
-    hers = client.responses.create(model=MODEL, input="hi")
-    with OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.bob, max_retries=0) as his:
+def test_a_foreign_answer_and_an_absent_one_are_the_same(deployment: Deployment, client: OpenAI) -> None:
+    alice_api = client.responses.create(model=MODEL, input="hi")
+    with OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.bob, max_retries=0) as bob_api:
         for request in (
-            his.responses.retrieve,
-            his.responses.cancel,
-            his.responses.delete,
-            his.responses.input_items.list,
-            lambda response_id: his.responses.retrieve(response_id, stream=True),
-            lambda response_id: his.responses.create(model=MODEL, input="hi", previous_response_id=response_id),
+            bob_api.responses.retrieve,
+            bob_api.responses.cancel,
+            bob_api.responses.delete,
+            bob_api.responses.input_items.list,
+            lambda response_id: bob_api.responses.retrieve(response_id, stream=True),
+            lambda response_id: bob_api.responses.create(model=MODEL, input="hi", previous_response_id=response_id),
         ):
             told = []
-            for response_id in (hers.id, ABSENT):
+            for response_id in (alice_api.id, ABSENT):
                 with pytest.raises(openai.APIStatusError) as caught:
                     request(response_id)
                 told.append((caught.value.status_code, caught.value.body))
             assert told[0] == told[1]
-    assert client.responses.retrieve(hers.id) == hers
+    assert client.responses.retrieve(alice_api.id) == alice_api
 
 
-async def test_a_wrong_key_is_an_authentication_error(house: House) -> None:
-    async with AsyncOpenAI(base_url=f"{house.stack.url}/v1", api_key="pk_wrong", max_retries=0) as stranger:
+async def test_a_wrong_key_is_an_authentication_error(deployment: Deployment) -> None:
+    async with AsyncOpenAI(base_url=f"{deployment.stack.url}/v1", api_key="pk_wrong", max_retries=0) as stranger:
         with pytest.raises(openai.AuthenticationError) as caught:
             await stranger.responses.create(model=MODEL, input="hi")
         assert caught.value.code == "invalid_api_key"
@@ -135,8 +135,8 @@ async def test_an_engine_that_has_no_time_for_longer_than_we_wait_is_an_error(
 ) -> None:
     impatient = {"GATEWAY_ENGINE_PATIENCE_SECONDS": "1"}
     with Stack(Plan(tmp_path_factory.mktemp("impatient"), gateways=1, gateway=impatient)) as stack:
-        house = furnish(stack)
-        async with house.client(house.alice) as client:
+        deployment = create_users(stack)
+        async with deployment.client(deployment.alice) as client:
             with pytest.raises(openai.InternalServerError) as caught:
                 await client.responses.create(model=MODEL, input="[[status=503]]")
     assert (caught.value.status_code, caught.value.code) == (503, "service_unavailable")

@@ -9,8 +9,8 @@ import pytest
 from anyio.to_thread import run_sync
 from openai import APIConnectionError, AsyncOpenAI, NotFoundError, OpenAI
 
-from tests.stack.cable import Cable
-from tests.stack.conftest import House, begun
+from tests.stack.breaking_proxy import BreakingProxy
+from tests.stack.conftest import Deployment, wait_until_generating
 from tests.stack.strict_client import MODEL
 
 TALE = "[[text=很久以前，海边有一座灯塔。]]"
@@ -21,14 +21,14 @@ AMONG_THE_DELTAS_BYTES = 6_000
 
 
 @pytest.fixture
-def client(house: House) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.alice, max_retries=0) as client:
+def client(deployment: Deployment) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.alice, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def alice(house: House) -> AsyncIterator[AsyncOpenAI]:
-    async with house.client(house.alice) as client:
+async def alice(deployment: Deployment) -> AsyncIterator[AsyncOpenAI]:
+    async with deployment.client(deployment.alice) as client:
         yield client
 
 
@@ -125,11 +125,11 @@ def test_a_stream_in_the_background_goes_on_when_its_reader_comes_back(client: O
     assert text_of(events) == client.responses.retrieve(response_id).output_text
 
 
-async def test_a_stream_that_breaks_is_gone_on_with(house: House, alice: AsyncOpenAI) -> None:
+async def test_a_stream_that_breaks_is_gone_on_with(deployment: Deployment, alice: AsyncOpenAI) -> None:
     events: list[Any] = []
     async with (
-        Cable(house.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as cable,
-        AsyncOpenAI(base_url=f"{cable.url}/v1", api_key=house.alice) as client,
+        BreakingProxy(deployment.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as proxy,
+        AsyncOpenAI(base_url=f"{proxy.url}/v1", api_key=deployment.alice) as client,
     ):
         stream = await client.responses.create(model=MODEL, input=LONG, stream=True)
         with suppress(APIConnectionError):
@@ -143,18 +143,20 @@ async def test_a_stream_that_breaks_is_gone_on_with(house: House, alice: AsyncOp
     assert text_of(events) == events[-1].response.output_text
 
 
-async def test_a_stream_that_breaks_is_gone_on_with_by_the_synchronous_client(house: House, client: OpenAI) -> None:
+async def test_a_stream_that_breaks_is_gone_on_with_by_the_synchronous_client(
+    deployment: Deployment, client: OpenAI
+) -> None:
     def ask(url: str) -> list[Any]:
         events: list[Any] = []
-        with OpenAI(base_url=f"{url}/v1", api_key=house.alice) as broken, suppress(APIConnectionError):
+        with OpenAI(base_url=f"{url}/v1", api_key=deployment.alice) as broken, suppress(APIConnectionError):
             for event in broken.responses.create(model=MODEL, input=LONG, stream=True):
                 events.append(event)  # noqa: PERF402 - what came before it broke counts
         assert events[-1].type == "response.output_text.delta"
         response_id, last = events[0].response.id, events[-1].sequence_number
         return [*events, *client.responses.retrieve(response_id, stream=True, starting_after=last)]
 
-    async with Cable(house.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as cable:
-        events = await run_sync(ask, cable.url)
+    async with BreakingProxy(deployment.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as proxy:
+        events = await run_sync(ask, proxy.url)
     assert numbers_of(events) == list(range(len(events)))
     assert text_of(events) == events[-1].response.output_text
 
@@ -195,16 +197,16 @@ def test_a_deleted_answer_is_gone(client: OpenAI) -> None:
         client.responses.input_items.list(answer.id)
 
 
-async def test_deleting_a_running_answer_stops_it(alice: AsyncOpenAI, house: House) -> None:
+async def test_deleting_a_running_answer_stops_it(alice: AsyncOpenAI, deployment: Deployment) -> None:
     question = f"{ENDLESS} to be deleted"
     answer = await alice.responses.create(model=MODEL, input=question, background=True)
-    await begun(house, question)
+    await wait_until_generating(deployment, question)
     await alice.responses.delete(answer.id)
     with pytest.raises(NotFoundError):
         await alice.responses.retrieve(answer.id)
-    while house.at_the_engine(question)["state"] == "running":
+    while deployment.engine_request(question)["state"] == "running":
         await asyncio.sleep(0.02)
-    assert house.at_the_engine(question)["state"] == "abandoned"
+    assert deployment.engine_request(question)["state"] == "abandoned"
 
 
 async def test_what_was_asked_is_listed_page_by_page(alice: AsyncOpenAI) -> None:

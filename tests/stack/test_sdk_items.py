@@ -9,7 +9,7 @@ from openai import AsyncOpenAI, OpenAI, pydantic_function_tool
 from openai.types.responses import FunctionToolParam, ResponseInputParam
 from pydantic import BaseModel
 
-from tests.stack.conftest import House
+from tests.stack.conftest import Deployment
 from tests.stack.strict_client import MODEL
 
 
@@ -41,23 +41,23 @@ SCHEMA = '[[text={"name":"Pharos","metres":100}]]'
 
 
 @pytest.fixture
-def client(house: House) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.alice, max_retries=0) as client:
+def client(deployment: Deployment) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.alice, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def alice(house: House) -> AsyncIterator[AsyncOpenAI]:
-    async with house.client(house.alice) as client:
+async def alice(deployment: Deployment) -> AsyncIterator[AsyncOpenAI]:
+    async with deployment.client(deployment.alice) as client:
         yield client
 
 
-def told(house: House) -> list[tuple[str, Any]]:
+def told(deployment: Deployment) -> list[tuple[str, Any]]:
     """What the model was told last, behind the system prompt."""
-    return [(one["role"], one["content"]) for one in house.prompts()[-1][1:]]
+    return [(one["role"], one["content"]) for one in deployment.prompts()[-1][1:]]
 
 
-def test_a_chain_of_answers_and_another_that_leaves_it_in_the_middle(client: OpenAI, house: House) -> None:
+def test_a_chain_of_answers_and_another_that_leaves_it_in_the_middle(client: OpenAI, deployment: Deployment) -> None:
     def ask(text: str, previous: str | None) -> str:
         return client.responses.create(model=MODEL, input=text, previous_response_id=previous).id
 
@@ -65,29 +65,36 @@ def test_a_chain_of_answers_and_another_that_leaves_it_in_the_middle(client: Ope
     second = ask("[[text=two]] b", first)
     ask("[[text=three]] c", second)
     said = [("user", "[[text=one]] a"), ("assistant", "one"), ("user", "[[text=two]] b"), ("assistant", "two")]
-    assert told(house) == [*said, ("user", "[[text=three]] c")]
+    assert told(deployment) == [*said, ("user", "[[text=three]] c")]
     fork = ask("[[text=four]] d", first)
-    assert told(house) == [*said[:2], ("user", "[[text=four]] d")]
+    assert told(deployment) == [*said[:2], ("user", "[[text=four]] d")]
     ask("[[text=five]] e", fork)
-    assert told(house) == [*said[:2], ("user", "[[text=four]] d"), ("assistant", "four"), ("user", "[[text=five]] e")]
+    assert told(deployment) == [
+        *said[:2],
+        ("user", "[[text=four]] d"),
+        ("assistant", "four"),
+        ("user", "[[text=five]] e"),
+    ]
     ask("[[text=six]] f", second)
-    assert told(house) == [*said, ("user", "[[text=six]] f")]
+    assert told(deployment) == [*said, ("user", "[[text=six]] f")]
 
 
-async def test_a_chain_goes_on_when_an_answer_in_its_middle_is_deleted(alice: AsyncOpenAI, house: House) -> None:
+async def test_a_chain_goes_on_when_an_answer_in_its_middle_is_deleted(
+    alice: AsyncOpenAI, deployment: Deployment
+) -> None:
     first = await alice.responses.create(model=MODEL, input="[[text=one]] a")
     second = await alice.responses.create(model=MODEL, input="[[text=two]] b", previous_response_id=first.id)
     await alice.responses.delete(first.id)
     await alice.responses.create(model=MODEL, input="c", previous_response_id=second.id)
-    assert told(house) == [("user", "[[text=two]] b"), ("assistant", "two"), ("user", "c")]
+    assert told(deployment) == [("user", "[[text=two]] b"), ("assistant", "two"), ("user", "c")]
 
 
-async def test_instructions_are_for_one_answer_only(alice: AsyncOpenAI, house: House) -> None:
+async def test_instructions_are_for_one_answer_only(alice: AsyncOpenAI, deployment: Deployment) -> None:
     first = await alice.responses.create(model=MODEL, input="a", instructions="Talk like a pirate.")
     assert first.instructions == "Talk like a pirate."
-    assert house.prompts()[-1][0] == {"role": "system", "content": "Talk like a pirate."}
+    assert deployment.prompts()[-1][0] == {"role": "system", "content": "Talk like a pirate."}
     await alice.responses.create(model=MODEL, input="b", previous_response_id=first.id)
-    assert "pirate" not in json.dumps(house.prompts()[-1])
+    assert "pirate" not in json.dumps(deployment.prompts()[-1])
 
 
 async def test_a_conversation_from_its_beginning_to_its_end(alice: AsyncOpenAI) -> None:
@@ -125,7 +132,7 @@ def test_an_answer_that_is_too_long_is_incomplete(client: OpenAI) -> None:
             stream.get_final_response()
 
 
-def test_a_function_is_called_and_what_it_returns_is_told_by_its_answer(client: OpenAI, house: House) -> None:
+def test_a_function_is_called_and_what_it_returns_is_told_by_its_answer(client: OpenAI, deployment: Deployment) -> None:
     asked = client.responses.create(model=MODEL, input=CALLING, tools=[WEATHER])
     (call,) = asked.output
     assert call.type == "function_call"
@@ -137,10 +144,10 @@ def test_a_function_is_called_and_what_it_returns_is_told_by_its_answer(client: 
         tools=[WEATHER],
     )
     assert answer.output_text == "Fog."
-    assert [role for role, _ in told(house)] == ["user", "assistant", "tool"]
+    assert [role for role, _ in told(deployment)] == ["user", "assistant", "tool"]
 
 
-async def test_what_came_back_may_be_sent_back_as_it_is(alice: AsyncOpenAI, house: House) -> None:
+async def test_what_came_back_may_be_sent_back_as_it_is(alice: AsyncOpenAI, deployment: Deployment) -> None:
     history: ResponseInputParam = [{"role": "user", "content": f"{CALLING[:-2]} reasoning=It is on the coast.]]"}]
     asked = await alice.responses.create(model=MODEL, input=history, tools=[WEATHER], store=False)
     assert [item.type for item in asked.output] == ["reasoning", "function_call"]
@@ -150,7 +157,7 @@ async def test_what_came_back_may_be_sent_back_as_it_is(alice: AsyncOpenAI, hous
     history.append({"type": "function_call_output", "call_id": call.call_id, "output": "[[text=Fog.]]"})
     answer = await alice.responses.create(model=MODEL, input=history, tools=[WEATHER], store=False)
     assert answer.output_text == "Fog."
-    assert [role for role, _ in told(house)] == ["user", "assistant", "tool"]
+    assert [role for role, _ in told(deployment)] == ["user", "assistant", "tool"]
 
 
 async def test_a_streamed_call_is_parsed_by_the_helper(alice: AsyncOpenAI) -> None:
@@ -200,14 +207,14 @@ async def test_what_the_model_thinks_is_an_item_before_its_answer(alice: AsyncOp
 
 # The SDK's own type for items of an answer has no word for a user's message, which OpenAI's compactions hold as well.
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-async def test_a_compaction_is_what_a_new_chain_begins_with(alice: AsyncOpenAI, house: House) -> None:
+async def test_a_compaction_is_what_a_new_chain_begins_with(alice: AsyncOpenAI, deployment: Deployment) -> None:
     first = await alice.responses.create(model=MODEL, input="[[text=noted]] The word is sorrel.")
     compacted = await alice.responses.compact(model=MODEL, previous_response_id=first.id)
     assert [item.type for item in compacted.output] == ["message", "compaction"]
     question = {"role": "user", "content": "[[text=sorrel]] Which?"}
     answer = await alice.responses.create(model=MODEL, input=[*compacted.output, question])  # type: ignore[list-item]
     assert answer.output_text == "sorrel"
-    assert "The word is sorrel." in json.dumps(told(house))
+    assert "The word is sorrel." in json.dumps(told(deployment))
 
 
 async def test_the_tokens_of_a_prompt_are_counted_as_its_answer_counts_them(alice: AsyncOpenAI) -> None:

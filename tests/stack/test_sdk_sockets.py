@@ -9,8 +9,8 @@ from openai import AsyncOpenAI, OpenAI
 from openai.types.responses import ResponsesServerEvent
 from openai.types.websocket_reconnection import ReconnectingEvent, ReconnectingOverrides
 
-from tests.stack.cable import Cable
-from tests.stack.conftest import House
+from tests.stack.breaking_proxy import BreakingProxy
+from tests.stack.conftest import Deployment
 from tests.stack.strict_client import MODEL
 
 ENDINGS = {"response.completed", "response.incomplete", "response.failed", "error"}
@@ -20,14 +20,14 @@ AMONG_THE_DELTAS_BYTES = 6_000
 
 
 @pytest.fixture
-def client(house: House) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.alice, max_retries=0) as client:
+def client(deployment: Deployment) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.alice, max_retries=0) as client:
         yield client
 
 
 @pytest.fixture
-async def alice(house: House) -> AsyncIterator[AsyncOpenAI]:
-    async with house.client(house.alice) as client:
+async def alice(deployment: Deployment) -> AsyncIterator[AsyncOpenAI]:
+    async with deployment.client(deployment.alice) as client:
         yield client
 
 
@@ -65,19 +65,19 @@ class Resume:
         response_id, last = self.seen[0].response.id, self.seen[-1].sequence_number
         return {"extra_query": {"resume": response_id, "starting_after": str(last)}}
 
-    def check(self, cable: Cable) -> None:
+    def check(self, proxy: BreakingProxy) -> None:
         """The text is complete, no event came twice, and the connection did break."""
-        assert (cable.connections, self.codes) == (2, [1006])
+        assert (proxy.connections, self.codes) == (2, [1006])
         assert [event.sequence_number for event in self.seen] == list(range(len(self.seen)))
         assert self.seen[-1].type == "response.completed"
         assert text_of(self.seen) == self.seen[-1].response.output_text != ""
 
 
-async def test_a_broken_connection_is_taken_up_again_by_the_asynchronous_client(house: House) -> None:
+async def test_a_broken_connection_is_taken_up_again_by_the_asynchronous_client(deployment: Deployment) -> None:
     resume = Resume()
     async with (
-        Cable(house.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as cable,
-        AsyncOpenAI(base_url=f"{cable.url}/v1", api_key=house.alice) as client,
+        BreakingProxy(deployment.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as proxy,
+        AsyncOpenAI(base_url=f"{proxy.url}/v1", api_key=deployment.alice) as client,
         client.responses.connect(on_reconnecting=resume, initial_delay=0.01) as connection,
     ):
         await connection.response.create(model=MODEL, input=LONG)
@@ -85,17 +85,17 @@ async def test_a_broken_connection_is_taken_up_again_by_the_asynchronous_client(
             resume.seen.append(event)
             if event.type in ENDINGS:
                 break
-        resume.check(cable)
+        resume.check(proxy)
         await connection.response.create(model=MODEL, input="[[text=and on]]")
         assert text_of(await answered(connection)) == "and on"
 
 
-async def test_a_broken_connection_is_taken_up_again_by_the_synchronous_client(house: House) -> None:
+async def test_a_broken_connection_is_taken_up_again_by_the_synchronous_client(deployment: Deployment) -> None:
     resume = Resume()
 
     def ask(url: str) -> None:
         with (
-            OpenAI(base_url=f"{url}/v1", api_key=house.alice) as client,
+            OpenAI(base_url=f"{url}/v1", api_key=deployment.alice) as client,
             client.responses.connect(on_reconnecting=resume, initial_delay=0.01) as connection,
         ):
             connection.response.create(model=MODEL, input=LONG)
@@ -104,9 +104,9 @@ async def test_a_broken_connection_is_taken_up_again_by_the_synchronous_client(h
                 if event.type in ENDINGS:
                     break
 
-    async with Cable(house.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as cable:
-        await run_sync(ask, cable.url)
-        resume.check(cable)
+    async with BreakingProxy(deployment.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as proxy:
+        await run_sync(ask, proxy.url)
+        resume.check(proxy)
 
 
 def test_several_requests_are_answered_in_turn_each_under_its_name(client: OpenAI) -> None:
@@ -133,13 +133,13 @@ async def test_more_than_fit_into_the_queue_are_refused_under_their_name(alice: 
     assert set(ended.values()) == {"response.completed"}
 
 
-def test_what_is_not_stored_is_continued_on_its_own_connection(client: OpenAI, house: House) -> None:
+def test_what_is_not_stored_is_continued_on_its_own_connection(client: OpenAI, deployment: Deployment) -> None:
     with client.responses.connect() as connection:
         connection.response.create(model=MODEL, input="[[text=noted]] The word is juniper.", store=False)
         first = answer(connection)[-1].response  # type: ignore[union-attr]
         connection.response.create(model=MODEL, input="Which?", store=False, previous_response_id=first.id)
         assert answer(connection)[-1].type == "response.completed"
-    assert [one["content"] for one in house.prompts()[-1]][1:] == [
+    assert [one["content"] for one in deployment.prompts()[-1]][1:] == [
         "[[text=noted]] The word is juniper.",
         "noted",
         "Which?",
@@ -150,13 +150,13 @@ def test_what_is_not_stored_is_continued_on_its_own_connection(client: OpenAI, h
     assert refused.error.code == "previous_response_not_found"  # type: ignore[union-attr]
 
 
-async def test_what_is_stored_is_continued_on_any_connection(alice: AsyncOpenAI, house: House) -> None:
+async def test_what_is_stored_is_continued_on_any_connection(alice: AsyncOpenAI, deployment: Deployment) -> None:
     ids: list[str | None] = [None]
     for question in ("[[text=noted]] The word is tamarind.", "Which?"):
         async with alice.responses.connect() as connection:
             await connection.response.create(model=MODEL, input=question, previous_response_id=ids[-1])
             ids.append((await answered(connection))[-1].response.id)  # type: ignore[union-attr]
-    assert [one["content"] for one in house.prompts()[-1]][2:] == ["noted", "Which?"]
+    assert [one["content"] for one in deployment.prompts()[-1]][2:] == ["noted", "Which?"]
 
 
 async def test_a_warm_up_is_an_answer_without_words_to_go_on_from(alice: AsyncOpenAI) -> None:

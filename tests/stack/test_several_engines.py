@@ -11,16 +11,16 @@ from openai.types.chat import ChatCompletionMessageParam
 
 from dev.process import Process
 from dev.stack import Plan, Stack
-from tests.stack.conftest import House, ask, furnish, text_of
+from tests.stack.conftest import Deployment, ask, create_users, text_of
 
 MODEL = "parley-demo"
 LONG = "[[tokens=80 pace=0.02]]"
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     with Stack(Plan(tmp_path_factory.mktemp("several"), engines=2, gateways=2)) as stack:
-        yield furnish(stack)
+        yield create_users(stack)
 
 
 def journal(engine: Process) -> list[dict[str, Any]]:
@@ -34,8 +34,8 @@ def chats(engine: Process, text: str) -> list[dict[str, Any]]:
     return [one for one in asked if one["body"]["messages"][-1]["content"] == text]
 
 
-def engines(house: House) -> list[Process]:
-    return [house.stack.engine(1), house.stack.engine(2)]
+def engines(deployment: Deployment) -> list[Process]:
+    return [deployment.stack.engine(1), deployment.stack.engine(2)]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -43,12 +43,12 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.02)
 
 
-async def at_work_on(house: House, text: str) -> tuple[Process, Process]:
+async def at_work_on(deployment: Deployment, text: str) -> tuple[Process, Process]:
     """The engine that has begun to answer it, and the other."""
     while True:
-        for number, engine in enumerate(engines(house)):
+        for number, engine in enumerate(engines(deployment)):
             if any(one["tokens"] > 5 for one in chats(engine, text)):
-                return engine, engines(house)[1 - number]
+                return engine, engines(deployment)[1 - number]
         await asyncio.sleep(0.02)
 
 
@@ -58,32 +58,36 @@ async def start(engine: Process) -> None:
     await run_sync(engine.wait_ready)
 
 
-async def answered(house: House, text: str, conversation: str, gateway: int | None = None) -> list[dict[str, Any]]:
-    async with house.socket(house.alice, gateway=gateway) as socket:
+async def answered(
+    deployment: Deployment, text: str, conversation: str, gateway: int | None = None
+) -> list[dict[str, Any]]:
+    async with deployment.socket(deployment.alice, gateway=gateway) as socket:
         return await ask(socket, text, conversation=conversation)
 
 
-async def test_a_conversation_stays_with_its_engine_through_any_gateway_and_others_go_elsewhere(house: House) -> None:
-    conversations = [await house.conversation(house.alice) for _ in range(8)]
+async def test_a_conversation_stays_with_its_engine_through_any_gateway_and_others_go_elsewhere(
+    deployment: Deployment,
+) -> None:
+    conversations = [await deployment.conversation(deployment.alice) for _ in range(8)]
     homes = set()
     for conversation in conversations:
         for turn in range(3):
-            await answered(house, f"[[text=yes]] {conversation}", conversation, gateway=1 + turn % 2)
-        found = [len(chats(engine, f"[[text=yes]] {conversation}")) for engine in engines(house)]
+            await answered(deployment, f"[[text=yes]] {conversation}", conversation, gateway=1 + turn % 2)
+        found = [len(chats(engine, f"[[text=yes]] {conversation}")) for engine in engines(deployment)]
         assert sorted(found) == [0, 3]
         homes.add(tuple(found))
     assert homes == {(0, 3), (3, 0)}
 
 
-async def test_an_engine_dies_and_its_answer_goes_on_on_the_other_and_comes_back_later(house: House) -> None:
+async def test_an_engine_dies_and_its_answer_goes_on_on_the_other_and_comes_back_later(deployment: Deployment) -> None:
     text = f"{LONG} it dies"
-    uninterrupted = text_of(await answered(house, text, await house.conversation(house.alice)))
-    for engine in engines(house):
+    uninterrupted = text_of(await answered(deployment, text, await deployment.conversation(deployment.alice)))
+    for engine in engines(deployment):
         httpx2.delete(f"http://127.0.0.1:{engine.command.port}/requests")
-    conversation = await house.conversation(house.alice)
-    async with house.socket(house.alice, gateway=1) as socket:
+    conversation = await deployment.conversation(deployment.alice)
+    async with deployment.socket(deployment.alice, gateway=1) as socket:
         answering = asyncio.create_task(ask(socket, text, conversation=conversation))
-        home, other = await at_work_on(house, text)
+        home, other = await at_work_on(deployment, text)
         await run_sync(home.kill)
         events = await answering
     assert events[-1]["type"] == "response.completed"
@@ -91,25 +95,27 @@ async def test_an_engine_dies_and_its_answer_goes_on_on_the_other_and_comes_back
     assert [one["sequence_number"] for one in events] == list(range(len(events)))
     assert [one["path"] for one in journal(other)].count("/v1/completions") == 1
     assert chats(other, text) == []
-    assert (await house.items(house.alice, conversation))[-1] == ("assistant", uninterrupted, "completed")
+    assert (await deployment.items(deployment.alice, conversation))[-1] == ("assistant", uninterrupted, "completed")
 
     for gateway in (1, 2):
-        await answered(house, "[[text=yes]] while it is away", conversation, gateway)
+        await answered(deployment, "[[text=yes]] while it is away", conversation, gateway)
     assert len(chats(other, "[[text=yes]] while it is away")) == 2
     await start(home)
     while not chats(home, "[[text=yes]] back"):
-        await answered(house, "[[text=yes]] back", conversation)
+        await answered(deployment, "[[text=yes]] back", conversation)
 
 
-async def test_stop_frees_the_engine_that_runs_it_and_no_other(house: House) -> None:
+async def test_stop_frees_the_engine_that_runs_it_and_no_other(deployment: Deployment) -> None:
     stopped, other_text = "[[tokens=3000 pace=0.02]] stopped", "[[tokens=3000 pace=0.02]] goes on"
-    async with house.socket(house.alice) as one, house.socket(house.alice) as two:
-        running = asyncio.create_task(ask(one, stopped, conversation=await house.conversation(house.alice)))
-        going_on = asyncio.create_task(ask(two, other_text, conversation=await house.conversation(house.alice)))
-        home, _ = await at_work_on(house, stopped)
-        other, _ = await at_work_on(house, other_text)
+    async with deployment.socket(deployment.alice) as one, deployment.socket(deployment.alice) as two:
+        running = asyncio.create_task(ask(one, stopped, conversation=await deployment.conversation(deployment.alice)))
+        going_on = asyncio.create_task(
+            ask(two, other_text, conversation=await deployment.conversation(deployment.alice))
+        )
+        home, _ = await at_work_on(deployment, stopped)
+        other, _ = await at_work_on(deployment, other_text)
         (asked,) = chats(home, stopped)
-        async with house.client(house.alice) as client:
+        async with deployment.client(deployment.alice) as client:
             await client.responses.cancel(asked["headers"]["x-request-id"].rpartition("-")[0])
             assert (await running)[-1]["type"] == "response.incomplete"
             await until(lambda: chats(home, stopped)[0]["state"] == "abandoned")
@@ -119,25 +125,25 @@ async def test_stop_frees_the_engine_that_runs_it_and_no_other(house: House) -> 
         await going_on
 
 
-async def test_an_unstored_answer_is_taken_to_the_other_engine_too(house: House) -> None:
+async def test_an_unstored_answer_is_taken_to_the_other_engine_too(deployment: Deployment) -> None:
     text = f"{LONG} unstored"
-    async with house.socket(house.bob) as socket:
+    async with deployment.socket(deployment.bob) as socket:
         uninterrupted = text_of(await ask(socket, text, store=False))
-        for engine in engines(house):
+        for engine in engines(deployment):
             httpx2.delete(f"http://127.0.0.1:{engine.command.port}/requests")
         answering = asyncio.create_task(ask(socket, text, store=False))
-        home, _ = await at_work_on(house, text)
+        home, _ = await at_work_on(deployment, text)
         await run_sync(home.kill)
         assert text_of(await answering) == uninterrupted
     await start(home)
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_chat_completions_of_a_user_have_a_home_and_a_refuge(house: House, stream: bool) -> None:
+async def test_chat_completions_of_a_user_have_a_home_and_a_refuge(deployment: Deployment, stream: bool) -> None:
     said: list[ChatCompletionMessageParam] = [{"role": "user", "content": f"[[text=yes]] stream {stream}"}]
 
     async def complete() -> str:
-        async with house.client(house.bob) as client:
+        async with deployment.client(deployment.bob) as client:
             answer: Any = await client.chat.completions.create(model=MODEL, messages=said, stream=stream)
             if not stream:
                 return str(answer.choices[0].message.content)
@@ -145,7 +151,7 @@ async def test_chat_completions_of_a_user_have_a_home_and_a_refuge(house: House,
 
     assert [await complete() for _ in range(3)] == ["yes"] * 3
     text = str(said[0]["content"])
-    home, other = sorted(engines(house), key=lambda engine: len(chats(engine, text)), reverse=True)
+    home, other = sorted(engines(deployment), key=lambda engine: len(chats(engine, text)), reverse=True)
     assert len(chats(home, text)) >= 2  # one came back only a moment ago
     await run_sync(home.kill)
     before = len(chats(other, text))
@@ -154,28 +160,28 @@ async def test_chat_completions_of_a_user_have_a_home_and_a_refuge(house: House,
     await start(home)
 
 
-async def test_an_answer_that_is_not_streamed_is_asked_for_again_when_its_engine_dies(house: House) -> None:
+async def test_an_answer_that_is_not_streamed_is_asked_for_again_when_its_engine_dies(deployment: Deployment) -> None:
     text = f"{LONG} not streamed"
-    async with house.client(house.bob) as client:
+    async with deployment.client(deployment.bob) as client:
         asking = asyncio.create_task(
             client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": text}])
         )
-        home, other = await at_work_on(house, text)
+        home, other = await at_work_on(deployment, text)
         await run_sync(home.kill)
         assert (await asking).choices[0].finish_reason == "stop"
         assert len(chats(other, text)) == 1
     await start(home)
 
 
-async def test_while_no_engine_is_there_an_answer_waits_for_the_first_that_returns(house: House) -> None:
+async def test_while_no_engine_is_there_an_answer_waits_for_the_first_that_returns(deployment: Deployment) -> None:
     text = f"{LONG} both die"
-    uninterrupted = text_of(await answered(house, text, await house.conversation(house.alice)))
-    for engine in engines(house):
+    uninterrupted = text_of(await answered(deployment, text, await deployment.conversation(deployment.alice)))
+    for engine in engines(deployment):
         httpx2.delete(f"http://127.0.0.1:{engine.command.port}/requests")
-    conversation = await house.conversation(house.alice)
-    async with house.socket(house.alice) as socket:
+    conversation = await deployment.conversation(deployment.alice)
+    async with deployment.socket(deployment.alice) as socket:
         answering = asyncio.create_task(ask(socket, text, conversation=conversation))
-        home, other = await at_work_on(house, text)
+        home, other = await at_work_on(deployment, text)
         await run_sync(other.kill)
         await run_sync(home.kill)
         await start(other)

@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from dev.stack import Plan, Stack
-from tests.stack.conftest import House, furnish, text_of, until_the_end
+from tests.stack.conftest import Deployment, create_users, receive_all, text_of
 
 
 def group_exists(number: int) -> bool:
@@ -34,94 +34,97 @@ async def rest_of(socket: ClientConnection) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def own_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def own_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     plan = Plan(tmp_path_factory.mktemp("own"), gateways=2, gateway={"GATEWAY_DRAIN_SECONDS": "1"})
     with Stack(plan) as stack:
-        yield furnish(stack)
+        yield create_users(stack)
 
 
-async def test_an_answer_goes_on_elsewhere_when_its_gateway_is_asked_to_go(own_house: House) -> None:
-    house, text = own_house, " ".join(f"line {number}, 第{number}行;" for number in range(60))
+async def test_an_answer_goes_on_elsewhere_when_its_gateway_is_asked_to_go(own_deployment: Deployment) -> None:
+    deployment, text = own_deployment, " ".join(f"line {number}, 第{number}行;" for number in range(60))
     seen: list[dict[str, Any]] = []
-    async with house.socket(house.alice, gateway=1) as socket:
+    async with deployment.socket(deployment.alice, gateway=1) as socket:
         await socket.send(json.dumps({"type": "response.create", "input": f"[[pace=0.02 text={text}]]"}))
         while not seen or seen[-1]["type"] != "response.output_text.delta":
             seen.append(json.loads(await socket.recv()))
-        house.stack.gateway(1).request_stop()
+        deployment.stack.gateway(1).request_stop()
         seen += await rest_of(socket)
         assert socket.close_code == 1012
     resume = f"resume={seen[0]['response']['id']}&starting_after={seen[-1]['sequence_number']}"
-    async with house.socket(house.alice, gateway=2, query=resume) as socket:
-        seen += await until_the_end(socket)
+    async with deployment.socket(deployment.alice, gateway=2, query=resume) as socket:
+        seen += await receive_all(socket)
     assert [event["sequence_number"] for event in seen] == list(range(len(seen)))
     assert text_of(seen) == text
     assert seen[-1]["type"] == "response.completed"
 
 
-async def test_a_lone_gateway_finishes_a_short_answer_before_it_goes(own_house: House) -> None:
-    house = own_house
-    house.stack.gateway(2).stop()
-    mine = await house.conversation(house.alice)
-    async with house.socket(house.alice, gateway=1) as socket:
+async def test_a_lone_gateway_finishes_a_short_answer_before_it_goes(own_deployment: Deployment) -> None:
+    deployment = own_deployment
+    deployment.stack.gateway(2).stop()
+    mine = await deployment.conversation(deployment.alice)
+    async with deployment.socket(deployment.alice, gateway=1) as socket:
         create = {"type": "response.create", "conversation": mine, "input": "[[pace=0.05 text=to the end]]"}
         await socket.send(json.dumps(create))
         while json.loads(await socket.recv())["type"] != "response.output_text.delta":
             pass
-        await run_sync(house.stack.gateway(1).stop)
-    await run_sync(house.stack.gateway(2).restart)
-    assert (await house.items(house.alice, mine))[1] == ("assistant", "to the end", "completed")
+        await run_sync(deployment.stack.gateway(1).stop)
+    await run_sync(deployment.stack.gateway(2).restart)
+    assert (await deployment.items(deployment.alice, mine))[1] == ("assistant", "to the end", "completed")
 
 
-async def test_a_long_answer_waits_for_the_next_start_when_all_gateways_go(own_house: House) -> None:
-    house, text = own_house, "and so on." + " and so on." * 99
-    mine = await house.conversation(house.alice)
-    async with house.socket(house.alice, gateway=1) as socket:
+async def test_a_long_answer_waits_for_the_next_start_when_all_gateways_go(own_deployment: Deployment) -> None:
+    deployment, text = own_deployment, "and so on." + " and so on." * 99
+    mine = await deployment.conversation(deployment.alice)
+    async with deployment.socket(deployment.alice, gateway=1) as socket:
         create = {"type": "response.create", "conversation": mine, "input": f"[[pace=0.02 text={text}]]"}
         await socket.send(json.dumps(create))
         first = json.loads(await socket.recv())
         while json.loads(await socket.recv())["type"] != "response.output_text.delta":
             pass
-        house.stack.gateway(2).stop()
-        await run_sync(house.stack.gateway(1).stop)
-    await run_sync(house.stack.gateway(2).restart)
-    async with house.socket(house.alice, gateway=2, query=f"resume={first['response']['id']}") as socket:
-        events = await until_the_end(socket)
+        deployment.stack.gateway(2).stop()
+        await run_sync(deployment.stack.gateway(1).stop)
+    await run_sync(deployment.stack.gateway(2).restart)
+    async with deployment.socket(deployment.alice, gateway=2, query=f"resume={first['response']['id']}") as socket:
+        events = await receive_all(socket)
     assert text_of(events) == text
-    assert (await house.items(house.alice, mine))[1] == ("assistant", text, "completed")
+    assert (await deployment.items(deployment.alice, mine))[1] == ("assistant", text, "completed")
 
 
-async def test_answers_outlive_all_gateways_being_told_to_stop_at_one_moment(own_house: House) -> None:
+async def test_answers_outlive_all_gateways_being_told_to_stop_at_one_moment(own_deployment: Deployment) -> None:
     """Each has turns, each gives them away, and none may take what the other gives."""
-    house, text = own_house, " ".join(f"line {number}, 第{number}行;" for number in range(30))
-    async with house.client(house.alice) as client:
+    deployment, text = own_deployment, " ".join(f"line {number}, 第{number}行;" for number in range(30))
+    async with deployment.client(deployment.alice) as client:
         asked = [
             await client.responses.create(input=f"[[pace=0.02 text={text}]]", model="parley-demo", background=True)
             for _ in range(4)
         ]
-        gateways = [house.stack.gateway(number) for number in (1, 2)]
+        gateways = [deployment.stack.gateway(number) for number in (1, 2)]
         for gateway in gateways:
             gateway.request_stop()
         for gateway in gateways:
             await run_sync(gateway.restart)
         answers = []
         for one in asked:
-            async with house.socket(house.alice, gateway=1, query=f"resume={one.id}") as socket:
-                answers.append(text_of(await until_the_end(socket)))
+            async with deployment.socket(deployment.alice, gateway=1, query=f"resume={one.id}") as socket:
+                answers.append(text_of(await receive_all(socket)))
     assert answers == [text] * 4
 
 
-async def test_all_gateways_save_what_they_run_when_everything_stops(own_house: House) -> None:
-    house = own_house
-    async with house.socket(house.alice, gateway=1) as one, house.socket(house.alice, gateway=2) as two:
+async def test_all_gateways_save_what_they_run_when_everything_stops(own_deployment: Deployment) -> None:
+    deployment = own_deployment
+    async with (
+        deployment.socket(deployment.alice, gateway=1) as one,
+        deployment.socket(deployment.alice, gateway=2) as two,
+    ):
         for socket in (one, two):
             await socket.send(json.dumps({"type": "response.create", "input": "[[tokens=3000 pace=0.02]]"}))
             while json.loads(await socket.recv())["type"] != "response.output_text.delta":
                 pass
-        await run_sync(house.stack.stop)
+        await run_sync(deployment.stack.stop)
         for socket in (one, two):
             await rest_of(socket)
             assert socket.close_code == 1012
-    assert {name: process.exit_code for name, process in house.stack.processes.items() if process.exit_code} == {}
+    assert {name: process.exit_code for name, process in deployment.stack.processes.items() if process.exit_code} == {}
 
 
 def test_everything_stops_cleanly_and_leaves_no_process(tmp_path_factory: pytest.TempPathFactory) -> None:

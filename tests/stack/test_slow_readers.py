@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidStatus
 from dev.stack import Plan, Stack
 from tests.chaos.proxy import Proxy
 from tests.stack import raw
-from tests.stack.conftest import House, ask, furnish, text_of, until_the_end
+from tests.stack.conftest import Deployment, ask, create_users, receive_all, text_of
 
 # A megabyte on the wire: each token is an event.
 TOKENS = 3800
@@ -40,8 +40,8 @@ def narrow(port: int) -> socket.socket:
     return connection
 
 
-def asks_on_a_socket(house: House, connection: socket.socket, body: dict[str, Any]) -> None:
-    connection.sendall(raw.handshake(house))
+def asks_on_a_socket(deployment: Deployment, connection: socket.socket, body: dict[str, Any]) -> None:
+    connection.sendall(raw.handshake(deployment))
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         head += connection.recv(1)
@@ -49,14 +49,14 @@ def asks_on_a_socket(house: House, connection: socket.socket, body: dict[str, An
     connection.sendall(raw.frame(raw.TEXT, json.dumps({"type": "response.create", **body}).encode()))
 
 
-def asks_for_a_stream(house: House, connection: socket.socket, body: dict[str, Any]) -> None:
+def asks_for_a_stream(deployment: Deployment, connection: socket.socket, body: dict[str, Any]) -> None:
     data = json.dumps({"stream": True, **body}).encode()
-    headers = (_bearer(house), "Content-Type: application/json", f"Content-Length: {len(data)}")
+    headers = (_bearer(deployment), "Content-Type: application/json", f"Content-Length: {len(data)}")
     connection.sendall(raw.request("POST /v1/responses", *headers, body=data))
 
 
-def _bearer(house: House) -> str:
-    return f"Authorization: Bearer {house.alice}"
+def _bearer(deployment: Deployment) -> str:
+    return f"Authorization: Bearer {deployment.alice}"
 
 
 async def cut(connection: socket.socket) -> None:
@@ -67,24 +67,24 @@ async def cut(connection: socket.socket) -> None:
         await asyncio.sleep(0.05)
 
 
-async def answered(house: House, conversation: str) -> tuple[str, str]:
+async def answered(deployment: Deployment, conversation: str) -> tuple[str, str]:
     """The answer and its status, once it is in history."""
-    while len(items := await house.items(house.alice, conversation)) < 2:
+    while len(items := await deployment.items(deployment.alice, conversation)) < 2:
         await asyncio.sleep(0.1)
     return items[1][1:]
 
 
-async def is_refused(house: House) -> bool:
+async def is_refused(deployment: Deployment) -> bool:
     """Where a user may have one socket: it is still open."""
     try:
-        async with house.socket(house.alice):
+        async with deployment.socket(deployment.alice):
             return False
     except InvalidStatus as exc:
         return exc.response.status_code == 429
 
 
-async def place_given_back(house: House) -> None:
-    while await is_refused(house):
+async def place_given_back(deployment: Deployment) -> None:
+    while await is_refused(deployment):
         await asyncio.sleep(0.1)
 
 
@@ -101,27 +101,29 @@ class Outcome:
     status: str
 
 
-async def takes_nothing(house: House, ask_: Callable[[House, socket.socket, dict[str, Any]], None]) -> Outcome:
-    conversation = await house.conversation(house.alice)
-    with narrow(house.stack.port) as connection:
-        ask_(house, connection, {"input": LONG, "conversation": conversation})
-        told, _ = await asyncio.gather(answered(house, conversation), cut(connection))
-    await place_given_back(house)
+async def takes_nothing(
+    deployment: Deployment, ask_: Callable[[Deployment, socket.socket, dict[str, Any]], None]
+) -> Outcome:
+    conversation = await deployment.conversation(deployment.alice)
+    with narrow(deployment.stack.port) as connection:
+        ask_(deployment, connection, {"input": LONG, "conversation": conversation})
+        told, _ = await asyncio.gather(answered(deployment, conversation), cut(connection))
+    await place_given_back(deployment)
     return Outcome(*told)
 
 
-async def is_gone_without_a_word(house: House) -> Outcome:
+async def is_gone_without_a_word(deployment: Deployment) -> Outcome:
     """Half-open: what the stack sends arrives nowhere, and nothing says so."""
-    conversation = await house.conversation(house.alice)
-    async with Proxy(house.stack.port) as cable:
-        reader, writer = await asyncio.open_connection("127.0.0.1", cable.port)
-        writer.write(raw.handshake(house))
+    conversation = await deployment.conversation(deployment.alice)
+    async with Proxy(deployment.stack.port) as proxy:
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        writer.write(raw.handshake(deployment))
         await reader.readuntil(b"\r\n\r\n")
         writer.write(raw.frame(raw.TEXT, json.dumps(_create(SHORT, conversation)).encode()))
         await reader.readuntil(b"output_text.delta")
-        cable.forget()
-        assert await is_refused(house)
-        told, _ = await asyncio.gather(answered(house, conversation), place_given_back(house))
+        proxy.forget()
+        assert await is_refused(deployment)
+        told, _ = await asyncio.gather(answered(deployment, conversation), place_given_back(deployment))
         writer.close()
     return Outcome(*told)
 
@@ -131,52 +133,54 @@ def _create(text: str, conversation: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     settings = {"GATEWAY_SOCKETS_PER_USER": "1", "GATEWAY_TITLES": "off"}
     with Stack(Plan(tmp_path_factory.mktemp("slow"), gateways=1, gateway=settings)) as stack:
-        yield furnish(stack)
+        yield create_users(stack)
 
 
 @pytest.fixture(scope="module")
-async def outcomes(house: House) -> Sequence[Outcome]:
+async def outcomes(deployment: Deployment) -> Sequence[Outcome]:
     """At the same time: a socket and a stream whose clients take nothing, and a socket whose client is gone."""
-    bobs, carols = (replace(house, alice=house.stack.add_key(name)) for name in ("bob", "carol"))
+    bobs, carols = (replace(deployment, alice=deployment.stack.add_key(name)) for name in ("bob", "carol"))
     return await asyncio.gather(
-        takes_nothing(bobs, asks_on_a_socket), takes_nothing(carols, asks_for_a_stream), is_gone_without_a_word(house)
+        takes_nothing(bobs, asks_on_a_socket),
+        takes_nothing(carols, asks_for_a_stream),
+        is_gone_without_a_word(deployment),
     )
 
 
 async def test_who_takes_nothing_is_cut_and_the_answer_is_complete_in_history(
-    house: House, outcomes: Sequence[Outcome]
+    deployment: Deployment, outcomes: Sequence[Outcome]
 ) -> None:
     on_a_socket, of_a_stream, _ = outcomes
-    async with house.socket(house.alice) as socket_:
+    async with deployment.socket(deployment.alice) as socket_:
         whole = text_of(await ask(socket_, f"[[tokens={TOKENS} pace=0]]"))
     assert on_a_socket == of_a_stream == Outcome(whole, "completed")
 
 
 async def test_who_is_gone_without_a_word_gives_its_place_back_and_the_answer_is_complete_in_history(
-    house: House, outcomes: Sequence[Outcome]
+    deployment: Deployment, outcomes: Sequence[Outcome]
 ) -> None:
     *_, of_the_gone = outcomes
-    async with house.socket(house.alice) as socket_:
+    async with deployment.socket(deployment.alice) as socket_:
         whole = text_of(await ask(socket_, "[[tokens=200 pace=0]]"))
     assert of_the_gone == Outcome(whole, "completed")
 
 
-async def test_readers_that_take_nothing_cost_the_gateway_no_copy_of_what_they_are_owed(house: House) -> None:
-    gateway, conversation = house.stack.gateway(1), await house.conversation(house.alice)
-    async with house.socket(house.alice) as socket_:
+async def test_readers_that_take_nothing_cost_the_gateway_no_copy_of_what_they_are_owed(deployment: Deployment) -> None:
+    gateway, conversation = deployment.stack.gateway(1), await deployment.conversation(deployment.alice)
+    async with deployment.socket(deployment.alice) as socket_:
         events = await ask(socket_, LONG.replace("0.003", "0.002"), conversation=conversation)
         response_id, size = events[0]["response"]["id"], sum(len(json.dumps(event)) for event in events)
     assert size > _MEGABYTE / 3
-    async with house.socket(house.alice, query=f"resume={response_id}") as socket_:
-        assert await until_the_end(socket_) == events
+    async with deployment.socket(deployment.alice, query=f"resume={response_id}") as socket_:
+        assert await receive_all(socket_) == events
     before = resident_bytes(gateway.pid)
     with ExitStack() as open_:
         for _ in range(_FOLLOWERS):
             connection = open_.enter_context(narrow(gateway.command.port))
-            connection.sendall(raw.request(f"GET /v1/responses/{response_id}?stream=true", _bearer(house)))
-        async with house.socket(house.bob) as socket_:
+            connection.sendall(raw.request(f"GET /v1/responses/{response_id}?stream=true", _bearer(deployment)))
+        async with deployment.socket(deployment.bob) as socket_:
             assert (await ask(socket_, SHORT))[-1]["type"] == "response.completed"
         assert resident_bytes(gateway.pid) - before < _FOLLOWERS * size / 2

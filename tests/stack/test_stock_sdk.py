@@ -6,13 +6,13 @@ import httpx2
 import pytest
 from openai import APIStatusError, AsyncOpenAI, OpenAI
 
-from tests.stack.conftest import House
+from tests.stack.conftest import Deployment
 
 ENDINGS = {"response.completed", "response.incomplete", "response.failed", "error"}
 
 
-def test_two_turns_in_one_conversation_and_the_second_knows_the_first(house: House) -> None:
-    client = OpenAI(base_url=f"{house.stack.url}/v1", api_key=house.alice)
+def test_two_turns_in_one_conversation_and_the_second_knows_the_first(deployment: Deployment) -> None:
+    client = OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.alice)
     conversation = client.conversations.create(metadata={"title": "lighthouses"})
     answers = []
     with client.responses.connect() as connection:
@@ -27,7 +27,7 @@ def test_two_turns_in_one_conversation_and_the_second_knows_the_first(house: Hou
             answers.append(events[-1].response.output_text)
             deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
             assert "".join(deltas) == answers[-1] != ""
-    assert [(one["role"], one["content"]) for one in house.prompts()[-1]] == [
+    assert [(one["role"], one["content"]) for one in deployment.prompts()[-1]] == [
         ("system", "你是一位得力的助手。"),
         ("user", "tell me of the lighthouse at Alexandria"),
         ("assistant", answers[0]),
@@ -38,8 +38,8 @@ def test_two_turns_in_one_conversation_and_the_second_knows_the_first(house: Hou
     assert [item["content"][0]["text"] for item in items[1::2]] == answers  # type: ignore[index]
 
 
-async def test_the_asynchronous_client_gets_gapless_sequence_numbers(house: House) -> None:
-    async with house.client(house.alice) as client, client.responses.connect() as connection:
+async def test_the_asynchronous_client_gets_gapless_sequence_numbers(deployment: Deployment) -> None:
+    async with deployment.client(deployment.alice) as client, client.responses.connect() as connection:
         await connection.response.create(model="parley-demo", input="hello")
         numbers = []
         async for event in connection:
@@ -49,8 +49,8 @@ async def test_the_asynchronous_client_gets_gapless_sequence_numbers(house: Hous
     assert numbers == list(range(len(numbers)))
 
 
-async def test_a_wrong_model_is_an_error_event_and_the_socket_stays(house: House) -> None:
-    async with house.client(house.alice) as client, client.responses.connect() as connection:
+async def test_a_wrong_model_is_an_error_event_and_the_socket_stays(deployment: Deployment) -> None:
+    async with deployment.client(deployment.alice) as client, client.responses.connect() as connection:
         await connection.response.create(model="gpt-9", input="hello")
         refused = await connection.recv()
         assert refused.type == "error"
@@ -58,17 +58,17 @@ async def test_a_wrong_model_is_an_error_event_and_the_socket_stays(house: House
         assert (await connection.recv()).type == "response.created"
 
 
-async def test_a_conversation_may_begin_with_items(house: House) -> None:
+async def test_a_conversation_may_begin_with_items(deployment: Deployment) -> None:
     items = [{"type": "message", "role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
-    async with house.client(house.alice) as client:
+    async with deployment.client(deployment.alice) as client:
         made = await client.conversations.create(items=items)  # type: ignore[arg-type]
-    found = await house.items(house.alice, made.id)
+    found = await deployment.items(deployment.alice, made.id)
     assert [(role, text) for role, text, _ in found] == [("user", "hi"), ("assistant", "hello")]
 
 
-async def test_hundreds_of_requests_at_once_are_all_answered(house: House) -> None:
-    headers = {"Authorization": f"Bearer {house.alice}"}
-    port = house.stack.gateway(1).command.port  # past nginx, which limits an address
+async def test_hundreds_of_requests_at_once_are_all_answered(deployment: Deployment) -> None:
+    headers = {"Authorization": f"Bearer {deployment.alice}"}
+    port = deployment.stack.gateway(1).command.port  # past nginx, which limits an address
     limits = httpx2.Limits(max_connections=400)
     async with httpx2.AsyncClient(headers=headers, limits=limits, timeout=30) as client:
         url = f"http://127.0.0.1:{port}/v1/conversations"
@@ -76,10 +76,10 @@ async def test_hundreds_of_requests_at_once_are_all_answered(house: House) -> No
     assert {answer.status_code for answer in answers} == {200}
 
 
-async def test_a_foreign_conversation_is_not_found(house: House) -> None:
-    async with house.client(house.alice) as alice, house.client(house.bob) as bob:
-        hers = await alice.conversations.create()
-        for request in (bob.conversations.retrieve(hers.id), bob.conversations.retrieve("conv_" + "0" * 32)):
+async def test_a_foreign_conversation_is_not_found(deployment: Deployment) -> None:
+    async with deployment.client(deployment.alice) as alice, deployment.client(deployment.bob) as bob:
+        alice_api = await alice.conversations.create()
+        for request in (bob.conversations.retrieve(alice_api.id), bob.conversations.retrieve("conv_" + "0" * 32)):
             with pytest.raises(APIStatusError) as caught:
                 await request
             assert caught.value.status_code == 404
@@ -88,8 +88,8 @@ async def test_a_foreign_conversation_is_not_found(house: House) -> None:
             }  # fmt: skip
 
 
-async def test_a_wrong_key_is_refused_at_the_handshake(house: House) -> None:
-    async with AsyncOpenAI(base_url=f"{house.stack.url}/v1", api_key="pk_wrong", max_retries=0) as client:
+async def test_a_wrong_key_is_refused_at_the_handshake(deployment: Deployment) -> None:
+    async with AsyncOpenAI(base_url=f"{deployment.stack.url}/v1", api_key="pk_wrong", max_retries=0) as client:
         with pytest.raises(APIStatusError) as caught:
             await client.conversations.create()
         assert caught.value.status_code == 401

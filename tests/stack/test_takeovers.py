@@ -13,8 +13,8 @@ from anyio.to_thread import run_sync
 from dev.process import Process
 from dev.stack import Plan, Stack
 from engines.scripted.tokenizer import encode_literally
-from tests.chaos.texts import OF_THE_DEMO_MODEL
-from tests.stack.conftest import House, ask, furnish, text_of, until_the_end
+from tests.chaos.questions import DEMO_MODEL_PROMPTS
+from tests.stack.conftest import Deployment, ask, create_users, receive_all, text_of
 
 Event = dict[str, Any]
 
@@ -46,17 +46,17 @@ def ending(events: list[Event]) -> Ending:
     return Ending(text_of(events), last["status"], why and why["reason"], spent)
 
 
-async def spent(house: House) -> tuple[int, int, int]:
+async def spent(deployment: Deployment) -> tuple[int, int, int]:
     """What alice has used today: requests, input and output tokens."""
-    async with house.client(house.alice) as client:
+    async with deployment.client(deployment.alice) as client:
         page = await client.get("/usage", cast_to=httpx2.Response, options={"params": {"days": 1}})
     (today,) = page.json()["data"]
     return today["requests"], today["input_tokens"], today["output_tokens"]
 
 
-async def spent_since(before: tuple[int, int, int], house: House, requests: int) -> tuple[int, ...]:
+async def spent_since(before: tuple[int, int, int], deployment: Deployment, requests: int) -> tuple[int, ...]:
     """Once so many more requests are accounted: an answer does not wait for its place in the books."""
-    while (now := await spent(house))[0] < before[0] + requests:
+    while (now := await spent(deployment))[0] < before[0] + requests:
         await asyncio.sleep(0.02)
     return tuple(b - a for a, b in zip(before, now, strict=True))
 
@@ -67,22 +67,22 @@ def asked(after: int, limit: int | None) -> dict[str, Any]:
     return {"input": f"[[pace=0.002 stall=after:{after:03},for:60 text={TEXT}]]", "max_output_tokens": limit}
 
 
-async def stalled(house: House, limit: int | None) -> list[str]:
+async def stalled(deployment: Deployment, limit: int | None) -> list[str]:
     """Answers at replica 1, one stalled behind each token from the first character on; their ids."""
-    url = f"http://127.0.0.1:{house.stack.gateway(1).command.port}/v1/responses"
+    url = f"http://127.0.0.1:{deployment.stack.gateway(1).command.port}/v1/responses"
     made: dict[str, int] = {}
-    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {house.alice}"}) as api:
+    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {deployment.alice}"}) as api:
         for after in range(_FIRST, limit or TOKENS):
             told = await api.post(url, json={**asked(after, limit), "background": True})
             made[f"{told.json()['id']}-1"] = after
-    while made.items() - at_the_engine(house).items():
+    while made.items() - engine_request(deployment).items():
         await asyncio.sleep(0.05)
     return [one.removesuffix("-1") for one in made]
 
 
-def at_the_engine(house: House) -> dict[str, int]:
+def engine_request(deployment: Deployment) -> dict[str, int]:
     """The tokens made for each request id."""
-    told = httpx2.get(f"{house.stack.engine_url.removesuffix('/v1')}/requests").json()["data"]
+    told = httpx2.get(f"{deployment.stack.engine_url.removesuffix('/v1')}/requests").json()["data"]
     return {one["headers"].get("x-request-id", ""): one["tokens"] for one in told}
 
 
@@ -91,77 +91,77 @@ async def restart(process: Process) -> None:
     await run_sync(process.wait_ready)
 
 
-async def the_owner_is_killed(house: House) -> None:
-    await run_sync(house.stack.gateway(1).kill)
+async def the_owner_is_killed(deployment: Deployment) -> None:
+    await run_sync(deployment.stack.gateway(1).kill)
 
 
-async def the_engine_is_killed(house: House) -> None:
-    await run_sync(house.stack.engine().kill)
-    await restart(house.stack.engine())
+async def the_engine_is_killed(deployment: Deployment) -> None:
+    await run_sync(deployment.stack.engine().kill)
+    await restart(deployment.stack.engine())
 
 
-Fault = Callable[[House], Awaitable[None]]
+Fault = Callable[[Deployment], Awaitable[None]]
 faults = pytest.mark.parametrize("fault", [the_owner_is_killed, the_engine_is_killed])
 
 
 @pytest.fixture(scope="module", params=["scripted", pytest.param("vllm", marks=pytest.mark.vllm)])
-def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     engine = "scripted" if request.param == "scripted" else f"{request.getfixturevalue('vllm_url')}/v1"
     settings = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "256"}
     with Stack(Plan(tmp_path_factory.mktemp("takeovers"), engine=engine, gateway=settings)) as stack:
-        yield furnish(stack)
+        yield create_users(stack)
 
 
 @pytest.fixture(autouse=True)
-async def healed(house: House) -> AsyncGenerator[None]:
+async def healed(deployment: Deployment) -> AsyncGenerator[None]:
     """Also behind a test that failed."""
     yield
-    for process in house.stack.processes.values():
+    for process in deployment.stack.processes.values():
         if not process.running:
             await restart(process)
 
 
 @faults
 @pytest.mark.parametrize("limit", [None, _LIMIT])
-@pytest.mark.parametrize("house", ["scripted"], indirect=True)
+@pytest.mark.parametrize("deployment", ["scripted"], indirect=True)
 async def test_an_answer_cut_behind_any_token_ends_as_if_it_had_not_been(
-    house: House, fault: Fault, limit: int | None
+    deployment: Deployment, fault: Fault, limit: int | None
 ) -> None:
-    async with house.socket(house.alice, gateway=2) as socket:
+    async with deployment.socket(deployment.alice, gateway=2) as socket:
         body = asked(0, limit) | {"input": f"[[pace=0.002 stall=after:000,for:00 text={TEXT}]]"}
         uninterrupted = ending(await ask(socket, body.pop("input"), **body))
-    before = await spent(house)
-    ids = await stalled(house, limit)
-    await fault(house)
-    endings = await asyncio.gather(*(followed(house, one) for one in ids))
+    before = await spent(deployment)
+    ids = await stalled(deployment, limit)
+    await fault(deployment)
+    endings = await asyncio.gather(*(followed(deployment, one) for one in ids))
     assert endings == [uninterrupted] * len(ids)
     wanted = (len(ids), *(len(ids) * number for number in uninterrupted.spent))
-    assert await spent_since(before, house, len(ids)) == wanted
+    assert await spent_since(before, deployment, len(ids)) == wanted
 
 
 @pytest.mark.vllm
-@pytest.mark.parametrize("house", ["vllm"], indirect=True)
-@pytest.mark.parametrize("question", OF_THE_DEMO_MODEL, ids=["Chinese", "English"])
+@pytest.mark.parametrize("deployment", ["vllm"], indirect=True)
+@pytest.mark.parametrize("question", DEMO_MODEL_PROMPTS, ids=["Chinese", "English"])
 async def test_what_real_vllm_counts_for_a_taken_over_answer_is_what_it_counts_for_a_whole_one(
-    house: House, question: str
+    deployment: Deployment, question: str
 ) -> None:
-    async with house.socket(house.alice, gateway=2) as socket:
+    async with deployment.socket(deployment.alice, gateway=2) as socket:
         uninterrupted = ending(await ask(socket, question, temperature=0))
-    before = await spent(house)
-    async with house.socket(house.alice, gateway=1) as socket:
+    before = await spent(deployment)
+    async with deployment.socket(deployment.alice, gateway=1) as socket:
         await socket.send(json.dumps({"type": "response.create", "input": question, "temperature": 0}))
         response_id = json.loads(await socket.recv())["response"]["id"]
         while json.loads(await socket.recv())["type"] != "response.output_text.delta":
             pass
-        house.stack.gateway(1).kill()
-    assert await followed(house, response_id) == uninterrupted
-    assert await spent_since(before, house, 1) == (1, *uninterrupted.spent)
-    taken = [line for line in house.stack.gateway(2).log.read_text().splitlines() if "turn taken over" in line]
+        deployment.stack.gateway(1).kill()
+    assert await followed(deployment, response_id) == uninterrupted
+    assert await spent_since(before, deployment, 1) == (1, *uninterrupted.spent)
+    taken = [line for line in deployment.stack.gateway(2).log.read_text().splitlines() if "turn taken over" in line]
     assert response_id in taken[-1]
 
 
-async def followed(house: House, response_id: str) -> Ending:
-    async with house.socket(house.alice, gateway=2, query=f"resume={response_id}") as socket:
-        events = await until_the_end(socket)
+async def followed(deployment: Deployment, response_id: str) -> Ending:
+    async with deployment.socket(deployment.alice, gateway=2, query=f"resume={response_id}") as socket:
+        events = await receive_all(socket)
     assert [one for one in events if _TORN in json.dumps(one, ensure_ascii=False)] == []
     return ending(events)

@@ -8,15 +8,15 @@ import pytest
 
 from tests.contract import conformance
 from tests.contract.conformance import Wire
-from tests.stack.conftest import House
+from tests.stack.conftest import Deployment
 from tests.stack.strict_client import MODEL, WEATHER, completed, continued, http, message, streamed, text_of
 
 CALLING = 'How is it there? [[call=get_weather args={"place":"Qingdao"}]]'
 
 
 @pytest.fixture
-async def api(house: House) -> AsyncIterator[httpx2.AsyncClient]:
-    async with http(house) as client:
+async def api(deployment: Deployment) -> AsyncIterator[httpx2.AsyncClient]:
+    async with http(deployment) as client:
         yield client
 
 
@@ -40,8 +40,8 @@ async def test_a_streamed_call_tells_the_whole_story(api: httpx2.AsyncClient) ->
     assert added == {**call, "arguments": "", "status": "in_progress"}
 
 
-async def test_a_call_over_a_socket_tells_the_whole_story(house: House) -> None:
-    async with house.socket(house.alice) as socket:
+async def test_a_call_over_a_socket_tells_the_whole_story(deployment: Deployment) -> None:
+    async with deployment.socket(deployment.alice) as socket:
         call_of(await continued(socket, input=CALLING, tools=[WEATHER], store=False))
 
 
@@ -54,7 +54,7 @@ async def test_a_chosen_function_is_called(api: httpx2.AsyncClient) -> None:
 
 @pytest.mark.parametrize("stored", [True, False])
 async def test_what_a_function_returns_goes_back_to_the_model(
-    api: httpx2.AsyncClient, house: House, stored: bool
+    api: httpx2.AsyncClient, deployment: Deployment, stored: bool
 ) -> None:
     first = await completed(api, input=CALLING, tools=[WEATHER], store=stored)
     returned = {"type": "function_call_output", "call_id": call_of(first)["call_id"], "output": "fog"}
@@ -62,8 +62,8 @@ async def test_what_a_function_returns_goes_back_to_the_model(
     if not stored:
         before = {"input": [message("user", CALLING), *first["output"], returned], "store": False}
     assert text_of(await completed(api, tools=[WEATHER], **before))
-    assert [one["role"] for one in house.prompts()[-1]][-2:] == ["assistant", "tool"]
-    assert house.prompts()[-1][-1]["content"] == "fog"
+    assert [one["role"] for one in deployment.prompts()[-1]][-2:] == ["assistant", "tool"]
+    assert deployment.prompts()[-1][-1]["content"] == "fog"
 
 
 async def test_the_return_of_a_call_nobody_made_is_refused(api: httpx2.AsyncClient) -> None:

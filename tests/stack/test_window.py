@@ -13,9 +13,9 @@ from openai import AsyncOpenAI, BadRequestError
 from dev.engine_commands import CONTEXT_TOKENS
 from dev.stack import Plan, Stack
 from gateway.turns.window import ROOM_FOR_AN_ANSWER_TOKENS
-from tests.stack.cable import Cable
+from tests.stack.breaking_proxy import BreakingProxy
 from tests.stack.conftest import PASSWORD
-from tests.stack.recording import Recording
+from tests.stack.request_recorder import RequestRecorder
 from tests.stack.strict_client import MODEL
 
 pytestmark = pytest.mark.vllm
@@ -45,8 +45,8 @@ class Turn:
 
 
 class Engine:
-    def __init__(self, url: str, recording: Recording) -> None:
-        self.recording = recording
+    def __init__(self, url: str, recorder: RequestRecorder) -> None:
+        self.recorder = recorder
         self._url = url
 
     async def count(self, messages: list[Any]) -> int:
@@ -75,43 +75,43 @@ class Talk:
 
 
 @pytest.fixture(scope="module")
-def recording() -> Recording:
-    return Recording()
+def recorder() -> RequestRecorder:
+    return RequestRecorder()
 
 
 @pytest.fixture(scope="module")
-def stack(vllm_url: str, recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(vllm_url: str, recorder: RequestRecorder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     port = urlsplit(vllm_url).port
     assert port is not None
     with (
         # In a thread of its own, since a stack is started from the main one and asks for its engine then.
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(Cable(port, hear=recording.hear)) as cable,
+        portal.wrap_async_context_manager(BreakingProxy(port, observe=recorder.observer)) as proxy,
     ):
         titles = {"GATEWAY_TITLES": "off"}
-        plan = Plan(tmp_path_factory.mktemp("window"), engine=f"{cable.url}/v1", gateways=1, gateway=titles)
+        plan = Plan(tmp_path_factory.mktemp("window"), engine=f"{proxy.url}/v1", gateways=1, gateway=titles)
         with Stack(plan) as stack:
             stack.add_user("alice", PASSWORD)
             yield stack
 
 
 @pytest.fixture(scope="module")
-async def talk(stack: Stack, vllm_url: str, recording: Recording) -> AsyncIterator[Talk]:
+async def talk(stack: Stack, vllm_url: str, recorder: RequestRecorder) -> AsyncIterator[Talk]:
     async with AsyncOpenAI(base_url=f"{stack.url}/v1", api_key=stack.add_key("alice"), max_retries=0) as client:
-        yield Talk(client, Engine(vllm_url, recording))
+        yield Talk(client, Engine(vllm_url, recorder))
 
 
 @pytest.fixture(scope="module")
 async def grown(talk: Talk) -> list[Turn]:
     """All turns of a conversation that grew to three times the context, in two languages."""
     conversation = (await talk.client.conversations.create()).id
-    recording, turns = talk.engine.recording, []
+    recorder, turns = talk.engine.recorder, []
     for number, sentences in enumerate(SENTENCES):
         question = (CHINESE if number % 2 else ENGLISH) * sentences
-        before, since = await talk.said(conversation), len(recording.heard)
+        before, since = await talk.said(conversation), len(recorder.requests)
         response = await talk.ask(conversation, question, truncation="auto")
-        (body,) = recording.bodies("/v1/chat/completions", since)
-        counts = len(recording.bodies("/tokenize", since))
+        (body,) = recorder.bodies("/v1/chat/completions", since)
+        counts = len(recorder.bodies("/tokenize", since))
         tokens = await talk.engine.count(body["messages"])
         turns.append(Turn(response, body["messages"], tokens, counts, before, question))
     assert await talk.engine.count(await talk.said(conversation)) > 3 * CONTEXT_TOKENS
@@ -164,9 +164,9 @@ async def test_what_the_model_was_told_first_is_sent_and_counted_however_long_th
     first = {"role": "system", "content": "You are the keeper of a lighthouse."}
     conversation = (await talk.client.conversations.create(items=[{"type": "message", **first}])).id  # type: ignore[list-item]
     for number in range(6):
-        since = len(talk.engine.recording.heard)
+        since = len(talk.engine.recorder.requests)
         response = await talk.ask(conversation, f"{number} {ENGLISH * 60}", truncation="auto")
-        (body,) = talk.engine.recording.bodies("/v1/chat/completions", since)
+        (body,) = talk.engine.recorder.bodies("/v1/chat/completions", since)
         assert body["messages"][0] == first
         assert response.usage.input_tokens == await talk.engine.count(body["messages"])
     assert response.window["items_left_out"] > 2
@@ -179,7 +179,7 @@ async def test_a_first_message_that_is_too_long_is_refused_with_both_numbers_and
     conversation = (await talk.client.conversations.create()).id
     with pytest.raises(BadRequestError) as caught:
         await talk.ask(conversation, sentence * 600, truncation="auto")
-    tokens = await talk.engine.count(talk.engine.recording.bodies("/tokenize")[-1]["messages"])
+    tokens = await talk.engine.count(talk.engine.recorder.bodies("/tokenize")[-1]["messages"])
     assert tokens > CONTEXT_TOKENS
     assert caught.value.code == "context_length_exceeded"
     assert {str(tokens), str(CONTEXT_TOKENS)} <= set(caught.value.message.replace(";", "").split())
@@ -192,12 +192,12 @@ async def test_without_leave_to_leave_out_a_conversation_that_is_full_is_refused
     conversation = (await talk.client.conversations.create()).id
     for sentence in (ENGLISH, CHINESE):
         await talk.ask(conversation, sentence * 80)
-    since = len(talk.engine.recording.heard)
+    since = len(talk.engine.recorder.requests)
     with pytest.raises(BadRequestError) as caught:
         await talk.ask(conversation, ENGLISH * 300)
-    (counted,) = talk.engine.recording.bodies("/tokenize", since)
+    (counted,) = talk.engine.recorder.bodies("/tokenize", since)
     tokens = await talk.engine.count(counted["messages"])
     assert len(counted["messages"]) == 6
-    assert talk.engine.recording.bodies("/v1/chat/completions", since) == []
+    assert talk.engine.recorder.bodies("/v1/chat/completions", since) == []
     assert caught.value.code == "context_length_exceeded"
     assert {str(tokens), str(CONTEXT_TOKENS)} <= set(caught.value.message.replace(";", "").split())

@@ -1,4 +1,4 @@
-"""A cable to a local port: it may break once, wherever that is in a frame, and what is asked over it may be heard."""
+"""A TCP proxy to a local port that can break one connection, inside any frame, and can observe the client's bytes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,24 +6,24 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
-Hear = Callable[[bytes], object]
-"""Gets what the client of one connection sends, as it goes by."""
+Observer = Callable[[bytes], object]
+"""Receives the bytes that the client of one connection sends."""
 
 
-def _deaf() -> Hear:
+def _no_observer() -> Observer:
     return lambda _: None
 
 
-class Cable:
-    """The first connection ends after so many bytes from the server; those after it are sound."""
+class BreakingProxy:
+    """The first connection breaks after `breaks_after_bytes` from the server; later ones do not break."""
 
     def __init__(
-        self, port: int, *, breaks_after_bytes: float = float("inf"), hear: Callable[[], Hear] = _deaf
+        self, port: int, *, breaks_after_bytes: float = float("inf"), observe: Callable[[], Observer] = _no_observer
     ) -> None:
         self.connections = 0
         self._target = port
         self._left = breaks_after_bytes
-        self._hear = hear
+        self._observe = observe
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -57,7 +57,7 @@ class Cable:
         async with _torn_down(to_client):
             server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
             async with _torn_down(to_server):
-                asking = asyncio.create_task(_pass_on(client, to_server, hear=self._hear()))
+                asking = asyncio.create_task(_pass_on(client, to_server, observe=self._observe()))
                 answering = asyncio.create_task(_pass_on(server, to_client, left))
                 try:
                     await asyncio.wait({asking, answering}, return_when=asyncio.FIRST_COMPLETED)
@@ -77,10 +77,14 @@ async def _torn_down(writer: asyncio.StreamWriter) -> AsyncIterator[None]:
 
 
 async def _pass_on(
-    source: asyncio.StreamReader, sink: asyncio.StreamWriter, left: float = float("inf"), *, hear: Hear = lambda _: None
+    source: asyncio.StreamReader,
+    sink: asyncio.StreamWriter,
+    left: float = float("inf"),
+    *,
+    observe: Observer = lambda _: None,
 ) -> None:
     while left > 0 and (data := await source.read(65536)):
-        hear(data)
+        observe(data)
         sink.write(data[: int(min(left, len(data)))])
         await sink.drain()
         left -= len(data)

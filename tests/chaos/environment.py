@@ -1,4 +1,4 @@
-"""The stack on trial: two gateways, and between each and what it needs a cable that can fail."""
+"""The stack under test: two gateways, each with a proxy that can fail in front of Redis and of the engine."""
 
 import asyncio
 import random
@@ -15,33 +15,33 @@ from dev.process import Process, as_ready
 from dev.stack import Plan, Stack
 from tests.chaos.disk import Disk, NoDisk
 from tests.chaos.proxy import Proxy
-from tests.chaos.transports import Place
+from tests.chaos.transports import Endpoint
 
 GATEWAYS = 2
 _REDIS, _ENGINE = "GATEWAY_REDIS_URL", "GATEWAY_ENGINE_URL"
-# An engine that says nothing for so long is asked again; the defaults' 30 and 300 would be a long test.
-_IMPATIENT = {"GATEWAY_ENGINE_TOKEN_SECONDS": "2", "GATEWAY_ENGINE_READ_TIMEOUT_SECONDS": "4"}
-_HEALED_SECONDS = 30.0
+# How long an engine may be silent; with the defaults of 30 and 300 s the test would take too long.
+_SHORT_TIMEOUTS = {"GATEWAY_ENGINE_TOKEN_SECONDS": "2", "GATEWAY_ENGINE_READ_TIMEOUT_SECONDS": "4"}
+_RECOVERY_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 
 
 @dataclass(slots=True)
-class Ground:
-    """`pause_seconds`: how long what is paused, or cut off, stays so. `to_redis` and `to_engine` have a cable for each
-    gateway. `no_disk` tells why there is no `disk`."""
+class Environment:
+    """`pause_seconds`: how long a pause or a cut lasts. `redis_proxies` and `engine_proxies` have one proxy for each
+    gateway. `no_disk_reason`: why there is no `disk`."""
 
     stack: Stack
     key: str
     pause_seconds: float
-    to_redis: list[Proxy]
-    to_engine: list[Proxy]
+    redis_proxies: list[Proxy]
+    engine_proxies: list[Proxy]
     disk: Disk | None
-    no_disk: str
+    no_disk_reason: str
     rng: random.Random = field(default_factory=random.Random)
 
     @property
-    def place(self) -> Place:
-        return Place(self.stack.port, self.key)
+    def endpoint(self) -> Endpoint:
+        return Endpoint(self.stack.port, self.key)
 
     @property
     def engine(self) -> Process:
@@ -51,7 +51,7 @@ class Ground:
         return self.engine if name == "engine" else self.stack.processes[name]
 
     def redis(self) -> Redis:
-        """Straight, past all cables, as a user who may do everything."""
+        """A direct connection, without a proxy, as a user who may run every command."""
         return Redis.from_url(self.stack.redis_admin_url, decode_responses=False)
 
     async def start(self, *processes: Process) -> None:
@@ -60,37 +60,37 @@ class Ground:
             process.start()
         await run_sync(lambda: list(as_ready(processes)))
 
-    async def heal(self) -> None:
-        """Everything runs and is ready again, whatever was done to it."""
-        for cable in (*self.to_redis, *self.to_engine):
-            cable.sound()
+    async def restore(self) -> None:
+        """Every process runs and is ready again after any fault."""
+        for proxy in (*self.redis_proxies, *self.engine_proxies):
+            proxy.restore()
         for process in self.stack.processes.values():
             process.resume()
         await self.start(*(one for one in self.stack.processes.values() if not one.running))
-        async with asyncio.timeout(_HEALED_SECONDS):
+        async with asyncio.timeout(_RECOVERY_SECONDS):
             for process in self.stack.processes.values():
                 while not await run_sync(_is_ready, process):
                     await asyncio.sleep(_POLL_SECONDS)
 
 
 @asynccontextmanager
-async def opened(folder: Path, *, engine: str, pause_seconds: float) -> AsyncGenerator[Ground]:
+async def started(folder: Path, *, engine: str, pause_seconds: float) -> AsyncGenerator[Environment]:
     """`engine` as in dev.stack.Plan."""
     plan = Plan(folder, engine=engine, gateways=GATEWAYS, gateway=_settings(engine))
     async with AsyncExitStack() as left:
         stack = Stack(plan)
-        to_redis = [await left.enter_async_context(Proxy()) for _ in range(GATEWAYS)]
-        to_engine = [await left.enter_async_context(Proxy()) for _ in range(GATEWAYS)]
-        _rewire(stack, to_redis, to_engine)
-        disk, no_disk = _disk(folder / "redis")
+        redis_proxies = [await left.enter_async_context(Proxy()) for _ in range(GATEWAYS)]
+        engine_proxies = [await left.enter_async_context(Proxy()) for _ in range(GATEWAYS)]
+        _insert_proxies(stack, redis_proxies, engine_proxies)
+        disk, no_disk_reason = _disk(folder / "redis")
         if disk is not None:
             left.callback(disk.remove)
         left.push_async_callback(run_sync, stack.stop)
-        ground = Ground(stack, "", pause_seconds, to_redis, to_engine, disk, no_disk)
-        await ground.start(*stack.processes.values())
+        environment = Environment(stack, "", pause_seconds, redis_proxies, engine_proxies, disk, no_disk_reason)
+        await environment.start(*stack.processes.values())
         await run_sync(stack.add_user, "alice", "correct horse battery")
-        ground.key = await run_sync(stack.add_key, "alice")
-        yield ground
+        environment.key = await run_sync(stack.add_key, "alice")
+        yield environment
 
 
 def _is_ready(process: Process) -> bool:
@@ -101,16 +101,16 @@ def _is_ready(process: Process) -> bool:
 
 
 def _settings(engine: str) -> dict[str, str]:
-    patience = _IMPATIENT if engine == "scripted" else {}
-    return {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "4096", **patience}
+    timeouts = _SHORT_TIMEOUTS if engine == "scripted" else {}
+    return {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "4096", **timeouts}
 
 
-def _rewire(stack: Stack, to_redis: list[Proxy], to_engine: list[Proxy]) -> None:
-    for number, (redis, engine) in enumerate(zip(to_redis, to_engine, strict=True), 1):
+def _insert_proxies(stack: Stack, redis_proxies: list[Proxy], engine_proxies: list[Proxy]) -> None:
+    for number, (redis, engine) in enumerate(zip(redis_proxies, engine_proxies, strict=True), 1):
         redis.target, engine.target = stack.processes["redis"].command.port, stack.engine().command.port
         gateway = stack.gateway(number)
-        cables = {_REDIS: f"redis://127.0.0.1:{redis.port}", _ENGINE: f"http://127.0.0.1:{engine.port}/v1"}
-        gateway.command = replace(gateway.command, environment={**gateway.command.environment, **cables})
+        proxies = {_REDIS: f"redis://127.0.0.1:{redis.port}", _ENGINE: f"http://127.0.0.1:{engine.port}/v1"}
+        gateway.command = replace(gateway.command, environment={**gateway.command.environment, **proxies})
 
 
 def _disk(folder: Path) -> tuple[Disk | None, str]:
