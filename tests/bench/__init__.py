@@ -1,1 +1,1 @@
-"""What Parley costs, as ratios between things measured side by side in one run. Run by hand; nothing here can fail."""
+"""Parley's costs, as ratios between cases measured side by side in one run. Run by hand; nothing here can fail."""

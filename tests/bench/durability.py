@@ -1,6 +1,6 @@
-"""What it costs that an answer survives: `python -m tests.bench.durability`.
+"""The cost of durable answers: `python -m tests.bench.durability`.
 
-The same answers stored (every event in Redis before it is seen) and with `store: false` (nowhere), in turns, so that a
+The same answers stored (every event in Redis before it is sent) and with `store: false`, alternating, so that a
 machine that slows down slows both: CPU time of the gateway and commands at Redis for 1,000 tokens. Then the round trips
 to Redis from a lone user's question to the first token, as they pass on the wire.
 """
@@ -25,15 +25,15 @@ from tests.chaos import environment
 
 STREAMS = (1, 64, 256)
 TOKENS = 100
-# All streams together: a gateway that can not keep up is a different measurement.
+# All streams together: a gateway that cannot keep up is a different measurement.
 TOKENS_A_SECOND = 1600
 FASTEST_PACE_SECONDS = 0.02
 ROUNDS = 2
-# A lone stream has to answer more often to be measured at all.
+# A single stream needs several answers to be measurable.
 TOKENS_AT_LEAST = 400
-# What is measured is the stream, not the moment in which everybody asks.
+# Measures the streams, not the moment in which they all start.
 _ASKING_AT_ONCE = 32
-# Until every connection that one user needs is open.
+# Opens every connection that one user needs.
 _WARM_UPS = 5
 _IDLE_SECONDS = 4.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -41,7 +41,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """`commands` at Redis, all gateways' heartbeats included; `appends` are the XADDs of them."""
+    """`commands` at Redis, with the gateways' heartbeats; `appends` are the XADDs among them."""
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0
@@ -68,7 +68,7 @@ class Cost:
         )
 
     def row(self, name: str, idle: "Cost") -> str:
-        """For 1,000 tokens, without what goes on when nobody asks anything."""
+        """Per 1,000 tokens, without the cost of an idle gateway."""
         share = self.seconds / idle.seconds
         cells = (
             (self.cpu_seconds - idle.cpu_seconds * share) * 1000,
@@ -164,15 +164,15 @@ async def _table(bench: Bench) -> None:
 
 async def _first_token(folder: Path) -> None:
     async with (
-        environment.started(folder, engine="scripted", pause_seconds=0) as deployment,
-        deployment.redis() as redis,
-        Bench(deployment.process("gateway-1"), deployment.key, redis).socket() as socket,
+        environment.started(folder, engine="scripted", pause_seconds=0) as chaos,
+        chaos.redis() as redis,
+        Bench(chaos.process("gateway-1"), chaos.key, redis).socket() as socket,
     ):
         places = asyncio.Semaphore(1)
         for _ in range(_WARM_UPS):
             await ask(socket, places, tokens=2, stored=True)
-        trips = RoundTrips(deployment.redis_proxies[0])
-        await trips.quiet()  # what comes behind an answer
+        trips = RoundTrips(chaos.redis_proxies[0])
+        await trips.quiet()  # the commands after an answer
         await ask(socket, places, tokens=2, stored=True, until="response.output_text.delta")
         found = trips.end()
     print(f"round trips to Redis until a lone user's first token: {len(found)}")

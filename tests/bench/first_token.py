@@ -1,7 +1,7 @@
-"""How much later a user's first token comes when 16 others are chatting: `python -m tests.bench.first_token`.
+"""The delay of a user's first token by 16 concurrent streams: `python -m tests.bench.first_token`.
 
-Each of the 16 has a stream of its own; a 17th asks again and again, first alone, then beside them, in turns, so that a
-machine that slows down slows both. The engine is scripted: what is measured is the gateway, nginx and Redis.
+Each of the 16 has a stream of its own; a 17th asks repeatedly, alternating between alone and beside them, so that a
+machine that slows down slows both. The engine is scripted: this measures the gateway, nginx and Redis.
 """
 
 import asyncio

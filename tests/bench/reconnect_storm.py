@@ -1,7 +1,7 @@
-"""Everybody comes back at once: `python -m tests.bench.reconnect_storm`.
+"""Simultaneous reconnects: `python -m tests.bench.reconnect_storm`.
 
-Two thousand sockets follow a few hundred running answers when nginx is killed. All come back within five seconds, and
-go on behind the last event they saw: how long until every one of them has? Then 256 questions to one gateway at the
+Two thousand sockets follow a few hundred running answers when nginx is killed. All reconnect within five seconds and
+resume after their last event: how long until all of them have? Then 256 questions to one gateway at the
 same moment.
 """
 
@@ -28,7 +28,7 @@ KEYS_PER_USER = 25
 JITTER_SECONDS = 5.0
 CREATES = 256
 _PASSWORD = "correct horse battery"
-# Slower than the limit on requests, which is to be whole when the storm begins.
+# Slower than the rate limit, which must not be used up when the storm begins.
 _OPENED_PER_SECOND = 125
 _CALM_SECONDS = 6.0
 _PATIENCE_SECONDS = 60.0
@@ -37,12 +37,12 @@ _ENDLESS = "[[tokens=3900 pace=1]]"
 
 @dataclass(slots=True)
 class Storm:
-    """`came_back` is when each follower had its first event after the kill."""
+    """`resumed_at` is when each follower had its first event after the kill."""
 
     tally: Tally = field(default_factory=Tally)
     lost: set[int] = field(default_factory=set)
     waiting: set[int] = field(default_factory=set)
-    came_back: dict[int, float] = field(default_factory=dict)
+    resumed_at: dict[int, float] = field(default_factory=dict)
     all_back: asyncio.Event = field(default_factory=asyncio.Event)
 
     def begin(self, followers: list[Follower]) -> None:
@@ -53,7 +53,7 @@ class Storm:
     def event(self, follower: Follower) -> None:
         if id(follower) in self.waiting and id(follower) in self.lost:
             self.waiting.discard(id(follower))
-            self.came_back[id(follower)] = time.monotonic()
+            self.resumed_at[id(follower)] = time.monotonic()
             if not self.waiting:
                 self.all_back.set()
 
@@ -104,14 +104,14 @@ async def _storm(stack: Stack, keys: list[str]) -> None:
             await storm.all_back.wait()
     except TimeoutError:
         print(f"after {_PATIENCE_SECONDS:.0f} s {len(storm.waiting)} are not back")
-    _tell(storm, killed)
+    _print_result(storm, killed)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _tell(storm: Storm, killed: float) -> None:
-    seconds = sorted(at - killed for at in storm.came_back.values())
+def _print_result(storm: Storm, killed: float) -> None:
+    seconds = sorted(at - killed for at in storm.resumed_at.values())
     quantiles = statistics.quantiles(seconds, n=20)
     print(f"{len(seconds)} are back, seconds after the kill: p50 {quantiles[9]:.1f}, p95 {quantiles[18]:.1f}, ", end="")
     print(f"all {seconds[-1]:.1f}")

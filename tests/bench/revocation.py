@@ -1,7 +1,7 @@
-"""How long a socket outlives its session: `python -m tests.bench.revocation`.
+"""How long a socket stays open after its session ends: `python -m tests.bench.revocation`.
 
-Somebody has a socket on each of two gateways and logs out: from the answer to the log-out until each of the two is
-closed, as the client sees it. With a busy neighbour as well: a hundred answers that run meanwhile.
+A user has a socket on each of two gateways and logs out: from the answer to the log-out until each of the two is
+closed, as the client sees it. Also with a hundred answers of another user running meanwhile.
 """
 
 import asyncio
@@ -41,11 +41,11 @@ def main() -> None:
 
 
 async def _measured(stack: Stack, key: str) -> None:
-    _tell("nobody else", await _seconds(stack))
+    _print_row("idle", await _seconds(stack))
     async with AsyncExitStack() as neighbours:
         for number in range(BUSY_ANSWERS):
             await neighbours.enter_async_context(await _asking(stack, key, 1 + number % GATEWAYS))
-        _tell(f"{BUSY_ANSWERS} running answers", await _seconds(stack))
+        _print_row(f"{BUSY_ANSWERS} running answers", await _seconds(stack))
 
 
 async def _asking(stack: Stack, key: str, gateway: int) -> ClientConnection:
@@ -55,7 +55,7 @@ async def _asking(stack: Stack, key: str, gateway: int) -> ClientConnection:
 
 
 async def _seconds(stack: Stack) -> list[float]:
-    """Of each socket; below zero: it was closed before the answer came."""
+    """Seconds for each socket; negative if it was closed before the answer arrived."""
     seconds: list[float] = []
     async with httpx2.AsyncClient(base_url=stack.url, headers={"Origin": stack.url}, timeout=30) as http:
         for _ in range(REVOCATIONS):
@@ -87,7 +87,7 @@ def _url(stack: Stack, gateway: int) -> str:
     return f"ws://127.0.0.1:{stack.gateway(gateway).command.port}/v1/responses"
 
 
-def _tell(name: str, seconds: list[float]) -> None:
+def _print_row(name: str, seconds: list[float]) -> None:
     quantiles = statistics.quantiles(seconds, n=20)
     shown = [one * 1000 for one in (quantiles[9], quantiles[18], max(seconds))]
     print(f"{name:24}" + "".join(f"{one:8.1f}" for one in shown), flush=True)

@@ -1,7 +1,7 @@
-"""What readers that take nothing cost those who read: `python -m tests.bench.slow_readers`.
+"""The cost of clients that read nothing for those that do: `python -m tests.bench.slow_readers`.
 
-Streams are read alone, and beside as many again whose clients take nothing, in turns, so that a machine that slows down
-slows both. The pause between two events of a stream is what its reader sees of the others.
+Streams are read alone, and beside streams whose clients read nothing, alternating, so that a machine that slows down
+slows both. The pause between two events of a stream shows the influence of the others.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 
 from dev.stack import Plan, Stack
 from tests.stack.conftest import Deployment, create_users
-from tests.stack.test_slow_readers import asks_for_a_stream, asks_on_a_socket, narrow
+from tests.stack.test_slow_readers import request_on_socket, request_stream, slow_connection
 
 READERS = 8
 SLOW = 32
@@ -33,8 +33,8 @@ def main() -> None:
         alone, beside, others = uvloop.run(_measure(create_users(stack)))
     print(f"milliseconds between events of {READERS} streams ({len(alone)} pauses each)")
     print(f"{'':32}{'p50':>8}{'p99':>8}{'max':>8}")
-    told = {"alone": alone, f"beside {SLOW} that are read": others, f"beside {SLOW} that take nothing": beside}
-    for title, seconds in told.items():
+    rows = {"alone": alone, f"beside {SLOW} being read": others, f"beside {SLOW} not being read": beside}
+    for title, seconds in rows.items():
         cells = (statistics.median(seconds), _p99(seconds), max(seconds))
         print(f"{title:32}" + "".join(f"{cell * 1000:8.1f}" for cell in cells))
     print(
@@ -51,8 +51,8 @@ async def _measure(deployment: Deployment) -> tuple[list[float], list[float], li
         alone += await _read(deployment)
         with ExitStack() as open_:
             for number in range(SLOW):
-                connection = open_.enter_context(narrow(deployment.stack.port))
-                ask = asks_on_a_socket if number % 2 else asks_for_a_stream
+                connection = open_.enter_context(slow_connection(deployment.stack.port))
+                ask = request_on_socket if number % 2 else request_stream
                 ask(deployment, connection, {"input": _OWED})
             beside += await _read(deployment)
         reading = [asyncio.create_task(_pauses(deployment, _READ)) for _ in range(SLOW)]

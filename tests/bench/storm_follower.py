@@ -1,4 +1,4 @@
-"""A follower of a running answer that costs little: two thousand of them share a machine with what they measure."""
+"""A cheap follower of a running answer: two thousand of them share a machine with the stack that they measure."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ _UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 
 
 
 class Refused(Exception):
-    """Not 101; `after_seconds` as told, None when nothing was."""
+    """Not 101; `after_seconds` is Retry-After, None without one."""
 
     def __init__(self, status: int, after_seconds: float | None) -> None:
         super().__init__(f"{status}, Retry-After: {after_seconds}")
@@ -46,7 +46,7 @@ class Follower:
     last: int = -1
 
     async def run(self) -> None:
-        """Until cancelled: comes back whenever it is cut off."""
+        """Until cancelled: reconnects whenever its connection breaks."""
         failures = 0
         while True:
             before = self.last

@@ -1,4 +1,4 @@
-"""The stack as its users see it: HTTP and one WebSocket through the published port."""
+"""A client of the stack: HTTP and one WebSocket through the published port."""
 
 import json
 from dataclasses import dataclass
@@ -48,14 +48,14 @@ class Chat:
         return ask(f"{self.url}{path}", body=body, method=method, headers={"Cookie": self.cookie, "Origin": self.url})
 
     def answers(self, path: str) -> bool:
-        """False while nothing listens."""
+        """False while no server listens."""
         try:
             return self.ask(path).status == 200
         except OSError:
             return False
 
     def say(self, text: str) -> list[dict[str, Any]]:
-        """A message in a new conversation: the events of its answer, up to the last one."""
+        """Sends a message in a new conversation and returns all events of the answer."""
         made = self.ask("/v1/conversations", {})
         assert made.status == 200, made.body
         conversation = made.json()["id"]

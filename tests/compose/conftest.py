@@ -7,15 +7,15 @@ import pytest
 
 from dev.ports import free_port
 from tests.compose.chat import Chat
-from tests.compose.project import CPU, PRODUCTION, SCRIPTED, Project, answers
+from tests.compose.project import CPU, PRODUCTION, SCRIPTED, Project, succeeds
 
 USER, PASSWORD = "ada", secrets.token_urlsafe(24)
 
 
 @pytest.fixture(scope="session")
 def compose() -> None:
-    """Reading a configuration needs no engine."""
-    if not answers("docker", "compose", "version"):
+    """Reading a configuration needs no Docker engine."""
+    if not succeeds("docker", "compose", "version"):
         pytest.skip("docker compose is not installed")
 
 
@@ -44,8 +44,8 @@ def cpu(compose: None) -> dict[str, Any]:
 
 @contextmanager
 def deployed(files: Sequence[str], name: str) -> Iterator[Project]:
-    """In containers, with one account; removed with all it stored."""
-    if not answers("docker", "version"):
+    """A stack in containers with one account; removed together with its volumes."""
+    if not succeeds("docker", "version"):
         pytest.skip("no Docker engine answers (docker version)")
     project = Project(files, free_port(), name)
     project.remove()
@@ -70,10 +70,10 @@ def chat(stack: Project) -> Chat:
 
 @pytest.fixture(scope="module")
 def cpu_chat(compose: None) -> Iterator[Chat]:
-    """A user of the stack with real vLLM on the CPU and the model that ships with Parley; gone before other tests."""
+    """A user of the stack with real vLLM on the CPU and the demo model; the stack is removed before other tests."""
     image = Project(CPU).configuration()["services"]["vllm"]["image"]
-    # 4 GB: only where somebody wanted it.
-    if not answers("docker", "image", "inspect", image):
+    # 4 GB: only if it has been pulled.
+    if not succeeds("docker", "image", "inspect", image):
         pytest.skip(f"the image {image} is not here")
     with deployed(CPU, "parley-test-cpu") as project:
         yield Chat.log_in(project.url, USER, PASSWORD)

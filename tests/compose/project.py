@@ -1,4 +1,4 @@
-"""A compose project of the tests' own: its name, port and image tag are not a user's, and nothing of it stays."""
+"""A compose project for tests: it has its own name, port and image tag, and is removed completely."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def run(*command: str, text: str = "", environment: Mapping[str, str] | None = N
     return done.stdout
 
 
-def answers(*command: str) -> bool:
+def succeeds(*command: str) -> bool:
     return (
         shutil.which(command[0]) is not None
         and not subprocess.run(command, capture_output=True, check=False).returncode
@@ -54,7 +54,7 @@ class Project:
 
     def compose(self, *arguments: str, text: str = "") -> str:
         files = [part for one in self.files for part in ("--file", one)]
-        # A developer's .env is not part of what is tested.
+        # A developer's .env must not influence the test.
         command = ("docker", "compose", "--project-name", self.name, "--env-file", os.devnull, *files, *arguments)
         return run(*command, text=text, environment={"PARLEY_PORT": f"127.0.0.1:{self.port}", "PARLEY_VERSION": "test"})
 
@@ -78,7 +78,7 @@ class Project:
         return self.compose("exec", "--no-TTY", *(("--user", user) if user else ()), service, *command, text=text)
 
     def containers(self) -> list[dict[str, Any]]:
-        """What the engine knows of each of them; `Config.Labels` names the service."""
+        """`docker inspect` of each container; `Config.Labels` names the service."""
         found: list[dict[str, Any]] = json.loads(
             run("docker", "inspect", *self.compose("ps", "--all", "--quiet").split())
         )

@@ -1,4 +1,4 @@
-"""`.env.example` says everything that can be set, and nothing else."""
+"""`.env.example` lists every setting, and nothing else."""
 
 import re
 
@@ -19,7 +19,7 @@ def test_every_setting_in_the_example_is_used_and_every_setting_used_is_in_the_e
 
 def test_defaults_in_the_example_are_the_defaults() -> None:
     stated = dict(re.findall(r"^#([A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
-    # Production's, where the CPU has another one.
+    # Production's default, if the CPU overlay has another one.
     defaults = dict(
         found for name in reversed(CPU) for found in re.findall(r"\$\{([A-Z_]+):-([^}]+)\}", (ROOT / name).read_text())
     )

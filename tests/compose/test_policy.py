@@ -1,4 +1,4 @@
-"""What compose will run, before it runs: `docker compose config`. `services` is production's, then the CPU's."""
+"""The configuration that compose would run: `docker compose config`. `services` is production's, then the CPU's."""
 
 import re
 from typing import Any
@@ -49,7 +49,7 @@ def test_only_nginx_publishes_a_port(services: dict[str, dict[str, Any]]) -> Non
     assert published == {"nginx": [8080]}
 
 
-def test_services_meet_only_on_the_networks_of_the_architecture(services: dict[str, dict[str, Any]]) -> None:
+def test_services_share_only_the_networks_of_the_architecture(services: dict[str, dict[str, Any]]) -> None:
     assert {name: set(one.get("networks", {})) for name, one in services.items()} == {
         name: NETWORKS[name] for name in services
     }
@@ -72,7 +72,7 @@ def test_every_container_is_confined(services: dict[str, dict[str, Any]]) -> Non
             assert forbidden not in one, f"{name}: {forbidden}"
 
 
-def test_only_the_maker_of_secrets_is_root_and_it_has_no_network(services: dict[str, dict[str, Any]]) -> None:
+def test_only_the_secrets_service_is_root_and_it_has_no_network(services: dict[str, dict[str, Any]]) -> None:
     rooted = {name for name, one in services.items() if one["user"].startswith("0")}
     assert rooted == {"secrets"}
     assert services["secrets"]["network_mode"] == "none"
@@ -86,7 +86,7 @@ def test_every_service_has_a_user_of_its_own(services: dict[str, dict[str, Any]]
     assert len({user.partition(":")[0] for user in users}) == len(users)
 
 
-def test_services_come_back_by_themselves_and_one_shots_do_not(services: dict[str, dict[str, Any]]) -> None:
+def test_services_restart_by_themselves_and_one_shots_do_not(services: dict[str, dict[str, Any]]) -> None:
     for name, one in services.items():
         assert one["restart"] == ("no" if name in ONE_SHOT else "unless-stopped"), name
         if name not in ONE_SHOT:
@@ -94,7 +94,7 @@ def test_services_come_back_by_themselves_and_one_shots_do_not(services: dict[st
             assert one["stop_grace_period"], name
 
 
-def test_everything_waits_for_a_condition_but_the_gateway_not_for_the_model(
+def test_every_dependency_has_a_condition_and_the_gateway_does_not_wait_for_the_model(
     services: dict[str, dict[str, Any]],
 ) -> None:
     for name, one in services.items():
@@ -104,7 +104,7 @@ def test_everything_waits_for_a_condition_but_the_gateway_not_for_the_model(
     assert set(services["gateway"]["depends_on"]) == {"secrets", "redis", "auth-service"}
 
 
-def test_no_secret_travels_in_the_environment(services: dict[str, dict[str, Any]]) -> None:
+def test_no_secret_is_in_the_environment(services: dict[str, dict[str, Any]]) -> None:
     suspicious = re.compile(r"PASSWORD|CREDENTIAL|SECRET|_KEY\b|TOKEN$")
     for name, one in services.items():
         named = {key for key in one.get("environment", {}) if suspicious.search(key) and not key.endswith("_DIR")}
@@ -118,6 +118,6 @@ def test_a_service_sees_its_own_secrets_only_and_cannot_change_them(services: di
         assert name == "secrets" or all(mount["read_only"] for mount in mounted.values()), name
 
 
-def test_redis_keeps_what_was_acknowledged(services: dict[str, dict[str, Any]]) -> None:
+def test_redis_is_configured_to_keep_acknowledged_writes(services: dict[str, dict[str, Any]]) -> None:
     command = services["redis"]["command"]
     assert {"--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"} <= set(command)

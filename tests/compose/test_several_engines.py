@@ -1,4 +1,4 @@
-"""The second engine of docs/operations.md is the first one on another GPU."""
+"""The second engine in docs/operations.md is the first one on another GPU."""
 
 import re
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_the_second_engine_differs_by_its_gpu_alone(services: dict[str, Any]) ->
     assert second == first
 
 
-def test_the_gateway_is_told_of_both(services: dict[str, Any]) -> None:
+def test_the_gateway_is_configured_with_both(services: dict[str, Any]) -> None:
     urls = services["gateway"]["environment"]["GATEWAY_ENGINE_URL"].split(",")
     assert Addresses(urls).known == ["http://vllm:8000/v1", "http://vllm-2:8000/v1"]
     assert services["gateway"]["networks"].keys() >= services["vllm-2"]["networks"].keys()

@@ -16,14 +16,14 @@ RUNNING = ["nginx", "gateway", "auth-service", "redis", "vllm"]
 
 
 def until(condition: Callable[[], bool], seconds: float) -> None:
-    """The condition itself takes a while (it asks the stack), so there is nothing to sleep for."""
+    """Does not sleep, because the condition itself takes a while (it sends a request)."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s"
 
 
 def replicas_seen(stack: Project) -> set[str]:
-    """The gateways in nginx' log. A request that met a dead one lists both: "dead, living"."""
+    """The gateways in nginx' log. A request that nginx retried lists both: "dead, living"."""
     lines = [json.loads(line) for line in stack.logs("nginx").splitlines() if line.startswith("{")]
     return {
         line["upstream_addr"] for line in lines if line["path"].startswith("/v1/") and line["upstream_status"] != "502"
@@ -39,7 +39,7 @@ def test_a_message_through_nginx_is_answered_token_by_token(chat: Chat) -> None:
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
-def test_the_page_is_served_with_its_policy_and_lasting_files(chat: Chat) -> None:
+def test_the_page_is_served_with_its_policy_and_immutable_assets(chat: Chat) -> None:
     page = chat.ask("/c/conv_0")
     assert page.status == 200
     assert page.headers["Cache-Control"] == "no-cache"
@@ -55,7 +55,7 @@ def test_the_page_is_served_with_its_policy_and_lasting_files(chat: Chat) -> Non
 @pytest.mark.parametrize(
     "path", ["/introspect", "/readyz", "/metrics", "/socket", "/v1", "/WS", "/.env", "/assets/gone.js"]
 )
-def test_inner_addresses_are_not_reachable_from_outside(chat: Chat, path: str) -> None:
+def test_internal_paths_are_not_reachable_from_outside(chat: Chat, path: str) -> None:
     answer = chat.ask(path)
     assert answer.status == 404
     assert answer.json()["error"]["code"] == "not_found"
@@ -72,7 +72,7 @@ def test_only_nginx_has_a_published_port(stack: Project) -> None:
 
 
 @pytest.mark.parametrize("service", RUNNING)
-def test_processes_have_no_rights_beyond_an_ordinary_user(stack: Project, service: str) -> None:
+def test_processes_run_as_an_ordinary_user_without_capabilities(stack: Project, service: str) -> None:
     status = dict(line.split(":", 1) for line in stack.execute(service, "cat", "/proc/1/status").splitlines())
     assert int(status["Uid"].split()[0]) > 0
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
@@ -110,14 +110,14 @@ def test_starting_again_keeps_the_secrets_and_the_sessions(stack: Project, chat:
 
 
 @pytest.mark.parametrize("command", ["PING", "GET parley:x", "CONFIG GET *"])
-def test_redis_answers_nobody_without_a_password(stack: Project, command: str) -> None:
+def test_redis_refuses_a_client_without_a_password(stack: Project, command: str) -> None:
     assert "NOAUTH" in stack.execute("redis", "redis-cli", *command.split())
 
 
 @pytest.mark.parametrize(
     "command", ["FLUSHALL", "CONFIG GET *", "KEYS *", "EVAL 0 0", "SHUTDOWN", "ACL LIST", "GET other:x"]
 )
-def test_the_gateway_may_not_administer_redis(stack: Project, command: str) -> None:
+def test_the_gateway_cannot_administer_redis(stack: Project, command: str) -> None:
     password = stack.execute("gateway", "cat", "/run/secrets/gateway/redis_password")
     lines = f"AUTH gateway {password}\nPING\n{command}\n"
     answers = stack.execute("redis", "redis-cli", text=lines).split("\n", 2)
@@ -126,7 +126,7 @@ def test_the_gateway_may_not_administer_redis(stack: Project, command: str) -> N
 
 
 @pytest.mark.parametrize("commands", [["restart redis"], ["kill redis", "up --detach --wait"]], ids=["restart", "kill"])
-def test_a_conversation_is_read_back_after_redis_ended(stack: Project, chat: Chat, commands: list[str]) -> None:
+def test_a_conversation_survives_a_restart_of_redis(stack: Project, chat: Chat, commands: list[str]) -> None:
     response = chat.say("[[text=a lighthouse]]")[-1]["response"]
     conversation = response["conversation"]["id"]
     paths = [f"/v1/conversations/{conversation}/items", f"/v1/responses/{response['id']}"]
@@ -141,7 +141,7 @@ def test_a_conversation_is_read_back_after_redis_ended(stack: Project, chat: Cha
     assert conversation in {one["id"] for one in chat.ask("/v1/conversations").json()["data"]}
 
 
-def test_more_gateways_are_found_without_a_reload_and_a_dead_one_is_not_noticed(stack: Project, chat: Chat) -> None:
+def test_more_gateways_are_found_without_a_reload_and_a_dead_one_causes_no_error(stack: Project, chat: Chat) -> None:
     nginx = stack.containers_of("nginx")[0]["State"]["StartedAt"]
     stack.compose("up", "--detach", "--wait", "--no-recreate", "--scale", "gateway=3")
     replicas = {
@@ -160,7 +160,7 @@ def test_more_gateways_are_found_without_a_reload_and_a_dead_one_is_not_noticed(
     stack.compose("up", "--detach", "--wait", "--scale", "gateway=1")
 
 
-def test_without_services_nginx_starts_and_the_error_says_when_to_come_back(stack: Project, chat: Chat) -> None:
+def test_without_services_nginx_starts_and_its_error_has_retry_after(stack: Project, chat: Chat) -> None:
     stack.compose("stop", "gateway", "auth-service")
     try:
         stack.compose("restart", "nginx")
@@ -203,7 +203,7 @@ def test_the_secret_of_the_plain_text_protocol_is_in_no_log(stack: Project, chat
     assert canary not in logged
 
 
-def test_every_service_ends_by_itself_when_it_is_asked_to(stack: Project, chat: Chat) -> None:
+def test_every_service_exits_by_itself_on_sigterm(stack: Project, chat: Chat) -> None:
     assert chat.say("hello")[-1]["type"] == "response.completed"
     stack.compose("stop")
     codes = {

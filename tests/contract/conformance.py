@@ -1,4 +1,4 @@
-"""What Open Responses says of resources and events. Stricter than the published models: nothing is coerced, and an
+"""Open Responses' rules for resources and events. Stricter than the published models: nothing is coerced, and an
 optional field is left out rather than null."""
 
 import json
@@ -22,7 +22,7 @@ _ITEMS: Final[dict[str, type[BaseModel]]] = {
     "reasoning": spec.ReasoningBody,
     "compaction": spec.CompactionBody,
 }
-# The one optional field that the specification lets be null as well.
+# The only optional field that the specification also allows to be null.
 _NULLABLE: Final = {(spec.Error, "param")}
 
 _PART: Final = r"content_part\.added (\w+\.delta )*\w+\.done content_part\.done "
@@ -70,12 +70,12 @@ def event(wire: Wire) -> BaseModel:
 
 
 def refusal(wire: Wire) -> spec.Error:
-    """Of one client event on a WebSocket."""
+    """The refusal of one client event on a WebSocket."""
     return _read(spec.WebSocketErrorEvent, wire).error
 
 
 def story(events: list[Wire]) -> Wire:
-    """All events of an answer that did not fail, in their order; returns the response it ended with."""
+    """Checks all events of an answer that did not fail, in order; returns its final response."""
     for one in events:
         event(one)
     kinds = "".join(f"{one['type'].removeprefix('response.')} " for one in events)

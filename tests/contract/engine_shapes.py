@@ -1,6 +1,6 @@
-"""What two engines must have in common: not their words, but the form of every answer to these questions.
+"""The common behaviour of both engines: not their texts, but the shape of every answer to these requests.
 
-A shape keeps key order, nesting, types and the few values that are part of the protocol. Equal neighbours in a
+A shape has the key order, nesting, types and the few values that are part of the protocol. Equal neighbours in a
 list, and equal events that follow each other in a stream, count once: the engines' tokens differ in number.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import httpx2
 
-# Their values are the protocol; of everything else only the type is.
+# Their values are part of the protocol; of all other fields only the type is.
 _LITERAL: Final = frozenset(
     {"object", "role", "finish_reason", "type", "param", "code", "index", "owned_by", "max_model_len"}
 )
@@ -27,7 +27,7 @@ class Question:
     method: str = "POST"
     content: bytes | None = None
     content_type: str = "application/json"
-    # Sent as the engine's own ids for this text: ids mean something else to each engine.
+    # Sent as the engine's own token ids for this text: each engine has its own vocabulary.
     prompt_as_ids: str | None = None
 
     def ask(self, client: httpx2.Client) -> httpx2.Response:
@@ -41,7 +41,7 @@ class Question:
 
 
 CHAT, PLAIN, TOKENIZE, DETOKENIZE = "/v1/chat/completions", "/v1/completions", "/tokenize", "/detokenize"
-# Long in both engines, so that a small max_tokens ends the answer.
+# A long answer in both engines, so that a small max_tokens ends it.
 STORY = [{"role": "user", "content": "讲个故事"}]
 STORY_PROMPT = "<|im_start|>user\n讲个故事<|im_end|>\n<|im_start|>assistant\n"
 GREETING = [{"role": "user", "content": "你好"}]
@@ -60,7 +60,7 @@ PICK_CHOSEN = {"type": "function", "function": {"name": "pick"}}
 
 
 def conversation_with_calls() -> list[dict[str, Any]]:
-    """Everything that a conversation with tools may hold, and what vLLM mends in it."""
+    """Everything that a conversation with tools may contain, and what vLLM repairs in it."""
 
     def called(*arguments: object) -> list[dict[str, Any]]:
         function = [{"name": "get_weather", "arguments": each} for each in arguments]

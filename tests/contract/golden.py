@@ -1,6 +1,6 @@
-"""The stories of the wire, frame by frame, as the real `Turn` tells them. The page's tests read the same files.
+"""Golden event sequences of the wire, as the real `Turn` renders them. The page's tests read the same files.
 
-`python -m tests.contract.golden` writes them anew; read the difference before you commit it.
+`python -m tests.contract.golden` rewrites them; review the difference before you commit it.
 """
 
 import re
@@ -33,7 +33,7 @@ _WEATHER: Final = FunctionTool(
     description="The weather of a city",
 )
 
-# What of an id is random: all of a response's, a conversation's, a call's; of an item's what follows its position.
+# The random part of an id: all of a response's, a conversation's or a call's; of an item's, what follows its position.
 _RANDOM: Final = re.compile(r"(?<=_)(?:(?P<position>[0-9a-f]{8})(?P<item>[0-9a-f]{24})|(?P<call>[0-9a-f]{24}))(?=\")")
 
 
@@ -68,7 +68,7 @@ def _usage(output: int, *, input_tokens: int = 27, reasoning: int = 0) -> Usage:
     )
 
 
-def _told(turn: Turn, *steps: Step, window: WindowUse | None = None) -> Iterator[str]:
+def _events(turn: Turn, *steps: Step, window: WindowUse | None = None) -> Iterator[str]:
     for step in (Begun(), window or WindowUse(0, 27, _CONTEXT), *steps):
         for event in turn.step(step):
             yield frame(event)
@@ -79,44 +79,46 @@ def _refused(error: ParleyError) -> list[str]:
 
 
 def _text() -> Iterator[str]:
-    return _told(_turn(), Tokens("你好"), Tokens("！很高兴"), Tokens("见到你。"), Completed(_usage(8), _ENDED))
+    return _events(_turn(), Tokens("你好"), Tokens("！很高兴"), Tokens("见到你。"), Completed(_usage(8), _ENDED))
 
 
 def _length() -> Iterator[str]:
     turn = _turn(max_output_tokens=3)
-    return _told(turn, Tokens("One, two"), Tokens(", three"), CutShort("max_output_tokens", _usage(3)))
+    return _events(turn, Tokens("One, two"), Tokens(", three"), CutShort("max_output_tokens", _usage(3)))
 
 
 def _stopped() -> Iterator[str]:
-    return _told(_turn(), Tokens("Once upon"), Tokens(" a time"), CutShort("cancelled", _usage(4), stopped_in_ms=12))
+    return _events(_turn(), Tokens("Once upon"), Tokens(" a time"), CutShort("cancelled", _usage(4), stopped_in_ms=12))
 
 
 def _failed_at_once() -> Iterator[str]:
-    return _told(_turn(), Failed(Unavailable("vllm")))
+    return _events(_turn(), Failed(Unavailable("vllm")))
 
 
 def _failed_in_the_middle() -> Iterator[str]:
-    return _told(_turn(), Tokens("The answer is"), Failed(EngineFailed("the stream ended without a finish reason")))
+    return _events(_turn(), Tokens("The answer is"), Failed(EngineFailed("the stream ended without a finish reason")))
 
 
 def _function_call() -> Iterator[str]:
     turn = _turn(form=Form(tools=(_WEATHER,)))
     pieces = [Called(0, "", "get_weather"), Called(0, '{"city":'), Called(0, ' "北京"}')]
-    return _told(turn, Tokens("Let me look."), *pieces, Completed(_usage(21), _ENDED))
+    return _events(turn, Tokens("Let me look."), *pieces, Completed(_usage(21), _ENDED))
 
 
 def _reasoning() -> Iterator[str]:
     thoughts = [Thought("The user greets me."), Thought(" I greet back.")]
-    return _told(_turn(), *thoughts, Tokens("\n\nHel"), Tokens("lo!"), Completed(_usage(12, reasoning=9), _ENDED))
+    return _events(_turn(), *thoughts, Tokens("\n\nHel"), Tokens("lo!"), Completed(_usage(12, reasoning=9), _ENDED))
 
 
 def _warm_up() -> Iterator[str]:
-    return _told(_turn(generate=False), Completed(_usage(1), _ENDED))
+    return _events(_turn(generate=False), Completed(_usage(1), _ENDED))
 
 
 def _left_out() -> Iterator[str]:
     usage = _usage(3, input_tokens=3790)
-    return _told(_turn(), Tokens("Yes, "), Tokens("still."), Completed(usage, _ENDED), window=WindowUse(6, 3790, 4096))
+    return _events(
+        _turn(), Tokens("Yes, "), Tokens("still."), Completed(usage, _ENDED), window=WindowUse(6, 3790, 4096)
+    )
 
 
 STORIES: Final[dict[str, Callable[[], Iterable[str]]]] = {
@@ -136,16 +138,16 @@ STORIES: Final[dict[str, Callable[[], Iterable[str]]]] = {
 
 
 def story(name: str) -> str:
-    """A frame a line."""
-    return _steady("".join(f"{line}\n" for line in STORIES[name]()))
+    """One frame per line."""
+    return _normalised("".join(f"{line}\n" for line in STORIES[name]()))
 
 
-def written(name: str) -> str:
+def golden(name: str) -> str:
     return (FOLDER / f"{name}.jsonl").read_text()
 
 
-def _steady(frames: str) -> str:
-    """Ids numbered in the order in which they appear; their shape and an item's position stay."""
+def _normalised(frames: str) -> str:
+    """Replaces the random parts of ids by numbers in order of appearance; an item's position stays."""
     known: dict[str, int] = {}
 
     def renamed(found: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""The scripted engine against real vLLM: the same questions, the same form of answers, the same behaviour."""
+"""The scripted engine against real vLLM: the same requests, the same shape of answers, the same behaviour."""
 
 import itertools
 import json
@@ -31,23 +31,21 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def shapes(question: Question, engine: httpx2.Client) -> Iterator[object]:
-    """A busy engine tells two chunks as one: then it is asked again."""
+    """Several tries, because a busy engine merges two chunks into one."""
     return (shape_of(question.ask(engine)) for _ in range(5))
 
 
 @pytest.mark.vllm
 @pytest.mark.parametrize("question", [pytest.param(one, id=one.name) for one in questions()])
-def test_both_engines_answer_in_the_same_form(question: Question, scripted_url: str, vllm_url: str) -> None:
+def test_both_engines_answer_in_the_same_shape(question: Question, scripted_url: str, vllm_url: str) -> None:
     with httpx2.Client(base_url=scripted_url) as scripted, httpx2.Client(base_url=vllm_url, timeout=60) as vllm:
         assert shape_of(question.ask(scripted)) in shapes(question, vllm)
 
 
 @pytest.mark.vllm
 @pytest.mark.parametrize("fields", [{}, {"stream": True}], ids=["whole", "streamed"])
-def test_both_engines_tell_a_call_of_their_own_in_the_same_form(
-    fields: dict[str, Any], scripted_url: str, vllm_url: str
-) -> None:
-    # The demo model has learned this question; the scripted engine is told what to call.
+def test_both_engines_return_a_call_in_the_same_shape(fields: dict[str, Any], scripted_url: str, vllm_url: str) -> None:
+    # The demo model has learned this question; the scripted engine has a directive.
     asked = "What's the weather like in San Francisco?"
     told = 'What\'s the weather like? [[call=get_weather args={"location": "San Francisco"}]]'
 
@@ -101,14 +99,14 @@ def made_in(stream: list[Any]) -> list[tuple[list[int], str]]:
     ]
 
 
-def test_tokenize_counts_what_the_usage_counts(engine: httpx2.Client) -> None:
+def test_tokenize_counts_as_the_usage(engine: httpx2.Client) -> None:
     counted = engine.post(TOKENIZE, json={"messages": GREETING}).json()
     answered = engine.post(CHAT, json=chat(messages=GREETING, return_token_ids=True)).json()
     assert counted["count"] == answered["usage"]["prompt_tokens"]
     assert counted["tokens"] == answered["prompt_token_ids"]
 
 
-def test_tools_and_calls_are_counted_as_the_usage_counts_them(engine: httpx2.Client) -> None:
+def test_tools_and_calls_are_counted_as_in_the_usage(engine: httpx2.Client) -> None:
     asked = {"messages": conversation_with_calls(), "tools": [WEATHER, PICK]}
     counted = engine.post(TOKENIZE, json=asked).json()
     answered = engine.post(CHAT, json=chat(**asked, return_token_ids=True)).json()
@@ -116,7 +114,7 @@ def test_tools_and_calls_are_counted_as_the_usage_counts_them(engine: httpx2.Cli
     assert counted["tokens"] == answered["prompt_token_ids"]
 
 
-def test_a_demanded_call_keeps_to_its_schema(engine: httpx2.Client) -> None:
+def test_a_forced_call_conforms_to_its_schema(engine: httpx2.Client) -> None:
     for choice in ("required", {"type": "function", "function": {"name": "pick"}}):
         body = chat(messages=GREETING, max_tokens=400, tools=[PICK], tool_choice=choice)
         (call, *_) = engine.post(CHAT, json=body).json()["choices"][0]["message"]["tool_calls"]
@@ -124,14 +122,14 @@ def test_a_demanded_call_keeps_to_its_schema(engine: httpx2.Client) -> None:
         assert json.loads(call["function"]["arguments"])["unit"] in ("celsius", "fahrenheit")
 
 
-def test_the_first_event_brings_the_prompts_ids(engine: httpx2.Client) -> None:
+def test_the_first_event_has_the_prompts_token_ids(engine: httpx2.Client) -> None:
     counted = engine.post(TOKENIZE, json={"messages": GREETING}).json()
     first, *others = events(engine, CHAT, chat(messages=GREETING, **WITH_IDS))
     assert first["prompt_token_ids"] == counted["tokens"]
     assert not any("prompt_token_ids" in event for event in others)
 
 
-def test_detokenize_gives_the_text_back(engine: httpx2.Client) -> None:
+def test_detokenize_returns_the_text(engine: httpx2.Client) -> None:
     said = "你好, <|im_start|>world<|im_end|>🌊\n"
     ids = engine.post(TOKENIZE, json={"prompt": said}).json()["tokens"]
     assert engine.post(DETOKENIZE, json={"tokens": ids}).json() == {"prompt": said}
@@ -157,7 +155,7 @@ def test_the_end_token_is_counted_but_has_no_text(engine: httpx2.Client) -> None
 
 
 def whole_answer(engine: httpx2.Client) -> tuple[list[int], list[int]]:
-    """The ids of the greeting's prompt and of its answer, the end token among them."""
+    """The token ids of the greeting's prompt and of its answer, with the end token."""
     answer = engine.post(CHAT, json=chat(messages=GREETING, max_tokens=400, return_token_ids=True)).json()
     return answer["prompt_token_ids"], answer["choices"][0]["token_ids"]
 
@@ -169,12 +167,12 @@ def text_of(engine: httpx2.Client, ids: list[int]) -> str:
 
 
 def places(engine: httpx2.Client, ids: list[int], *, inside_character: bool) -> list[int]:
-    """How many ids may come before a cut."""
+    """The numbers of ids before a possible cut."""
     cuts = range(1, len(ids))
     return [cut for cut in cuts if text_of(engine, ids[:cut]).endswith("\ufffd") == inside_character]
 
 
-def test_unfinished_characters_are_held_back(engine: httpx2.Client) -> None:
+def test_incomplete_characters_are_held_back(engine: httpx2.Client) -> None:
     _, ids = whole_answer(engine)
     stream = made_in(events(engine, CHAT, chat(messages=GREETING, max_tokens=400, **WITH_IDS)))
     made: list[int] = []
@@ -194,13 +192,13 @@ def test_a_text_that_ends_inside_a_character_ends_before_it(engine: httpx2.Clien
     assert short["message"]["content"] == text_of(engine, ids[:inside]).rstrip("\ufffd")
 
 
-def test_an_interval_gathers_tokens_after_the_first(engine: httpx2.Client) -> None:
+def test_an_interval_groups_tokens_after_the_first(engine: httpx2.Client) -> None:
     made = made_in(events(engine, CHAT, chat(max_tokens=12, stream_interval=5, **WITH_IDS)))
-    # A reader that is slow may find two events in one.
+    # A slow reader may receive two events in one.
     assert set(itertools.accumulate(len(ids) for ids, _ in made)) <= {1, 6, 11, 12}
 
 
-def test_an_answer_is_continued_by_its_ids(engine: httpx2.Client) -> None:
+def test_an_answer_is_continued_by_its_token_ids(engine: httpx2.Client) -> None:
     prompt, ids = whole_answer(engine)
     for place in places(engine, ids, inside_character=False)[::4]:
         body = {"prompt": prompt + ids[:place], "temperature": 0, "max_tokens": 400}
@@ -209,8 +207,8 @@ def test_an_answer_is_continued_by_its_ids(engine: httpx2.Client) -> None:
         assert text_of(engine, ids[:place]) + "".join(text for _, text in rest) == text_of(engine, ids)
 
 
-def test_a_continuation_from_inside_a_character_brings_the_whole_prompts_text(engine: httpx2.Client) -> None:
-    # A trap: whoever continues there must take the text from the ids, or begin at the character's first token.
+def test_a_continuation_from_inside_a_character_returns_the_whole_prompts_text(engine: httpx2.Client) -> None:
+    # A trap: a continuation must take its text from the ids, or start at the character's first token.
     prompt, ids = whole_answer(engine)
     for place in places(engine, ids, inside_character=True)[:3]:
         body = {"prompt": prompt + ids[:place], "temperature": 0, "max_tokens": 400, "return_token_ids": True}
@@ -220,7 +218,7 @@ def test_a_continuation_from_inside_a_character_brings_the_whole_prompts_text(en
         assert choice["text"].endswith("assistant\n" + text_of(engine, ids))
 
 
-def test_a_stop_string_is_neither_shown_nor_begun(engine: httpx2.Client) -> None:
+def test_no_part_of_a_stop_string_is_shown(engine: httpx2.Client) -> None:
     said = text_of(engine, whole_answer(engine)[1])
     stop = said[6:9]
     stream = events(engine, CHAT, chat(messages=GREETING, max_tokens=400, stop=[stop], **WITH_IDS))
@@ -244,7 +242,7 @@ def test_the_request_id_is_the_clients(engine: httpx2.Client) -> None:
     assert answer.json()["id"] == "chatcmpl-resp_1-2"
 
 
-def test_a_closed_stream_leaves_the_engine(engine: httpx2.Client) -> None:
+def test_a_closed_stream_frees_the_engine(engine: httpx2.Client) -> None:
     body = chat(messages=[{"role": "user", "content": "讲个故事"}], max_tokens=3000, stream=True)
     with engine.stream("POST", CHAT, json=body) as answer:
         next(answer.iter_bytes())
@@ -259,7 +257,7 @@ def test_the_headers_of_a_stream_come_before_its_first_token(engine: httpx2.Clie
         )
 
 
-def test_metrics_have_the_names_and_labels_that_are_watched(engine: httpx2.Client) -> None:
+def test_metrics_have_the_documented_names_and_labels(engine: httpx2.Client) -> None:
     wait_until_idle(engine)
     answer = engine.get("/metrics")
     model = engine.get("/v1/models").json()["data"][0]["id"]

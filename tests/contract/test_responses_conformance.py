@@ -1,4 +1,4 @@
-"""The conformance checks themselves: each refuses what a lenient reader would let pass."""
+"""Tests of the conformance checks: each refuses what a lenient reader would accept."""
 
 import json
 from collections.abc import Callable
@@ -82,7 +82,7 @@ def test_a_value_of_another_type_is_refused(change: Wire) -> None:
         {"output": [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": None}]},
     ],
 )
-def test_null_is_refused_where_a_field_should_be_left_out(change: Wire) -> None:
+def test_null_is_refused_for_a_field_that_should_be_left_out(change: Wire) -> None:
     with pytest.raises(AssertionError, match="left out"):
         conformance.response({**RESPONSE, **change})
 
@@ -111,7 +111,7 @@ def with_another_ending(events: list[Wire]) -> None:
 
 
 @pytest.mark.parametrize("spoil", [swapped, without_its_part, numbered_from_one, ended_twice, with_another_ending])
-def test_a_story_that_does_not_hold_together_is_refused(spoil: Callable[[list[Wire]], Any]) -> None:
+def test_an_inconsistent_story_is_refused(spoil: Callable[[list[Wire]], Any]) -> None:
     events = answer()
     spoil(events)
     with pytest.raises(AssertionError):

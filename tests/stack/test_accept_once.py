@@ -1,4 +1,4 @@
-"""The same message sent again is the same message: one in history, one answer, one run of the engine."""
+"""A repeated message is accepted once: one message in history, one answer, one engine run."""
 
 import asyncio
 import json
@@ -26,18 +26,18 @@ async def chaos(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 async def deployment(chaos: Environment) -> Deployment:
-    """Sound, whatever the test before did to it."""
+    """Restored after the previous test."""
     await chaos.restore()
     return Deployment(chaos.stack, chaos.key, chaos.key)
 
 
 def accepts(request: bytes) -> bool:
-    """The one transaction of Redis' that makes a message accepted."""
+    """The Redis transaction that accepts a message."""
     return b":once:" in request and b"EXEC" in request
 
 
-class Asker:
-    """Asks the same again and again, of either gateway."""
+class RepeatingClient:
+    """Sends the same question repeatedly, to either gateway."""
 
     def __init__(self, deployment: Deployment, conversation_id: str) -> None:
         self.prompt = f"[[pace=0.02 text={TEXT} {conversation_id}]]"
@@ -57,7 +57,7 @@ class Asker:
         return told
 
     async def until_accepted(self, gateways: list[int], **fields: Any) -> dict[str, Any]:
-        """As a client does it whose gateway dies: of the next one."""
+        """Like a client whose gateway dies: tries the next one."""
         for gateway in gateways:
             try:
                 return await self.post(gateway, **fields)
@@ -77,7 +77,7 @@ class Asker:
         return events
 
     def runs(self) -> int:
-        """How often the engine was asked for it."""
+        """How often the engine generated the answer."""
         asked = httpx2.get(f"{self._stack.engine_url.removesuffix('/v1')}/requests").json()["data"]
         chats = [one["body"]["messages"][-1]["content"] for one in asked if one["path"] == "/v1/chat/completions"]
         return chats.count(self.prompt)
@@ -86,52 +86,56 @@ class Asker:
         return f"http://127.0.0.1:{self._stack.gateway(gateway).command.port}"
 
 
-async def asker(deployment: Deployment) -> Asker:
-    return Asker(deployment, await deployment.conversation(deployment.alice))
+async def repeating_client(deployment: Deployment) -> RepeatingClient:
+    return RepeatingClient(deployment, await deployment.conversation(deployment.alice))
 
 
-async def assert_said_once(deployment: Deployment, asker: Asker, responses: list[dict[str, Any]]) -> None:
+async def assert_accepted_once(
+    deployment: Deployment, client: RepeatingClient, responses: list[dict[str, Any]]
+) -> None:
     assert len({one["id"] for one in responses}) == 1
-    answer = f"{TEXT} {asker.conversation_id}"
+    answer = f"{TEXT} {client.conversation_id}"
     assert {one["output"][0]["content"][0]["text"] for one in responses} == {answer}
-    assert await deployment.items(deployment.alice, asker.conversation_id) == [
-        ("user", asker.prompt, "completed"),
+    assert await deployment.items(deployment.alice, client.conversation_id) == [
+        ("user", client.prompt, "completed"),
         ("assistant", answer, "completed"),
     ]
-    assert asker.runs() == 1
+    assert client.runs() == 1
 
 
 @pytest.mark.parametrize(
     "once", [{"metadata": {"client_message_id": "m-1"}}, {"key": "m-1"}], ids=["client_message_id", "Idempotency-Key"]
 )
-async def test_ten_at_once_to_two_replicas_are_one(deployment: Deployment, once: dict[str, Any]) -> None:
-    asking = await asker(deployment)
-    # A client's ids are its own: the same id in another conversation would be the same message.
+async def test_ten_concurrent_requests_at_two_replicas_are_accepted_once(
+    deployment: Deployment, once: dict[str, Any]
+) -> None:
+    asking = await repeating_client(deployment)
+    # The id is the user's: the same id in another conversation would be the same message.
     once = json.loads(json.dumps(once).replace("m-1", asking.conversation_id))
     posts = (asking.post(1 + number % 2, **once) for number in range(TIMES))
-    await assert_said_once(deployment, asking, await asyncio.gather(*posts))
+    await assert_accepted_once(deployment, asking, await asyncio.gather(*posts))
 
 
-async def test_ten_at_once_over_sockets_see_the_same_events(deployment: Deployment) -> None:
-    asking = await asker(deployment)
+async def test_ten_concurrent_sockets_receive_the_same_events(deployment: Deployment) -> None:
+    asking = await repeating_client(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
     told = await asyncio.gather(*(asking.over_a_socket(1 + number % 2, **once) for number in range(TIMES)))
     assert all(events == told[0] for events in told)
-    await assert_said_once(deployment, asking, [events[-1]["response"] for events in told])
+    await assert_accepted_once(deployment, asking, [events[-1]["response"] for events in told])
 
 
-async def test_asked_again_after_its_end_it_is_the_same_answer(deployment: Deployment) -> None:
-    asking = await asker(deployment)
+async def test_a_repeated_request_after_the_end_returns_the_same_answer(deployment: Deployment) -> None:
+    asking = await repeating_client(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
     responses = [await asking.post(gateway, **once) for gateway in (1, 2, 1)]
-    await assert_said_once(deployment, asking, responses)
+    await assert_accepted_once(deployment, asking, responses)
 
 
-async def test_a_gateway_that_dies_between_accepting_and_answering_has_accepted(
+async def test_a_question_stays_accepted_when_its_gateway_dies_before_it_answers(
     chaos: Environment, deployment: Deployment
 ) -> None:
-    """Redis has done what the gateway asked, and the gateway is killed before it hears of it."""
-    asking = await asker(deployment)
+    """Redis has executed the transaction, and the gateway is killed before it receives the reply."""
+    asking = await repeating_client(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
     proxy = chaos.redis_proxies[0]
     proxy.drop_reply_to(accepts)
@@ -139,15 +143,17 @@ async def test_a_gateway_that_dies_between_accepting_and_answering_has_accepted(
     await proxy.dropped_reply.wait()
     chaos.process("gateway-1").kill()
     others = await asyncio.gather(*(asking.post(2, **once) for _ in range(TIMES - 1)))
-    await assert_said_once(deployment, asking, [*others, await first])
+    await assert_accepted_once(deployment, asking, [*others, await first])
 
 
-async def test_ten_at_once_are_one_although_their_gateway_dies(chaos: Environment, deployment: Deployment) -> None:
-    asking = await asker(deployment)
+async def test_ten_concurrent_requests_are_accepted_once_although_their_gateway_dies(
+    chaos: Environment, deployment: Deployment
+) -> None:
+    asking = await repeating_client(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
     proxy = chaos.redis_proxies[0]
     proxy.drop_reply_to(accepts)
     asked = [asyncio.create_task(asking.until_accepted([1, 2], **once)) for _ in range(TIMES)]
     await proxy.dropped_reply.wait()
     chaos.process("gateway-1").kill()
-    await assert_said_once(deployment, asking, await asyncio.gather(*asked))
+    await assert_accepted_once(deployment, asking, await asyncio.gather(*asked))

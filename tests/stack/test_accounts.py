@@ -1,4 +1,4 @@
-"""Accounts as the world reaches them: through nginx, with the gateways behind it."""
+"""Accounts through nginx, with the gateways behind it."""
 
 import asyncio
 import json
@@ -37,13 +37,11 @@ async def login(http: httpx2.AsyncClient, name: str, password: str) -> httpx2.Re
         ("GET", "/readyz"),
     ],
 )
-async def test_what_is_between_the_services_is_not_to_be_reached(
-    url: str, deployment: Deployment, method: str, path: str
-) -> None:
+async def test_internal_endpoints_are_not_reachable(url: str, deployment: Deployment, method: str, path: str) -> None:
     credential = (deployment.stack.plan.directory / "secrets/introspection_credential").read_text()
     async with httpx2.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {credential}"}) as http:
         answer = await http.request(method, path, content=b"token=x" if method == "POST" else None)
-    # The page's own answer to an address it does not know, or none.
+    # The page's answer to an unknown path, or an error.
     assert answer.status_code in {200, 400, 404, 405}
     assert '"active"' not in answer.text
     assert not answer.text.startswith(('{"object"', '{"status"'))
@@ -65,7 +63,7 @@ async def test_what_is_between_the_services_is_not_to_be_reached(
     ],
     ids=lambda value: ascii(value)[:40],
 )
-async def test_a_bad_log_in_gets_its_answer_and_the_next_good_one_works(url: str, body: object, status: int) -> None:
+async def test_an_invalid_log_in_is_refused_and_the_next_valid_one_works(url: str, body: object, status: int) -> None:
     async with client_from(url, "127.0.2.1") as http:
         content, headers = json.dumps(body), {"Content-Type": "application/json"}
         assert (await http.post("/auth/login", content=content, headers=headers)).status_code == status
@@ -74,7 +72,7 @@ async def test_a_bad_log_in_gets_its_answer_and_the_next_good_one_works(url: str
 
 
 @pytest.mark.parametrize("origin", ["https://evil.test", "null"])
-async def test_a_page_of_another_origin_changes_nothing(url: str, origin: str) -> None:
+async def test_a_request_from_another_origin_changes_nothing(url: str, origin: str) -> None:
     async with httpx2.AsyncClient(base_url=url, timeout=60) as http:
         await login(http, "carol", PASSWORD)
         for path in ["/auth/logout", "/auth/tickets", "/auth/keys", "/auth/password"]:
@@ -84,16 +82,14 @@ async def test_a_page_of_another_origin_changes_nothing(url: str, origin: str) -
 
 
 @pytest.mark.parametrize("token", ["x" * 100_000, "pk_" + "a" * 43, "ek_" + "a" * 43])
-async def test_a_forged_or_huge_credential_opens_nothing(url: str, token: str) -> None:
+async def test_a_forged_or_huge_credential_is_refused(url: str, token: str) -> None:
     async with httpx2.AsyncClient(base_url=url) as http:
         headers = {"Authorization": f"Bearer {token}"}
         for path in ["/auth/admin/users", "/v1/conversations"]:
             assert (await http.get(path, headers=headers)).status_code in {400, 401}
 
 
-async def test_a_truncated_key_opens_nothing_and_neither_does_a_whole_one_in_the_address(
-    url: str, deployment: Deployment
-) -> None:
+async def test_a_truncated_key_and_a_whole_key_in_the_url_are_refused(url: str, deployment: Deployment) -> None:
     async with httpx2.AsyncClient(base_url=url) as http:
         headers = {"Authorization": f"Bearer {deployment.alice[:-1]}"}
         assert (await http.get("/v1/conversations", headers=headers)).status_code == 401
@@ -103,7 +99,7 @@ async def test_a_truncated_key_opens_nothing_and_neither_does_a_whole_one_in_the
 
 
 @pytest.mark.parametrize(("header", "query", "status"), [(1, 1, 101), (1, 0, 101), (0, 1, 401), (None, 1, 401)])
-async def test_on_v1_only_the_header_is_read_whatever_the_address_says(
+async def test_on_v1_only_the_header_is_read_not_the_url(
     deployment: Deployment, header: int | None, query: int, status: int
 ) -> None:
     keys = "pk_" + "a" * 43, deployment.bob
@@ -120,7 +116,7 @@ async def test_on_v1_only_the_header_is_read_whatever_the_address_says(
 @pytest.mark.parametrize(
     ("header", "query", "answer"), [(1, 1, "!"), (0, 1, "!"), (1, 0, "authentication failed"), (1, None, "")]
 )
-async def test_on_ws_only_the_address_is_read_whatever_the_header_says(
+async def test_on_ws_only_the_url_is_read_not_the_header(
     deployment: Deployment, header: int, query: int | None, answer: str
 ) -> None:
     keys = "pk_" + "a" * 43, deployment.bob
@@ -132,17 +128,17 @@ async def test_on_ws_only_the_address_is_read_whatever_the_header_says(
             assert socket.close_code == 1008
             return
         await socket.send("[[text=!]]")
-        assert await told(socket) == answer
+        assert await next_message(socket) == answer
 
 
-async def told(socket: ClientConnection) -> str:
-    """By the model or the gateway; who else has left is told in between."""
+async def next_message(socket: ClientConnection) -> str:
+    """The next message of the model or the gateway, without announcements of departures."""
     while (text := str(await socket.recv())).startswith("Client #"):
         pass
     return text
 
 
-async def test_an_expired_key_opens_nothing(url: str, deployment: Deployment) -> None:
+async def test_an_expired_key_is_refused(url: str, deployment: Deployment) -> None:
     cookie, soon = deployment.log_in("carol", PASSWORD), int(time.time()) + 2
     async with httpx2.AsyncClient(base_url=url) as http:
         made = await http.post("/auth/keys", json={"name": "x", "expires_at": soon}, headers={"Cookie": cookie})
@@ -156,9 +152,7 @@ async def test_an_expired_key_opens_nothing(url: str, deployment: Deployment) ->
                 await asyncio.sleep(0.1)
 
 
-async def test_an_expired_session_opens_nothing_and_its_open_socket_asks_nothing(
-    url: str, deployment: Deployment
-) -> None:
+async def test_an_expired_session_is_refused_also_on_its_open_socket(url: str, deployment: Deployment) -> None:
     cookie = deployment.log_in("carol", PASSWORD)
     headers = {"Cookie": cookie, "Origin": url}
     async with (
@@ -179,7 +173,7 @@ async def test_an_expired_session_opens_nothing_and_its_open_socket_asks_nothing
 
 
 def expire(deployment: Deployment, session_id: str) -> None:
-    """The shortest lifetime that can be set is a minute."""
+    """The shortest configurable lifetime is a minute."""
     with closing(sqlite3.connect(deployment.stack.plan.directory / "auth.db")) as database, database:
         assert database.execute("UPDATE sessions SET expires_at = 1 WHERE id = ?", (session_id,)).rowcount == 1
 
@@ -189,11 +183,11 @@ def expire(deployment: Deployment, session_id: str) -> None:
     [("\u00e9" * 7, 400), ("\u00e9" * 8, 200), ("\u00e9" * 128, 200), ("\u00e9" * 129, 400)],
     ids=["7", "8", "128", "129"],
 )
-async def test_characters_of_a_password_count_as_they_are_read_however_they_are_written(
+async def test_equivalent_unicode_forms_of_a_password_are_equal(
     url: str, deployment: Deployment, password: str, status: int
 ) -> None:
     async with httpx2.AsyncClient(base_url=url, timeout=60) as http:
-        # Whoever was added first is the administrator.
+        # The first user is the administrator.
         await login(http, "alice", PASSWORD)
         name, decomposed = f"user-{len(password)}", unicodedata.normalize("NFD", password)
         made = await http.post("/auth/admin/users", json={"username": name, "password": decomposed})

@@ -1,4 +1,4 @@
-"""The network between the gateways and the auth-service is cut: connections stay open and nothing arrives any more."""
+"""The network between the gateways and the auth-service is cut: connections stay open, but no byte arrives."""
 
 import asyncio
 import json
@@ -20,13 +20,13 @@ LONG = "[[tokens=250 pace=0.02]]"
 
 
 @dataclass(frozen=True)
-class Wired:
+class ProxiedStack:
     deployment: Deployment
     proxy: Proxy
 
 
 @pytest.fixture(scope="module")
-async def wired(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Wired]:
+async def proxied(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[ProxiedStack]:
     async with Proxy() as proxy:
         plan = Plan(
             tmp_path_factory.mktemp("cut"), gateways=1, gateway={"GATEWAY_AUTH_URL": f"http://127.0.0.1:{proxy.port}"}
@@ -34,21 +34,21 @@ async def wired(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory)
         stack = Stack(plan)
         proxy.target = stack.processes["auth-service"].command.port
         try:
-            # Started by this thread, waited for by another: the proxy is ours.
+            # Started in this thread and awaited in another, because the proxy runs in this event loop.
             for process in stack.processes.values():
                 process.start()
             await run_sync(lambda: list(as_ready(stack.processes.values())))
             for name in ("alice", "bob"):
                 await run_sync(stack.add_user, name, PASSWORD)
-            yield Wired(
+            yield ProxiedStack(
                 Deployment(stack, await run_sync(stack.add_key, "alice"), await run_sync(stack.add_key, "bob")), proxy
             )
         finally:
             await run_sync(stack.stop)
 
 
-async def test_an_open_answer_goes_on_and_nobody_new_is_let_in(wired: Wired) -> None:
-    deployment, proxy = wired.deployment, wired.proxy
+async def test_an_open_answer_continues_and_no_new_client_is_admitted(proxied: ProxiedStack) -> None:
+    deployment, proxy = proxied.deployment, proxied.proxy
     session = await run_sync(deployment.log_in, "bob", PASSWORD)
     strangers = [
         {"Authorization": f"Bearer {deployment.bob}"},

@@ -1,4 +1,4 @@
-"""The auth-service dies, restarts or hangs: open chats go on, nobody is let in by mistake, and all is well later."""
+"""The auth-service dies, restarts or hangs: open chats continue, no one is admitted by mistake, and it recovers."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ async def http(deployment: Deployment) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-async def back(process: Process) -> None:
+async def restore(process: Process) -> None:
     """From this thread: the kernel ends a child when the thread that started it ends."""
     if process.running:
         process.resume()
@@ -51,7 +51,7 @@ async def login(http: httpx2.AsyncClient) -> httpx2.Response:
 
 
 async def until_first_delta(socket: ClientConnection, text: str) -> list[dict[str, Any]]:
-    """The events up to the first piece of text."""
+    """The events up to the first delta."""
     await socket.send(json.dumps({"type": "response.create", "input": text}))
     seen: list[dict[str, Any]] = []
     while not seen or seen[-1]["type"] != "response.output_text.delta":
@@ -59,8 +59,8 @@ async def until_first_delta(socket: ClientConnection, text: str) -> list[dict[st
     return seen
 
 
-async def unknown_by_now(http: httpx2.AsyncClient, key: str) -> httpx2.Response:
-    """The first answer that is not by what the gateways still know of the key."""
+async def answer_after_cache(http: httpx2.AsyncClient, key: str) -> httpx2.Response:
+    """The first answer that does not come from the gateways' cache."""
     while True:
         answer = await http.get("/v1/conversations", headers={"Authorization": f"Bearer {key}"})
         if answer.status_code != 200:
@@ -69,7 +69,7 @@ async def unknown_by_now(http: httpx2.AsyncClient, key: str) -> httpx2.Response:
 
 
 @pytest.mark.parametrize("fault", [Process.kill, Process.stop, Process.pause], ids=["killed", "stopped", "frozen"])
-async def test_open_chats_go_on_nobody_new_gets_in_and_afterwards_all_is_as_before(
+async def test_open_chats_continue_no_new_client_is_admitted_and_everything_recovers(
     deployment: Deployment, auth: Process, http: httpx2.AsyncClient, fault: Callable[[Process], None]
 ) -> None:
     gateways = [deployment.stack.gateway(number).pid for number in (1, 2)]
@@ -81,7 +81,7 @@ async def test_open_chats_go_on_nobody_new_gets_in_and_afterwards_all_is_as_befo
         assert seen[-1]["type"] == "response.completed"
         assert [event["sequence_number"] for event in seen] == list(range(len(seen)))
 
-        closed = await unknown_by_now(http, deployment.bob)
+        closed = await answer_after_cache(http, deployment.bob)
         assert (closed.status_code, closed.json()["error"]["code"]) == (503, "service_unavailable")
         assert int(closed.headers["retry-after"]) >= 1
         with pytest.raises(InvalidStatus) as handshake:
@@ -92,7 +92,7 @@ async def test_open_chats_go_on_nobody_new_gets_in_and_afterwards_all_is_as_befo
         assert int(no_login.headers["retry-after"]) >= 1
         assert "set-cookie" not in no_login.headers
 
-        await back(auth)
+        await restore(auth)
         assert (await login(http)).status_code == 200
         again = await ask(socket, LONG)
         assert text_of(again) == text_of(seen)
@@ -102,7 +102,7 @@ async def test_open_chats_go_on_nobody_new_gets_in_and_afterwards_all_is_as_befo
     assert "Traceback" not in auth.log.read_text()
 
 
-async def test_a_user_who_is_deleted_while_no_gateway_runs_is_erased_when_one_comes(
+async def test_a_user_who_is_deleted_while_no_gateway_runs_is_erased_when_one_starts(
     deployment: Deployment, http: httpx2.AsyncClient
 ) -> None:
     cookie = deployment.log_in("carol", PASSWORD)
@@ -115,7 +115,7 @@ async def test_a_user_who_is_deleted_while_no_gateway_runs_is_erased_when_one_co
     gone = await http.request("DELETE", "/auth/me", json=body, headers={"Cookie": cookie})
     assert gone.status_code == 204
     for number in (1, 2):
-        await back(deployment.stack.gateway(number))
+        await restore(deployment.stack.gateway(number))
     async with Redis.from_url(deployment.stack.redis_admin_url) as redis:
         while [key async for key in redis.scan_iter(match=f"*{carol}*")]:
             await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The accounts keep to their own OpenAPI document: schemathesis sends what it allows, and what it does not."""
+"""The accounts' API conforms to its OpenAPI document: schemathesis sends valid and invalid requests."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from dev.stack import Plan, Stack
 from tests.stack.conftest import PASSWORD, Deployment
 
 CONFIGURATION = Path(__file__).with_name("schemathesis-auth.toml")
-# By what opens them. Some of what needs nothing begins or ends a session, so it goes without one.
+# Routes by credential. Some routes without a credential start or end a session, so they are called without one.
 BY_NOTHING = "^/auth/(options|register|login|logout|reset|openid/.*)$"
 BY_KEY = "^/auth/(admin/.*|tickets)$"
 BY_SESSION = "^/auth/(me|password|sessions.*|keys.*)$"
@@ -21,7 +21,7 @@ BY_SESSION = "^/auth/(me|password|sessions.*|keys.*)$"
 
 @pytest.fixture(scope="module")
 def open_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Of its own: nobody else waits for the log-ins that it uses up."""
+    """A deployment of its own, because the test uses up the rate limit of log-ins."""
     plan = Plan(tmp_path_factory.mktemp("open"), gateways=1, auth={"AUTH_REGISTRATION": "open"})
     with Stack(plan) as stack:
         stack.add_user("root", PASSWORD, admin=True)
@@ -32,7 +32,7 @@ def open_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy
 
 @pytest.fixture(scope="module")
 def known(open_deployment: Deployment) -> dict[str, str]:
-    """What only a client that is here already can send."""
+    """Values that only an existing client can send."""
     open_deployment.log_in("root", PASSWORD)
     cookie = open_deployment.log_in("root", PASSWORD)
     with httpx2.Client(base_url=open_deployment.stack.url, headers={"Cookie": cookie}) as http:
@@ -49,7 +49,7 @@ def known(open_deployment: Deployment) -> dict[str, str]:
     }
 
 
-def test_the_document_needs_no_credential_and_names_every_route_of_the_accounts(open_deployment: Deployment) -> None:
+def test_the_document_needs_no_credential_and_has_every_route_of_the_accounts(open_deployment: Deployment) -> None:
     document = httpx2.get(f"{open_deployment.stack.url}/auth/openapi.json").json()
     assert document["openapi"].startswith("3.1")
     operations = {(method, path) for path, operations in document["paths"].items() for method in operations}
@@ -60,7 +60,7 @@ def test_the_document_needs_no_credential_and_names_every_route_of_the_accounts(
 @pytest.mark.parametrize(
     ("paths", "operations"), [(BY_NOTHING, 7), (BY_KEY, 13), (BY_SESSION, 9)], ids=["nothing", "key", "session"]
 )
-def test_every_answer_is_as_the_document_says(
+def test_every_answer_conforms_to_the_document(
     open_deployment: Deployment, known: dict[str, str], tmp_path: Path, paths: str, operations: int
 ) -> None:
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIGURATION), "run"]
@@ -73,7 +73,7 @@ def test_every_answer_is_as_the_document_says(
     assert f"Tested: {operations}" in done.stdout
 
 
-def test_the_credentials_lasted_to_the_end_and_nothing_was_a_fault_of_the_server(
+def test_the_credentials_stayed_valid_and_there_was_no_server_error(
     open_deployment: Deployment, known: dict[str, str]
 ) -> None:
     by_session, by_key = {"Cookie": f"parley_session={known['SESSION']}"}, {"Authorization": f"Bearer {known['KEY']}"}

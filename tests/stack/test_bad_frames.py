@@ -1,4 +1,4 @@
-"""Frames as no WebSocket library would send them: each is answered with its close code, and nothing fails."""
+"""Frames that no WebSocket library would send: each is answered with its close code, without a server error."""
 
 import asyncio
 import json
@@ -45,15 +45,13 @@ BOMB = zlib.compress(b" " * 10_000_000, level=9)[2:-4]
         (frame(CLOSE, struct.pack("!H", 1000) + b"\xff"), 1007),
     ],
 )
-def test_a_frame_that_must_not_be_closes_the_socket_with_its_code(
-    deployment: Deployment, data: bytes, code: int
-) -> None:
+def test_an_invalid_frame_closes_the_socket_with_its_code(deployment: Deployment, data: bytes, code: int) -> None:
     with opened(deployment) as socket:
         socket.send(data)
         assert socket.closing() == code
 
 
-def test_compression_is_not_spoken_so_nothing_can_swell(deployment: Deployment) -> None:
+def test_compression_is_not_offered_so_no_message_can_expand(deployment: Deployment) -> None:
     with opened(deployment, "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits") as socket:
         socket.send(frame(TEXT, BOMB, reserved=4))
         assert socket.closing() == 1002
@@ -69,13 +67,13 @@ def test_compression_is_not_spoken_so_nothing_can_swell(deployment: Deployment) 
     ],
     ids=["empty pings", "pings", "pongs", "fragments"],
 )
-def test_a_flood_of_frames_that_are_no_message_is_1008(deployment: Deployment, first: bytes, flood: bytes) -> None:
+def test_a_flood_of_frames_without_a_message_is_1008(deployment: Deployment, first: bytes, flood: bytes) -> None:
     with opened(deployment) as socket:
         socket.send(first + flood * 3000)
         assert socket.closing() == 1008
 
 
-def test_a_message_in_many_pieces_with_pings_between_them_is_a_message(deployment: Deployment) -> None:
+def test_a_fragmented_message_with_interleaved_pings_is_accepted(deployment: Deployment) -> None:
     whole = json.dumps({"type": "response.create", "input": "[[text=你好]]"}, ensure_ascii=False).encode()
     pieces = b"".join(frame(CONTINUATION, bytes([byte]), last=False) + frame(PING, b"?") for byte in whole)
     with opened(deployment) as socket:
@@ -84,7 +82,7 @@ def test_a_message_in_many_pieces_with_pings_between_them_is_a_message(deploymen
         assert socket.event()["type"] == "response.created"
 
 
-def test_frames_before_the_handshake_is_answered_fail_nothing(deployment: Deployment) -> None:
+def test_frames_before_the_handshake_response_cause_no_error(deployment: Deployment) -> None:
     for early in (
         frame(TEXT, b"{}", masked=False),
         frame(PING) * 3000,
@@ -111,7 +109,7 @@ def test_frames_before_the_handshake_is_answered_fail_nothing(deployment: Deploy
     ],
 )
 @pytest.mark.parametrize("secret", [PASSWORD, "wrong"])
-def test_a_frame_that_must_not_be_closes_a_plain_text_socket_too(
+def test_an_invalid_frame_closes_a_plain_text_socket_too(
     deployment: Deployment, data: bytes, code: int, secret: str
 ) -> None:
     path = f"/ws?{urlencode({'userid': 'alice', 'secret': secret})}"
@@ -121,24 +119,26 @@ def test_a_frame_that_must_not_be_closes_a_plain_text_socket_too(
 
 
 @pytest.mark.parametrize("number", ["-1", "-0", "1.5", "x", "", "2147483649", "9" * 400, "１", "+1", " 1"])
-def test_a_number_that_no_event_has_is_refused_at_the_handshake(deployment: Deployment, number: str) -> None:
+def test_an_invalid_event_number_is_refused_at_the_handshake(deployment: Deployment, number: str) -> None:
     query = urlencode({"resume": f"resp_{'0' * 32}", "starting_after": number})
     answer = exchanged(deployment, handshake(deployment, path=f"/v1/responses?{query}"))
     assert (answer.status, answer.error["param"]) == (400, "starting_after")
 
 
-def test_from_where_on_without_what_is_refused_at_the_handshake(deployment: Deployment) -> None:
+def test_starting_after_without_resume_is_refused_at_the_handshake(deployment: Deployment) -> None:
     answer = exchanged(deployment, handshake(deployment, path="/v1/responses?starting_after=3"))
     assert (answer.status, answer.error["param"]) == (400, "resume")
 
 
-async def test_one_who_says_nothing_is_closed(limited_deployment: Deployment) -> None:
+async def test_a_silent_socket_is_closed(limited_deployment: Deployment) -> None:
     async with limited_deployment.socket(limited_deployment.alice) as socket:
         await socket.wait_closed()
         assert (socket.close_code, socket.close_reason) == (1000, "no event has arrived")
 
 
-async def test_an_idle_socket_that_has_grown_old_is_told_and_closed(limited_deployment: Deployment) -> None:
+async def test_an_idle_socket_beyond_its_maximum_age_gets_an_error_and_is_closed(
+    limited_deployment: Deployment,
+) -> None:
     async with limited_deployment.socket(limited_deployment.alice) as socket:
         await socket.send(json.dumps({"type": "response.create", "input": "[[text=ok]]"}))
         assert (await receive_all(socket))[-1]["type"] == "response.completed"
@@ -148,7 +148,7 @@ async def test_an_idle_socket_that_has_grown_old_is_told_and_closed(limited_depl
         assert socket.close_code == 1000
 
 
-async def test_one_that_grows_old_in_the_middle_of_an_answer_is_not_told_that_this_was_its_end(
+async def test_a_socket_that_exceeds_its_maximum_age_during_an_answer_reports_no_ending(
     limited_deployment: Deployment,
 ) -> None:
     create = {"type": "response.create", "input": "[[tokens=3000 pace=0.02]]", "max_output_tokens": 3000}

@@ -1,4 +1,4 @@
-"""Requests that are wrong before anybody looks at their JSON: each gets its answer, and nothing fails."""
+"""Requests that are invalid before their JSON is parsed: each gets its answer, without a server error."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ JSON = "Content-Type: application/json"
     "host",
     ["", "Host:", "Host: a\r\nHost: a", "Host: a b", "Host: user@a", "Host: a/b", "Host: a:123456", "Host: \xe4"],
 )
-def test_a_host_that_is_missing_odd_or_there_twice_is_400(deployment: Deployment, host: str) -> None:
+def test_a_missing_invalid_or_duplicate_host_is_400(deployment: Deployment, host: str) -> None:
     answer = exchanged(deployment, request(MODELS, host=host))
     assert (answer.status, answer.code) == (400, "bad_request")
 
@@ -41,7 +41,7 @@ def test_a_host_that_is_missing_odd_or_there_twice_is_400(deployment: Deployment
         (["Cookie: parley_session=\xff\xfe"], 401),
     ],
 )
-def test_headers_that_are_too_large_malformed_or_no_credential_are_refused(
+def test_oversized_malformed_or_invalid_headers_are_refused(
     deployment: Deployment, headers: list[str], status: int
 ) -> None:
     assert exchanged(deployment, request(MODELS, *headers)).status == status
@@ -63,7 +63,7 @@ def test_headers_that_are_too_large_malformed_or_no_credential_are_refused(
         (["Transfer-Encoding: chunked"], b"10001\r\n" + b" " * 65537 + b"\r\n0\r\n\r\n", 413),
     ],
 )
-def test_a_body_of_uncertain_or_too_great_length_is_refused(
+def test_a_body_of_ambiguous_or_excessive_length_is_refused(
     deployment: Deployment, headers: list[str], body: bytes, status: int
 ) -> None:
     answer = exchanged(
@@ -91,14 +91,12 @@ def test_a_body_of_uncertain_or_too_great_length_is_refused(
         ("*", 400),
     ],
 )
-def test_an_address_that_is_too_long_or_leads_elsewhere_is_refused(
-    deployment: Deployment, path: str, status: int
-) -> None:
+def test_a_url_that_is_too_long_or_escapes_its_path_is_refused(deployment: Deployment, path: str, status: int) -> None:
     assert exchanged(deployment, request(f"GET {path}", f"Authorization: Bearer {deployment.alice}")).status == status
 
 
 @pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET /v1/models HTTP/3.0\r\nHost: a\r\n\r\n"])
-def test_what_is_not_http_1_is_400(deployment: Deployment, data: bytes) -> None:
+def test_a_request_that_is_not_http_1_is_400(deployment: Deployment, data: bytes) -> None:
     assert exchanged(deployment, data).status == 400
 
 
@@ -109,16 +107,14 @@ def test_what_is_not_http_1_is_400(deployment: Deployment, data: bytes) -> None:
         ("OPTIONS /v1/conversations/conv_x", "DELETE, GET, POST"),
         ("PATCH /v1/responses/resp_x/cancel", "POST"),
         ("POST /v1/openapi.json", "GET"),
-        # nginx refuses these itself
+        # refused by nginx itself
         ("TRACE /v1/models", "GET, HEAD, POST, PATCH, DELETE, OPTIONS"),
         ("TRACE /auth/login", "GET, HEAD, POST, PATCH, DELETE, OPTIONS"),
         ("TRACE /", "GET, HEAD"),
         ("POST /", "GET, HEAD"),
     ],
 )
-def test_a_method_that_an_address_does_not_know_is_told_those_it_knows(
-    deployment: Deployment, line: str, allowed: str
-) -> None:
+def test_a_wrong_method_is_refused_with_the_allowed_ones(deployment: Deployment, line: str, allowed: str) -> None:
     method, _, path = line.partition(" ")
     answer = httpx2.request(method, f"{deployment.stack.url}{path}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
@@ -149,7 +145,7 @@ def test_a_body_of_another_type_than_json_is_415(deployment: Deployment, media_t
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://[::1", "http://localhost.evil.example", ""])
-def test_a_page_of_another_origin_may_not_use_a_session(deployment: Deployment, origin: str) -> None:
+def test_a_request_from_another_origin_cannot_use_a_session(deployment: Deployment, origin: str) -> None:
     cookie = f"Cookie: {deployment.log_in('alice', PASSWORD)}"
     origins = [f"Origin: {origin}"] if origin else []
     answer = exchanged(deployment, request(CREATE, cookie, JSON, *origins, "Content-Length: 2", body=b"{}"))
@@ -177,12 +173,12 @@ def test_a_plain_get_on_the_path_of_a_socket_is_426(deployment: Deployment, path
         ["Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="],
     ],
 )
-def test_a_handshake_that_is_none_is_400(deployment: Deployment, headers: list[str]) -> None:
+def test_an_invalid_handshake_is_400(deployment: Deployment, headers: list[str]) -> None:
     assert exchanged(deployment, handshake(deployment, *headers)).status == 400
 
 
-async def test_the_address_a_client_claims_counts_for_nothing(deployment: Deployment) -> None:
-    """Guesses are slowed down by address: were a claimed one believed, each of these would come from a new one."""
+async def test_a_claimed_client_address_is_ignored(deployment: Deployment) -> None:
+    """Guesses are limited by address: if claimed ones were trusted, each of these would come from a new one."""
     deployment.stack.add_user("dave", PASSWORD)
     said = []
     for number in range(8):
@@ -199,7 +195,7 @@ async def test_the_address_a_client_claims_counts_for_nothing(deployment: Deploy
     assert said[-1] == "too many log-in attempts; wait a moment"
 
 
-async def test_one_socket_more_than_a_user_may_have_is_429_until_another_is_closed(
+async def test_a_socket_above_the_users_limit_is_429_until_another_is_closed(
     limited_deployment: Deployment,
 ) -> None:
     before = limited_deployment.server_errors()

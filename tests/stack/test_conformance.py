@@ -1,4 +1,4 @@
-"""Open Responses as a client of any provider would check it, over HTTP and SSE, through nginx."""
+"""Conformance to Open Responses over HTTP and SSE, through nginx."""
 
 from collections.abc import AsyncIterator
 
@@ -35,14 +35,12 @@ async def api(deployment: Deployment) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @pytest.mark.parametrize("items", INPUTS.values(), ids=INPUTS)
-async def test_a_whole_answer_is_a_whole_resource(api: httpx2.AsyncClient, items: list[Wire]) -> None:
+async def test_a_response_is_a_complete_resource(api: httpx2.AsyncClient, items: list[Wire]) -> None:
     whole = await completed(api, input=items)
     assert whole["usage"]["total_tokens"] == whole["usage"]["input_tokens"] + whole["usage"]["output_tokens"] > 0
 
 
-async def test_what_a_client_says_reaches_the_model_in_its_order(
-    api: httpx2.AsyncClient, deployment: Deployment
-) -> None:
+async def test_a_clients_messages_reach_the_model_in_order(api: httpx2.AsyncClient, deployment: Deployment) -> None:
     await completed(api, input=INPUTS["turns before"])
     assert [(one["role"], one["content"]) for one in deployment.prompts()[-1]][-3:] == [
         ("user", "My name is Alice."),
@@ -51,18 +49,18 @@ async def test_what_a_client_says_reaches_the_model_in_its_order(
     ]
 
 
-async def test_a_streamed_answer_tells_the_whole_story(api: httpx2.AsyncClient) -> None:
+async def test_a_streamed_answer_has_every_event(api: httpx2.AsyncClient) -> None:
     whole = conformance.story(await streamed(api, input="Count from 1 to 5."))
     assert (whole["status"], bool(text_of(whole))) == ("completed", True)
 
 
-async def test_an_answer_cut_short_by_its_limit_is_incomplete(api: httpx2.AsyncClient) -> None:
+async def test_an_answer_that_reaches_its_limit_is_incomplete(api: httpx2.AsyncClient) -> None:
     whole = conformance.story(await streamed(api, input="[[tokens=60]]", max_output_tokens=20))
     assert (whole["status"], whole["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
     assert whole["output"][-1]["status"] == "incomplete"
 
 
-async def test_an_answer_that_fails_says_so_in_the_resource(api: httpx2.AsyncClient) -> None:
+async def test_a_failed_answer_has_its_error_in_the_resource(api: httpx2.AsyncClient) -> None:
     events = await streamed(api, input="[[tokens=60 error=after:5]]")
     for one in events:
         conformance.event(one)
@@ -70,7 +68,7 @@ async def test_an_answer_that_fails_says_so_in_the_resource(api: httpx2.AsyncCli
     assert events[-1]["response"]["error"]["code"] == events[-2]["error"]["code"]
 
 
-async def test_parameters_come_back_as_they_were_asked(api: httpx2.AsyncClient) -> None:
+async def test_parameters_are_returned_as_requested(api: httpx2.AsyncClient) -> None:
     asked: Wire = {
         "instructions": "Be brief.",
         "temperature": 0.2,
@@ -96,12 +94,12 @@ async def test_optional_fields_may_be_null(api: httpx2.AsyncClient) -> None:
     await completed(api, input="hello", **dict.fromkeys((*absent, *more)))
 
 
-async def test_what_was_stored_is_retrieved_as_it_was_answered(api: httpx2.AsyncClient) -> None:
+async def test_a_stored_response_is_retrieved_unchanged(api: httpx2.AsyncClient) -> None:
     whole = await completed(api, input="hello")
     assert (await api.get(f"/responses/{whole['id']}")).json() == whole
 
 
-async def test_an_answer_goes_on_from_an_earlier_one(api: httpx2.AsyncClient, deployment: Deployment) -> None:
+async def test_an_answer_continues_an_earlier_one(api: httpx2.AsyncClient, deployment: Deployment) -> None:
     first = await completed(api, input="The word is papaya.")
     second = await completed(api, input="What is the word?", previous_response_id=first["id"])
     assert second["previous_response_id"] == first["id"]

@@ -1,4 +1,4 @@
-"""What /v1/conversations refuses, and how; through nginx."""
+"""The refusals of /v1/conversations, through nginx."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -38,7 +38,7 @@ async def bob_api(deployment: Deployment) -> AsyncIterator[httpx2.AsyncClient]:
         ({"query": "x" * 201}, "query"),
     ],
 )
-async def test_a_list_that_is_asked_for_wrongly_names_the_parameter(
+async def test_an_invalid_list_parameter_is_named(
     alice_api: httpx2.AsyncClient, query: dict[str, Any], param: str
 ) -> None:
     answer = await alice_api.get("/conversations", params=query)
@@ -65,7 +65,7 @@ async def test_a_list_that_is_asked_for_wrongly_names_the_parameter(
         ),
     ],
 )
-async def test_a_body_that_is_wrong_names_the_field_and_changes_nothing(
+async def test_an_invalid_field_is_named_and_nothing_changes(
     alice_api: httpx2.AsyncClient, path: str, body: Wire, param: str
 ) -> None:
     made = await posted_to(alice_api, "/conversations", metadata={"title": "kept"})
@@ -76,7 +76,7 @@ async def test_a_body_that_is_wrong_names_the_field_and_changes_nothing(
     assert (await got(alice_api, f"/conversations/{made['id']}/items"))["data"] == []
 
 
-async def test_what_is_hers_is_absent_for_him_on_every_route(
+async def test_another_users_objects_are_not_found_on_any_route(
     alice_api: httpx2.AsyncClient, bob_api: httpx2.AsyncClient
 ) -> None:
     made = await posted_to(alice_api, "/conversations", items=[ADDED])
@@ -106,7 +106,7 @@ async def test_what_is_hers_is_absent_for_him_on_every_route(
     assert (await got(alice_api, f"/conversations/{made['id']}/items")) == items
 
 
-async def test_without_a_credential_nothing_is_answered(deployment: Deployment) -> None:
+async def test_without_a_credential_every_request_is_refused(deployment: Deployment) -> None:
     async with AsyncOpenAI(base_url=f"{deployment.stack.url}/v1", api_key="pk_wrong", max_retries=0) as nobody:
         for request in (nobody.conversations.retrieve(ABSENT), nobody.conversations.delete(ABSENT)):
             with pytest.raises(APIStatusError) as caught:

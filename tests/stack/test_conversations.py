@@ -1,4 +1,4 @@
-"""/v1/conversations, with the stock SDK and, for what it does not know, over plain HTTP; through nginx."""
+"""/v1/conversations through nginx, with the stock SDK, and over plain HTTP for routes that the SDK lacks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,7 +36,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -
             await asyncio.sleep(0.02)
 
 
-def test_the_stock_client_makes_changes_and_deletes_a_conversation(deployment: Deployment) -> None:
+def test_the_stock_client_creates_updates_and_deletes_a_conversation(deployment: Deployment) -> None:
     with OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.alice, max_retries=0) as client:
         made = client.conversations.create(metadata={"title": "灯塔"}, items=[ADDED])  # type: ignore[list-item]
         assert (made.object, made.metadata) == ("conversation", {"title": "灯塔"})
@@ -68,7 +68,7 @@ async def test_the_stock_client_adds_fetches_pages_and_deletes_items(alice: Asyn
     assert [item async for item in alice.conversations.items.list(made.id, order="asc")] == added.data[:4]
 
 
-async def test_items_of_every_kind_are_kept(alice: AsyncOpenAI) -> None:
+async def test_items_of_every_kind_are_stored(alice: AsyncOpenAI) -> None:
     made = await alice.conversations.create()
     items = [
         {"role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]},
@@ -82,7 +82,7 @@ async def test_items_of_every_kind_are_kept(alice: AsyncOpenAI) -> None:
     assert [item.type for item in added.data] == kinds
 
 
-async def test_what_is_added_is_what_the_next_answer_sees(alice: AsyncOpenAI, deployment: Deployment) -> None:
+async def test_added_items_are_in_the_prompt_of_the_next_answer(alice: AsyncOpenAI, deployment: Deployment) -> None:
     made = await alice.conversations.create(metadata={"title": "t"})
     await alice.conversations.items.create(made.id, items=[{"role": "user", "content": "My name is Alice."}])
     await alice.conversations.items.create(made.id, items=[{"role": "assistant", "content": "Hello!"}])
@@ -109,7 +109,7 @@ async def test_a_conversations_own_generation_reaches_the_model(
     assert (asked["temperature"], asked["max_tokens"]) == (0, 50)
 
 
-async def test_the_list_shows_what_runs_and_stays_right_while_conversations_move(
+async def test_the_list_shows_running_answers_and_stays_correct_while_the_order_changes(
     alice_api: httpx2.AsyncClient, deployment: Deployment
 ) -> None:
     made = [(await posted_to(alice_api, "/conversations", metadata={"title": f"paged {n}"}))["id"] for n in range(5)]
@@ -133,9 +133,7 @@ async def test_the_list_shows_what_runs_and_stays_right_while_conversations_move
     assert (await got(alice_api, f"/conversations/{made[3]}"))["active_responses"] == []
 
 
-async def test_a_search_finds_titles_and_what_was_said(
-    alice_api: httpx2.AsyncClient, bob_api: httpx2.AsyncClient
-) -> None:
+async def test_a_search_finds_titles_and_messages(alice_api: httpx2.AsyncClient, bob_api: httpx2.AsyncClient) -> None:
     item = {"role": "user", "content": "Wie hoch ist der LEUCHTTURM von 亚历山大？"}
     made = await posted_to(alice_api, "/conversations", metadata={"title": "Towers"}, items=[item])
     for query in ("leuchtturm towers", "亚历山大", "  Towers\t"):
@@ -146,7 +144,7 @@ async def test_a_search_finds_titles_and_what_was_said(
     assert (await got(alice_api, "/conversations", query="leuchtturm towers nowhere"))["data"] == []
 
 
-async def test_a_running_answer_is_stopped_when_its_conversation_is_deleted_and_does_not_bring_it_back(
+async def test_deleting_a_conversation_stops_its_running_answer_for_good(
     alice: AsyncOpenAI, alice_api: httpx2.AsyncClient, deployment: Deployment
 ) -> None:
     made = await alice.conversations.create(metadata={"title": "short-lived"})
@@ -179,7 +177,7 @@ async def test_the_model_gives_a_new_conversation_its_title(alice: AsyncOpenAI, 
     await until(titled)
 
 
-async def test_a_title_of_ones_own_is_kept(
+async def test_a_title_set_by_the_user_is_kept(
     alice: AsyncOpenAI, alice_api: httpx2.AsyncClient, deployment: Deployment
 ) -> None:
     made = await alice.conversations.create(metadata={"title": "mine"})

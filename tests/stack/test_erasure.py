@@ -1,4 +1,4 @@
-"""Of a deleted user nothing is left in Redis, whatever ran or was away at that moment."""
+"""Nothing of a deleted user remains in Redis, whatever ran or was down at that moment."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ GONE, STAYS = "user_" + "1" * 32, "user_" + "2" * 32
 
 
 class AuthService:
-    """Names who was deleted until it hears that nothing is left."""
+    """Lists the deleted users until their erasure is confirmed."""
 
     def __init__(self, *user_ids: str) -> None:
         self.deleted = list(user_ids)
@@ -40,8 +40,8 @@ async def keys_of(redis: Redis, user_id: str) -> list[str]:
     return [key.decode() async for key in redis.scan_iter(match=f"*{user_id}*")]
 
 
-async def gone(redis: Redis, deployment: Deployment, user_id: str) -> None:
-    """Once the gateways have said so, and not before nothing is left."""
+async def wait_until_erased(redis: Redis, deployment: Deployment, user_id: str) -> None:
+    """Waits until the gateways confirm the erasure, and checks that they do not confirm it too early."""
     credential = (deployment.stack.plan.directory / "secrets/introspection_credential").read_text()
     port = deployment.stack.processes["auth-service"].command.port
     headers = {"Authorization": f"Bearer {credential}"}
@@ -51,9 +51,7 @@ async def gone(redis: Redis, deployment: Deployment, user_id: str) -> None:
     assert await keys_of(redis, user_id) == []
 
 
-async def test_of_a_user_who_is_deleted_in_the_middle_of_an_answer_nothing_is_left(
-    deployment: Deployment, redis: Redis
-) -> None:
+async def test_nothing_remains_of_a_user_who_is_deleted_during_an_answer(deployment: Deployment, redis: Redis) -> None:
     deployment.stack.add_user("erin", PASSWORD)
     key, cookie = deployment.stack.add_key("erin"), deployment.log_in("erin", PASSWORD)
     async with deployment.client(key) as client:
@@ -72,10 +70,10 @@ async def test_of_a_user_who_is_deleted_in_the_middle_of_an_answer_nothing_is_le
             body = {"current_password": PASSWORD}
             assert (await http.request("DELETE", "/auth/me", json=body)).status_code == 204
             await socket.wait_closed()
-    await gone(redis, deployment, erin)
+    await wait_until_erased(redis, deployment, erin)
 
 
-async def test_who_was_deleted_unheard_is_found_by_looking_again(redis: Redis) -> None:
+async def test_a_deletion_whose_announcement_was_lost_is_found_by_polling(redis: Redis) -> None:
     await redis.set(f"parley:{{{STAYS}}}:conversations", "1")
     auth = AuthService()
     erasing = asyncio.create_task(Erasure(redis, auth, every_seconds=0.01, settled_seconds=0.01).run())
@@ -87,7 +85,7 @@ async def test_who_was_deleted_unheard_is_found_by_looking_again(redis: Redis) -
     assert await keys_of(redis, STAYS) != []
 
 
-async def test_nobody_is_said_to_be_gone_while_an_answer_runs_that_may_still_write(redis: Redis) -> None:
+async def test_no_deletion_is_confirmed_while_an_answer_may_still_write(redis: Redis) -> None:
     turn = f"{GONE} resp_1"
     await redis.sadd("parley:gateways", "of-this-test")
     await redis.sadd("parley:gateway:of-this-test:turns", turn)

@@ -1,4 +1,4 @@
-"""Clients that leave in the middle: what is stored goes on without them, what is not is stopped."""
+"""Clients that disconnect during an answer: a stored answer continues without them, an unstored one is stopped."""
 
 import asyncio
 import json
@@ -18,14 +18,14 @@ ENDLESS = "[[tokens=3000 pace=0.01]]"
 Leave = Callable[[Deployment, Wire], Awaitable[None]]
 
 
-async def from_a_stream(deployment: Deployment, body: Wire) -> None:
+async def leave_a_stream(deployment: Deployment, body: Wire) -> None:
     async with http(deployment) as api, api.stream("POST", "/responses", json={**body, "stream": True}) as answer:
         async for line in answer.aiter_lines():
             if line == "event: response.output_text.delta":
                 return
 
 
-async def from_a_whole_answer(deployment: Deployment, body: Wire) -> None:
+async def leave_a_request(deployment: Deployment, body: Wire) -> None:
     async with http(deployment) as api:
         asked = asyncio.create_task(api.post("/responses", json=body))
         await wait_until_generating(deployment, body["input"])
@@ -34,31 +34,31 @@ async def from_a_whole_answer(deployment: Deployment, body: Wire) -> None:
             await asked
 
 
-async def from_a_socket(deployment: Deployment, body: Wire) -> None:
+async def leave_a_socket(deployment: Deployment, body: Wire) -> None:
     async with deployment.socket(deployment.alice) as socket:
         await socket.send(json.dumps({"type": "response.create", **body}))
         while json.loads(await socket.recv())["type"] != "response.output_text.delta":
             pass
 
 
-async def ended(deployment: Deployment, text: str) -> Wire:
-    """What the engine says of it."""
+async def wait_until_ended(deployment: Deployment, text: str) -> Wire:
+    """The engine's request, once it has ended."""
     while (asked := deployment.engine_request(text))["state"] == "running":
         await asyncio.sleep(0.02)
     return asked
 
 
-everywhere = pytest.mark.parametrize("leave", [from_a_stream, from_a_whole_answer, from_a_socket])
+everywhere = pytest.mark.parametrize("leave", [leave_a_stream, leave_a_request, leave_a_socket])
 
 
 @everywhere
-async def test_a_stored_answer_goes_on_to_its_end_and_is_there_later(deployment: Deployment, leave: Leave) -> None:
+async def test_a_stored_answer_completes_without_its_client(deployment: Deployment, leave: Leave) -> None:
     mine, question = await deployment.conversation(deployment.alice), f"{SOME} while you leave {leave.__name__}"
     await leave(deployment, {"model": MODEL, "input": question, "conversation": mine})
     while len(items := await deployment.items(deployment.alice, mine)) < 2:
         await asyncio.sleep(0.02)
     assert items[1][2] == "completed"
-    told = await ended(deployment, question)
+    told = await wait_until_ended(deployment, question)
     assert (told["state"], told["tokens"]) == ("finished", 60)
 
 
@@ -77,12 +77,12 @@ async def test_a_stored_answer_is_fetched_by_its_id(deployment: Deployment) -> N
 async def test_an_answer_that_is_not_stored_is_stopped_at_the_engine(deployment: Deployment, leave: Leave) -> None:
     question = f"{ENDLESS} for nobody {leave.__name__}"
     await leave(deployment, {"model": MODEL, "input": question, "store": False})
-    told = await ended(deployment, question)
+    told = await wait_until_ended(deployment, question)
     assert told["state"] == "abandoned"
     assert told["tokens"] < 3000
 
 
-async def test_who_follows_a_stored_answer_may_leave_without_stopping_it(deployment: Deployment) -> None:
+async def test_a_follower_that_disconnects_does_not_stop_a_stored_answer(deployment: Deployment) -> None:
     question = f"{SOME} with two readers"
     async with deployment.socket(deployment.alice) as socket, http(deployment) as api:
         await socket.send(json.dumps({"type": "response.create", "model": MODEL, "input": question}))

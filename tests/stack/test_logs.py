@@ -1,4 +1,4 @@
-"""No credential and no word of a message is in any log, error, or name of a key; secrets are planted everywhere."""
+"""No credential and no text of a message is in any log, error or key name; canaries are planted everywhere."""
 
 import asyncio
 import base64
@@ -22,14 +22,14 @@ WRONG = "canary-of-a-wrong-secret"
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Of its own: whoever reads all that was written must know who wrote."""
+    """A deployment of its own, because the test reads all of its logs."""
     plan = Plan(tmp_path_factory.mktemp("logs"), gateways=2, auth={"AUTH_REGISTRATION": "invite"})
     with Stack(plan) as stack:
         yield create_users(stack)
 
 
-class Witness:
-    """An administrator's browser that keeps every refusal."""
+class RecordingClient:
+    """An administrator's HTTP client that records every refusal."""
 
     def __init__(self, http: httpx2.AsyncClient) -> None:
         self._http = http
@@ -41,33 +41,31 @@ class Witness:
             self.refusals.append(answer.text + str(answer.headers))
         return answer
 
-    async def made(self, path: str, field: str, body: object = None) -> str:
+    async def create(self, path: str, field: str, body: object = None) -> str:
         return str((await self.send("POST", path, body)).json()[field])
 
 
-async def plant(deployment: Deployment, witness: Witness) -> list[str]:
-    """Every kind of secret there is, used as it is meant to be, and then where it does not belong."""
-    me = (await witness.send("GET", "/auth/me")).json()["id"]
-    key = await witness.made("/auth/keys", "key", {"name": "laptop"})
-    invite = (await witness.made("/auth/admin/invites", "link", {})).partition("=")[2]
-    reset = (await witness.made(f"/auth/admin/users/{me}/reset", "link")).partition("=")[2]
-    ticket = await witness.made("/auth/tickets", "ticket")
+async def use_secrets(deployment: Deployment, client: RecordingClient) -> list[str]:
+    """Uses every kind of secret, first as intended and then where it does not belong; returns the secrets."""
+    me = (await client.send("GET", "/auth/me")).json()["id"]
+    key = await client.create("/auth/keys", "key", {"name": "laptop"})
+    invite = (await client.create("/auth/admin/invites", "link", {})).partition("=")[2]
+    reset = (await client.create(f"/auth/admin/users/{me}/reset", "link")).partition("=")[2]
+    ticket = await client.create("/auth/tickets", "ticket")
     async with with_ticket(deployment, ticket) as socket:
         await ask(socket, MESSAGE)
     with pytest.raises(InvalidStatus) as again:
         await with_ticket(deployment, ticket)
-    witness.refusals.append(str(again.value.response.body))
+    client.refusals.append(str(again.value.response.body))
     secrets = [key, invite, reset, ticket, NEW_PASSWORD, WRONG]
     for one in secrets:
         for path in ["/auth/me", "/auth/tickets", "/v1/conversations", "/v1/nowhere", "/nowhere"]:
-            await witness.send("GET", f"{path}?secret={one}", Authorization=f"Bearer {one}x", Referer=f"http://x/{one}")
+            await client.send("GET", f"{path}?secret={one}", Authorization=f"Bearer {one}x", Referer=f"http://x/{one}")
         for path in ["/auth/login", "/auth/register", "/auth/reset", "/auth/password", "/v1/responses"]:
-            await witness.send(
-                "POST", path, {"username": one, "password": [one], "token": {one[:9]: one}, "input": one}
-            )
-            await witness.send("POST", path, {"username": "nobody", "password": one, "token": one, "invite": one})
-    await witness.send("POST", "/auth/register", {"username": "dora", "password": NEW_PASSWORD, "invite": invite})
-    await witness.send("POST", "/auth/reset", {"token": reset, "password": NEW_PASSWORD})
+            await client.send("POST", path, {"username": one, "password": [one], "token": {one[:9]: one}, "input": one})
+            await client.send("POST", path, {"username": "nobody", "password": one, "token": one, "invite": one})
+    await client.send("POST", "/auth/register", {"username": "dora", "password": NEW_PASSWORD, "invite": invite})
+    await client.send("POST", "/auth/reset", {"token": reset, "password": NEW_PASSWORD})
     return secrets
 
 
@@ -89,11 +87,11 @@ async def test_no_secret_and_no_message_is_in_any_log_error_or_key(deployment: D
     cookie = deployment.log_in("alice", PASSWORD)
     headers = {"Cookie": cookie, "Origin": deployment.stack.url}
     async with httpx2.AsyncClient(base_url=deployment.stack.url, headers=headers, timeout=60) as http:
-        witness = Witness(http)
-        planted = await plant(deployment, witness)
+        client = RecordingClient(http)
+        planted = await use_secrets(deployment, client)
     async with Redis.from_url(deployment.stack.redis_admin_url) as redis:
         keys = "\n".join([key.decode() async for key in redis.scan_iter()])
-    await all_is_written(deployment, answers=3)
+    await wait_for_logs(deployment, answers=3)
     made = [file.read_text() for file in (folder / "secrets").iterdir()]
     assert len(made) == 5
     secrets = [
@@ -108,13 +106,13 @@ async def test_no_secret_and_no_message_is_in_any_log_error_or_key(deployment: D
     ]
     places = {log.name: log.read_text(errors="replace") for log in logs(folder)}
     assert {"gateway-1.log", "gateway-2.log", "auth-service.log", "access.log", "error.log"} <= places.keys()
-    places |= {"keys": keys, "refusals": "\n".join([*witness.refusals, refusal])}
+    places |= {"keys": keys, "refusals": "\n".join([*client.refusals, refusal])}
     found = [
-        (place, one) for place, text in places.items() for secret in secrets for one in forms(secret) if one in text
+        (place, one) for place, text in places.items() for secret in secrets for one in encodings(secret) if one in text
     ]
     assert found == []
     assert '"path":"/ws"' in places["access.log"]
-    assert len(witness.refusals) > 50
+    assert len(client.refusals) > 50
     assert "conversation" in keys
 
 
@@ -122,12 +120,12 @@ def logs(folder: Path) -> list[Path]:
     return [*folder.glob("log/*.log"), *folder.glob("nginx/*.log")]
 
 
-def forms(secret: str) -> list[str]:
-    """As it is, without its well-known beginning, and as it would be inside a base64."""
+def encodings(secret: str) -> list[str]:
+    """The secret itself, without its public prefix, and as it would appear inside base64."""
     return [secret, secret[3:], base64.b64encode(secret.encode()).decode().rstrip("=")]
 
 
-async def all_is_written(deployment: Deployment, *, answers: int) -> None:
-    """Each answer's last line is its end."""
+async def wait_for_logs(deployment: Deployment, *, answers: int) -> None:
+    """Waits for the last log line of each answer."""
     while sum(log.read_text().count("turn ended") for log in logs(deployment.stack.plan.directory)) < answers:
         await asyncio.sleep(0.05)

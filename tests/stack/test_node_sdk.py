@@ -19,7 +19,7 @@ FOLDER = ROOT / "tests/node"
 PACKAGES = FOLDER / "node_modules"
 OLDEST = 22
 TALE = "很久以前，海边有一座灯塔。"
-# Behind the handshake and the first two events, inside of some delta.
+# After the handshake and the first two events, inside a delta.
 AMONG_THE_DELTAS_BYTES = 6_000
 
 Run = Callable[..., Awaitable[Any]]
@@ -27,7 +27,7 @@ Run = Callable[..., Awaitable[Any]]
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    """A Node that the SDK supports: the one among the packages, or this machine's own."""
+    """A Node that the SDK supports: the one in the packages, or the system's."""
     if not (PACKAGES / "openai").exists():
         pytest.skip("the packages of tests/node are not installed: make setup")
     packaged = PACKAGES / ".bin/node"
@@ -43,7 +43,7 @@ def node() -> str:
 @pytest.fixture
 def run(node: str, deployment: Deployment) -> Run:
     async def run(scenario: str, url: str = deployment.stack.url) -> Any:
-        """What the scenario of that name saw."""
+        """The result of the scenario of that name."""
         client = {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": deployment.alice}
         environment = {"PATH": os.environ["PATH"], **client}
         with fail_after(60):
@@ -78,12 +78,12 @@ async def test_a_streamed_answer(run: Run) -> None:
     assert (events[-1]["type"], text_of(events)) == ("response.completed", TALE)
 
 
-async def test_the_helper_for_streams_puts_the_answer_together(run: Run) -> None:
+async def test_the_stream_helper_assembles_the_answer(run: Run) -> None:
     seen = await run("helper")
     assert "".join(seen["pieces"]) == seen["final"]["output_text"] == TALE
 
 
-async def test_an_answer_in_the_background_is_followed_and_asked_for(run: Run) -> None:
+async def test_a_background_answer_is_streamed_and_polled(run: Run) -> None:
     seen = await run("background")
     assert (seen["begun"]["status"], seen["answer"]["status"]) == ("in_progress", "completed")
     assert numbers_of(seen["events"]) == list(range(len(seen["events"])))
@@ -91,7 +91,7 @@ async def test_an_answer_in_the_background_is_followed_and_asked_for(run: Run) -
     assert text_of(seen["events"]) == seen["answer"]["output_text"]
 
 
-async def test_a_reader_who_left_comes_back(run: Run) -> None:
+async def test_a_disconnected_reader_resumes(run: Run) -> None:
     events = await run("interruption")
     assert numbers_of(events) == list(range(len(events)))
     assert text_of(events) == events[-1]["response"]["output"][0]["content"][0]["text"]
@@ -103,7 +103,7 @@ async def test_stopping_over_http_and_again(run: Run) -> None:
     assert seen["stopped"] == seen["again"]
 
 
-async def test_a_function_is_called_and_its_answer_told(run: Run) -> None:
+async def test_a_function_is_called_and_its_output_answered(run: Run) -> None:
     seen = await run("tools")
     (call,) = seen["asked"]["output"]
     assert (call["type"], call["name"], json.loads(call["arguments"])) == (
@@ -114,14 +114,14 @@ async def test_a_function_is_called_and_its_answer_told(run: Run) -> None:
     assert seen["answer"]["output_text"] == "Fog."
 
 
-async def test_a_conversation_from_its_beginning_to_its_end(run: Run) -> None:
+async def test_a_conversation_from_creation_to_deletion(run: Run) -> None:
     seen = await run("conversation")
     assert seen["made"]["metadata"] == {"topic": "harbours"}
     assert [item["role"] for item in seen["items"]] == ["user", "assistant"]
     assert [item["id"] for item in seen["input"]] == [seen["items"][0]["id"]]
 
 
-async def test_errors_are_exceptions_that_name_what_was_wrong(run: Run) -> None:
+async def test_errors_are_exceptions_that_name_the_cause(run: Run) -> None:
     assert await run("errors") == [
         ["NotFoundError", 404, "model_not_found", "model"],
         ["BadRequestError", 400, "invalid_value", "temperature"],
@@ -131,20 +131,20 @@ async def test_errors_are_exceptions_that_name_what_was_wrong(run: Run) -> None:
     ]
 
 
-async def test_requests_on_a_socket_are_answered_in_turn_each_under_its_name(run: Run) -> None:
+async def test_requests_on_a_socket_are_answered_in_order_each_with_its_stream_id(run: Run) -> None:
     for name, events in zip(("one", "two", "three"), await run("queue"), strict=True):
         assert {event["stream_id"] for event in events} == {name}
         assert numbers_of(events) == list(range(len(events)))
         assert text_of(events) == name
 
 
-async def test_what_is_not_stored_is_continued_on_its_own_socket(run: Run, deployment: Deployment) -> None:
+async def test_an_unstored_answer_is_continued_on_its_own_socket(run: Run, deployment: Deployment) -> None:
     first, second = await run("continuation")
     assert (first["response"]["store"], second["type"]) == (False, "response.completed")
     assert [one["content"] for one in deployment.prompts()[-1]][2:] == ["noted", "Which?"]
 
 
-async def test_a_broken_socket_is_taken_up_again(run: Run, deployment: Deployment) -> None:
+async def test_a_broken_socket_is_resumed(run: Run, deployment: Deployment) -> None:
     async with BreakingProxy(deployment.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as proxy:
         seen = await run("reconnection", proxy.url)
     assert (proxy.connections, seen["codes"]) == (2, [1006])
@@ -159,7 +159,7 @@ async def test_an_answer_on_a_socket_is_stopped_over_http(run: Run) -> None:
     assert seen["stopped"]["id"] == seen["last"]["response"]["id"]
 
 
-async def test_a_refusal_on_a_socket_is_an_error_and_the_socket_stays(run: Run) -> None:
+async def test_a_refusal_on_a_socket_is_an_error_and_the_socket_stays_open(run: Run) -> None:
     seen = await run("refusal")
     assert [error["error"]["code"] for error in seen["errors"]] == ["model_not_found"]
     assert seen["last"]["response"]["model"] == MODEL

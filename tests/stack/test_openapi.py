@@ -1,4 +1,4 @@
-"""The HTTP side keeps to its own OpenAPI document: schemathesis sends what it allows, and what it does not."""
+"""The HTTP API conforms to its OpenAPI document: schemathesis sends valid and invalid requests."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def test_the_document_needs_no_credential_and_names_every_route(deployment: Depl
     assert not [path for path in document["paths"] if not path.startswith("/v1/")]
 
 
-def test_every_answer_is_as_the_document_says(limited_deployment: Deployment, tmp_path: Path) -> None:
+def test_every_answer_conforms_to_the_document(limited_deployment: Deployment, tmp_path: Path) -> None:
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIGURATION), "run"]
     url, key = f"{limited_deployment.stack.url}/v1/openapi.json", limited_deployment.alice
     options = ["--no-color", "--continue-on-failure", "--warnings", "off", "-H", f"Authorization: Bearer {key}"]

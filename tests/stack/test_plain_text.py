@@ -1,4 +1,4 @@
-"""`/ws`, as the page that Parley grew from uses it."""
+"""`/ws` as the original page uses it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ GREETING = "你好!很高兴能为你提供帮助。有什么问题或需要我�
 
 
 async def answers(socket: ClientConnection) -> AsyncIterator[str]:
-    """What the model says, without the departures that are told in between."""
+    """The model's text, without the announcements of departures."""
     async with asyncio.timeout(20):
         while True:
             text = str(await socket.recv())
@@ -22,7 +22,7 @@ async def answers(socket: ClientConnection) -> AsyncIterator[str]:
 
 
 async def receive(socket: ClientConnection, length: int) -> str:
-    """The pieces until `length` characters are there."""
+    """Receives until `length` characters have arrived."""
     text = ""
     async for piece in answers(socket):
         text += piece
@@ -37,7 +37,7 @@ async def departure(socket: ClientConnection, name: str) -> None:
             pass
 
 
-async def test_text_in_and_the_answers_text_out_piece_by_piece(deployment: Deployment) -> None:
+async def test_a_message_is_answered_piece_by_piece(deployment: Deployment) -> None:
     async with deployment.plain_text("12345", ORIGIN_SECRET) as socket:
         await socket.send("你好")
         first = await receive(socket, 1)
@@ -72,7 +72,7 @@ async def test_an_api_key_is_a_secret_too(deployment: Deployment) -> None:
         assert await receive(socket, 10) == "with a key"
 
 
-async def test_anothers_api_key_is_not(deployment: Deployment) -> None:
+async def test_another_users_api_key_is_refused(deployment: Deployment) -> None:
     async with deployment.plain_text("bob", deployment.alice) as socket:
         await socket.send("hello")
         assert await socket.recv() == "authentication failed"
@@ -91,7 +91,7 @@ async def test_empty_text_is_ignored(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("leaver_on", [1, 2])
-async def test_a_departure_is_told_to_the_others_on_every_gateway(deployment: Deployment, leaver_on: int) -> None:
+async def test_a_departure_is_announced_on_every_gateway(deployment: Deployment, leaver_on: int) -> None:
     async with (
         deployment.plain_text("alice", PASSWORD, gateway=1) as one,
         deployment.plain_text("12345", ORIGIN_SECRET, gateway=2) as two,
@@ -102,7 +102,7 @@ async def test_a_departure_is_told_to_the_others_on_every_gateway(deployment: De
         await departure(two, "bob")
 
 
-async def test_a_stranger_is_neither_announced_nor_told(deployment: Deployment) -> None:
+async def test_an_unauthenticated_client_is_not_announced_and_receives_no_announcements(deployment: Deployment) -> None:
     async with deployment.plain_text("alice", PASSWORD) as here, deployment.plain_text("bob", "wrong") as stranger:
         async with deployment.plain_text("nobody", "wrong"):
             pass
@@ -117,7 +117,7 @@ async def test_a_stranger_is_neither_announced_nor_told(deployment: Deployment) 
         assert await stranger.recv() == "authentication failed"
 
 
-async def test_a_strange_message_on_redis_harms_nobody(deployment: Deployment) -> None:
+async def test_an_invalid_message_on_the_redis_channel_harms_no_client(deployment: Deployment) -> None:
     async with (
         Redis.from_url(deployment.stack.redis_admin_url) as redis,
         deployment.plain_text("alice", PASSWORD) as socket,
@@ -142,7 +142,7 @@ async def test_the_next_visit_remembers_the_last_one(deployment: Deployment) -> 
     assert said[-3:] == ["[[text=first answer]]", "first answer", "[[text=2]]"]
 
 
-async def test_an_engine_that_fails_is_told_in_words(deployment: Deployment) -> None:
+async def test_an_engine_failure_is_reported_as_text(deployment: Deployment) -> None:
     async with deployment.plain_text("carol", PASSWORD) as socket:
         await socket.send("[[status=500]]")
         sentence = "the model server answered 500"

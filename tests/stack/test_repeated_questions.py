@@ -1,4 +1,4 @@
-"""Its gateway goes before it has said anything: nginx asks another, and to that it is the same question."""
+"""A gateway dies before it responds: nginx repeats the request at another, which recognises the question."""
 
 from collections.abc import AsyncGenerator, Callable
 
@@ -22,13 +22,13 @@ async def chaos(anyio_backend: object, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 async def deployment(chaos: Environment) -> Deployment:
-    """Sound, whatever the test before did to it."""
+    """Restored after the previous test."""
     await chaos.restore()
     return Deployment(chaos.stack, chaos.key, chaos.key)
 
 
 def accepted(chaos: Environment, *, mute: bool = False) -> list[int]:
-    """The gateways that accept a question from now on. `mute`: the first never hears that Redis has done so."""
+    """The gateways that accept a question from now on. `mute`: the first never receives Redis' reply."""
     numbers: list[int] = []
 
     def listening(number: int) -> Callable[[bytes], bool]:
@@ -46,7 +46,7 @@ def accepted(chaos: Environment, *, mute: bool = False) -> list[int]:
 
 
 def runs(deployment: Deployment, prompt: str) -> int:
-    """How often the engine was asked to begin it."""
+    """How often the engine was asked to start this prompt's answer."""
     return [messages[-1]["content"] for messages in deployment.prompts()].count(prompt)
 
 
@@ -76,10 +76,10 @@ async def test_an_answer_that_is_not_streamed_comes_from_another_gateway(
     assert runs(deployment, prompt) == 1
 
 
-async def test_a_stream_that_has_not_begun_begins_at_another_gateway(
+async def test_a_stream_that_has_not_started_starts_at_another_gateway(
     chaos: Environment, deployment: Deployment
 ) -> None:
-    """Redis has accepted the question, and the gateway is killed before it hears of it."""
+    """Redis has accepted the question, and the gateway is killed before it receives the reply."""
     prompt, conversation = "[[text=asked once]]", await deployment.conversation(deployment.alice)
     numbers, told = accepted(chaos, mute=True), []
 

@@ -31,7 +31,7 @@ async def handshake(deployment: Deployment, headers: dict[str, str]) -> int:
         return exc.response.status_code
 
 
-async def test_a_session_cookie_counts_only_with_a_page_of_our_own(deployment: Deployment) -> None:
+async def test_a_session_cookie_is_accepted_only_with_the_sites_own_origin(deployment: Deployment) -> None:
     cookie = deployment.log_in("alice", PASSWORD)
     own = f"http://127.0.0.1:{deployment.stack.port}"
     assert await handshake(deployment, {"Cookie": cookie, "Origin": own}) == 101
@@ -47,19 +47,19 @@ async def test_a_session_cookie_counts_only_with_a_page_of_our_own(deployment: D
 
 
 @pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer pk_x"}, {"Authorization": "Basic eDp5"}])
-async def test_without_a_credential_there_is_no_socket(deployment: Deployment, header: dict[str, str]) -> None:
+async def test_a_handshake_without_a_credential_is_refused(deployment: Deployment, header: dict[str, str]) -> None:
     assert await handshake(deployment, header) == 401
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/ws"])
-async def test_a_plain_get_on_a_socket_is_told_what_is_expected(deployment: Deployment, path: str) -> None:
+async def test_a_plain_get_on_a_socket_path_is_refused_with_the_reason(deployment: Deployment, path: str) -> None:
     async with httpx2.AsyncClient() as client:
         answer = await client.get(f"{deployment.stack.url}{path}")
     assert (answer.status_code, answer.json()["error"]["code"]) == (426, "upgrade_required")
     assert answer.headers["Upgrade"] == "websocket"
 
 
-async def test_one_socket_answers_one_at_a_time_and_in_order(deployment: Deployment) -> None:
+async def test_a_socket_answers_its_requests_one_at_a_time_and_in_order(deployment: Deployment) -> None:
     async with deployment.socket(deployment.alice) as socket:
         for number in range(3):
             create = {"type": "response.create", "input": f"[[text=answer {number}]]", "stream_id": f"s{number}"}
@@ -71,7 +71,7 @@ async def test_one_socket_answers_one_at_a_time_and_in_order(deployment: Deploym
             assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
-async def test_the_tenth_request_on_a_busy_socket_is_refused_and_no_other(deployment: Deployment) -> None:
+async def test_only_the_tenth_request_on_a_busy_socket_is_refused(deployment: Deployment) -> None:
     async with deployment.socket(deployment.alice) as socket:
         await socket.send(json.dumps({"type": "response.create", "input": "[[tokens=2 first=1]]"}))
         assert json.loads(await socket.recv())["type"] == "response.created"
@@ -111,14 +111,14 @@ async def test_bad_json_is_an_error_event_and_three_of_them_close_the_socket(dep
         {"type": "response.steer"},
     ],
 )
-async def test_a_refusal_says_for_which_stream_it_is(deployment: Deployment, fields: dict[str, Any]) -> None:
+async def test_a_refusal_names_its_stream(deployment: Deployment, fields: dict[str, Any]) -> None:
     async with deployment.socket(deployment.alice) as socket:
         await socket.send(json.dumps({"type": "response.create", "stream_id": "s", **fields}))
         refused = json.loads(await socket.recv())
         assert (refused["type"], refused["stream_id"]) == ("error", "s")
 
 
-async def test_a_wrong_field_is_named_and_the_socket_stays(deployment: Deployment) -> None:
+async def test_an_invalid_field_is_named_and_the_socket_stays_open(deployment: Deployment) -> None:
     async with deployment.socket(deployment.alice) as socket:
         (refused,) = await ask(socket, "x", colour="red")
         assert (refused["status"], refused["error"]["param"]) == (400, "colour")
@@ -156,7 +156,7 @@ async def test_stopping_frees_the_engine_and_keeps_the_text(deployment: Deployme
     assert kept[1] != ""
 
 
-async def test_nobody_stops_the_answer_of_another(deployment: Deployment) -> None:
+async def test_a_user_cannot_stop_another_users_answer(deployment: Deployment) -> None:
     async with (
         deployment.socket(deployment.alice, gateway=1) as alice_api,
         deployment.socket(deployment.bob, gateway=1) as bob_api,
@@ -184,7 +184,7 @@ async def test_closing_the_socket_does_not_stop_the_answer(deployment: Deploymen
     assert (await deployment.items(deployment.alice, mine))[1][2] == "completed"
 
 
-async def test_an_engine_that_fails_is_told_by_name_and_the_question_is_kept(deployment: Deployment) -> None:
+async def test_an_engine_failure_has_its_code_and_the_question_is_kept(deployment: Deployment) -> None:
     mine = await deployment.conversation(deployment.alice)
     async with deployment.socket(deployment.alice) as socket:
         events = await ask(socket, "[[status=500]] why?", conversation=mine)
@@ -193,7 +193,7 @@ async def test_an_engine_that_fails_is_told_by_name_and_the_question_is_kept(dep
     assert [role for role, _, _ in await deployment.items(deployment.alice, mine)] == ["user"]
 
 
-async def test_a_stream_that_the_engine_cuts_inside_a_character_goes_on_and_loses_nothing(
+async def test_a_stream_that_the_engine_cuts_inside_a_character_continues_without_loss(
     deployment: Deployment,
 ) -> None:
     mine = await deployment.conversation(deployment.alice)
@@ -204,7 +204,7 @@ async def test_a_stream_that_the_engine_cuts_inside_a_character_goes_on_and_lose
     assert (await deployment.items(deployment.alice, mine))[-1] == ("assistant", text_of(events), "completed")
 
 
-async def test_two_answers_at_once_in_one_conversation_stay_beside_their_questions(deployment: Deployment) -> None:
+async def test_two_concurrent_answers_in_one_conversation_stay_with_their_questions(deployment: Deployment) -> None:
     mine, asked = await deployment.conversation(deployment.alice), ("the first [[pace=0.05 tokens=9]]", "the second")
     async with (
         deployment.socket(deployment.alice, gateway=1) as one,

@@ -1,4 +1,4 @@
-"""A credential that ends closes the sockets it opened, on every replica, and nobody else's."""
+"""A revoked credential closes the sockets that it opened, on every replica, and no others."""
 
 import asyncio
 import secrets
@@ -19,7 +19,7 @@ NEW_PASSWORD = "another horse battery"
 
 
 @dataclass(frozen=True)
-class Person:
+class Account:
     """A new user with two sessions and a key. `http` has the first session, `admin` an administrator's."""
 
     id: str
@@ -31,7 +31,7 @@ class Person:
     key_id: str
 
     async def tickets(self, count: int) -> list[str]:
-        """Of the second session."""
+        """Tickets of the second session."""
         headers = {"Cookie": self.cookies[1]}
         made = [await self.http.post("/auth/tickets", headers=headers) for _ in range(count)]
         return [one.json()["ticket"] for one in made]
@@ -42,60 +42,60 @@ def logged_in(deployment: Deployment, cookie: str) -> httpx2.AsyncClient:
 
 
 @pytest.fixture
-async def person(deployment: Deployment) -> AsyncIterator[Person]:
+async def account(deployment: Deployment) -> AsyncIterator[Account]:
     name = f"user-{secrets.token_hex(4)}"
-    # Whoever was added first is the administrator.
+    # The first user is the administrator.
     async with logged_in(deployment, deployment.log_in("alice", PASSWORD)) as admin:
         made = await admin.post("/auth/admin/users", json={"username": name, "password": PASSWORD})
         cookies = deployment.log_in(name, PASSWORD), deployment.log_in(name, PASSWORD)
         async with logged_in(deployment, cookies[0]) as http:
             key = (await http.post("/auth/keys", json={"name": "laptop"})).json()
-            yield Person(made.json()["id"], name, http, admin, cookies, key["key"], key["id"])
+            yield Account(made.json()["id"], name, http, admin, cookies, key["key"], key["id"])
 
 
-async def log_out(person: Person) -> httpx2.Response:
-    return await person.http.post("/auth/logout", headers={"Cookie": person.cookies[1]})
+async def log_out(account: Account) -> httpx2.Response:
+    return await account.http.post("/auth/logout", headers={"Cookie": account.cookies[1]})
 
 
-async def revoke_one(person: Person) -> httpx2.Response:
-    sessions = (await person.http.get("/auth/sessions")).json()["data"]
+async def revoke_one(account: Account) -> httpx2.Response:
+    sessions = (await account.http.get("/auth/sessions")).json()["data"]
     [other] = [one["id"] for one in sessions if not one["current"]]
-    return await person.http.delete(f"/auth/sessions/{other}")
+    return await account.http.delete(f"/auth/sessions/{other}")
 
 
-async def revoke_others(person: Person) -> httpx2.Response:
-    return await person.http.delete("/auth/sessions")
+async def revoke_others(account: Account) -> httpx2.Response:
+    return await account.http.delete("/auth/sessions")
 
 
-async def change_password(person: Person) -> httpx2.Response:
+async def change_password(account: Account) -> httpx2.Response:
     body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
-    return await person.http.post("/auth/password", json=body)
+    return await account.http.post("/auth/password", json=body)
 
 
-async def use_a_reset_link(person: Person) -> httpx2.Response:
-    link = (await person.admin.post(f"/auth/admin/users/{person.id}/reset")).json()["link"]
+async def use_a_reset_link(account: Account) -> httpx2.Response:
+    link = (await account.admin.post(f"/auth/admin/users/{account.id}/reset")).json()["link"]
     body = {"token": link.partition("#reset=")[2], "password": NEW_PASSWORD}
-    return await person.http.post("/auth/reset", json=body)
+    return await account.http.post("/auth/reset", json=body)
 
 
-async def revoke_the_key(person: Person) -> httpx2.Response:
-    return await person.http.delete(f"/auth/keys/{person.key_id}")
+async def revoke_the_key(account: Account) -> httpx2.Response:
+    return await account.http.delete(f"/auth/keys/{account.key_id}")
 
 
-async def end_all_sessions(person: Person) -> httpx2.Response:
-    return await person.admin.delete(f"/auth/admin/users/{person.id}/sessions")
+async def end_all_sessions(account: Account) -> httpx2.Response:
+    return await account.admin.delete(f"/auth/admin/users/{account.id}/sessions")
 
 
-async def disable(person: Person) -> httpx2.Response:
-    return await person.admin.patch(f"/auth/admin/users/{person.id}", json={"disabled": True})
+async def disable(account: Account) -> httpx2.Response:
+    return await account.admin.patch(f"/auth/admin/users/{account.id}", json={"disabled": True})
 
 
-async def delete(person: Person) -> httpx2.Response:
-    return await person.admin.delete(f"/auth/admin/users/{person.id}")
+async def delete(account: Account) -> httpx2.Response:
+    return await account.admin.delete(f"/auth/admin/users/{account.id}")
 
 
-async def delete_oneself(person: Person) -> httpx2.Response:
-    return await person.http.request("DELETE", "/auth/me", json={"current_password": PASSWORD})
+async def delete_oneself(account: Account) -> httpx2.Response:
+    return await account.http.request("DELETE", "/auth/me", json={"current_password": PASSWORD})
 
 
 def with_cookie(deployment: Deployment, cookie: str, gateway: int) -> connect:
@@ -105,31 +105,33 @@ def with_cookie(deployment: Deployment, cookie: str, gateway: int) -> connect:
 
 
 def with_ticket(deployment: Deployment, ticket: str, gateway: int | None) -> connect:
-    """Straight to one gateway, or through nginx."""
+    """Directly to one gateway, or through nginx."""
     port = deployment.stack.port if gateway is None else deployment.stack.gateway(gateway).command.port
     offered = ["openai-responses", f"openai-insecure-api-key.{ticket}"]
     return connect(f"ws://127.0.0.1:{port}/v1/responses", subprotocols=offered)  # type: ignore[arg-type]
 
 
 async def close_code(socket: ClientConnection) -> int | None:
-    """Long before the socket would have asked by itself."""
+    """The close must come long before the socket's own next introspection."""
     async with asyncio.timeout(20):
         await socket.wait_closed()
     return socket.close_code
 
 
-async def opened(deployment: Deployment, person: Person, stack: AsyncExitStack) -> dict[str, list[ClientConnection]]:
-    """By what opened them, on each of the two replicas."""
-    tickets, replicas = await person.tickets(2), (1, 2)
+async def open_sockets(
+    deployment: Deployment, account: Account, stack: AsyncExitStack
+) -> dict[str, list[ClientConnection]]:
+    """Sockets by the credential that opened them, on each of the two replicas."""
+    tickets, replicas = await account.tickets(2), (1, 2)
     sockets = {
-        "session": [with_cookie(deployment, person.cookies[0], gateway) for gateway in replicas],
-        "other session": [with_cookie(deployment, person.cookies[1], gateway) for gateway in replicas],
+        "session": [with_cookie(deployment, account.cookies[0], gateway) for gateway in replicas],
+        "other session": [with_cookie(deployment, account.cookies[1], gateway) for gateway in replicas],
         "its ticket": [
             with_ticket(deployment, ticket, gateway) for ticket, gateway in zip(tickets, replicas, strict=True)
         ],
-        "key": [deployment.socket(person.key, gateway=gateway) for gateway in replicas],
-        "password": [deployment.plain_text(person.name, PASSWORD, gateway=gateway) for gateway in replicas],
-        "key on /ws": [deployment.plain_text(person.name, person.key, gateway=gateway) for gateway in replicas],
+        "key": [deployment.socket(account.key, gateway=gateway) for gateway in replicas],
+        "password": [deployment.plain_text(account.name, PASSWORD, gateway=gateway) for gateway in replicas],
+        "key on /ws": [deployment.plain_text(account.name, account.key, gateway=gateway) for gateway in replicas],
     }
     return {name: [await stack.enter_async_context(one) for one in some] for name, some in sockets.items()}
 
@@ -155,16 +157,16 @@ ALL = SESSIONS | {"key", "password", "key on /ws"}
     ],
     ids=lambda value: value.__name__ if callable(value) else " and ".join(sorted(value)),
 )
-async def test_what_ends_closes_its_sockets_on_every_replica_and_no_others(
-    deployment: Deployment, person: Person, end: Callable[[Person], Awaitable[httpx2.Response]], ended: set[str]
+async def test_a_revoked_credential_closes_its_sockets_on_every_replica_and_no_others(
+    deployment: Deployment, account: Account, end: Callable[[Account], Awaitable[httpx2.Response]], ended: set[str]
 ) -> None:
     async with AsyncExitStack() as stack:
-        sockets = await opened(deployment, person, stack)
+        sockets = await open_sockets(deployment, account, stack)
         bob_api = [
             await stack.enter_async_context(deployment.socket(deployment.bob, gateway=gateway)) for gateway in (1, 2)
         ]
         await ask(sockets["other session"][0], "hello")
-        assert (await end(person)).is_success
+        assert (await end(account)).is_success
         codes = {name: [await close_code(socket) for socket in sockets[name]] for name in ended}
         assert codes == {name: [1008, 1008] for name in ended}
         for socket in [*bob_api, *(one for name in sockets.keys() - ended for one in sockets[name])]:
@@ -180,17 +182,17 @@ async def assert_open(socket: ClientConnection) -> None:
         assert (await ask(socket, "[[text=!]]"))[-1]["type"] == "response.completed"
 
 
-async def test_that_a_socket_asks_again_is_no_use_of_the_session_and_that_its_user_asks_is(
-    deployment: Deployment, person: Person
+async def test_a_users_message_counts_as_use_of_the_session_but_a_repeated_introspection_does_not(
+    deployment: Deployment, account: Account
 ) -> None:
     async def last_used() -> int:
-        sessions = (await person.http.get("/auth/sessions")).json()["data"]
+        sessions = (await account.http.get("/auth/sessions")).json()["data"]
         return int(next(one["last_used_at"] for one in sessions if not one["current"]))
 
     async with httpx2.AsyncClient(base_url=auth_url(deployment), headers=introspection(deployment)) as client:
         identity = Identity(client)
-        user = await identity.user(Credential(person.cookies[1].partition("=")[2]))
-        not_used_for_an_hour(deployment, user)
+        user = await identity.user(Credential(account.cookies[1].partition("=")[2]))
+        set_last_use_an_hour_ago(deployment, user)
         before = await last_used()
         await identity.recheck(user)
         assert await last_used() == before
@@ -207,13 +209,13 @@ def introspection(deployment: Deployment) -> dict[str, str]:
     return {"Authorization": f"Bearer {credential}"}
 
 
-def not_used_for_an_hour(deployment: Deployment, user: User) -> None:
-    """Each use within half a minute of the last is not written down."""
+def set_last_use_an_hour_ago(deployment: Deployment, user: User) -> None:
+    """The last use is set back, because it is recorded at most every half minute."""
     with closing(sqlite3.connect(deployment.stack.plan.directory / "auth.db")) as database, database:
         database.execute("UPDATE sessions SET last_used_at = last_used_at - 3600 WHERE account_id = ?", (user.id,))
 
 
-async def test_a_ticket_opens_one_socket_and_no_second(deployment: Deployment) -> None:
+async def test_a_ticket_opens_only_one_socket(deployment: Deployment) -> None:
     ticket = await ticket_of(deployment, deployment.bob)
     async with with_ticket(deployment, ticket, 1) as socket:
         assert socket.subprotocol == "openai-responses"
@@ -225,7 +227,7 @@ async def test_a_ticket_opens_one_socket_and_no_second(deployment: Deployment) -
 
 
 @pytest.mark.parametrize("gateways", [[1], [1, 2], [None]], ids=["one gateway", "two gateways", "nginx"])
-async def test_of_all_who_present_one_ticket_at_once_exactly_one_gets_in(
+async def test_of_concurrent_uses_of_one_ticket_exactly_one_succeeds(
     deployment: Deployment, gateways: list[int | None]
 ) -> None:
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""One answer, followed at once over every transport and through another replica: the same events, byte for byte."""
+"""One answer, followed over every transport and at another replica: the same events, byte for byte."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.stack.conftest import Deployment
 from tests.stack.strict_client import MODEL
 
 TOOL = {"type": "function", "name": "get_weather", "parameters": {"type": "object"}}
-# Every kind of piece: what is thought, said and called, with characters of one to four bytes and what JSON escapes.
+# Reasoning, text and a call, with characters of one to four bytes and characters that JSON escapes.
 ANSWER = (
     '[[pace=0.004 call=get_weather args={"place":"青岛 \\"港\\""} reasoning='
     "海边, 'let me see' <b>\\ text=" + '灯塔 🗼 "lit" \\n & '.ljust(12) * 12 + "]]"
@@ -26,7 +26,7 @@ ENDINGS = re.compile(r'\{"type":"response\.(completed|incomplete|failed)"')
 
 
 class Creator:
-    """The socket at the first gateway that the answer was asked for on."""
+    """The socket at the first gateway that requested the answer."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._house = deployment
@@ -46,14 +46,14 @@ class Creator:
         return self.frames
 
     async def at(self, number: int) -> str:
-        """The response's id, once the event has come."""
+        """The response's id, once the event with that number has arrived."""
         while len(self.frames) <= number:
             await self._grown.wait()
         return str(json.loads(self.frames[0])["response"]["id"])
 
 
 class Followers:
-    """`gateway` None is through nginx."""
+    """`gateway` None means through nginx."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._house = deployment
@@ -68,7 +68,7 @@ class Followers:
         return [event.split("\ndata: ", 1)[1] for event in events]
 
     async def resumed(self, response_id: str, gateway: int | None, after: int = -1) -> list[str]:
-        """What a socket is told up to the end, or up to a refusal."""
+        """A socket's events up to the ending or a refusal."""
         frames: list[str] = []
         query = f"resume={response_id}" if after == -1 else f"resume={response_id}&starting_after={after}"
         headers = {"Authorization": f"Bearer {self._house.alice}"}
@@ -104,8 +104,8 @@ def followers(deployment: Deployment) -> Followers:
     return Followers(deployment)
 
 
-async def everywhere(creator: Creator, followers: Followers) -> list[list[str]]:
-    """What each of six followers got who came at the first event."""
+async def from_the_start(creator: Creator, followers: Followers) -> list[list[str]]:
+    """The events of six followers that started at the first event."""
     response_id = await creator.at(0)
     places = (1, 2, None)
     streamed = (followers.streamed(response_id, place) for place in places)
@@ -114,15 +114,17 @@ async def everywhere(creator: Creator, followers: Followers) -> list[list[str]]:
 
 
 async def from_the_middle(creator: Creator, followers: Followers, after: int) -> list[list[str]]:
-    """What each got who came later and knew the first events."""
+    """The events of followers that started later and resumed after `after`."""
     response_id = await creator.at(after + 5)
     streamed = (followers.streamed(response_id, place, after) for place in (2, None))
     return await asyncio.gather(*streamed, followers.resumed(response_id, 2, after))
 
 
-async def test_all_who_follow_a_running_answer_see_the_same(creator: Creator, followers: Followers) -> None:
+async def test_all_followers_of_a_running_answer_receive_the_same_events(
+    creator: Creator, followers: Followers
+) -> None:
     frames, all_of_it, behind_seven = await asyncio.gather(
-        creator.ask(ANSWER), everywhere(creator, followers), from_the_middle(creator, followers, 7)
+        creator.ask(ANSWER), from_the_start(creator, followers), from_the_middle(creator, followers, 7)
     )
     events: list[Any] = [json.loads(frame) for frame in frames]
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
@@ -131,7 +133,7 @@ async def test_all_who_follow_a_running_answer_see_the_same(creator: Creator, fo
     assert behind_seven == [frames[8:]] * 3
 
 
-async def test_all_who_follow_see_the_same_end_when_another_replica_stops_it(
+async def test_all_followers_receive_the_same_ending_when_another_replica_stops_it(
     creator: Creator, followers: Followers
 ) -> None:
     async def stop() -> Any:
@@ -140,7 +142,7 @@ async def test_all_who_follow_see_the_same_end_when_another_replica_stops_it(
             return (await api.post(f"/responses/{response_id}/cancel")).json()
 
     frames, all_of_it, behind_seven, stopped = await asyncio.gather(
-        creator.ask(ENDLESS), everywhere(creator, followers), from_the_middle(creator, followers, 7), stop()
+        creator.ask(ENDLESS), from_the_start(creator, followers), from_the_middle(creator, followers, 7), stop()
     )
     last = json.loads(frames[-1])
     assert (last["type"], last["response"]) == ("response.incomplete", stopped)
@@ -148,16 +150,16 @@ async def test_all_who_follow_see_the_same_end_when_another_replica_stops_it(
     assert behind_seven == [frames[8:]] * 3
 
 
-async def test_all_who_come_after_its_end_see_the_same(creator: Creator, followers: Followers) -> None:
+async def test_all_followers_after_its_end_receive_the_same_events(creator: Creator, followers: Followers) -> None:
     frames = await creator.ask(ANSWER)
     last = len(frames) - 1
-    assert await everywhere(creator, followers) == [frames] * 6
+    assert await from_the_start(creator, followers) == [frames] * 6
     assert await from_the_middle(creator, followers, 7) == [frames[8:]] * 3
     assert await followers.resumed(await creator.at(0), 2, last - 1) == frames[-1:]
     assert await followers.streamed(await creator.at(0), 2, last) == []
 
 
-async def test_an_answer_whose_events_are_gone_is_still_there(
+async def test_an_answer_whose_events_have_expired_can_still_be_retrieved(
     creator: Creator, followers: Followers, deployment: Deployment
 ) -> None:
     frames = await creator.ask("[[text=kept]]")

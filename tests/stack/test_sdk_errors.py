@@ -1,4 +1,4 @@
-"""What the stock OpenAI Python SDK makes of our errors."""
+"""Errors as exceptions of the stock OpenAI Python SDK."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -50,7 +50,7 @@ async def alice(deployment: Deployment) -> AsyncIterator[AsyncOpenAI]:
 
 
 @pytest.mark.parametrize(("kind", "code", "param", "asked"), REFUSED.values(), ids=REFUSED)
-def test_what_is_refused_is_an_exception_that_names_it(
+def test_a_refusal_is_an_exception_that_names_the_cause(
     client: OpenAI, kind: type[openai.APIStatusError], code: str, param: str, asked: Wire
 ) -> None:
     with pytest.raises(kind) as caught:
@@ -58,13 +58,13 @@ def test_what_is_refused_is_an_exception_that_names_it(
     assert (type(caught.value), caught.value.code, caught.value.param or "") == (kind, code, param)
 
 
-async def test_what_is_refused_is_refused_before_a_stream_begins(alice: AsyncOpenAI) -> None:
+async def test_a_refusal_comes_before_a_stream_starts(alice: AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         await alice.responses.create(model=MODEL, input="hi", temperature=3, stream=True)
     assert (caught.value.code, caught.value.param) == ("invalid_value", "temperature")
 
 
-def test_a_foreign_answer_and_an_absent_one_are_the_same(deployment: Deployment, client: OpenAI) -> None:
+def test_a_foreign_answer_and_an_unknown_one_get_the_same_error(deployment: Deployment, client: OpenAI) -> None:
     alice_api = client.responses.create(model=MODEL, input="hi")
     with OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.bob, max_retries=0) as bob_api:
         for request in (
@@ -94,7 +94,7 @@ async def test_a_wrong_key_is_an_authentication_error(deployment: Deployment) ->
         assert refused.value.response.status_code == 401
 
 
-def test_a_stream_that_fails_raises_what_was_wrong_behind_what_was_said(client: OpenAI) -> None:
+def test_a_failing_stream_raises_its_error_after_its_text(client: OpenAI) -> None:
     events: list[Any] = []
     stream = client.responses.create(model=MODEL, input="[[tokens=60 error=after:5]]", stream=True)
     with pytest.raises(openai.APIError) as caught:
@@ -106,7 +106,7 @@ def test_a_stream_that_fails_raises_what_was_wrong_behind_what_was_said(client: 
     assert kept.output_text == "".join(event.delta for event in events if event.type == "response.output_text.delta")
 
 
-async def test_an_answer_that_fails_in_the_background_tells_it_when_asked(alice: AsyncOpenAI) -> None:
+async def test_a_failed_background_answer_returns_its_error(alice: AsyncOpenAI) -> None:
     answer = await alice.responses.create(model=MODEL, input="[[tokens=60 error=after:5]]", background=True)
     while answer.status == "in_progress":
         await asyncio.sleep(0.1)
@@ -115,7 +115,7 @@ async def test_an_answer_that_fails_in_the_background_tells_it_when_asked(alice:
     assert answer.output_text != ""
 
 
-async def test_what_fails_on_a_connection_is_an_event_and_the_connection_stays(alice: AsyncOpenAI) -> None:
+async def test_a_failure_on_a_connection_is_an_event_and_the_connection_stays_open(alice: AsyncOpenAI) -> None:
     async with alice.responses.connect() as connection:
         await connection.response.create(model=MODEL, input="[[tokens=60 error=after:5]]")
         types = []
@@ -130,7 +130,7 @@ async def test_what_fails_on_a_connection_is_an_event_and_the_connection_stays(a
         assert (await connection.recv()).type == "response.created"
 
 
-async def test_an_engine_that_has_no_time_for_longer_than_we_wait_is_an_error(
+async def test_an_engine_that_is_busy_for_longer_than_the_patience_is_an_error(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     impatient = {"GATEWAY_ENGINE_PATIENCE_SECONDS": "1"}

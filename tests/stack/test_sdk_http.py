@@ -16,7 +16,7 @@ from tests.stack.strict_client import MODEL
 TALE = "[[text=很久以前，海边有一座灯塔。]]"
 LONG = "[[tokens=120 pace=0.004]]"
 ENDLESS = "[[tokens=3000 pace=0.01]]"
-# Behind the head of the answer and its first two events, inside of some delta.
+# After the response's head and its first two events, inside a delta.
 AMONG_THE_DELTAS_BYTES = 6_000
 
 
@@ -73,7 +73,7 @@ async def test_a_streamed_answer_asynchronously(alice: AsyncOpenAI) -> None:
     assert text_of(events) == "很久以前，海边有一座灯塔。"
 
 
-def test_the_helper_for_streams_puts_the_answer_together(client: OpenAI) -> None:
+def test_the_stream_helper_assembles_the_answer(client: OpenAI) -> None:
     with client.responses.stream(model=MODEL, input=TALE) as stream:
         snapshots = [event.snapshot for event in stream if event.type == "response.output_text.delta"]
         final = stream.get_final_response()
@@ -84,14 +84,14 @@ def test_the_helper_for_streams_puts_the_answer_together(client: OpenAI) -> None
     assert numbers_of(again) == list(range(4, 4 + len(again)))
 
 
-async def test_the_helper_for_streams_puts_the_answer_together_asynchronously(alice: AsyncOpenAI) -> None:
+async def test_the_stream_helper_assembles_the_answer_asynchronously(alice: AsyncOpenAI) -> None:
     async with alice.responses.stream(model=MODEL, input=TALE) as stream:
         snapshots = [event.snapshot async for event in stream if event.type == "response.output_text.delta"]
         final = await stream.get_final_response()
     assert snapshots[-1] == final.output_text == "很久以前，海边有一座灯塔。"
 
 
-def test_an_answer_in_the_background_is_asked_for_until_it_is_there(client: OpenAI) -> None:
+def test_a_background_answer_is_polled_until_it_is_complete(client: OpenAI) -> None:
     answer = client.responses.create(model=MODEL, input=LONG, background=True)
     assert (answer.status, answer.background, answer.output_text) == ("in_progress", True, "")
     while answer.status in {"queued", "in_progress"}:
@@ -100,7 +100,7 @@ def test_an_answer_in_the_background_is_asked_for_until_it_is_there(client: Open
     assert answer.output_text.startswith("1. ")
 
 
-async def test_an_answer_in_the_background_is_followed_from_any_event_on(alice: AsyncOpenAI) -> None:
+async def test_a_background_answer_is_streamed_from_any_event(alice: AsyncOpenAI) -> None:
     answer = await alice.responses.create(model=MODEL, input=LONG, background=True)
     async with await alice.responses.retrieve(answer.id, stream=True) as stream:
         events = [event async for event in stream]
@@ -110,7 +110,7 @@ async def test_an_answer_in_the_background_is_followed_from_any_event_on(alice: 
     assert (await alice.responses.retrieve(answer.id)).output_text == text_of(events)
 
 
-def test_a_stream_in_the_background_goes_on_when_its_reader_comes_back(client: OpenAI) -> None:
+def test_a_background_stream_is_resumed_by_its_reader(client: OpenAI) -> None:
     events = []
     with client.responses.create(model=MODEL, input=LONG, background=True, stream=True) as stream:
         for event in stream:
@@ -125,7 +125,7 @@ def test_a_stream_in_the_background_goes_on_when_its_reader_comes_back(client: O
     assert text_of(events) == client.responses.retrieve(response_id).output_text
 
 
-async def test_a_stream_that_breaks_is_gone_on_with(deployment: Deployment, alice: AsyncOpenAI) -> None:
+async def test_a_broken_stream_is_resumed(deployment: Deployment, alice: AsyncOpenAI) -> None:
     events: list[Any] = []
     async with (
         BreakingProxy(deployment.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as proxy,
@@ -143,9 +143,7 @@ async def test_a_stream_that_breaks_is_gone_on_with(deployment: Deployment, alic
     assert text_of(events) == events[-1].response.output_text
 
 
-async def test_a_stream_that_breaks_is_gone_on_with_by_the_synchronous_client(
-    deployment: Deployment, client: OpenAI
-) -> None:
+async def test_a_broken_stream_is_resumed_by_the_synchronous_client(deployment: Deployment, client: OpenAI) -> None:
     def ask(url: str) -> list[Any]:
         events: list[Any] = []
         with OpenAI(base_url=f"{url}/v1", api_key=deployment.alice) as broken, suppress(APIConnectionError):
@@ -161,7 +159,7 @@ async def test_a_stream_that_breaks_is_gone_on_with_by_the_synchronous_client(
     assert text_of(events) == events[-1].response.output_text
 
 
-def test_stopping_keeps_what_was_said_and_stopping_again_changes_nothing(client: OpenAI) -> None:
+def test_stopping_keeps_the_text_and_stopping_again_changes_nothing(client: OpenAI) -> None:
     events = []
     for event in client.responses.create(model=MODEL, input=ENDLESS, stream=True):
         events.append(event)
@@ -175,7 +173,7 @@ def test_stopping_keeps_what_was_said_and_stopping_again_changes_nothing(client:
     assert client.responses.cancel(stopped.id) == client.responses.retrieve(stopped.id) == stopped
 
 
-async def test_stopping_an_answer_in_the_background_asynchronously(alice: AsyncOpenAI) -> None:
+async def test_stopping_a_background_answer_asynchronously(alice: AsyncOpenAI) -> None:
     answer = await alice.responses.create(model=MODEL, input=ENDLESS, background=True)
     stopped, again = await asyncio.gather(alice.responses.cancel(answer.id), alice.responses.cancel(answer.id))
     assert stopped.status == "incomplete"
@@ -187,7 +185,7 @@ def test_a_finished_answer_is_not_changed_by_stopping_it(client: OpenAI) -> None
     assert client.responses.cancel(answer.id) == answer
 
 
-def test_a_deleted_answer_is_gone(client: OpenAI) -> None:
+def test_a_deleted_answer_is_not_found(client: OpenAI) -> None:
     answer = client.responses.create(model=MODEL, input=TALE)
     client.responses.delete(answer.id)
     for request in (client.responses.retrieve, client.responses.cancel, client.responses.delete):
@@ -209,7 +207,7 @@ async def test_deleting_a_running_answer_stops_it(alice: AsyncOpenAI, deployment
     assert deployment.engine_request(question)["state"] == "abandoned"
 
 
-async def test_what_was_asked_is_listed_page_by_page(alice: AsyncOpenAI) -> None:
+async def test_input_items_are_listed_page_by_page(alice: AsyncOpenAI) -> None:
     asked = [{"role": "user", "content": f"number {number}"} for number in range(5)]
     answer = await alice.responses.create(model=MODEL, input=asked)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""What answers go on from and are made of, with the stock OpenAI Python SDK: chains, calls, schemas, thoughts."""
+"""Inputs and outputs of answers with the stock OpenAI Python SDK: chains, calls, schemas, reasoning."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -52,12 +52,12 @@ async def alice(deployment: Deployment) -> AsyncIterator[AsyncOpenAI]:
         yield client
 
 
-def told(deployment: Deployment) -> list[tuple[str, Any]]:
-    """What the model was told last, behind the system prompt."""
+def last_prompt(deployment: Deployment) -> list[tuple[str, Any]]:
+    """The last prompt of the model, without the system prompt."""
     return [(one["role"], one["content"]) for one in deployment.prompts()[-1][1:]]
 
 
-def test_a_chain_of_answers_and_another_that_leaves_it_in_the_middle(client: OpenAI, deployment: Deployment) -> None:
+def test_a_chain_of_answers_and_a_fork_in_its_middle(client: OpenAI, deployment: Deployment) -> None:
     def ask(text: str, previous: str | None) -> str:
         return client.responses.create(model=MODEL, input=text, previous_response_id=previous).id
 
@@ -65,31 +65,31 @@ def test_a_chain_of_answers_and_another_that_leaves_it_in_the_middle(client: Ope
     second = ask("[[text=two]] b", first)
     ask("[[text=three]] c", second)
     said = [("user", "[[text=one]] a"), ("assistant", "one"), ("user", "[[text=two]] b"), ("assistant", "two")]
-    assert told(deployment) == [*said, ("user", "[[text=three]] c")]
+    assert last_prompt(deployment) == [*said, ("user", "[[text=three]] c")]
     fork = ask("[[text=four]] d", first)
-    assert told(deployment) == [*said[:2], ("user", "[[text=four]] d")]
+    assert last_prompt(deployment) == [*said[:2], ("user", "[[text=four]] d")]
     ask("[[text=five]] e", fork)
-    assert told(deployment) == [
+    assert last_prompt(deployment) == [
         *said[:2],
         ("user", "[[text=four]] d"),
         ("assistant", "four"),
         ("user", "[[text=five]] e"),
     ]
     ask("[[text=six]] f", second)
-    assert told(deployment) == [*said, ("user", "[[text=six]] f")]
+    assert last_prompt(deployment) == [*said, ("user", "[[text=six]] f")]
 
 
-async def test_a_chain_goes_on_when_an_answer_in_its_middle_is_deleted(
+async def test_a_chain_continues_when_an_answer_in_its_middle_is_deleted(
     alice: AsyncOpenAI, deployment: Deployment
 ) -> None:
     first = await alice.responses.create(model=MODEL, input="[[text=one]] a")
     second = await alice.responses.create(model=MODEL, input="[[text=two]] b", previous_response_id=first.id)
     await alice.responses.delete(first.id)
     await alice.responses.create(model=MODEL, input="c", previous_response_id=second.id)
-    assert told(deployment) == [("user", "[[text=two]] b"), ("assistant", "two"), ("user", "c")]
+    assert last_prompt(deployment) == [("user", "[[text=two]] b"), ("assistant", "two"), ("user", "c")]
 
 
-async def test_instructions_are_for_one_answer_only(alice: AsyncOpenAI, deployment: Deployment) -> None:
+async def test_instructions_apply_to_one_answer_only(alice: AsyncOpenAI, deployment: Deployment) -> None:
     first = await alice.responses.create(model=MODEL, input="a", instructions="Talk like a pirate.")
     assert first.instructions == "Talk like a pirate."
     assert deployment.prompts()[-1][0] == {"role": "system", "content": "Talk like a pirate."}
@@ -97,7 +97,7 @@ async def test_instructions_are_for_one_answer_only(alice: AsyncOpenAI, deployme
     assert "pirate" not in json.dumps(deployment.prompts()[-1])
 
 
-async def test_a_conversation_from_its_beginning_to_its_end(alice: AsyncOpenAI) -> None:
+async def test_a_conversation_from_creation_to_deletion(alice: AsyncOpenAI) -> None:
     conversation = await alice.conversations.create(metadata={"topic": "harbours"})
     answer = await alice.responses.create(model=MODEL, input="[[text=hello]]", conversation=conversation.id)
     assert answer.conversation is not None
@@ -108,7 +108,7 @@ async def test_a_conversation_from_its_beginning_to_its_end(alice: AsyncOpenAI) 
     await alice.conversations.delete(conversation.id)
 
 
-def test_what_is_asked_for_comes_back_in_the_answer(client: OpenAI) -> None:
+def test_request_parameters_are_returned_in_the_answer(client: OpenAI) -> None:
     answer = client.responses.create(
         model=MODEL, input="hi", temperature=0.1, top_p=0.8, metadata={"trip": "7"}, truncation="auto"
     )
@@ -132,7 +132,7 @@ def test_an_answer_that_is_too_long_is_incomplete(client: OpenAI) -> None:
             stream.get_final_response()
 
 
-def test_a_function_is_called_and_what_it_returns_is_told_by_its_answer(client: OpenAI, deployment: Deployment) -> None:
+def test_a_function_is_called_and_its_output_is_in_the_answer(client: OpenAI, deployment: Deployment) -> None:
     asked = client.responses.create(model=MODEL, input=CALLING, tools=[WEATHER])
     (call,) = asked.output
     assert call.type == "function_call"
@@ -144,10 +144,10 @@ def test_a_function_is_called_and_what_it_returns_is_told_by_its_answer(client: 
         tools=[WEATHER],
     )
     assert answer.output_text == "Fog."
-    assert [role for role, _ in told(deployment)] == ["user", "assistant", "tool"]
+    assert [role for role, _ in last_prompt(deployment)] == ["user", "assistant", "tool"]
 
 
-async def test_what_came_back_may_be_sent_back_as_it_is(alice: AsyncOpenAI, deployment: Deployment) -> None:
+async def test_output_items_can_be_sent_back_unchanged(alice: AsyncOpenAI, deployment: Deployment) -> None:
     history: ResponseInputParam = [{"role": "user", "content": f"{CALLING[:-2]} reasoning=It is on the coast.]]"}]
     asked = await alice.responses.create(model=MODEL, input=history, tools=[WEATHER], store=False)
     assert [item.type for item in asked.output] == ["reasoning", "function_call"]
@@ -157,7 +157,7 @@ async def test_what_came_back_may_be_sent_back_as_it_is(alice: AsyncOpenAI, depl
     history.append({"type": "function_call_output", "call_id": call.call_id, "output": "[[text=Fog.]]"})
     answer = await alice.responses.create(model=MODEL, input=history, tools=[WEATHER], store=False)
     assert answer.output_text == "Fog."
-    assert [role for role, _ in told(deployment)] == ["user", "assistant", "tool"]
+    assert [role for role, _ in last_prompt(deployment)] == ["user", "assistant", "tool"]
 
 
 async def test_a_streamed_call_is_parsed_by_the_helper(alice: AsyncOpenAI) -> None:
@@ -172,7 +172,7 @@ async def test_a_streamed_call_is_parsed_by_the_helper(alice: AsyncOpenAI) -> No
     assert call.parsed_arguments == Weather(place="青岛")
 
 
-def test_a_function_may_be_demanded_and_all_may_be_forbidden(client: OpenAI) -> None:
+def test_a_call_can_be_required_or_forbidden(client: OpenAI) -> None:
     demanded = client.responses.create(
         model=MODEL, input="hi", tools=[WEATHER], tool_choice={"type": "function", "name": "Weather"}
     )
@@ -181,19 +181,19 @@ def test_a_function_may_be_demanded_and_all_may_be_forbidden(client: OpenAI) -> 
     assert forbidden.output_text == "no"
 
 
-def test_an_answer_in_the_form_of_a_schema_is_parsed(client: OpenAI) -> None:
+def test_an_answer_constrained_to_a_schema_is_parsed(client: OpenAI) -> None:
     answer = client.responses.parse(model=MODEL, input=SCHEMA, text_format=Lighthouse)
     assert answer.output_parsed == Lighthouse(name="Pharos", metres=100)
 
 
-async def test_an_answer_in_the_form_of_a_schema_is_parsed_asynchronously(alice: AsyncOpenAI) -> None:
+async def test_an_answer_constrained_to_a_schema_is_parsed_asynchronously(alice: AsyncOpenAI) -> None:
     answer = await alice.responses.parse(model=MODEL, input=SCHEMA, text_format=Lighthouse)
     assert answer.output_parsed == Lighthouse(name="Pharos", metres=100)
     async with alice.responses.stream(model=MODEL, input=SCHEMA, text_format=Lighthouse) as stream:
         assert (await stream.get_final_response()).output_parsed == answer.output_parsed
 
 
-async def test_what_the_model_thinks_is_an_item_before_its_answer(alice: AsyncOpenAI) -> None:
+async def test_reasoning_is_an_item_before_the_answer(alice: AsyncOpenAI) -> None:
     async with alice.responses.stream(model=MODEL, input="[[reasoning=Let me see. text=Yes.]]") as stream:
         events = [event async for event in stream]
         final = await stream.get_final_response()
@@ -205,19 +205,19 @@ async def test_what_the_model_thinks_is_an_item_before_its_answer(alice: AsyncOp
     assert thought.content[0].text == thoughts
 
 
-# The SDK's own type for items of an answer has no word for a user's message, which OpenAI's compactions hold as well.
+# The SDK's type for output items lacks the user's message, which OpenAI's compactions contain as well.
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-async def test_a_compaction_is_what_a_new_chain_begins_with(alice: AsyncOpenAI, deployment: Deployment) -> None:
+async def test_a_new_chain_can_start_with_a_compaction(alice: AsyncOpenAI, deployment: Deployment) -> None:
     first = await alice.responses.create(model=MODEL, input="[[text=noted]] The word is sorrel.")
     compacted = await alice.responses.compact(model=MODEL, previous_response_id=first.id)
     assert [item.type for item in compacted.output] == ["message", "compaction"]
     question = {"role": "user", "content": "[[text=sorrel]] Which?"}
     answer = await alice.responses.create(model=MODEL, input=[*compacted.output, question])  # type: ignore[list-item]
     assert answer.output_text == "sorrel"
-    assert "The word is sorrel." in json.dumps(told(deployment))
+    assert "The word is sorrel." in json.dumps(last_prompt(deployment))
 
 
-async def test_the_tokens_of_a_prompt_are_counted_as_its_answer_counts_them(alice: AsyncOpenAI) -> None:
+async def test_a_prompts_token_count_equals_that_of_its_answer(alice: AsyncOpenAI) -> None:
     asked: dict[str, Any] = {"model": MODEL, "input": "How is it there? [[text=fine]]", "tools": [WEATHER]}
     counted = await alice.responses.input_tokens.count(**asked)
     answer = await alice.responses.create(**asked)

@@ -15,7 +15,7 @@ from tests.stack.strict_client import MODEL
 
 ENDINGS = {"response.completed", "response.incomplete", "response.failed", "error"}
 LONG = "[[tokens=120 pace=0.004]]"
-# Behind the handshake, response.created and response.in_progress, which are 1.3 kB each, and inside of some delta.
+# After the handshake, response.created and response.in_progress, which are 1.3 kB each, inside a delta.
 AMONG_THE_DELTAS_BYTES = 6_000
 
 
@@ -54,7 +54,7 @@ def text_of(events: list[ResponsesServerEvent]) -> str:
 
 
 class Resume:
-    """What to do when the connection breaks, as a user writes it: ask for what comes behind the last event."""
+    """A user's handler for a broken connection: it resumes after the last event."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -66,14 +66,14 @@ class Resume:
         return {"extra_query": {"resume": response_id, "starting_after": str(last)}}
 
     def check(self, proxy: BreakingProxy) -> None:
-        """The text is complete, no event came twice, and the connection did break."""
+        """The text is complete, no event came twice, and the connection broke."""
         assert (proxy.connections, self.codes) == (2, [1006])
         assert [event.sequence_number for event in self.seen] == list(range(len(self.seen)))
         assert self.seen[-1].type == "response.completed"
         assert text_of(self.seen) == self.seen[-1].response.output_text != ""
 
 
-async def test_a_broken_connection_is_taken_up_again_by_the_asynchronous_client(deployment: Deployment) -> None:
+async def test_a_broken_connection_is_resumed_by_the_asynchronous_client(deployment: Deployment) -> None:
     resume = Resume()
     async with (
         BreakingProxy(deployment.stack.port, breaks_after_bytes=AMONG_THE_DELTAS_BYTES) as proxy,
@@ -90,7 +90,7 @@ async def test_a_broken_connection_is_taken_up_again_by_the_asynchronous_client(
         assert text_of(await answered(connection)) == "and on"
 
 
-async def test_a_broken_connection_is_taken_up_again_by_the_synchronous_client(deployment: Deployment) -> None:
+async def test_a_broken_connection_is_resumed_by_the_synchronous_client(deployment: Deployment) -> None:
     resume = Resume()
 
     def ask(url: str) -> None:
@@ -109,7 +109,7 @@ async def test_a_broken_connection_is_taken_up_again_by_the_synchronous_client(d
         resume.check(proxy)
 
 
-def test_several_requests_are_answered_in_turn_each_under_its_name(client: OpenAI) -> None:
+def test_several_requests_are_answered_in_order_each_with_its_stream_id(client: OpenAI) -> None:
     with client.responses.connect() as connection:
         for name in ("one", "two", "three"):
             connection.response.create(model=MODEL, input=f"[[text={name}]]", stream_id=name)
@@ -119,7 +119,7 @@ def test_several_requests_are_answered_in_turn_each_under_its_name(client: OpenA
             assert text_of(events) == name
 
 
-async def test_more_than_fit_into_the_queue_are_refused_under_their_name(alice: AsyncOpenAI) -> None:
+async def test_requests_beyond_the_queue_are_refused_with_their_stream_id(alice: AsyncOpenAI) -> None:
     async with alice.responses.connect() as connection:
         await connection.response.create(model=MODEL, input="[[tokens=2 first=1]]", stream_id="first")
         assert (await connection.recv()).type == "response.created"
@@ -133,7 +133,7 @@ async def test_more_than_fit_into_the_queue_are_refused_under_their_name(alice: 
     assert set(ended.values()) == {"response.completed"}
 
 
-def test_what_is_not_stored_is_continued_on_its_own_connection(client: OpenAI, deployment: Deployment) -> None:
+def test_an_unstored_answer_is_continued_on_its_own_connection(client: OpenAI, deployment: Deployment) -> None:
     with client.responses.connect() as connection:
         connection.response.create(model=MODEL, input="[[text=noted]] The word is juniper.", store=False)
         first = answer(connection)[-1].response  # type: ignore[union-attr]
@@ -150,7 +150,7 @@ def test_what_is_not_stored_is_continued_on_its_own_connection(client: OpenAI, d
     assert refused.error.code == "previous_response_not_found"  # type: ignore[union-attr]
 
 
-async def test_what_is_stored_is_continued_on_any_connection(alice: AsyncOpenAI, deployment: Deployment) -> None:
+async def test_a_stored_answer_is_continued_on_any_connection(alice: AsyncOpenAI, deployment: Deployment) -> None:
     ids: list[str | None] = [None]
     for question in ("[[text=noted]] The word is tamarind.", "Which?"):
         async with alice.responses.connect() as connection:
@@ -159,7 +159,7 @@ async def test_what_is_stored_is_continued_on_any_connection(alice: AsyncOpenAI,
     assert [one["content"] for one in deployment.prompts()[-1]][2:] == ["noted", "Which?"]
 
 
-async def test_a_warm_up_is_an_answer_without_words_to_go_on_from(alice: AsyncOpenAI) -> None:
+async def test_a_warm_up_is_an_empty_answer_that_can_be_continued(alice: AsyncOpenAI) -> None:
     async with alice.responses.connect() as connection:
         await connection.response.create(model=MODEL, input="The word is quince.", generate=False)
         warm = (await answered(connection))[-1].response  # type: ignore[union-attr]
@@ -180,7 +180,7 @@ async def test_an_answer_on_a_connection_is_stopped_over_http(alice: AsyncOpenAI
     assert last.response == stopped  # type: ignore[union-attr]
 
 
-async def test_an_unknown_answer_is_not_taken_up(alice: AsyncOpenAI) -> None:
+async def test_an_unknown_answer_cannot_be_resumed(alice: AsyncOpenAI) -> None:
     async with alice.responses.connect(extra_query={"resume": "resp_" + "0" * 32}) as connection:
         refused = await connection.recv()
         assert (refused.type, refused.error.code) == ("error", "not_found")  # type: ignore[union-attr]
@@ -188,7 +188,7 @@ async def test_an_unknown_answer_is_not_taken_up(alice: AsyncOpenAI) -> None:
         assert text_of(await answered(connection)) == "hello"
 
 
-async def test_steering_is_refused_and_the_connection_stays(alice: AsyncOpenAI) -> None:
+async def test_steering_is_refused_and_the_connection_stays_open(alice: AsyncOpenAI) -> None:
     async with alice.responses.connect() as connection:
         await connection.response.steer(
             input=[{"type": "message", "role": "user", "content": "faster"}], previous_response_id="resp_x"

@@ -1,4 +1,4 @@
-"""Two engines and two gateways: what one engine began, and what becomes of it when that engine dies."""
+"""Two engines and two gateways: answers of one engine, and their continuation when that engine dies."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -23,14 +23,14 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         yield create_users(stack)
 
 
-def journal(engine: Process) -> list[dict[str, Any]]:
+def request_log(engine: Process) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = httpx2.get(f"http://127.0.0.1:{engine.command.port}/requests").json()["data"]
     return found
 
 
 def chats(engine: Process, text: str) -> list[dict[str, Any]]:
-    """What that engine was asked, ending in `text`."""
-    asked = (one for one in journal(engine) if one["path"] == "/v1/chat/completions")
+    """That engine's chat requests whose last message is `text`."""
+    asked = (one for one in request_log(engine) if one["path"] == "/v1/chat/completions")
     return [one for one in asked if one["body"]["messages"][-1]["content"] == text]
 
 
@@ -43,8 +43,8 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.02)
 
 
-async def at_work_on(deployment: Deployment, text: str) -> tuple[Process, Process]:
-    """The engine that has begun to answer it, and the other."""
+async def engines_of(deployment: Deployment, text: str) -> tuple[Process, Process]:
+    """The engine that is generating the answer, and the other one."""
     while True:
         for number, engine in enumerate(engines(deployment)):
             if any(one["tokens"] > 5 for one in chats(engine, text)):
@@ -65,7 +65,7 @@ async def answered(
         return await ask(socket, text, conversation=conversation)
 
 
-async def test_a_conversation_stays_with_its_engine_through_any_gateway_and_others_go_elsewhere(
+async def test_a_conversation_stays_with_its_engine_at_any_gateway_and_others_are_distributed(
     deployment: Deployment,
 ) -> None:
     conversations = [await deployment.conversation(deployment.alice) for _ in range(8)]
@@ -79,7 +79,7 @@ async def test_a_conversation_stays_with_its_engine_through_any_gateway_and_othe
     assert homes == {(0, 3), (3, 0)}
 
 
-async def test_an_engine_dies_and_its_answer_goes_on_on_the_other_and_comes_back_later(deployment: Deployment) -> None:
+async def test_when_an_engine_dies_its_answer_continues_on_the_other_until_it_recovers(deployment: Deployment) -> None:
     text = f"{LONG} it dies"
     uninterrupted = text_of(await answered(deployment, text, await deployment.conversation(deployment.alice)))
     for engine in engines(deployment):
@@ -87,13 +87,13 @@ async def test_an_engine_dies_and_its_answer_goes_on_on_the_other_and_comes_back
     conversation = await deployment.conversation(deployment.alice)
     async with deployment.socket(deployment.alice, gateway=1) as socket:
         answering = asyncio.create_task(ask(socket, text, conversation=conversation))
-        home, other = await at_work_on(deployment, text)
+        home, other = await engines_of(deployment, text)
         await run_sync(home.kill)
         events = await answering
     assert events[-1]["type"] == "response.completed"
     assert text_of(events) == uninterrupted
     assert [one["sequence_number"] for one in events] == list(range(len(events)))
-    assert [one["path"] for one in journal(other)].count("/v1/completions") == 1
+    assert [one["path"] for one in request_log(other)].count("/v1/completions") == 1
     assert chats(other, text) == []
     assert (await deployment.items(deployment.alice, conversation))[-1] == ("assistant", uninterrupted, "completed")
 
@@ -105,15 +105,15 @@ async def test_an_engine_dies_and_its_answer_goes_on_on_the_other_and_comes_back
         await answered(deployment, "[[text=yes]] back", conversation)
 
 
-async def test_stop_frees_the_engine_that_runs_it_and_no_other(deployment: Deployment) -> None:
+async def test_a_stop_frees_only_the_engine_that_runs_the_answer(deployment: Deployment) -> None:
     stopped, other_text = "[[tokens=3000 pace=0.02]] stopped", "[[tokens=3000 pace=0.02]] goes on"
     async with deployment.socket(deployment.alice) as one, deployment.socket(deployment.alice) as two:
         running = asyncio.create_task(ask(one, stopped, conversation=await deployment.conversation(deployment.alice)))
         going_on = asyncio.create_task(
             ask(two, other_text, conversation=await deployment.conversation(deployment.alice))
         )
-        home, _ = await at_work_on(deployment, stopped)
-        other, _ = await at_work_on(deployment, other_text)
+        home, _ = await engines_of(deployment, stopped)
+        other, _ = await engines_of(deployment, other_text)
         (asked,) = chats(home, stopped)
         async with deployment.client(deployment.alice) as client:
             await client.responses.cancel(asked["headers"]["x-request-id"].rpartition("-")[0])
@@ -125,21 +125,23 @@ async def test_stop_frees_the_engine_that_runs_it_and_no_other(deployment: Deplo
         await going_on
 
 
-async def test_an_unstored_answer_is_taken_to_the_other_engine_too(deployment: Deployment) -> None:
+async def test_an_unstored_answer_moves_to_the_other_engine_too(deployment: Deployment) -> None:
     text = f"{LONG} unstored"
     async with deployment.socket(deployment.bob) as socket:
         uninterrupted = text_of(await ask(socket, text, store=False))
         for engine in engines(deployment):
             httpx2.delete(f"http://127.0.0.1:{engine.command.port}/requests")
         answering = asyncio.create_task(ask(socket, text, store=False))
-        home, _ = await at_work_on(deployment, text)
+        home, _ = await engines_of(deployment, text)
         await run_sync(home.kill)
         assert text_of(await answering) == uninterrupted
     await start(home)
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_chat_completions_of_a_user_have_a_home_and_a_refuge(deployment: Deployment, stream: bool) -> None:
+async def test_a_users_chat_completions_have_a_preferred_engine_and_a_fallback(
+    deployment: Deployment, stream: bool
+) -> None:
     said: list[ChatCompletionMessageParam] = [{"role": "user", "content": f"[[text=yes]] stream {stream}"}]
 
     async def complete() -> str:
@@ -160,20 +162,20 @@ async def test_chat_completions_of_a_user_have_a_home_and_a_refuge(deployment: D
     await start(home)
 
 
-async def test_an_answer_that_is_not_streamed_is_asked_for_again_when_its_engine_dies(deployment: Deployment) -> None:
+async def test_an_unstreamed_answer_is_requested_again_when_its_engine_dies(deployment: Deployment) -> None:
     text = f"{LONG} not streamed"
     async with deployment.client(deployment.bob) as client:
         asking = asyncio.create_task(
             client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": text}])
         )
-        home, other = await at_work_on(deployment, text)
+        home, other = await engines_of(deployment, text)
         await run_sync(home.kill)
         assert (await asking).choices[0].finish_reason == "stop"
         assert len(chats(other, text)) == 1
     await start(home)
 
 
-async def test_while_no_engine_is_there_an_answer_waits_for_the_first_that_returns(deployment: Deployment) -> None:
+async def test_without_an_engine_an_answer_waits_for_the_first_that_recovers(deployment: Deployment) -> None:
     text = f"{LONG} both die"
     uninterrupted = text_of(await answered(deployment, text, await deployment.conversation(deployment.alice)))
     for engine in engines(deployment):
@@ -181,7 +183,7 @@ async def test_while_no_engine_is_there_an_answer_waits_for_the_first_that_retur
     conversation = await deployment.conversation(deployment.alice)
     async with deployment.socket(deployment.alice) as socket:
         answering = asyncio.create_task(ask(socket, text, conversation=conversation))
-        home, other = await at_work_on(deployment, text)
+        home, other = await engines_of(deployment, text)
         await run_sync(other.kill)
         await run_sync(home.kill)
         await start(other)

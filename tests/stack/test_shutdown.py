@@ -1,4 +1,4 @@
-"""What happens to a running answer when its gateway is asked to go."""
+"""Running answers when their gateway is stopped."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.stack.conftest import Deployment, create_users, receive_all, text_of
 
 
 def group_exists(number: int) -> bool:
-    """With any process: an orphaned worker too."""
+    """With any process, also an orphaned worker."""
     try:
         os.killpg(number, 0)
     except ProcessLookupError:
@@ -40,7 +40,7 @@ def own_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploym
         yield create_users(stack)
 
 
-async def test_an_answer_goes_on_elsewhere_when_its_gateway_is_asked_to_go(own_deployment: Deployment) -> None:
+async def test_an_answer_continues_elsewhere_when_its_gateway_is_stopped(own_deployment: Deployment) -> None:
     deployment, text = own_deployment, " ".join(f"line {number}, 第{number}行;" for number in range(60))
     seen: list[dict[str, Any]] = []
     async with deployment.socket(deployment.alice, gateway=1) as socket:
@@ -58,7 +58,7 @@ async def test_an_answer_goes_on_elsewhere_when_its_gateway_is_asked_to_go(own_d
     assert seen[-1]["type"] == "response.completed"
 
 
-async def test_a_lone_gateway_finishes_a_short_answer_before_it_goes(own_deployment: Deployment) -> None:
+async def test_a_lone_gateway_finishes_a_short_answer_before_it_exits(own_deployment: Deployment) -> None:
     deployment = own_deployment
     deployment.stack.gateway(2).stop()
     mine = await deployment.conversation(deployment.alice)
@@ -72,7 +72,7 @@ async def test_a_lone_gateway_finishes_a_short_answer_before_it_goes(own_deploym
     assert (await deployment.items(deployment.alice, mine))[1] == ("assistant", "to the end", "completed")
 
 
-async def test_a_long_answer_waits_for_the_next_start_when_all_gateways_go(own_deployment: Deployment) -> None:
+async def test_a_long_answer_waits_for_the_next_start_when_all_gateways_stop(own_deployment: Deployment) -> None:
     deployment, text = own_deployment, "and so on." + " and so on." * 99
     mine = await deployment.conversation(deployment.alice)
     async with deployment.socket(deployment.alice, gateway=1) as socket:
@@ -90,8 +90,8 @@ async def test_a_long_answer_waits_for_the_next_start_when_all_gateways_go(own_d
     assert (await deployment.items(deployment.alice, mine))[1] == ("assistant", text, "completed")
 
 
-async def test_answers_outlive_all_gateways_being_told_to_stop_at_one_moment(own_deployment: Deployment) -> None:
-    """Each has turns, each gives them away, and none may take what the other gives."""
+async def test_answers_survive_a_simultaneous_stop_of_all_gateways(own_deployment: Deployment) -> None:
+    """Both have turns and release them, and neither may take over the other's."""
     deployment, text = own_deployment, " ".join(f"line {number}, 第{number}行;" for number in range(30))
     async with deployment.client(deployment.alice) as client:
         asked = [
@@ -110,7 +110,7 @@ async def test_answers_outlive_all_gateways_being_told_to_stop_at_one_moment(own
     assert answers == [text] * 4
 
 
-async def test_all_gateways_save_what_they_run_when_everything_stops(own_deployment: Deployment) -> None:
+async def test_all_gateways_store_their_running_answers_when_everything_stops(own_deployment: Deployment) -> None:
     deployment = own_deployment
     async with (
         deployment.socket(deployment.alice, gateway=1) as one,

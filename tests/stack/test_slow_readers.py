@@ -1,4 +1,4 @@
-"""Readers that take nothing, and readers that are gone without a word: they are let go, and their answers are not."""
+"""Clients that read nothing, and half-open clients: they are disconnected, and their answers continue."""
 
 import asyncio
 import json
@@ -23,16 +23,16 @@ from tests.stack.conftest import Deployment, ask, create_users, receive_all, tex
 TOKENS = 3800
 LONG = f"[[tokens={TOKENS} pace=0.003]]"
 SHORT = "[[tokens=200 pace=0.01]]"
-# As a client on a real network has it. On the loopback device a segment has 64 kB, and the kernel gives each end of a
-# connection megabytes of buffers for the first ten of them: whole answers disappear there, and nobody is slow.
+# As on a real network. On the loopback device a segment has 64 kB, and the kernel gives each end of a
+# connection megabytes of buffers for the first ten of them: whole answers fit into them, and no client is slow.
 _SEGMENT_BYTES = 1400
 _RECEIVE_BYTES = 4096
 _MEGABYTE = 2**20
 _FOLLOWERS = 24
 
 
-def narrow(port: int) -> socket.socket:
-    """A connection of somebody far away, who has little room."""
+def slow_connection(port: int) -> socket.socket:
+    """A connection with a small receive buffer and small segments."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT_BYTES)
@@ -40,7 +40,7 @@ def narrow(port: int) -> socket.socket:
     return connection
 
 
-def asks_on_a_socket(deployment: Deployment, connection: socket.socket, body: dict[str, Any]) -> None:
+def request_on_socket(deployment: Deployment, connection: socket.socket, body: dict[str, Any]) -> None:
     connection.sendall(raw.handshake(deployment))
     head = b""
     while not head.endswith(b"\r\n\r\n"):
@@ -49,7 +49,7 @@ def asks_on_a_socket(deployment: Deployment, connection: socket.socket, body: di
     connection.sendall(raw.frame(raw.TEXT, json.dumps({"type": "response.create", **body}).encode()))
 
 
-def asks_for_a_stream(deployment: Deployment, connection: socket.socket, body: dict[str, Any]) -> None:
+def request_stream(deployment: Deployment, connection: socket.socket, body: dict[str, Any]) -> None:
     data = json.dumps({"stream": True, **body}).encode()
     headers = (_bearer(deployment), "Content-Type: application/json", f"Content-Length: {len(data)}")
     connection.sendall(raw.request("POST /v1/responses", *headers, body=data))
@@ -60,7 +60,7 @@ def _bearer(deployment: Deployment) -> str:
 
 
 async def cut(connection: socket.socket) -> None:
-    """Returns once it was reset: a proper end would wait behind what nobody reads."""
+    """Returns when the connection is reset: a regular close would wait behind unread bytes."""
     poll = select.poll()
     poll.register(connection, 0)
     while not poll.poll(0):
@@ -75,7 +75,7 @@ async def answered(deployment: Deployment, conversation: str) -> tuple[str, str]
 
 
 async def is_refused(deployment: Deployment) -> bool:
-    """Where a user may have one socket: it is still open."""
+    """Whether the user's only allowed socket is still open."""
     try:
         async with deployment.socket(deployment.alice):
             return False
@@ -83,7 +83,7 @@ async def is_refused(deployment: Deployment) -> bool:
         return exc.response.status_code == 429
 
 
-async def place_given_back(deployment: Deployment) -> None:
+async def wait_for_free_place(deployment: Deployment) -> None:
     while await is_refused(deployment):
         await asyncio.sleep(0.1)
 
@@ -95,25 +95,25 @@ def resident_bytes(pid: int) -> int:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one who left, or took nothing: what is in history then."""
+    """The history after a client that disconnected or read nothing."""
 
     answer: str
     status: str
 
 
-async def takes_nothing(
+async def read_nothing(
     deployment: Deployment, ask_: Callable[[Deployment, socket.socket, dict[str, Any]], None]
 ) -> Outcome:
     conversation = await deployment.conversation(deployment.alice)
-    with narrow(deployment.stack.port) as connection:
+    with slow_connection(deployment.stack.port) as connection:
         ask_(deployment, connection, {"input": LONG, "conversation": conversation})
         told, _ = await asyncio.gather(answered(deployment, conversation), cut(connection))
-    await place_given_back(deployment)
+    await wait_for_free_place(deployment)
     return Outcome(*told)
 
 
-async def is_gone_without_a_word(deployment: Deployment) -> Outcome:
-    """Half-open: what the stack sends arrives nowhere, and nothing says so."""
+async def leave_half_open(deployment: Deployment) -> Outcome:
+    """Half-open: the bytes that the stack sends are lost without an error."""
     conversation = await deployment.conversation(deployment.alice)
     async with Proxy(deployment.stack.port) as proxy:
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
@@ -123,7 +123,7 @@ async def is_gone_without_a_word(deployment: Deployment) -> Outcome:
         await reader.readuntil(b"output_text.delta")
         proxy.forget()
         assert await is_refused(deployment)
-        told, _ = await asyncio.gather(answered(deployment, conversation), place_given_back(deployment))
+        told, _ = await asyncio.gather(answered(deployment, conversation), wait_for_free_place(deployment))
         writer.close()
     return Outcome(*told)
 
@@ -141,16 +141,16 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 @pytest.fixture(scope="module")
 async def outcomes(deployment: Deployment) -> Sequence[Outcome]:
-    """At the same time: a socket and a stream whose clients take nothing, and a socket whose client is gone."""
+    """Concurrently: a socket and a stream whose clients read nothing, and a half-open socket."""
     bobs, carols = (replace(deployment, alice=deployment.stack.add_key(name)) for name in ("bob", "carol"))
     return await asyncio.gather(
-        takes_nothing(bobs, asks_on_a_socket),
-        takes_nothing(carols, asks_for_a_stream),
-        is_gone_without_a_word(deployment),
+        read_nothing(bobs, request_on_socket),
+        read_nothing(carols, request_stream),
+        leave_half_open(deployment),
     )
 
 
-async def test_who_takes_nothing_is_cut_and_the_answer_is_complete_in_history(
+async def test_a_client_that_reads_nothing_is_disconnected_and_the_answer_is_complete_in_history(
     deployment: Deployment, outcomes: Sequence[Outcome]
 ) -> None:
     on_a_socket, of_a_stream, _ = outcomes
@@ -159,7 +159,7 @@ async def test_who_takes_nothing_is_cut_and_the_answer_is_complete_in_history(
     assert on_a_socket == of_a_stream == Outcome(whole, "completed")
 
 
-async def test_who_is_gone_without_a_word_gives_its_place_back_and_the_answer_is_complete_in_history(
+async def test_a_half_open_client_frees_its_place_and_the_answer_is_complete_in_history(
     deployment: Deployment, outcomes: Sequence[Outcome]
 ) -> None:
     *_, of_the_gone = outcomes
@@ -168,7 +168,7 @@ async def test_who_is_gone_without_a_word_gives_its_place_back_and_the_answer_is
     assert of_the_gone == Outcome(whole, "completed")
 
 
-async def test_readers_that_take_nothing_cost_the_gateway_no_copy_of_what_they_are_owed(deployment: Deployment) -> None:
+async def test_clients_that_read_nothing_do_not_cost_the_gateway_a_copy_of_their_events(deployment: Deployment) -> None:
     gateway, conversation = deployment.stack.gateway(1), await deployment.conversation(deployment.alice)
     async with deployment.socket(deployment.alice) as socket_:
         events = await ask(socket_, LONG.replace("0.003", "0.002"), conversation=conversation)
@@ -179,7 +179,7 @@ async def test_readers_that_take_nothing_cost_the_gateway_no_copy_of_what_they_a
     before = resident_bytes(gateway.pid)
     with ExitStack() as open_:
         for _ in range(_FOLLOWERS):
-            connection = open_.enter_context(narrow(gateway.command.port))
+            connection = open_.enter_context(slow_connection(gateway.command.port))
             connection.sendall(raw.request(f"GET /v1/responses/{response_id}?stream=true", _bearer(deployment)))
         async with deployment.socket(deployment.bob) as socket_:
             assert (await ask(socket_, SHORT))[-1]["type"] == "response.completed"

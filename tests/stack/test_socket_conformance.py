@@ -1,4 +1,4 @@
-"""Open Responses' WebSocket mode as a client of any provider would check it, through nginx."""
+"""Conformance to Open Responses' WebSocket mode, through nginx."""
 
 import asyncio
 import json
@@ -13,19 +13,19 @@ from tests.stack.strict_client import completed, continued, create, http, messag
 
 
 @pytest.mark.parametrize("text", ["Count from 1 to 3.", [message("user", "Count from 1 to 3.")]])
-async def test_an_answer_over_a_socket_tells_the_whole_story(deployment: Deployment, text: object) -> None:
+async def test_an_answer_over_a_socket_has_every_event(deployment: Deployment, text: object) -> None:
     async with deployment.socket(deployment.alice) as socket:
         assert text_of(await continued(socket, input=text))
 
 
-async def test_an_image_is_refused_and_the_socket_stays(deployment: Deployment) -> None:
+async def test_an_image_is_refused_and_the_socket_stays_open(deployment: Deployment) -> None:
     image = message("user", [{"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}])
     async with deployment.socket(deployment.alice) as socket:
         assert await refused(socket, input=[image]) == "unsupported_content"
         await continued(socket, input="hello")
 
 
-async def test_a_new_chain_begins_with_a_compaction(deployment: Deployment) -> None:
+async def test_a_new_chain_can_start_with_a_compaction(deployment: Deployment) -> None:
     said = message("user", [{"type": "input_text", "text": "The word is slate."}])
     replied = message("assistant", [{"type": "output_text", "text": "OK."}])
     async with http(deployment) as api:
@@ -35,14 +35,14 @@ async def test_a_new_chain_begins_with_a_compaction(deployment: Deployment) -> N
     assert "slate" in json.dumps(deployment.prompts()[-1])
 
 
-async def test_one_socket_answers_one_request_after_another(deployment: Deployment) -> None:
+async def test_a_socket_answers_its_requests_in_order(deployment: Deployment) -> None:
     async with deployment.socket(deployment.alice) as socket:
         for asked in ("first", "second"):
             whole = await continued(socket, input=asked, store=False)
             assert (whole["store"], asked in text_of(whole)) == (False, True)
 
 
-async def test_a_socket_remembers_what_is_not_stored(deployment: Deployment) -> None:
+async def test_a_socket_keeps_unstored_answers(deployment: Deployment) -> None:
     async with deployment.socket(deployment.alice) as socket:
         first = await continued(socket, input="The word is cobalt.", store=False)
         await continued(socket, input="What is the word?", store=False, previous_response_id=first["id"])
@@ -53,7 +53,7 @@ async def test_a_socket_remembers_what_is_not_stored(deployment: Deployment) -> 
     ]
 
 
-async def test_another_socket_does_not_know_what_is_not_stored(deployment: Deployment) -> None:
+async def test_another_socket_does_not_have_unstored_answers(deployment: Deployment) -> None:
     async with deployment.socket(deployment.alice) as socket:
         first = await continued(socket, input="The word is copper.", store=False)
     async with deployment.socket(deployment.alice) as socket:
@@ -69,7 +69,7 @@ async def test_an_unknown_previous_response_is_refused(deployment: Deployment) -
     assert (only["status"], error.code, error.param) == (400, "previous_response_not_found", "previous_response_id")
 
 
-async def test_a_continuation_that_fails_forgets_what_it_continued(deployment: Deployment) -> None:
+async def test_a_failed_continuation_drops_the_unstored_answer(deployment: Deployment) -> None:
     async with deployment.socket(deployment.alice) as socket:
         first = await continued(socket, input="The word is ember.", store=False)
         again: Wire = {"store": False, "previous_response_id": first["id"]}
@@ -78,7 +78,7 @@ async def test_a_continuation_that_fails_forgets_what_it_continued(deployment: D
         assert await refused(socket, input="Go on.", **again) == "previous_response_not_found"
 
 
-async def test_a_continuation_that_can_not_be_read_forgets_what_it_continued_too(deployment: Deployment) -> None:
+async def test_an_invalid_continuation_drops_the_unstored_answer_too(deployment: Deployment) -> None:
     async with deployment.socket(deployment.alice) as socket:
         first = await continued(socket, input="The word is ember.", store=False)
         again: Wire = {"store": False, "previous_response_id": first["id"]}
@@ -86,7 +86,7 @@ async def test_a_continuation_that_can_not_be_read_forgets_what_it_continued_too
         assert await refused(socket, input="Go on.", **again) == "previous_response_not_found"
 
 
-async def test_a_warm_up_makes_nothing_and_can_be_continued(deployment: Deployment) -> None:
+async def test_a_warm_up_generates_nothing_and_can_be_continued(deployment: Deployment) -> None:
     async with deployment.socket(deployment.alice) as socket:
         events = await create(socket, input="The word is amber.", store=False, generate=False)
         warm = conformance.story(events)
@@ -95,7 +95,7 @@ async def test_a_warm_up_makes_nothing_and_can_be_continued(deployment: Deployme
     assert deployment.prompts()[-1][-1]["content"] == "The word is amber.\n\nWhat is the word?"
 
 
-async def test_a_client_that_asks_everything_at_once_is_answered(deployment: Deployment) -> None:
+async def test_a_client_that_sends_all_requests_at_once_is_answered(deployment: Deployment) -> None:
     async def over_a_socket(number: int) -> Any:
         async with deployment.socket(deployment.alice) as socket:
             return await continued(socket, input=f"socket {number}", store=False)

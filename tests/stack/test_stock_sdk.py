@@ -11,7 +11,7 @@ from tests.stack.conftest import Deployment
 ENDINGS = {"response.completed", "response.incomplete", "response.failed", "error"}
 
 
-def test_two_turns_in_one_conversation_and_the_second_knows_the_first(deployment: Deployment) -> None:
+def test_the_second_turn_of_a_conversation_has_the_first_in_its_prompt(deployment: Deployment) -> None:
     client = OpenAI(base_url=f"{deployment.stack.url}/v1", api_key=deployment.alice)
     conversation = client.conversations.create(metadata={"title": "lighthouses"})
     answers = []
@@ -49,7 +49,7 @@ async def test_the_asynchronous_client_gets_gapless_sequence_numbers(deployment:
     assert numbers == list(range(len(numbers)))
 
 
-async def test_a_wrong_model_is_an_error_event_and_the_socket_stays(deployment: Deployment) -> None:
+async def test_a_wrong_model_is_an_error_event_and_the_socket_stays_open(deployment: Deployment) -> None:
     async with deployment.client(deployment.alice) as client, client.responses.connect() as connection:
         await connection.response.create(model="gpt-9", input="hello")
         refused = await connection.recv()
@@ -58,7 +58,7 @@ async def test_a_wrong_model_is_an_error_event_and_the_socket_stays(deployment: 
         assert (await connection.recv()).type == "response.created"
 
 
-async def test_a_conversation_may_begin_with_items(deployment: Deployment) -> None:
+async def test_a_conversation_can_be_created_with_items(deployment: Deployment) -> None:
     items = [{"type": "message", "role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}]
     async with deployment.client(deployment.alice) as client:
         made = await client.conversations.create(items=items)  # type: ignore[arg-type]
@@ -66,7 +66,7 @@ async def test_a_conversation_may_begin_with_items(deployment: Deployment) -> No
     assert [(role, text) for role, text, _ in found] == [("user", "hi"), ("assistant", "hello")]
 
 
-async def test_hundreds_of_requests_at_once_are_all_answered(deployment: Deployment) -> None:
+async def test_hundreds_of_concurrent_requests_are_all_answered(deployment: Deployment) -> None:
     headers = {"Authorization": f"Bearer {deployment.alice}"}
     port = deployment.stack.gateway(1).command.port  # past nginx, which limits an address
     limits = httpx2.Limits(max_connections=400)

@@ -1,4 +1,4 @@
-"""Stop is real: from any tab, through any replica, the engine lets go, and what was shown stays."""
+"""A stop from any tab and at any replica frees the engine and keeps the shown text."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ Event = dict[str, Any]
 ENDINGS = {"response.completed", "response.incomplete", "response.failed"}
 
 LONG = "[[tokens=3000 pace=0.01]]"
-# So small a model comes to an end soon, unless it must not.
+# So small a model ends its answer soon, unless it is prevented.
 _LIST = {"type": "array", "items": {"type": "integer"}, "minItems": 1000}
 ENDLESS = {"input": "count", "text": {"format": {"type": "json_schema", "name": "numbers", "schema": _LIST}}}
 _SHOWN = 5
@@ -29,7 +29,7 @@ _SHOWN = 5
 
 @dataclass
 class Answer:
-    """One that runs at replica 1; `tab` follows it at replica 2."""
+    """An answer that runs at replica 1; `tab` follows it at replica 2."""
 
     deployment: Deployment
     conversation: str
@@ -42,7 +42,7 @@ class Answer:
         return str(self.seen[0]["response"]["id"])
 
     async def endings(self) -> tuple[list[Event], list[Event]]:
-        """All events, as the one who asked and the other tab have seen them."""
+        """All events that the asking socket and the other tab received."""
         there = asyncio.create_task(receive_all(self.tab))
         return self.seen + await receive_all(self.asker), await there
 
@@ -79,13 +79,13 @@ Stop = Callable[[Answer], Awaitable[None]]
 everywhere = pytest.mark.parametrize("stop", [on_its_socket, in_another_tab_at_the_other_replica, over_http])
 
 
-def at_work(deployment: Deployment) -> int:
-    """How many requests the engine says that it runs."""
+def running_requests(deployment: Deployment) -> int:
+    """The number of running requests in the engine's metrics."""
     metrics = httpx2.get(f"{deployment.stack.engine_url.removesuffix('/v1')}/metrics").text
-    return sum(int(float(line.split()[-1])) for line in metrics.splitlines() if _tells_of_running(line))
+    return sum(int(float(line.split()[-1])) for line in metrics.splitlines() if _is_running_sample(line))
 
 
-def _tells_of_running(line: str) -> bool:
+def _is_running_sample(line: str) -> bool:
     return line.startswith("vllm:num_requests_running")
 
 
@@ -102,13 +102,13 @@ def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @everywhere
-async def test_the_engine_is_let_go_and_what_was_shown_is_kept(deployment: Deployment, stop: Stop) -> None:
+async def test_a_stop_frees_the_engine_and_keeps_the_shown_text(deployment: Deployment, stop: Stop) -> None:
     asked = {"input": LONG} if deployment.stack.plan.engine == "scripted" else ENDLESS
     async with running(deployment, **asked) as answer:
-        assert at_work(deployment) == 1
+        assert running_requests(deployment) == 1
         await stop(answer)
         mine, others = await answer.endings()
-        await until(lambda: at_work(deployment) == 0)
+        await until(lambda: running_requests(deployment) == 0)
         assert mine == others
         ending = mine[-1]["response"]
         assert (ending["status"], ending["incomplete_details"]["reason"]) == ("incomplete", "cancelled")
@@ -125,7 +125,7 @@ async def assert_that_another_stop_changes_nothing(answer: Answer, events: list[
     for stop in (on_its_socket, in_another_tab_at_the_other_replica, over_http):
         await stop(answer)
     for socket in (answer.asker, answer.tab):
-        # The next that either hears is of the next answer.
+        # The next event on either socket belongs to the next answer.
         (first, *_) = await ask(socket, "hello", max_output_tokens=1)
         assert (first["type"], first["response"]["id"] != ending["id"]) == ("response.created", True)
     async with deployment.socket(deployment.alice, query=f"resume={ending['id']}") as socket:
@@ -135,8 +135,8 @@ async def assert_that_another_stop_changes_nothing(answer: Answer, events: list[
     assert await deployment.items(deployment.alice, answer.conversation) == items
 
 
-def asked_for(answer: Answer) -> list[tuple[str, str]]:
-    """Path and state of what the engine has been asked for this answer."""
+def engine_requests(answer: Answer) -> list[tuple[str, str]]:
+    """Path and state of the engine's requests for this answer."""
     asked = httpx2.get(f"{answer.deployment.stack.engine_url.removesuffix('/v1')}/requests").json()["data"]
     return [
         (one["path"], one["state"]) for one in asked if one["headers"].get("x-request-id", "").startswith(answer.id)
@@ -147,7 +147,7 @@ amid_faults = pytest.mark.parametrize("deployment", ["scripted"], indirect=True)
 
 
 @amid_faults
-async def test_an_answer_that_waits_for_an_engine_that_is_away_is_stopped_and_not_asked_for_later(
+async def test_an_answer_that_waits_for_an_engine_is_stopped_and_never_requested_again(
     deployment: Deployment,
 ) -> None:
     engine, log = deployment.stack.engine(), deployment.stack.gateway(1).log
@@ -161,14 +161,14 @@ async def test_an_answer_that_waits_for_an_engine_that_is_away_is_stopped_and_no
         assert mine == others
         assert mine[-1]["response"]["incomplete_details"]["stopped_in_ms"] >= 0
         assert (await ask(answer.asker, "[[text=back]]"))[-1]["type"] == "response.completed"
-        assert asked_for(answer) == []
+        assert engine_requests(answer) == []
         assert (await deployment.items(deployment.alice, answer.conversation))[1:] == [
             ("assistant", text_of(mine), "incomplete")
         ]
 
 
 @amid_faults
-async def test_a_stop_right_behind_the_death_of_the_owner_ends_it_and_the_engine_is_not_asked_again(
+async def test_a_stop_right_after_the_owners_death_ends_the_answer_without_another_engine_run(
     deployment: Deployment,
 ) -> None:
     owner, other = deployment.stack.gateway(1), deployment.stack.gateway(2).command.port
@@ -185,7 +185,7 @@ async def test_a_stop_right_behind_the_death_of_the_owner_ends_it_and_the_engine
         assert (ending["status"], ending["incomplete_details"]["reason"]) == ("incomplete", "cancelled")
         assert ending["incomplete_details"]["stopped_in_ms"] >= 0
         assert ending["usage"]["output_tokens"] >= _SHOWN
-        assert asked_for(answer) == [("/v1/chat/completions", "abandoned")]
+        assert engine_requests(answer) == [("/v1/chat/completions", "abandoned")]
         owner.start()
         await run_sync(owner.wait_ready)
         assert (await deployment.items(deployment.alice, answer.conversation))[1:] == [

@@ -1,4 +1,4 @@
-"""What an interrupted answer says of itself at its end is what an uninterrupted one says: text, ending, usage."""
+"""An interrupted answer ends like an uninterrupted one: the same text, ending and usage."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ Event = dict[str, Any]
 TEXT = "家👩‍👩‍👧‍👦和🏳️‍🌈，naïve e\u0301, 你好👍🏽。"
 TOKENS = len(encode_literally(TEXT))
 _LIMIT = TOKENS - 7
-# The first character: an answer of which nothing was shown is asked for anew, and stalls anew.
+# The first character: an answer without any shown text starts again, and stalls again.
 _FIRST = len(encode_literally(TEXT[0]))
 _TORN = "\ufffd"
 
@@ -46,34 +46,34 @@ def ending(events: list[Event]) -> Ending:
     return Ending(text_of(events), last["status"], why and why["reason"], spent)
 
 
-async def spent(deployment: Deployment) -> tuple[int, int, int]:
-    """What alice has used today: requests, input and output tokens."""
+async def usage(deployment: Deployment) -> tuple[int, int, int]:
+    """Alice's usage today: requests, input tokens and output tokens."""
     async with deployment.client(deployment.alice) as client:
         page = await client.get("/usage", cast_to=httpx2.Response, options={"params": {"days": 1}})
     (today,) = page.json()["data"]
     return today["requests"], today["input_tokens"], today["output_tokens"]
 
 
-async def spent_since(before: tuple[int, int, int], deployment: Deployment, requests: int) -> tuple[int, ...]:
-    """Once so many more requests are accounted: an answer does not wait for its place in the books."""
-    while (now := await spent(deployment))[0] < before[0] + requests:
+async def usage_since(before: tuple[int, int, int], deployment: Deployment, requests: int) -> tuple[int, ...]:
+    """Waits until `requests` more requests are accounted, because accounting may follow the answer."""
+    while (now := await usage(deployment))[0] < before[0] + requests:
         await asyncio.sleep(0.02)
     return tuple(b - a for a, b in zip(before, now, strict=True))
 
 
-def asked(after: int, limit: int | None) -> dict[str, Any]:
+def stalling_request(after: int, limit: int | None) -> dict[str, Any]:
     """The engine says so many tokens, and then nothing for a long time. With leading zeros, so that each prompt is as
     long as the others."""
     return {"input": f"[[pace=0.002 stall=after:{after:03},for:60 text={TEXT}]]", "max_output_tokens": limit}
 
 
 async def stalled(deployment: Deployment, limit: int | None) -> list[str]:
-    """Answers at replica 1, one stalled behind each token from the first character on; their ids."""
+    """The ids of answers at replica 1, one stalled after each token from the first character on."""
     url = f"http://127.0.0.1:{deployment.stack.gateway(1).command.port}/v1/responses"
     made: dict[str, int] = {}
     async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {deployment.alice}"}) as api:
         for after in range(_FIRST, limit or TOKENS):
-            told = await api.post(url, json={**asked(after, limit), "background": True})
+            told = await api.post(url, json={**stalling_request(after, limit), "background": True})
             made[f"{told.json()['id']}-1"] = after
     while made.items() - engine_request(deployment).items():
         await asyncio.sleep(0.05)
@@ -81,7 +81,7 @@ async def stalled(deployment: Deployment, limit: int | None) -> list[str]:
 
 
 def engine_request(deployment: Deployment) -> dict[str, int]:
-    """The tokens made for each request id."""
+    """The number of generated tokens by request id."""
     told = httpx2.get(f"{deployment.stack.engine_url.removesuffix('/v1')}/requests").json()["data"]
     return {one["headers"].get("x-request-id", ""): one["tokens"] for one in told}
 
@@ -91,17 +91,17 @@ async def restart(process: Process) -> None:
     await run_sync(process.wait_ready)
 
 
-async def the_owner_is_killed(deployment: Deployment) -> None:
+async def kill_owner(deployment: Deployment) -> None:
     await run_sync(deployment.stack.gateway(1).kill)
 
 
-async def the_engine_is_killed(deployment: Deployment) -> None:
+async def kill_engine(deployment: Deployment) -> None:
     await run_sync(deployment.stack.engine().kill)
     await restart(deployment.stack.engine())
 
 
 Fault = Callable[[Deployment], Awaitable[None]]
-faults = pytest.mark.parametrize("fault", [the_owner_is_killed, the_engine_is_killed])
+faults = pytest.mark.parametrize("fault", [kill_owner, kill_engine])
 
 
 @pytest.fixture(scope="module", params=["scripted", pytest.param("vllm", marks=pytest.mark.vllm)])
@@ -113,8 +113,8 @@ def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(autouse=True)
-async def healed(deployment: Deployment) -> AsyncGenerator[None]:
-    """Also behind a test that failed."""
+async def restored(deployment: Deployment) -> AsyncGenerator[None]:
+    """Restores the stack even if the test fails."""
     yield
     for process in deployment.stack.processes.values():
         if not process.running:
@@ -124,30 +124,30 @@ async def healed(deployment: Deployment) -> AsyncGenerator[None]:
 @faults
 @pytest.mark.parametrize("limit", [None, _LIMIT])
 @pytest.mark.parametrize("deployment", ["scripted"], indirect=True)
-async def test_an_answer_cut_behind_any_token_ends_as_if_it_had_not_been(
+async def test_an_answer_interrupted_after_any_token_ends_like_an_uninterrupted_one(
     deployment: Deployment, fault: Fault, limit: int | None
 ) -> None:
     async with deployment.socket(deployment.alice, gateway=2) as socket:
-        body = asked(0, limit) | {"input": f"[[pace=0.002 stall=after:000,for:00 text={TEXT}]]"}
+        body = stalling_request(0, limit) | {"input": f"[[pace=0.002 stall=after:000,for:00 text={TEXT}]]"}
         uninterrupted = ending(await ask(socket, body.pop("input"), **body))
-    before = await spent(deployment)
+    before = await usage(deployment)
     ids = await stalled(deployment, limit)
     await fault(deployment)
     endings = await asyncio.gather(*(followed(deployment, one) for one in ids))
     assert endings == [uninterrupted] * len(ids)
     wanted = (len(ids), *(len(ids) * number for number in uninterrupted.spent))
-    assert await spent_since(before, deployment, len(ids)) == wanted
+    assert await usage_since(before, deployment, len(ids)) == wanted
 
 
 @pytest.mark.vllm
 @pytest.mark.parametrize("deployment", ["vllm"], indirect=True)
 @pytest.mark.parametrize("question", DEMO_MODEL_PROMPTS, ids=["Chinese", "English"])
-async def test_what_real_vllm_counts_for_a_taken_over_answer_is_what_it_counts_for_a_whole_one(
+async def test_real_vllm_counts_a_taken_over_answer_like_an_uninterrupted_one(
     deployment: Deployment, question: str
 ) -> None:
     async with deployment.socket(deployment.alice, gateway=2) as socket:
         uninterrupted = ending(await ask(socket, question, temperature=0))
-    before = await spent(deployment)
+    before = await usage(deployment)
     async with deployment.socket(deployment.alice, gateway=1) as socket:
         await socket.send(json.dumps({"type": "response.create", "input": question, "temperature": 0}))
         response_id = json.loads(await socket.recv())["response"]["id"]
@@ -155,7 +155,7 @@ async def test_what_real_vllm_counts_for_a_taken_over_answer_is_what_it_counts_f
             pass
         deployment.stack.gateway(1).kill()
     assert await followed(deployment, response_id) == uninterrupted
-    assert await spent_since(before, deployment, 1) == (1, *uninterrupted.spent)
+    assert await usage_since(before, deployment, 1) == (1, *uninterrupted.spent)
     taken = [line for line in deployment.stack.gateway(2).log.read_text().splitlines() if "turn taken over" in line]
     assert response_id in taken[-1]
 

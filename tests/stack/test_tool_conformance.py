@@ -1,4 +1,4 @@
-"""Function tools and reasoning as Open Responses shows them, over HTTP and SSE, through nginx."""
+"""Function tools and reasoning in the form of Open Responses, over HTTP and SSE, through nginx."""
 
 import json
 from collections.abc import AsyncIterator
@@ -33,14 +33,14 @@ async def test_a_call_is_an_item_of_the_answer(api: httpx2.AsyncClient) -> None:
     assert whole["tools"] == [{**WEATHER, "strict": None}]
 
 
-async def test_a_streamed_call_tells_the_whole_story(api: httpx2.AsyncClient) -> None:
+async def test_a_streamed_call_has_every_event(api: httpx2.AsyncClient) -> None:
     events = await streamed(api, input=CALLING, tools=[WEATHER])
     call = call_of(conformance.story(events))
     added = next(one["item"] for one in events if one.get("item", {}).get("type") == "function_call")
     assert added == {**call, "arguments": "", "status": "in_progress"}
 
 
-async def test_a_call_over_a_socket_tells_the_whole_story(deployment: Deployment) -> None:
+async def test_a_call_over_a_socket_has_every_event(deployment: Deployment) -> None:
     async with deployment.socket(deployment.alice) as socket:
         call_of(await continued(socket, input=CALLING, tools=[WEATHER], store=False))
 
@@ -53,7 +53,7 @@ async def test_a_chosen_function_is_called(api: httpx2.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("stored", [True, False])
-async def test_what_a_function_returns_goes_back_to_the_model(
+async def test_a_functions_output_reaches_the_model(
     api: httpx2.AsyncClient, deployment: Deployment, stored: bool
 ) -> None:
     first = await completed(api, input=CALLING, tools=[WEATHER], store=stored)
@@ -66,7 +66,7 @@ async def test_what_a_function_returns_goes_back_to_the_model(
     assert deployment.prompts()[-1][-1]["content"] == "fog"
 
 
-async def test_the_return_of_a_call_nobody_made_is_refused(api: httpx2.AsyncClient) -> None:
+async def test_the_output_of_an_unknown_call_is_refused(api: httpx2.AsyncClient) -> None:
     first = await completed(api, input="hello")
     returned = {"type": "function_call_output", "call_id": "call_nobody_made", "output": "fog"}
     body = {"model": MODEL, "previous_response_id": first["id"], "input": [returned]}

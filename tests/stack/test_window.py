@@ -1,4 +1,4 @@
-"""A conversation longer than the model's context, on real vLLM: what is sent fits, by the engine's own count."""
+"""A conversation longer than the model's context, on real vLLM: every prompt fits, by the engine's own count."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ pytestmark = pytest.mark.vllm
 ENGLISH = "The keeper of the lighthouse counts the ships that pass at night. "
 CHINESE = "守灯塔的人每夜数着海上来往的船只。"
 ANSWER_TOKENS = 16
-# Sentences a message: many small turns first, then larger ones, and one that leaves hardly any room for others.
+# Sentences per message: many small turns first, then larger ones, and one that leaves hardly any space for others.
 SENTENCES = (*[2] * 12, *[25, 8, 40] * 5, 120, *[20, 3, 30] * 4)
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One answer, what the engine was asked for it, and what had been said before."""
+    """One answer, the engine's requests for it, and the messages before it."""
 
     response: Any
     sent: list[Any]
@@ -40,7 +40,7 @@ class Turn:
 
     @property
     def left_out(self) -> int:
-        """Items of the conversation."""
+        """The number of items that were left out."""
         return len(self.before) + 2 - len(self.sent)
 
 
@@ -58,7 +58,7 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class Talk:
+class Chat:
     client: AsyncOpenAI
     engine: Engine
 
@@ -67,8 +67,8 @@ class Talk:
             model=MODEL, conversation=conversation, input=question, max_output_tokens=ANSWER_TOKENS, **fields
         )
 
-    async def said(self, conversation: str) -> list[dict[str, str]]:
-        """As the engine is told of it."""
+    async def messages(self, conversation: str) -> list[dict[str, str]]:
+        """The conversation's messages in the engine's format."""
         items = self.client.conversations.items.list(conversation, order="asc", limit=100)
         found: list[Any] = [item.to_dict() async for item in items]
         return [{"role": one["role"], "content": one["content"][0]["text"]} for one in found]
@@ -84,7 +84,7 @@ def stack(vllm_url: str, recorder: RequestRecorder, tmp_path_factory: pytest.Tem
     port = urlsplit(vllm_url).port
     assert port is not None
     with (
-        # In a thread of its own, since a stack is started from the main one and asks for its engine then.
+        # In its own thread, because the main one starts the stack, which sends requests to its engine meanwhile.
         start_blocking_portal() as portal,
         portal.wrap_async_context_manager(BreakingProxy(port, observe=recorder.observer)) as proxy,
     ):
@@ -96,56 +96,56 @@ def stack(vllm_url: str, recorder: RequestRecorder, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture(scope="module")
-async def talk(stack: Stack, vllm_url: str, recorder: RequestRecorder) -> AsyncIterator[Talk]:
+async def chat(stack: Stack, vllm_url: str, recorder: RequestRecorder) -> AsyncIterator[Chat]:
     async with AsyncOpenAI(base_url=f"{stack.url}/v1", api_key=stack.add_key("alice"), max_retries=0) as client:
-        yield Talk(client, Engine(vllm_url, recorder))
+        yield Chat(client, Engine(vllm_url, recorder))
 
 
 @pytest.fixture(scope="module")
-async def grown(talk: Talk) -> list[Turn]:
+async def turns(chat: Chat) -> list[Turn]:
     """All turns of a conversation that grew to three times the context, in two languages."""
-    conversation = (await talk.client.conversations.create()).id
-    recorder, turns = talk.engine.recorder, []
+    conversation = (await chat.client.conversations.create()).id
+    recorder, turns = chat.engine.recorder, []
     for number, sentences in enumerate(SENTENCES):
         question = (CHINESE if number % 2 else ENGLISH) * sentences
-        before, since = await talk.said(conversation), len(recorder.requests)
-        response = await talk.ask(conversation, question, truncation="auto")
+        before, since = await chat.messages(conversation), len(recorder.requests)
+        response = await chat.ask(conversation, question, truncation="auto")
         (body,) = recorder.bodies("/v1/chat/completions", since)
         counts = len(recorder.bodies("/tokenize", since))
-        tokens = await talk.engine.count(body["messages"])
+        tokens = await chat.engine.count(body["messages"])
         turns.append(Turn(response, body["messages"], tokens, counts, before, question))
-    assert await talk.engine.count(await talk.said(conversation)) > 3 * CONTEXT_TOKENS
+    assert await chat.engine.count(await chat.messages(conversation)) > 3 * CONTEXT_TOKENS
     return turns
 
 
-async def test_every_question_is_answered(grown: list[Turn]) -> None:
-    assert {turn.response.status for turn in grown} <= {"completed", "incomplete"}
-    assert all(turn.response.usage.output_tokens > 0 for turn in grown)
+async def test_every_question_is_answered(turns: list[Turn]) -> None:
+    assert {turn.response.status for turn in turns} <= {"completed", "incomplete"}
+    assert all(turn.response.usage.output_tokens > 0 for turn in turns)
 
 
-async def test_what_is_sent_is_never_above_the_limit(grown: list[Turn]) -> None:
-    assert max(turn.tokens for turn in grown) <= CONTEXT_TOKENS - ANSWER_TOKENS
+async def test_no_prompt_exceeds_the_limit(turns: list[Turn]) -> None:
+    assert max(turn.tokens for turn in turns) <= CONTEXT_TOKENS - ANSWER_TOKENS
 
 
-async def test_what_is_sent_is_the_end_of_the_conversation_in_whole_turns(grown: list[Turn]) -> None:
-    for turn in grown:
+async def test_a_prompt_is_the_end_of_the_conversation_in_whole_turns(turns: list[Turn]) -> None:
+    for turn in turns:
         system, *told = turn.sent
         assert system["role"] == "system"
         assert told == [*turn.before, {"role": "user", "content": turn.question}][turn.left_out :]
         assert turn.left_out % 2 == 0
 
 
-async def test_what_is_left_out_is_never_a_turn_more_than_it_must_be(grown: list[Turn], talk: Talk) -> None:
-    leaving_out = [turn for turn in grown if turn.left_out]
+async def test_no_more_turns_are_left_out_than_necessary(turns: list[Turn], chat: Chat) -> None:
+    leaving_out = [turn for turn in turns if turn.left_out]
     assert len(leaving_out) > 10
     for turn in leaving_out:
         system, *told = turn.sent
         one_more = [system, *turn.before[turn.left_out - 2 : turn.left_out], *told]
-        assert await talk.engine.count(one_more) > CONTEXT_TOKENS - ROOM_FOR_AN_ANSWER_TOKENS
+        assert await chat.engine.count(one_more) > CONTEXT_TOKENS - ROOM_FOR_AN_ANSWER_TOKENS
 
 
-async def test_the_answer_says_what_was_left_out_and_used_and_available(grown: list[Turn]) -> None:
-    for turn in grown:
+async def test_the_answer_has_the_numbers_of_left_out_used_and_available(turns: list[Turn]) -> None:
+    for turn in turns:
         assert turn.response.usage.input_tokens == turn.tokens
         assert turn.response.window == {
             "items_left_out": turn.left_out,
@@ -154,50 +154,50 @@ async def test_the_answer_says_what_was_left_out_and_used_and_available(grown: l
         }
 
 
-async def test_nothing_is_counted_while_the_last_usage_proves_that_there_is_room(grown: list[Turn]) -> None:
-    counts = [turn.counts for turn in grown]
+async def test_no_tokens_are_counted_while_the_last_usage_proves_that_the_prompt_fits(turns: list[Turn]) -> None:
+    counts = [turn.counts for turn in turns]
     assert counts[:12] == [0] * 12
-    assert all(turn.counts > 0 for turn in grown if turn.left_out)
+    assert all(turn.counts > 0 for turn in turns if turn.left_out)
 
 
-async def test_what_the_model_was_told_first_is_sent_and_counted_however_long_the_conversation_gets(talk: Talk) -> None:
+async def test_the_system_prompt_is_sent_and_counted_however_long_the_conversation_gets(chat: Chat) -> None:
     first = {"role": "system", "content": "You are the keeper of a lighthouse."}
-    conversation = (await talk.client.conversations.create(items=[{"type": "message", **first}])).id  # type: ignore[list-item]
+    conversation = (await chat.client.conversations.create(items=[{"type": "message", **first}])).id  # type: ignore[list-item]
     for number in range(6):
-        since = len(talk.engine.recorder.requests)
-        response = await talk.ask(conversation, f"{number} {ENGLISH * 60}", truncation="auto")
-        (body,) = talk.engine.recorder.bodies("/v1/chat/completions", since)
+        since = len(chat.engine.recorder.requests)
+        response = await chat.ask(conversation, f"{number} {ENGLISH * 60}", truncation="auto")
+        (body,) = chat.engine.recorder.bodies("/v1/chat/completions", since)
         assert body["messages"][0] == first
-        assert response.usage.input_tokens == await talk.engine.count(body["messages"])
+        assert response.usage.input_tokens == await chat.engine.count(body["messages"])
     assert response.window["items_left_out"] > 2
 
 
 @pytest.mark.parametrize("sentence", [ENGLISH, CHINESE], ids=["English", "Chinese"])
 async def test_a_first_message_that_is_too_long_is_refused_with_both_numbers_and_the_next_is_answered(
-    talk: Talk, sentence: str
+    chat: Chat, sentence: str
 ) -> None:
-    conversation = (await talk.client.conversations.create()).id
+    conversation = (await chat.client.conversations.create()).id
     with pytest.raises(BadRequestError) as caught:
-        await talk.ask(conversation, sentence * 600, truncation="auto")
-    tokens = await talk.engine.count(talk.engine.recorder.bodies("/tokenize")[-1]["messages"])
+        await chat.ask(conversation, sentence * 600, truncation="auto")
+    tokens = await chat.engine.count(chat.engine.recorder.bodies("/tokenize")[-1]["messages"])
     assert tokens > CONTEXT_TOKENS
     assert caught.value.code == "context_length_exceeded"
     assert {str(tokens), str(CONTEXT_TOKENS)} <= set(caught.value.message.replace(";", "").split())
-    answer = await talk.ask(conversation, sentence, truncation="auto")
+    answer = await chat.ask(conversation, sentence, truncation="auto")
     assert answer.window["items_left_out"] == 1
     assert answer.usage.output_tokens > 0
 
 
-async def test_without_leave_to_leave_out_a_conversation_that_is_full_is_refused_with_both_numbers(talk: Talk) -> None:
-    conversation = (await talk.client.conversations.create()).id
+async def test_without_truncation_a_full_conversation_is_refused_with_both_numbers(chat: Chat) -> None:
+    conversation = (await chat.client.conversations.create()).id
     for sentence in (ENGLISH, CHINESE):
-        await talk.ask(conversation, sentence * 80)
-    since = len(talk.engine.recorder.requests)
+        await chat.ask(conversation, sentence * 80)
+    since = len(chat.engine.recorder.requests)
     with pytest.raises(BadRequestError) as caught:
-        await talk.ask(conversation, ENGLISH * 300)
-    (counted,) = talk.engine.recorder.bodies("/tokenize", since)
-    tokens = await talk.engine.count(counted["messages"])
+        await chat.ask(conversation, ENGLISH * 300)
+    (counted,) = chat.engine.recorder.bodies("/tokenize", since)
+    tokens = await chat.engine.count(counted["messages"])
     assert len(counted["messages"]) == 6
-    assert talk.engine.recorder.bodies("/v1/chat/completions", since) == []
+    assert chat.engine.recorder.bodies("/v1/chat/completions", since) == []
     assert caught.value.code == "context_length_exceeded"
     assert {str(tokens), str(CONTEXT_TOKENS)} <= set(caught.value.message.replace(";", "").split())
