@@ -1,8 +1,7 @@
 #!/bin/sh
-# Run once before the services start, as root without network: makes the secrets that do not exist yet, each
-# readable only by the user of the service it belongs to, and gives the engine its folder for weights.
-# Running it again changes nothing. To replace a secret, delete its file in both volumes and start again.
-# Prints names, never values.
+# Runs once before the services start, as root without network: creates missing secrets, each readable only by the
+# user of its service, and gives the engine its folder for weights. Running it again changes no secret. To replace a
+# secret, delete its file in both volumes and start again. Prints names, never values.
 set -eu
 umask 077
 
@@ -15,7 +14,7 @@ redis=999:1000
 # 32 random bytes as 64 hexadecimal digits.
 random() { od -An -tx1 -N32 /dev/urandom | tr -d ' \n'; }
 
-# give OWNER FILE: standard input becomes FILE at once or not at all.
+# give OWNER FILE: writes standard input to FILE, atomically.
 give() {
     cat > "$2.new"
     chmod 0400 "$2.new"
@@ -23,14 +22,14 @@ give() {
     mv "$2.new" "$2"
 }
 
-# One secret of one service.
+# own OWNER FILE: a secret of one service.
 own() {
     [ -s "$2" ] && return
     random | give "$1" "$2"
     echo "made $2"
 }
 
-# One secret that two services share: if one of them lost it, it gets the other's.
+# shared OWNER FILE OWNER FILE: a secret of two services; a service that has lost it gets the other's copy.
 shared() {
     [ -s "$2" ] && [ -s "$4" ] && cmp -s "$2" "$4" && return
     if [ -s "$2" ]; then secret=$(cat "$2"); elif [ -s "$4" ]; then secret=$(cat "$4"); else secret=$(random); fi
@@ -44,8 +43,7 @@ own "$gateway" /gateway/redis_password
 own "$auth_service" /auth-service/redis_password
 shared "$gateway" /gateway/introspection_credential "$auth_service" /auth-service/introspection_credential
 
-# What each service may do in Redis (users.acl says what and why); written at every start, so that a new version brings
-# its new rules.
+# The users of Redis, from users.acl; written at every start, so that a new version brings its new rules.
 sha256() { sha256sum < "$1" | cut -d ' ' -f 1; }
 sed -e '/^#/d' -e '/^$/d' \
     -e "s/{gateway_password_sha256}/$(sha256 /gateway/redis_password)/" \
