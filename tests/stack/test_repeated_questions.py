@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 import anyio
 import pytest
 from anyio.to_thread import run_sync
+from redis.asyncio import Redis
 
 from dev.process import Process
 from tests.chaos import environment
@@ -50,6 +51,15 @@ def runs(deployment: Deployment, prompt: str) -> int:
     return [messages[-1]["content"] for messages in deployment.prompts()].count(prompt)
 
 
+async def logs(redis: Redis) -> set[bytes]:
+    return {key async for key in redis.scan_iter(match="parley:*:log*")}
+
+
+async def has_text(redis: Redis, log: bytes) -> bool:
+    """More than the four events before the first delta. An answer without text would rightly start again."""
+    return int(await redis.xlen(log)) > 4
+
+
 @pytest.mark.parametrize("go", [Process.kill, Process.stop], ids=["killed", "told to stop"])
 async def test_an_answer_that_is_not_streamed_comes_from_another_gateway(
     chaos: Environment, deployment: Deployment, go: Callable[[Process], None]
@@ -63,9 +73,10 @@ async def test_an_answer_that_is_not_streamed_comes_from_another_gateway(
         async with deployment.client(deployment.alice) as client:
             answers.append(await client.responses.create(model=MODEL, input=prompt, conversation=conversation))
 
-    async with anyio.create_task_group() as tasks:
+    async with chaos.redis() as redis, anyio.create_task_group() as tasks:
+        before = await logs(redis)
         tasks.start_soon(ask)
-        while not (runs(deployment, prompt) and deployment.engine_request(prompt)["tokens"] > 5):
+        while not any([await has_text(redis, log) for log in await logs(redis) - before]):
             await anyio.sleep(0.02)
         await run_sync(go, chaos.process(f"gateway-{numbers[0]}"))
     assert [(answer.status, answer.output_text) for answer in answers] == [("completed", text)]
