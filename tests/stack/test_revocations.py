@@ -177,7 +177,7 @@ async def assert_open(socket: ClientConnection) -> None:
     if socket.request is not None and socket.request.path.startswith("/ws"):
         await socket.send("[[text=!]]")
         while await socket.recv() != "!":
-            pass  # who else has left is told in between
+            pass  # announcements of departures come in between
     else:
         assert (await ask(socket, "[[text=!]]"))[-1]["type"] == "response.completed"
 
