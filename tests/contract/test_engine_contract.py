@@ -47,15 +47,15 @@ def test_both_engines_answer_in_the_same_shape(question: Question, scripted_url:
 def test_both_engines_return_a_call_in_the_same_shape(fields: dict[str, Any], scripted_url: str, vllm_url: str) -> None:
     # The demo model has learned this question; the scripted engine has a directive.
     asked = "What's the weather like in San Francisco?"
-    told = 'What\'s the weather like? [[call=get_weather args={"location": "San Francisco"}]]'
+    directive = 'What\'s the weather like? [[call=get_weather args={"location": "San Francisco"}]]'
 
-    def question(said: str) -> Question:
-        messages = [{"role": "user", "content": said}]
+    def question(content: str) -> Question:
+        messages = [{"role": "user", "content": content}]
         return Question("a call", CHAT, chat(messages=messages, max_tokens=400, tools=[WEATHER], **fields))
 
     with httpx2.Client(base_url=scripted_url) as scripted, httpx2.Client(base_url=vllm_url, timeout=60) as vllm:
         assert '"tool_calls"' in question(asked).ask(vllm).text
-        assert shape_of(question(told).ask(scripted)) in shapes(question(asked), vllm)
+        assert shape_of(question(directive).ask(scripted)) in shapes(question(asked), vllm)
 
 
 @pytest.mark.vllm
@@ -130,9 +130,9 @@ def test_the_first_event_has_the_prompts_token_ids(engine: httpx2.Client) -> Non
 
 
 def test_detokenize_returns_the_text(engine: httpx2.Client) -> None:
-    said = "你好, <|im_start|>world<|im_end|>🌊\n"
-    ids = engine.post(TOKENIZE, json={"prompt": said}).json()["tokens"]
-    assert engine.post(DETOKENIZE, json={"tokens": ids}).json() == {"prompt": said}
+    content = "你好, <|im_start|>world<|im_end|>🌊\n"
+    ids = engine.post(TOKENIZE, json={"prompt": content}).json()["tokens"]
+    assert engine.post(DETOKENIZE, json={"tokens": ids}).json() == {"prompt": content}
 
 
 def test_special_tokens_in_a_users_text_become_control_tokens(engine: httpx2.Client) -> None:
@@ -176,11 +176,11 @@ def test_incomplete_characters_are_held_back(engine: httpx2.Client) -> None:
     _, ids = whole_answer(engine)
     stream = made_in(events(engine, CHAT, chat(messages=GREETING, max_tokens=400, **WITH_IDS)))
     made: list[int] = []
-    said = ""
+    content = ""
     for tokens, text in stream:
         made += tokens
-        said += text
-        assert said == text_of(engine, made).rstrip("\ufffd")
+        content += text
+        assert content == text_of(engine, made).rstrip("\ufffd")
     assert made == ids
 
 
@@ -219,11 +219,11 @@ def test_a_continuation_from_inside_a_character_returns_the_whole_prompts_text(e
 
 
 def test_no_part_of_a_stop_string_is_shown(engine: httpx2.Client) -> None:
-    said = text_of(engine, whole_answer(engine)[1])
-    stop = said[6:9]
+    content = text_of(engine, whole_answer(engine)[1])
+    stop = content[6:9]
     stream = events(engine, CHAT, chat(messages=GREETING, max_tokens=400, stop=[stop], **WITH_IDS))
     last = stream[-2]["choices"][0]
-    assert "".join(text for _, text in made_in(stream)) == said[: said.index(stop)]
+    assert "".join(text for _, text in made_in(stream)) == content[: content.index(stop)]
     assert (last["finish_reason"], last["stop_reason"]) == ("stop", stop)
 
 

@@ -53,8 +53,8 @@ class RepeatingClient:
         headers = self._headers | ({"Idempotency-Key": key} if key else {})
         async with httpx2.AsyncClient(headers=headers, timeout=30) as api:
             answer = await api.post(f"{self._url(gateway)}/v1/responses", json=self.body(**fields))
-        told: dict[str, Any] = answer.raise_for_status().json()
-        return told
+        response: dict[str, Any] = answer.raise_for_status().json()
+        return response
 
     async def until_accepted(self, gateways: list[int], **fields: Any) -> dict[str, Any]:
         """Like a client whose gateway dies: tries the next one."""
@@ -119,9 +119,9 @@ async def test_ten_concurrent_requests_at_two_replicas_are_accepted_once(
 async def test_ten_concurrent_sockets_receive_the_same_events(deployment: Deployment) -> None:
     asking = await repeating_client(deployment)
     once: dict[str, Any] = {"metadata": {"client_message_id": asking.conversation_id}}
-    told = await asyncio.gather(*(asking.over_a_socket(1 + number % 2, **once) for number in range(TIMES)))
-    assert all(events == told[0] for events in told)
-    await assert_accepted_once(deployment, asking, [events[-1]["response"] for events in told])
+    streams = await asyncio.gather(*(asking.over_a_socket(1 + number % 2, **once) for number in range(TIMES)))
+    assert all(events == streams[0] for events in streams)
+    await assert_accepted_once(deployment, asking, [events[-1]["response"] for events in streams])
 
 
 async def test_a_repeated_request_after_the_end_returns_the_same_answer(deployment: Deployment) -> None:

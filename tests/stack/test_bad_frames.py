@@ -145,8 +145,8 @@ async def test_an_idle_socket_beyond_its_maximum_age_gets_an_error_and_is_closed
     async with limited_deployment.socket(limited_deployment.alice) as socket:
         await socket.send(json.dumps({"type": "response.create", "input": "[[text=ok]]"}))
         assert (await receive_all(socket))[-1]["type"] == "response.completed"
-        told = json.loads(await socket.recv())
-        assert (told["status"], told["error"]["code"]) == (400, "websocket_connection_limit_reached")
+        event = json.loads(await socket.recv())
+        assert (event["status"], event["error"]["code"]) == (400, "websocket_connection_limit_reached")
         await socket.wait_closed()
         assert socket.close_code == 1000
 

@@ -299,11 +299,11 @@ async def test_foreign_deleted_and_unknown_objects_get_the_same_answer(deploymen
         assert seen[0] == seen[1] == seen[2]
         assert [status for status, _ in seen[0]] == [404] * 5 + [400] * 2
     async with deployment.socket(deployment.bob) as socket:
-        told = [
+        refusals = [
             await refused(socket, {"type": "response.cancel", "response_id": one})
             for one in (alice_api, deleted, ABSENT)
         ]
-        assert told == [("not_found", "response_id")] * 3
+        assert refusals == [("not_found", "response_id")] * 3
     async with api(deployment, deployment.alice) as client:
         assert (await client.get(f"/responses/{alice_api}")).json()["status"] == "completed"
 

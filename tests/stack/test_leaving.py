@@ -58,8 +58,8 @@ async def test_a_stored_answer_completes_without_its_client(deployment: Deployme
     while len(items := await deployment.items(deployment.alice, mine)) < 2:
         await asyncio.sleep(0.02)
     assert items[1][2] == "completed"
-    told = await wait_until_ended(deployment, question)
-    assert (told["state"], told["tokens"]) == ("finished", 60)
+    request = await wait_until_ended(deployment, question)
+    assert (request["state"], request["tokens"]) == ("finished", 60)
 
 
 async def test_a_stored_answer_is_fetched_by_its_id(deployment: Deployment) -> None:
@@ -77,9 +77,9 @@ async def test_a_stored_answer_is_fetched_by_its_id(deployment: Deployment) -> N
 async def test_an_answer_that_is_not_stored_is_stopped_at_the_engine(deployment: Deployment, leave: Leave) -> None:
     question = f"{ENDLESS} for nobody {leave.__name__}"
     await leave(deployment, {"model": MODEL, "input": question, "store": False})
-    told = await wait_until_ended(deployment, question)
-    assert told["state"] == "abandoned"
-    assert told["tokens"] < 3000
+    request = await wait_until_ended(deployment, question)
+    assert request["state"] == "abandoned"
+    assert request["tokens"] < 3000
 
 
 async def test_a_follower_that_disconnects_does_not_stop_a_stored_answer(deployment: Deployment) -> None:

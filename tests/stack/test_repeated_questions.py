@@ -60,7 +60,7 @@ async def has_text(redis: Redis, log: bytes) -> bool:
     return int(await redis.xlen(log)) > 4
 
 
-@pytest.mark.parametrize("go", [Process.kill, Process.stop], ids=["killed", "told to stop"])
+@pytest.mark.parametrize("go", [Process.kill, Process.stop], ids=["killed", "stopped"])
 async def test_an_answer_that_is_not_streamed_comes_from_another_gateway(
     chaos: Environment, deployment: Deployment, go: Callable[[Process], None]
 ) -> None:
@@ -92,18 +92,18 @@ async def test_a_stream_that_has_not_started_starts_at_another_gateway(
 ) -> None:
     """Redis has accepted the question, and the gateway is killed before it receives the reply."""
     prompt, conversation = "[[text=asked once]]", await deployment.conversation(deployment.alice)
-    numbers, told = accepted(chaos, mute=True), []
+    numbers, sequence_numbers = accepted(chaos, mute=True), []
 
     async def ask() -> None:
         async with deployment.client(deployment.alice) as client:
             events = await client.responses.create(model=MODEL, input=prompt, conversation=conversation, stream=True)
-            told.extend([event.sequence_number async for event in events])
+            sequence_numbers.extend([event.sequence_number async for event in events])
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
         while not numbers:
             await anyio.sleep(0.02)
         await run_sync(chaos.process(f"gateway-{numbers[0]}").kill)
-    assert told == list(range(len(told)))
+    assert sequence_numbers == list(range(len(sequence_numbers)))
     assert [text for _, text, _ in await deployment.items(deployment.alice, conversation)] == [prompt, "asked once"]
     assert runs(deployment, prompt) == 1

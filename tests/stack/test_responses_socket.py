@@ -213,10 +213,10 @@ async def test_two_concurrent_answers_in_one_conversation_stay_with_their_questi
         deployment.socket(deployment.alice, gateway=1) as one,
         deployment.socket(deployment.alice, gateway=2) as two,
     ):
-        told = await asyncio.gather(
+        streams = await asyncio.gather(
             *(ask(socket, text, conversation=mine) for socket, text in zip((one, two), asked, strict=True))
         )
-    answers = [events[-1]["response"]["output"][0]["id"] for events in told]
+    answers = [events[-1]["response"]["output"][0]["id"] for events in streams]
     async with deployment.client(deployment.alice) as client:
         found: list[Any] = [one.to_dict() for one in (await client.conversations.items.list(mine, order="asc")).data]
     assert [item["role"] for item in found] == ["user", "assistant", "user", "assistant"]

@@ -12,7 +12,6 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from gateway.identity.auth_service import AuthService
 from gateway.identity.identity import Identity
 from gateway.identity.introspection import Credential, User
 from tests.stack.conftest import PASSWORD, Deployment, ask
@@ -179,7 +178,7 @@ async def assert_open(socket: ClientConnection) -> None:
     if socket.request is not None and socket.request.path.startswith("/ws"):
         await socket.send("[[text=!]]")
         while await socket.recv() != "!":
-            pass  # who else has left is told in between
+            pass  # announcements of departures come in between
     else:
         assert (await ask(socket, "[[text=!]]"))[-1]["type"] == "response.completed"
 

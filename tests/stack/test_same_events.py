@@ -172,5 +172,5 @@ async def test_an_answer_whose_events_have_expired_can_still_be_retrieved(
         refused = await api.get(f"/responses/{response_id}", params={"stream": "true"})
     assert whole.json() == json.loads(frames[-1])["response"]
     assert (refused.status_code, refused.json()["error"]["code"]) == (404, "events_expired")
-    (told,) = await followers.resumed(response_id, 2)
-    assert json.loads(told)["error"] == refused.json()["error"]
+    (refusal,) = await followers.resumed(response_id, 2)
+    assert json.loads(refusal)["error"] == refused.json()["error"]

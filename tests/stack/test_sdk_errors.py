@@ -75,12 +75,12 @@ def test_a_foreign_answer_and_an_unknown_one_get_the_same_error(deployment: Depl
             lambda response_id: bob_api.responses.retrieve(response_id, stream=True),
             lambda response_id: bob_api.responses.create(model=MODEL, input="hi", previous_response_id=response_id),
         ):
-            told = []
+            errors = []
             for response_id in (alice_api.id, ABSENT):
                 with pytest.raises(openai.APIStatusError) as caught:
                     request(response_id)
-                told.append((caught.value.status_code, caught.value.body))
-            assert told[0] == told[1]
+                errors.append((caught.value.status_code, caught.value.body))
+            assert errors[0] == errors[1]
     assert client.responses.retrieve(alice_api.id) == alice_api
 
 

@@ -107,9 +107,9 @@ async def read_nothing(
     conversation = await deployment.conversation(deployment.alice)
     with slow_connection(deployment.stack.port) as connection:
         ask_(deployment, connection, {"input": LONG, "conversation": conversation})
-        told, _ = await asyncio.gather(answered(deployment, conversation), cut(connection))
+        outcome, _ = await asyncio.gather(answered(deployment, conversation), cut(connection))
     await wait_for_free_place(deployment)
-    return Outcome(*told)
+    return Outcome(*outcome)
 
 
 async def leave_half_open(deployment: Deployment) -> Outcome:
@@ -123,9 +123,9 @@ async def leave_half_open(deployment: Deployment) -> Outcome:
         await reader.readuntil(b"output_text.delta")
         proxy.forget()
         assert await is_refused(deployment)
-        told, _ = await asyncio.gather(answered(deployment, conversation), wait_for_free_place(deployment))
+        outcome, _ = await asyncio.gather(answered(deployment, conversation), wait_for_free_place(deployment))
         writer.close()
-    return Outcome(*told)
+    return Outcome(*outcome)
 
 
 def _create(text: str, conversation: str) -> dict[str, str]:

@@ -62,8 +62,7 @@ async def usage_since(before: tuple[int, int, int], deployment: Deployment, requ
 
 
 def stalling_request(after: int, limit: int | None) -> dict[str, Any]:
-    """The engine says so many tokens, and then nothing for a long time. With leading zeros, so that each prompt is as
-    long as the others."""
+    """The engine generates `after` tokens and then stalls. Leading zeros give every prompt the same length."""
     return {"input": f"[[pace=0.002 stall=after:{after:03},for:60 text={TEXT}]]", "max_output_tokens": limit}
 
 
@@ -73,8 +72,8 @@ async def stalled(deployment: Deployment, limit: int | None) -> list[str]:
     made: dict[str, int] = {}
     async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {deployment.alice}"}) as api:
         for after in range(_FIRST, limit or TOKENS):
-            told = await api.post(url, json={**stalling_request(after, limit), "background": True})
-            made[f"{told.json()['id']}-1"] = after
+            answer = await api.post(url, json={**stalling_request(after, limit), "background": True})
+            made[f"{answer.json()['id']}-1"] = after
     while made.items() - engine_request(deployment).items():
         await asyncio.sleep(0.05)
     return [one.removesuffix("-1") for one in made]
@@ -82,8 +81,8 @@ async def stalled(deployment: Deployment, limit: int | None) -> list[str]:
 
 def engine_request(deployment: Deployment) -> dict[str, int]:
     """The number of generated tokens by request id."""
-    told = httpx2.get(f"{deployment.stack.engine_url.removesuffix('/v1')}/requests").json()["data"]
-    return {one["headers"].get("x-request-id", ""): one["tokens"] for one in told}
+    requests = httpx2.get(f"{deployment.stack.engine_url.removesuffix('/v1')}/requests").json()["data"]
+    return {one["headers"].get("x-request-id", ""): one["tokens"] for one in requests}
 
 
 async def restart(process: Process) -> None:

@@ -129,9 +129,9 @@ async def test_no_prompt_exceeds_the_limit(turns: list[Turn]) -> None:
 
 async def test_a_prompt_is_the_end_of_the_conversation_in_whole_turns(turns: list[Turn]) -> None:
     for turn in turns:
-        system, *told = turn.sent
+        system, *messages = turn.sent
         assert system["role"] == "system"
-        assert told == [*turn.before, {"role": "user", "content": turn.question}][turn.left_out :]
+        assert messages == [*turn.before, {"role": "user", "content": turn.question}][turn.left_out :]
         assert turn.left_out % 2 == 0
 
 
@@ -139,8 +139,8 @@ async def test_no_more_turns_are_left_out_than_necessary(turns: list[Turn], chat
     leaving_out = [turn for turn in turns if turn.left_out]
     assert len(leaving_out) > 10
     for turn in leaving_out:
-        system, *told = turn.sent
-        one_more = [system, *turn.before[turn.left_out - 2 : turn.left_out], *told]
+        system, *messages = turn.sent
+        one_more = [system, *turn.before[turn.left_out - 2 : turn.left_out], *messages]
         assert await chat.engine.count(one_more) > CONTEXT_TOKENS - ROOM_FOR_AN_ANSWER_TOKENS
 
 

@@ -152,10 +152,10 @@ async def test_a_call_is_continued_by_its_ids(client: httpx2.AsyncClient, choice
 
 async def test_every_token_of_a_call_can_be_returned(client: httpx2.AsyncClient) -> None:
     events = await streamed(client, PARIS, tools=[WEATHER], return_token_ids=True)
-    told = [event["choices"][0] for event in events[1:-1]]
+    choices = [event["choices"][0] for event in events[1:-1]]
     whole = await answered(client, PARIS, tools=[WEATHER], return_token_ids=True)
-    assert [token for choice in told for token in choice["token_ids"]] == whole["token_ids"]
-    assert told[0]["delta"] == {}
+    assert [token for choice in choices for token in choice["token_ids"]] == whole["token_ids"]
+    assert choices[0]["delta"] == {}
 
 
 async def test_reasoning_comes_before_the_content(client: httpx2.AsyncClient) -> None:
