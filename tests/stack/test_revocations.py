@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from gateway.identity.auth_service import AuthService
 from gateway.identity.identity import Identity
 from gateway.identity.introspection import Credential, User
 from tests.stack.conftest import PASSWORD, Deployment, ask
