@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Coroutine
+from contextvars import Context
+from typing import Any, ClassVar, TypeVar, TypeVarTuple
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import background_task, connection, turn
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 USER = "user_1"
 
@@ -30,8 +32,10 @@ USER = "user_1"
 class FastLoop(asyncio.SelectorEventLoop):
     """Shortens the writer's pause after each lost reply."""
 
-    def call_later(self, delay: float, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
-        return super().call_later(delay / 100, *arguments, **options)
+    def call_later(
+        self, delay: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        return super().call_later(delay / 100, callback, *args, context=context)
 
 
 class LossyWriter(Writer):
