@@ -145,7 +145,7 @@ async def test_the_next_visit_remembers_the_last_one(deployment: Deployment) -> 
 async def test_an_engine_failure_is_reported_as_text(deployment: Deployment) -> None:
     async with deployment.plain_text("carol", PASSWORD) as socket:
         await socket.send("[[status=500]]")
-        sentence = "the model server answered 500"
+        sentence = "the model server returned status 500"
         assert await receive(socket, len(sentence)) == sentence
 
 
