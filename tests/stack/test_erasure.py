@@ -1,4 +1,4 @@
-"""Nothing of a deleted user remains in Redis, whatever ran or was down at that moment."""
+"""Nothing of a deleted user remains in Redis, also of an answer that ran at that moment."""
 
 import asyncio
 import json
@@ -8,26 +8,7 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
-from gateway.store.erasure import Erasure
 from tests.stack.conftest import PASSWORD, Deployment, ask
-
-GONE, STAYS = "user_" + "1" * 32, "user_" + "2" * 32
-
-
-class AuthService:
-    """Lists the deleted users until their erasure is confirmed."""
-
-    def __init__(self, *user_ids: str) -> None:
-        self.deleted = list(user_ids)
-        self.all_gone = asyncio.Event()
-
-    async def deletions(self) -> list[str]:
-        return list(self.deleted)
-
-    async def erased(self, user_id: str) -> None:
-        self.deleted.remove(user_id)
-        if not self.deleted:
-            self.all_gone.set()
 
 
 @pytest.fixture
@@ -71,32 +52,3 @@ async def test_nothing_remains_of_a_user_who_is_deleted_during_an_answer(deploym
             assert (await http.request("DELETE", "/auth/me", json=body)).status_code == 204
             await socket.wait_closed()
     await wait_until_erased(redis, deployment, erin)
-
-
-async def test_a_deletion_whose_announcement_was_lost_is_found_by_polling(redis: Redis) -> None:
-    await redis.set(f"parley:{{{STAYS}}}:conversations", "1")
-    auth = AuthService()
-    erasing = asyncio.create_task(Erasure(redis, auth, interval_seconds=0.01, settled_seconds=0.01).run())
-    await redis.set(f"parley:{{{GONE}}}:conversations", "1")
-    auth.deleted.append(GONE)
-    await auth.all_gone.wait()
-    erasing.cancel()
-    assert await keys_of(redis, GONE) == []
-    assert await keys_of(redis, STAYS) != []
-
-
-async def test_no_deletion_is_confirmed_while_an_answer_may_still_write(redis: Redis) -> None:
-    turn = f"{GONE} resp_1"
-    await redis.sadd("parley:gateways", "of-this-test")
-    await redis.sadd("parley:gateway:of-this-test:turns", turn)
-    auth = AuthService(GONE)
-    erasing = asyncio.create_task(Erasure(redis, auth, interval_seconds=0.01, settled_seconds=0.01).run())
-    for number in range(3):
-        key = f"parley:{{{GONE}}}:written:{number}"
-        await redis.set(key, "1")
-        while await redis.exists(key):
-            await asyncio.sleep(0.01)
-    assert auth.deleted == [GONE]
-    await redis.srem("parley:gateway:of-this-test:turns", turn)
-    await auth.all_gone.wait()
-    erasing.cancel()

@@ -16,7 +16,7 @@ from auth_service.errors import HashingBusy
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# A thread works this queue off in about a second; later requests are told to retry.
+# A thread works this queue off in about a second; later requests are rejected with Retry-After.
 _QUEUE_PER_THREAD: Final = 8
 
 

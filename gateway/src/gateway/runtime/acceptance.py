@@ -115,7 +115,7 @@ class TurnAcceptance:
         try:
             first = await self._responses.get(user_id, response_id)
         except NotFound:
-            pass  # deleted since: a follower is told
+            pass  # deleted since: its follower gets NotFound
         else:
             check_same_request(create, first)
         return StartedTurn(response_id, self._registry.find(user_id, response_id))

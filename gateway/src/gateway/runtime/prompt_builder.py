@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 class PromptBuilder:
     def __init__(self, encryption: UserEncryption, default_system_prompt: str) -> None:
-        """An empty `default_system_prompt` is none."""
+        """With an empty `default_system_prompt` the deployment adds no system prompt."""
         self._encryption = encryption
         self._default_system_prompt = default_system_prompt
 

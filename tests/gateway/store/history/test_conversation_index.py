@@ -15,11 +15,6 @@ from tests.gateway.items import ABSENT, ALICE, BOB, MALFORMED_IDS, input_message
 INDEX = "parley:{user_a}:conversations"
 
 
-@pytest.fixture
-def conversations(redis: Redis) -> Conversations:
-    return Conversations(redis)
-
-
 async def became_active(redis: Redis, at: dict[str, int]) -> None:
     await redis.zadd(INDEX, dict(at))
 

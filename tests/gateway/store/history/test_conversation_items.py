@@ -11,11 +11,6 @@ from gateway.turn.limits import MAX_ITEMS
 from tests.gateway.items import ALICE, input_messages
 
 
-@pytest.fixture
-def conversations(redis: Redis) -> Conversations:
-    return Conversations(redis)
-
-
 async def everything(conversations: Conversations, conversation_id: str) -> list[Item]:
     page = await conversations.items.page(ALICE, conversation_id, limit=100, after=None, order="asc")
     return list(page.data)

@@ -14,11 +14,6 @@ from tests.gateway.builders import stored_keys
 from tests.gateway.items import ABSENT, ALICE, BOB, MALFORMED_IDS, input_messages
 
 
-@pytest.fixture
-def conversations(redis: Redis) -> Conversations:
-    return Conversations(redis)
-
-
 async def test_a_conversation_is_read_back_as_it_was_created(conversations: Conversations) -> None:
     warm = Generation(temperature=1.5)
     made = await conversations.create(ALICE, {"title": "灯塔"}, generation=warm)

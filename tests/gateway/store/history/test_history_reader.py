@@ -16,28 +16,7 @@ from gateway.turn.limits import MAX_ITEMS
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from tests.gateway.builders import stored_keys
 from tests.gateway.items import ABSENT, ALICE, BOB, answer, input_messages, question
-from tests.gateway.store.history.stored_turns import RETENTION_SECONDS, accept, commit, turn
-
-
-@pytest.fixture
-def reader(redis: Redis) -> HistoryReader:
-    return HistoryReader(redis)
-
-
-@pytest.fixture
-def turns(redis: Redis) -> TurnStore:
-    return TurnStore(redis, retention_seconds=RETENTION_SECONDS)
-
-
-@pytest.fixture
-def conversations(redis: Redis) -> Conversations:
-    return Conversations(redis)
-
-
-@pytest.fixture
-async def thread(conversations: Conversations) -> str:
-    """A new conversation of Alice's."""
-    return (await conversations.create(ALICE, {})).id
+from tests.gateway.store.history.stored_turns import accept, commit, turn
 
 
 async def test_a_long_conversation_is_read_from_its_most_recent_items_back(

@@ -19,27 +19,6 @@ from tests.gateway.items import ABSENT, ALICE, BOB, answer, question
 from tests.gateway.store.history.stored_turns import RETENTION_SECONDS, accept, commit, commit_record, turn
 
 
-@pytest.fixture
-def turns(redis: Redis) -> TurnStore:
-    return TurnStore(redis, retention_seconds=RETENTION_SECONDS)
-
-
-@pytest.fixture
-def reader(redis: Redis) -> HistoryReader:
-    return HistoryReader(redis)
-
-
-@pytest.fixture
-def conversations(redis: Redis) -> Conversations:
-    return Conversations(redis)
-
-
-@pytest.fixture
-async def thread(conversations: Conversations) -> str:
-    """A new conversation of Alice's."""
-    return (await conversations.create(ALICE, {})).id
-
-
 async def test_the_question_and_the_answer_are_read_back_in_order(
     turns: TurnStore, reader: HistoryReader, thread: str
 ) -> None:
