@@ -20,7 +20,8 @@ from gateway.inference import OutputOptions, ReasoningTextDelta, Sampling, TextD
 from gateway.protocol.events import frame, socket_error
 from gateway.protocol.resources import InputTokensDetails, OutputTokensDetails, Usage, WindowUse
 from gateway.protocol.tools import FunctionTool
-from gateway.turn.state_machine import Completed, Created, Failed, Incomplete, Step, Turn, TurnRequest
+from gateway.turn.state_machine import Completed, Created, Failed, Incomplete, Step, Turn
+from gateway.turn.turn_request import TurnRequest
 
 FOLDER: Final = Path(__file__).parent / "golden"
 

@@ -15,7 +15,8 @@ from gateway.inference import OutputDelta, OutputOptions, ReasoningTextDelta, Sa
 from gateway.protocol.events import Event, frame
 from gateway.store.keys import segment_keys
 from gateway.turn.log import TurnLog
-from gateway.turn.state_machine import Turn, TurnRequest
+from gateway.turn.state_machine import Turn
+from gateway.turn.turn_request import TurnRequest
 
 Wire = dict[str, Any]
 

@@ -16,7 +16,7 @@ from gateway.protocol.resources import ResponseStatus
 from gateway.runtime.history_loader import HistoryLoader, UnstoredHistory
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.records import StoredResponse, ThreadSnapshot
-from gateway.turn.state_machine import TurnRequest
+from gateway.turn.turn_request import TurnRequest
 from tests.gateway.builders import SAMPLING, turn
 from tests.gateway.items import answer, question
 

@@ -1,4 +1,4 @@
-"""What earlier versions stored is read, and written, under the same names (`records`, `commands`, `limits`)."""
+"""What is stored keeps its names from version to version: `records`, `turn_request`, `commands`, `limits`."""
 
 import msgspec
 import pytest
@@ -11,7 +11,7 @@ from gateway.protocol.resources import encoded
 from gateway.protocol.tools import FunctionTool
 from gateway.turn.limits import MAX_ITEMS, check_item_limit
 from gateway.turn.records import ThreadSnapshot
-from gateway.turn.state_machine import TurnRequest
+from gateway.turn.turn_request import TurnRequest
 from tests.gateway.items import question
 
 REQUEST = (

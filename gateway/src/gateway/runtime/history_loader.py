@@ -12,7 +12,7 @@ from gateway.runtime.ports import HistoryReader, ResponseStore
 from gateway.turn.limits import RECENT_ITEMS
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.records import ThreadSnapshot
-from gateway.turn.state_machine import TurnRequest
+from gateway.turn.turn_request import TurnRequest
 
 UnstoredHistory = Mapping[str, tuple[Item, ...]]
 """The items up to a response that is not stored, by its id."""

@@ -15,7 +15,8 @@ from gateway.runtime.history_loader import HistoryLoader, LoadedHistory, Unstore
 from gateway.runtime.ports import ModelServer
 from gateway.runtime.prompt_builder import PromptBuilder, prompt_digest
 from gateway.turn.limits import RECENT_ITEMS, check_item_limit
-from gateway.turn.state_machine import Turn, TurnRequest
+from gateway.turn.state_machine import Turn
+from gateway.turn.turn_request import TurnRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from gateway.runtime.preparation import PreparedTurn
 from gateway.runtime.retry_policy import RetryPolicy
 from gateway.turn.log import TurnLog
 from gateway.turn.records import CommitRecord, CommitResult
-from gateway.turn.state_machine import Completed, Ending, Failed, Incomplete, TurnRequest
+from gateway.turn.state_machine import Completed, Ending, Failed, Incomplete
+from gateway.turn.turn_request import TurnRequest
 
 logger = logging.getLogger(__name__)
 

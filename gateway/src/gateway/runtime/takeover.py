@@ -19,7 +19,8 @@ from gateway.runtime.registry import TurnRegistry
 from gateway.runtime.running import RunningTurn
 from gateway.turn.log_entry import decode_frame, finish_reason, is_terminal, prompt_tokens, token_ids
 from gateway.turn.records import InterruptedTurn, ReplayedEvents, ThreadSnapshot
-from gateway.turn.state_machine import Completed, Created, Ending, Failed, Incomplete, Turn, TurnRequest
+from gateway.turn.state_machine import Completed, Created, Ending, Failed, Incomplete, Turn
+from gateway.turn.turn_request import TurnRequest
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from gateway.protocol.ids import is_conversation_id, position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import TERMINAL, Generation, Response
 from gateway.turn.log_entry import Fields
-from gateway.turn.state_machine import TurnRequest
+from gateway.turn.turn_request import TurnRequest
 
 _NO_GENERATION = Generation()
 

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from gateway.errors import ParleyError
-from gateway.inference import OutputDelta, OutputOptions, ReasoningTextDelta, Sampling, TextDelta, ToolCallDelta
+from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCallDelta
 from gateway.protocol import events as e
 from gateway.protocol.items import ItemStatus
 from gateway.protocol.resources import (
@@ -16,60 +16,12 @@ from gateway.protocol.resources import (
     IncompleteDetails,
     Response,
     ResponseStatus,
-    Truncation,
     Usage,
     WindowUse,
 )
-from gateway.protocol.tools import JsonSchema, ReasoningConfig, TextConfig, TextFormat
+from gateway.protocol.tools import JsonSchema, TextConfig, TextFormat
 from gateway.turn.output import Output
-
-# Stored as JSON with each turn: what an earlier version wrote must stay readable.
-_STORED_NAMES = {
-    "options": "form",
-    "first_position": "position",
-    "thread_id": "thread",
-    "system_prompt": "system",
-    "prompt_digest": "shape",
-    "history_positions": "before",
-    "older_count": "older",
-}
-
-
-class TurnRequest(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
-    """Everything that is fixed before a turn starts. Times are Unix seconds.
-
-    `thread_id` names where its items are stored, None when nowhere; they take the positions from `first_position` on.
-    `prompt_digest` differs between prompts that differ in more than their items. `history_positions` are those of the
-    items it continues from, None where an earlier version stored the turn; `older_count` items stand before them.
-    """
-
-    response_id: str
-    user_id: str
-    model: str
-    sampling: Sampling
-    options: OutputOptions
-    created_at: int
-    first_position: int = 0
-    thread_id: str | None = None
-    conversation_id: str | None = None
-    previous_response_id: str | None = None
-    instructions: str | None = None
-    metadata: dict[str, str] = {}
-    max_output_tokens: int | None = None
-    truncation: Truncation = "disabled"
-    background: bool = False
-    generate: bool = True
-    reasoning: ReasoningConfig | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
-    system_prompt: str | None = None
-    prompt_digest: str = ""
-    history_positions: tuple[int, ...] | None = None
-    older_count: int = 0
-
-    @property
-    def stored(self) -> bool:
-        return self.thread_id is not None
+from gateway.turn.turn_request import TurnRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from gateway.inference import OutputOptions, Sampling
 from gateway.protocol.items import Item
 from gateway.store.history.turn_store import TurnStore
 from gateway.turn.records import CommitRecord, CommitResult, TurnRecord
-from gateway.turn.state_machine import Turn, TurnRequest
+from gateway.turn.state_machine import Turn
+from gateway.turn.turn_request import TurnRequest
 from tests.gateway.items import ALICE
 
 RETENTION_SECONDS = 1000

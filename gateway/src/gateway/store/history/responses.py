@@ -16,7 +16,7 @@ from gateway.store.history.quota import StorageQuota
 from gateway.store.history.stored_conversation import now_ms
 from gateway.store.keys import items_key, response_key, segment_keys
 from gateway.turn.records import CancelRequest, InterruptedTurn, StoredResponse
-from gateway.turn.state_machine import TurnRequest
+from gateway.turn.turn_request import TurnRequest
 
 _decode_request = msgspec.json.Decoder(TurnRequest).decode
 _decode_items = msgspec.json.Decoder(tuple[Item, ...]).decode
