@@ -150,6 +150,7 @@ async def _open_engine(settings: Settings, server_key: bytes, stack: AsyncExitSt
     pool = clients.engine_pool(settings, server_key)
     stack.push_async_callback(pool.close)
     await stack.enter_async_context(background(HealthChecker(pool).run()))
+    # Half, because a turn itself cancels the call after the whole time: that cancellation must count as a failure.
     return EngineBalancer(pool, silence_seconds=settings.engine_token_seconds / 2)
 
 
@@ -187,7 +188,7 @@ async def _open_runtime(
     preparation = TurnPreparation(engine, history, prompts, defaults=defaults)
     titles = Titles(engine, store.conversations, settings.titles)
     stack.push_async_callback(titles.close)
-    policy = RetryPolicy(settings.engine_patience_seconds, settings.engine_token_seconds)
+    policy = RetryPolicy(engine_seconds=settings.engine_patience_seconds, token_seconds=settings.engine_token_seconds)
     windows = WindowSelection(engine, preparation)
     runner = TurnRunner(engine, windows, store.turns, store.usage, titles, policy, gateway_id=gateway_id)
     turn_list = TurnList(leases)
@@ -216,7 +217,7 @@ async def _open_takeover(
         leases, store.segments, store.responses, preparation, registry, store.writer, gateway_id=gateway_id
     )
     await stack.enter_async_context(background(store.reader.run(partial(_handle_command, registry, leases))))
-    await stack.enter_async_context(background(leases.run_heartbeat(takeover.fence_off_lost_turns)))
+    await stack.enter_async_context(background(leases.run_heartbeat(takeover.abandon_lost_turns)))
     await stack.enter_async_context(background(leases.run_sweeper(takeover.take_over_all)))
 
 

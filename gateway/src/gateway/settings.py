@@ -1,4 +1,4 @@
-"""The gateway's settings. Only `app` and `__main__` read them."""
+"""The gateway's settings. Only `lifespan`, `clients`, `app` and `__main__` read them."""
 
 import os
 from typing import Annotated, Any, Literal, Self, cast

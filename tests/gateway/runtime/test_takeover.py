@@ -218,10 +218,10 @@ async def test_an_idle_owner_learns_that_it_lost_the_turn(owner: Replica, succes
     running = owner.registry.find("user_1", response_id)
     assert running is not None
     async with takeover_by(successor, redis) as takeover, takeover_by(owner, redis, name="g1") as owner_takeover:
-        await owner_takeover.fence_off_lost_turns()
+        await owner_takeover.abandon_lost_turns()
         lost_before = running.log.is_fenced_off
         await takeover.take_over_all("g1")
-        await owner_takeover.fence_off_lost_turns()
+        await owner_takeover.abandon_lost_turns()
         assert (lost_before, running.log.is_fenced_off) == (False, True)
         seen = [json.loads(text) async for text in owner.following.follow("user_1", response_id)]
     assert conformance.stream(seen)["output"][0]["content"][0]["text"] == TEXT

@@ -231,10 +231,10 @@ async def test_a_paused_owner_learns_that_its_log_has_disappeared(owner: Replica
     running = owner.registry.find("user_1", response_id)
     assert running is not None
     async with takeover_by(owner, redis, name="g1") as owner_takeover:
-        await owner_takeover.fence_off_lost_turns()
+        await owner_takeover.abandon_lost_turns()
         lost_before = running.log.is_fenced_off
         await redis.delete(f"parley:{{user_1}}:response:{response_id}:log")
-        await owner_takeover.fence_off_lost_turns()
+        await owner_takeover.abandon_lost_turns()
     assert (lost_before, running.log.is_fenced_off) == (False, True)
 
 

@@ -31,7 +31,7 @@ class StartedTurn:
 
 
 class TurnAcceptance:
-    # Less than a gateway that takes over leaves a turn listed that is not accepted yet.
+    # Shorter than Takeover.accepting_seconds, after which other gateways drop a turn that is listed and not accepted.
     listed_seconds = 10.0
 
     def __init__(
@@ -64,7 +64,7 @@ class TurnAcceptance:
         Raises what TurnPreparation.prepare raises, StorageLimit, IdempotencyKeyReused and ShuttingDown; then nothing
         was accepted. After Unavailable something may have been: a retry with the same key finds out.
         """
-        # A client that disconnects in the middle of this has asked all the same, and finds the answer later.
+        # Shielded: the request is accepted even if its client disconnects, and the client finds the answer later.
         with anyio.CancelScope(shield=True):
             started = await self._start(user_id, create, unstored, idempotency_key)
         return started  # noqa: RET504 - mypy: a scope may swallow what leaves it
@@ -158,7 +158,7 @@ class TurnAcceptance:
         )
 
     async def _start_if_accepted(self, prepared: PreparedTurn) -> None:
-        """Redis may have stored the turn before it became unreachable. Then it runs, as it would after our death."""
+        """Redis may have stored the turn before it became unreachable. Then it runs, as it would after the death of this gateway."""
         request = prepared.turn.request
         while True:
             await asyncio.sleep(_RETRY_SECONDS)

@@ -1,7 +1,6 @@
-"""Continues an interrupted answer behind its last token, by token ids.
+"""Continues an interrupted answer after its last token, by token ids.
 
-As text they could be tokenized differently: of greedy answers, continued by text, 9 of 20 came out the same; by ids, 20
-of 20.
+Text could be tokenized differently: continued by text, 9 of 20 greedy answers were identical; by token ids, 20 of 20.
 """
 
 from dataclasses import replace
@@ -33,7 +32,7 @@ class Continuation:
             raise AnswerInterrupted
 
     async def trim_incomplete_utf8(self) -> None:
-        """The engine goes wrong when it continues inside a character: its first bytes are generated again."""
+        """The engine generates invalid text when it continues inside a character: its first bytes are generated again."""
         ids = self._state.token_ids
         for dropped in range(min(_MAX_CHARACTER_TOKENS, len(ids))):
             rest = ids[: len(ids) - dropped]

@@ -26,7 +26,7 @@ class RegistryState(IntEnum):
     OPEN = auto()
     # Accepts no new turns.
     CLOSED = auto()
-    # Lets go of every turn, also of one that was being accepted.
+    # Releases every turn, also one that is being accepted.
     RELEASING = auto()
 
 
@@ -58,7 +58,7 @@ class TurnRegistry:
         running.log.append(Created())
         self._spawn(running, None)
         if self._state is RegistryState.RELEASING:
-            _let_go(running)
+            _release_or_stop(running)
         return running
 
     def adopt(self, running: RunningTurn, ending: Ending | None) -> None:
@@ -84,10 +84,10 @@ class TurnRegistry:
             await asyncio.wait(self._tasks, timeout=seconds)
 
     async def release(self) -> None:
-        """Lets go of all turns: stored ones continue on another gateway, the others end."""
+        """Releases all turns: stored ones continue on another gateway, the others end."""
         self._state = RegistryState.RELEASING
         for running in tuple(self._running.values()):
-            _let_go(running)
+            _release_or_stop(running)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=SHUTDOWN_GRACE_SECONDS)
             for task in late:
@@ -122,7 +122,7 @@ class TurnRegistry:
             logger.error("a turn ended in a bug", exc_info=exc, extra={"task": task.get_name()})
 
 
-def _let_go(running: RunningTurn) -> None:
+def _release_or_stop(running: RunningTurn) -> None:
     if running.request.stored:
         running.release()
     else:

@@ -4,8 +4,7 @@ import time
 from dataclasses import dataclass
 
 _DELAYS_SECONDS = (0.1, 0.2, 0.5, 1.0)
-# Within some seconds: a server that is shutting down has ended by then, and a request that makes a healthy one fail is
-# not repeated for ever.
+# Enough for a server that is shutting down; bounds the retries of a request that crashes a healthy one.
 _MAX_CRASHES = 5
 
 

@@ -46,7 +46,7 @@ class ResponseStore(Protocol):
 
 
 class Takeover:
-    # A turn is listed before it is accepted: for this long an unknown one may still be.
+    # A turn is listed before it is accepted. After this time an unknown one is dropped.
     accepting_seconds = 30.0
 
     def __init__(
@@ -90,7 +90,7 @@ class Takeover:
                 logger.error("a turn could not be taken over", exc_info=outcome, extra={"response": turn[1]})
                 self._failed.add(turn)
 
-    async def fence_off_lost_turns(self) -> None:
+    async def abandon_lost_turns(self) -> None:
         """After this gateway's lease had expired: a turn without new events would not notice that another gateway has
         taken it over. Raises Unavailable."""
         for running in self._registry.stored:

@@ -2,9 +2,9 @@
 
 from gateway.errors import StorageLimit
 
-# Some 20 MB: more than anybody reads.
+# About 20 MB.
 MAX_ITEMS = 20_000
-# All of most conversations. Older items are read where the model's context has room for them.
+# Covers most conversations completely. Older items are loaded where the model's context has room for them.
 RECENT_ITEMS = 400
 
 

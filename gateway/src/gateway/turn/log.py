@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class LogState(Enum):
-    # The segment that grows has no entry yet.
+    # The current segment has no entry yet.
     EMPTY = auto()
     GROWING = auto()
     # Another gateway has taken the turn over, or the response was deleted.
@@ -32,7 +32,7 @@ class TurnLog:
     def __init__(
         self, turn: Turn, wake: Callable[["TurnLog"], None], *, segment: int = 0, frames: Sequence[str] = ()
     ) -> None:
-        """`wake` tells the writer that there is something to drain. `segment` is the one that grows, `frames` are those
+        """`wake` tells the writer that there is something to drain. `segment` is the current one, `frames` are those
         of the segments before it."""
         self.turn = turn
         self.events = EventBuffer(frames)

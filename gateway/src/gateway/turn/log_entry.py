@@ -20,6 +20,8 @@ Fields = Mapping[bytes, bytes]
 _LETTERS: dict[type[Delta], bytes] = {OutputTextDelta: b"t", ReasoningDelta: b"r", ArgumentsDelta: b"a"}
 _TERMINAL = b"1"
 
+# As earlier versions stored it.
+FENCE_FIELD = "seal"
 # The last id a stream can have. Redis refuses every entry after it, so the gateway that adds it owns the turn.
 FENCE_ID = "18446744073709551615-18446744073709551615"
 
@@ -74,7 +76,7 @@ def is_terminal(fields: Fields) -> bool:
 
 def fenced_by(fields: Fields) -> str | None:
     """The gateway that took the turn over at this entry; None for an event."""
-    by = fields.get(b"seal")
+    by = fields.get(FENCE_FIELD.encode())
     return None if by is None else by.decode()
 
 
@@ -114,5 +116,5 @@ def finish_reason(entries: Iterable[Fields]) -> str | None:
 
 
 def is_fence_rejection(refusal: Exception) -> bool:
-    """How Redis refuses an entry behind a fence."""
+    """How Redis refuses an entry after a fence."""
     return "exhausted the last possible ID" in str(refusal)

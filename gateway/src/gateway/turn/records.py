@@ -108,7 +108,7 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReplayedEvents:
-    """The log so far, oldest entry first. `segment` is the one that grows; `owner` fenced the one before it and is None
+    """The log so far, oldest entry first. `segment` is the current one; `owner` fenced the one before it and is None
     for a turn that was never taken over."""
 
     entries: Sequence[tuple[bytes, Fields]]

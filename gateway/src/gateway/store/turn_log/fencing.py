@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from gateway.store.errors import translate_redis_errors
 from gateway.store.keys import segment_key
-from gateway.turn.log_entry import FENCE_ID, Fields, fenced_by, is_fence_rejection
+from gateway.turn.log_entry import FENCE_FIELD, FENCE_ID, Fields, fenced_by, is_fence_rejection
 from gateway.turn.records import ReplayedEvents
 
 _ABANDONED_SECONDS = 86_400
@@ -48,7 +48,7 @@ class Segments:
         async with translate_redis_errors():
             try:
                 async with self._redis.pipeline(transaction=True) as pipe:
-                    pipe.xadd(key, {"seal": gateway_id}, id=FENCE_ID)
+                    pipe.xadd(key, {FENCE_FIELD: gateway_id}, id=FENCE_ID)
                     pipe.expire(key, _ABANDONED_SECONDS)
                     await pipe.execute()
             except ResponseError as exc:
