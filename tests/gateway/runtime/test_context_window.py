@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import Unavailable
+from gateway.inference import TokenizedPrompt
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.input_items import InputMessage
 from gateway.protocol.tools import FunctionTool
@@ -179,6 +181,24 @@ async def test_the_next_turn_of_a_long_conversation_loads_older_items_once_and_c
         for turns in (1, 2):
             assert (await respond(gateway, conversation_id))["window"]["items_left_out"] == 0
             assert (gateway.engine.tokenize_calls, CountingReader.loads) == (counted, turns)
+
+
+async def test_older_items_are_loaded_once_although_the_engine_fails_while_the_window_is_chosen(port: int) -> None:
+    class FailingOnce(FakeEngine):
+        has_failed = False
+
+        async def tokenize(self, *arguments: Any, **options: Any) -> TokenizedPrompt | None:
+            if CountingReader.loads and not self.has_failed:
+                self.has_failed = True
+                raise Unavailable("vllm")
+            return await super().tokenize(*arguments, **options)
+
+    engine = FailingOnce(limit=131_072)
+    CountingReader.loads = 0
+    async with replica(port, engine, history=CountingReader) as gateway:
+        conversation_id = await create_conversation(gateway, exchanges(LONG))
+        assert (await respond(gateway, conversation_id))["window"]["items_left_out"] == 0
+        assert (engine.has_failed, CountingReader.loads) == (True, 1)
 
 
 async def test_a_short_conversation_is_read_in_one_round_trip(port: int) -> None:

@@ -46,7 +46,8 @@ class AuthService:
 
     async def ping(self) -> None:
         """Raises Unavailable."""
-        await self._request("GET", "/readyz")
+        if (await self._request("GET", "/readyz")).status_code != 200:
+            raise Unavailable("auth-service")
 
     async def _request(self, method: str, path: str) -> httpx2.Response:
         try:

@@ -158,7 +158,7 @@ class TurnAcceptance:
         )
 
     async def _start_if_accepted(self, prepared: PreparedTurn) -> None:
-        """Redis may have stored the turn before it became unreachable. Then it runs, as it would after the death of this gateway."""
+        """Redis may have stored the turn before it became unreachable. Then the turn runs, as after a takeover."""
         request = prepared.turn.request
         while True:
             await asyncio.sleep(_RETRY_SECONDS)

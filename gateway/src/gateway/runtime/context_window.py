@@ -1,7 +1,7 @@
 """Which part of a conversation is sent: by the engine's own token count, or without one where a bound proves that it
 fits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -60,15 +60,18 @@ class WindowSelection:
         self._engine = engine
         self._preparation = preparation
 
-    async def choose(self, prepared: PreparedTurn, *, ignore_bound: bool = False) -> ChosenWindow:
-        """Reads the history as far back as there is room for it. `ignore_bound`: the engine has refused a prompt that
-        the bound let pass.
+    async def choose(
+        self, prepared: PreparedTurn, on_loaded: Callable[[PreparedTurn], None], *, ignore_bound: bool = False
+    ) -> ChosenWindow:
+        """Reads the history as far back as there is room for it. `on_loaded` gets what was read, so that a retry does
+        not read it again. `ignore_bound`: the engine has refused a prompt that the bound let pass.
 
         Raises ContextLengthExceeded, Unavailable or EngineFailed.
         """
         request = prepared.turn.request
         limit = await self._engine.context_limit()
         prepared = await self._load_what_fitted(prepared)
+        on_loaded(prepared)
         if limit is not None and not ignore_bound and not prepared.older_count:
             needed = _token_bound(prepared) + (request.sampling.max_output_tokens or limit)
             if needed <= limit:
@@ -80,6 +83,7 @@ class WindowSelection:
                 return ChosenWindow(prepared, window)
             counted_first = 2 * len(prepared.prompt.exchanges)
             prepared = await self._preparation.load_older(prepared, len(prepared.items))
+            on_loaded(prepared)
 
     async def _fit(self, prepared: PreparedTurn, counted_first: int) -> ContextWindow:
         request = prepared.turn.request

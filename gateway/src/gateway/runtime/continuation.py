@@ -32,7 +32,7 @@ class Continuation:
             raise AnswerInterrupted
 
     async def trim_incomplete_utf8(self) -> None:
-        """The engine generates invalid text when it continues inside a character: its first bytes are generated again."""
+        """Continued inside a character, the engine generates invalid text: the character is generated again."""
         ids = self._state.token_ids
         for dropped in range(min(_MAX_CHARACTER_TOKENS, len(ids))):
             rest = ids[: len(ids) - dropped]

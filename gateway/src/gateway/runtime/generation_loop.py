@@ -27,7 +27,7 @@ _WARM_UP_TOKENS = 1
 
 
 class GenerationLoop:
-    """`chosen` is None until a context window was needed here."""
+    """`prepared` has as much of the history as was read so far. `chosen` is None until a context window was needed."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class GenerationLoop:
     ) -> None:
         self._engine = engine
         self._windows = windows
-        self._prepared = prepared
+        self.prepared = prepared
         self._turn = prepared.turn
         self._request = prepared.turn.request
         self._log = log
@@ -108,7 +108,7 @@ class GenerationLoop:
 
     async def _tokenize_prompt(self) -> tuple[int, ...]:
         window = self.chosen.window if self.chosen else await self._choose_window()
-        options, affinity = self._request.options, self._prepared.affinity
+        options, affinity = self._request.options, self.prepared.affinity
         tokenized = await self._engine.tokenize(window.messages, options, affinity=affinity)
         if tokenized is None:
             raise AnswerInterrupted
@@ -129,7 +129,7 @@ class GenerationLoop:
             options=request.options,
             user_id=request.user_id,
             request_id=self._request_id,
-            affinity=self._prepared.affinity,
+            affinity=self.prepared.affinity,
         )
 
     @property
@@ -137,10 +137,12 @@ class GenerationLoop:
         return f"{self._request.response_id}-{self._attempts}"
 
     async def _choose_window(self, *, ignore_bound: bool = False) -> ContextWindow:
-        self.chosen = await self._windows.choose(self._prepared, ignore_bound=ignore_bound)
-        self._prepared = self.chosen.prepared
+        self.chosen = await self._windows.choose(self.prepared, self._keep_loaded, ignore_bound=ignore_bound)
         self._log.append(self.chosen.use)
         return self.chosen.window
+
+    def _keep_loaded(self, prepared: PreparedTurn) -> None:
+        self.prepared = prepared
 
     async def _wait_healthy(self, backoff: Backoff) -> None:
         """Raises Unavailable when no engine becomes healthy in time."""

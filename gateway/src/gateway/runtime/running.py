@@ -113,8 +113,7 @@ class TurnRunner:
         ending: Ending | None = None
         with running.scope:
             ending = await _ending_of(self._answer(running, loop), running.request.response_id)
-        if loop.chosen is not None:
-            running.prepared = loop.chosen.prepared
+        running.prepared = loop.prepared
         if running.log.is_fenced_off:
             return None
         if ending is None and running.is_released and running.stop_requested_at is None:

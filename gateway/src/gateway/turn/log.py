@@ -53,7 +53,7 @@ class TurnLog:
 
     @property
     def has_entries(self) -> bool:
-        """Once true, a missing segment was deleted, or has expired."""
+        """Once true, a missing segment was deleted, or has expired: it is not created again, also once fenced off."""
         return self._state is not LogState.EMPTY
 
     @property
