@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from gateway.errors import NotFound, ParleyError, ShuttingDown, Unavailable
+from gateway.errors import NotFound, ParleyError, ShuttingDown, StorageLimit, Unavailable
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
 from gateway.runtime.history_loader import UnstoredHistory
@@ -16,7 +16,7 @@ from gateway.runtime.preparation import PreparedTurn, TurnPreparation
 from gateway.runtime.registry import TurnRegistry
 from gateway.runtime.running import RunningTurn
 from gateway.runtime.turn_list import TurnList
-from gateway.turn.records import TurnRecord
+from gateway.turn.records import ChainMovedOn, TurnRecord
 
 _RETRY_SECONDS = 0.5
 _NO_HISTORY: UnstoredHistory = {}
@@ -96,11 +96,8 @@ class TurnAcceptance:
         began = time.monotonic()
         prepared = await self._prepare_listed(user_id, create, unstored, response_id)
         try:
-            accepted_id = await self._store.accept(self._record(prepared, idempotency_key))
-        except Unavailable:
-            self._registry.run_in_background(self._start_if_accepted(prepared))
-            raise
-        except NotFound:
+            prepared, accepted_id = await self._accept(prepared, idempotency_key)
+        except (NotFound, StorageLimit):
             await self._turn_list.remove(user_id, response_id)
             raise
         if accepted_id != response_id:
@@ -109,6 +106,16 @@ class TurnAcceptance:
         if time.monotonic() - began > self.listed_seconds:
             await self._turn_list.add_again(user_id, response_id)
         return StartedTurn(response_id, self._registry.begin(prepared))
+
+    async def _accept(self, prepared: PreparedTurn, idempotency_key: str | None) -> tuple[PreparedTurn, str]:
+        """Returns what was accepted, which begins a new chain if its own has moved on, and the id of its response."""
+        try:
+            return prepared, await self._store.accept(self._record(prepared, idempotency_key))
+        except ChainMovedOn:
+            return await self._accept(prepared.in_new_chain(), idempotency_key)
+        except Unavailable:
+            self._registry.run_in_background(self._start_if_accepted(prepared))
+            raise
 
     async def _started_before(self, user_id: str, create: ResponseCreate, response_id: str) -> StartedTurn:
         """Raises IdempotencyKeyReused."""
@@ -153,7 +160,7 @@ class TurnAcceptance:
             response=prepared.turn.response("in_progress"),
             input=prepared.input,
             owner=self._gateway_id,
-            copied=history.snapshot.items if history.is_copied else (),
+            path=history.snapshot.path,
             idempotency_key=idempotency_key,
         )
 

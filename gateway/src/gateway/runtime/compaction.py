@@ -96,7 +96,8 @@ class Compaction:
             stored = await self._responses.get(user_id, previous)
         except NotFound as exc:
             raise PreviousResponseNotFound from exc
-        return await self._history.read(user_id, stored.thread_id, stored.last_position)
+        snapshot = await self._history.open(user_id, stored.thread_id, stored.last_position)
+        return await self._history.read(user_id, snapshot)
 
     async def _summarise(self, user_id: str, items: Sequence[Item], instructions: str | None) -> tuple[str, Usage]:
         window = await self._fit(user_id, items, instructions)

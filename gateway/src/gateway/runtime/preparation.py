@@ -3,18 +3,20 @@
 import time
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from gateway.context.defaults import Defaults, output_options
 from gateway.context.prompt import PromptHistory
 from gateway.context.tool_calls import check_tool_outputs
 from gateway.errors import ModelNotFound
 from gateway.inference import PromptMessage
 from gateway.protocol.create import ResponseCreate
-from gateway.protocol.ids import position_in
+from gateway.protocol.ids import new_thread_id, position_in
 from gateway.protocol.items import Item
 from gateway.runtime.history_loader import HistoryLoader, LoadedHistory, UnstoredHistory
 from gateway.runtime.ports import ModelServer
 from gateway.runtime.prompt_builder import PromptBuilder, prompt_digest
-from gateway.turn.limits import RECENT_ITEMS, check_item_limit
+from gateway.turn.limits import RECENT_ITEMS, check_branch_limit, check_item_limit
 from gateway.turn.state_machine import Turn
 from gateway.turn.turn_request import TurnRequest
 
@@ -55,6 +57,13 @@ class PreparedTurn:
     def affinity(self) -> str:
         """Turns with the same value share the beginning of their prompts, which one engine may hold in its cache."""
         return self.turn.request.thread_id or self.turn.request.user_id
+
+    def in_new_chain(self) -> "PreparedTurn":
+        """The same turn, not started yet, at the beginning of a chain that branches off. Raises StorageLimit."""
+        check_branch_limit(len(self.history.snapshot.path))
+        thread_id = new_thread_id()
+        request = msgspec.structs.replace(self.turn.request, thread_id=thread_id)
+        return replace(self, turn=Turn(request), history=replace(self.history, thread_id=thread_id))
 
 
 class TurnPreparation:

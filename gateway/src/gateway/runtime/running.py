@@ -140,7 +140,8 @@ class TurnRunner:
         if request.thread_id is None or outcome is None:
             return
         checkpoint = loop.chosen.checkpoint(outcome.usage) if loop.chosen else None
-        record = CommitRecord(request.user_id, request.thread_id, outcome, self._gateway_id, checkpoint)
+        path = running.prepared.history.snapshot.path
+        record = CommitRecord(request.user_id, request.thread_id, outcome, self._gateway_id, checkpoint, path)
         while True:
             try:
                 result = await self._store.commit(record)

@@ -8,7 +8,8 @@ History (gateway.store.history):
                                               reserved), measured (JSON), active:RESPONSE (one field for each that runs)
     parley:{USER}:conversation:ID:items       sorted set: item (JSON) by position
     parley:{USER}:conversation:ID:responses   set: the ids of its responses, to be deleted with it
-    parley:{USER}:thread:ID[:items]           the same for a chain of responses outside a conversation; expires
+    parley:{USER}:thread:ID[:…]               the same three for a chain of responses outside a conversation; its hash
+                                              has ancestry (JSON: where the items before its own are); expires
     parley:{USER}:response:ID                 hash: response, request and input (JSON), thread, last (position), owner,
                                               segment (of the log), cancel; expires
     parley:{USER}:once:DIGEST                 string: the response accepted under an idempotency key; expires

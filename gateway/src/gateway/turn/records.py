@@ -1,11 +1,13 @@
 """What is stored of a turn and of the thread it belongs to: the values that use cases and adapters exchange.
 
-A thread is a conversation, or a chain of responses outside any conversation.
+A thread is a conversation, or a chain of responses outside any conversation. A chain that continues from the middle of
+another thread begins with that thread's items, which stay where they are.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from gateway.context.prompt import TokenCountCheckpoint
 from gateway.protocol.ids import is_conversation_id, position_in
@@ -17,10 +19,22 @@ from gateway.turn.turn_request import TurnRequest
 _NO_GENERATION = Generation()
 
 
+class Run(NamedTuple):
+    """The items that one thread has of its own, up to the position `last`."""
+
+    thread_id: str
+    last: int
+
+
+Path = tuple[Run, ...]
+"""Where the items of a history are, the oldest first. Positions increase along a path."""
+
+
 @dataclass(frozen=True, slots=True)
 class ThreadSnapshot:
     """The newest items of a thread, oldest first. `older_count` items stand before them; of these the `head` is read
-    too: the instructions that begin the thread. New items take the positions from `next_position` on."""
+    too: the instructions that begin the thread. New items take the positions from `next_position` on. `path` is where
+    they all are, empty when they are not stored."""
 
     items: list[Item]
     next_position: int
@@ -29,6 +43,7 @@ class ThreadSnapshot:
     has_title: bool = True
     older_count: int = 0
     head: tuple[Item, ...] = ()
+    path: Path = ()
 
     @property
     def first_position(self) -> int:
@@ -38,26 +53,37 @@ class ThreadSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class TurnRecord:
-    """A turn to accept. `copied` are the items that a new chain begins with."""
+    """A turn to accept, which continues from `path`. Unless `thread_id` ends the path, it begins a new chain."""
 
     request: TurnRequest
     thread_id: str
     response: Response
     input: Sequence[Item]
     owner: str
-    copied: Sequence[Item] = ()
+    path: Path = ()
     idempotency_key: str | None = None
+
+    @property
+    def is_appended(self) -> bool:
+        """To a chain."""
+        return bool(self.path) and self.thread_id == self.path[-1].thread_id and not is_conversation_id(self.thread_id)
+
+
+class ChainMovedOn(Exception):
+    """Another response was added to the chain after the one to continue from; nothing was stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommitRecord:
-    """The end of a turn that `owner` ran. `checkpoint` is None where its count proves nothing for the next turn."""
+    """The end of a turn that `owner` ran, and that continued from `path`. `checkpoint` is None where its count proves
+    nothing for the next turn."""
 
     user_id: str
     thread_id: str
     response: Response
     owner: str
     checkpoint: TokenCountCheckpoint | None = None
+    path: Path = ()
 
 
 class CommitResult(Enum):

@@ -24,12 +24,13 @@ async def test_a_long_conversation_is_read_from_its_most_recent_items_back(
 ) -> None:
     reader = HistoryReader(redis, recent_items=3)
     items = [one(2 * turn + place) for turn in range(4) for place, one in enumerate((question, answer), 1)]
+    await reader.reserve(ALICE, thread, len(items))
     await accept(turns, turn(1, thread), *items)
     snapshot = await reader.reserve(ALICE, thread, 1)
     assert (snapshot.items, snapshot.older_count) == (items[5:], 5)
-    snapshot = await reader.load_older(ALICE, thread, snapshot, 2)
+    snapshot = await reader.load_older(ALICE, snapshot, 2)
     assert (snapshot.items, snapshot.older_count) == (items[3:], 3)
-    snapshot = await reader.load_older(ALICE, thread, snapshot, 100)
+    snapshot = await reader.load_older(ALICE, snapshot, 100)
     assert (snapshot.items, snapshot.older_count) == (items, 0)
 
 
@@ -41,9 +42,9 @@ async def test_instructions_at_the_beginning_are_read_with_the_most_recent_items
     whole = (await reader.reserve(ALICE, within, 1)).items
     snapshot = await HistoryReader(redis, recent_items=2).reserve(ALICE, within, 1)
     assert ([*snapshot.head], snapshot.items, snapshot.older_count) == (whole[:18], whole[-2:], 4)
-    snapshot = await reader.load_older(ALICE, within, snapshot, 3)
+    snapshot = await reader.load_older(ALICE, snapshot, 3)
     assert (snapshot.items, snapshot.older_count) == (whole[-5:], 1)
-    snapshot = await reader.load_older(ALICE, within, snapshot, 3)
+    snapshot = await reader.load_older(ALICE, snapshot, 3)
     assert ([*snapshot.head, *snapshot.items], snapshot.older_count) == (whole, 0)
 
 
@@ -52,10 +53,11 @@ async def test_items_deleted_between_two_reads_are_not_expected_any_more(
 ) -> None:
     reader = HistoryReader(redis, recent_items=1)
     items = [question(1), question(2), question(3)]
+    await reader.reserve(ALICE, thread, len(items))
     await accept(turns, turn(1, thread), *items)
     snapshot = await reader.reserve(ALICE, thread, 1)
     await Conversations(redis).items.delete(ALICE, thread, items[0].id)
-    snapshot = await reader.load_older(ALICE, thread, snapshot, 2)
+    snapshot = await reader.load_older(ALICE, snapshot, 2)
     assert (snapshot.items, snapshot.older_count) == (items[1:], 0)
 
 
@@ -93,7 +95,7 @@ async def test_the_token_count_of_a_prompt_is_stored_for_the_next_turn(
 async def test_items_after_the_last_position_are_not_read(reader: HistoryReader, turns: TurnStore, thread: str) -> None:
     items = [question(1), answer(2), question(3)]
     await accept(turns, turn(1, thread), *items)
-    assert await reader.read(ALICE, thread, 2) == items[:2]
+    assert await reader.read(ALICE, await reader.open(ALICE, thread, 2)) == items[:2]
 
 
 async def test_a_foreign_conversation_is_absent_and_reserving_in_one_stores_nothing(

@@ -1,20 +1,21 @@
 """Stored responses: the resource of each answer, its input, and where its items are."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
-from gateway.errors import NotFound
+from gateway.errors import NotFound, StorageFull
 from gateway.protocol.ids import is_conversation_id, is_response_id, position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import decode_response
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.quota import StorageQuota
 from gateway.store.history.stored_conversation import now_ms
-from gateway.store.keys import items_key, response_key, segment_keys
+from gateway.store.keys import items_key, response_key, responses_key, segment_keys, thread_key
 from gateway.turn.records import CancelRequest, InterruptedTurn, StoredResponse
 from gateway.turn.turn_request import TurnRequest
 
@@ -101,9 +102,24 @@ class ResponseStore:
         async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             if not is_conversation_id(stored.thread_id):
                 _delete_items(pipe, user_id, stored.thread_id, (*stored.input, *stored.response.output))
+                pipe.srem(responses_key(user_id, stored.thread_id), stored.response.id)
             pipe.delete(*segment_keys(user_id, stored.response.id, stored.segment), key)
             await pipe.execute()
         await self._quota.refund(user_id, [key])
+        if not is_conversation_id(stored.thread_id):
+            with suppress(StorageFull):  # an empty chain has no text, and expires
+                await self._delete_empty_chain(user_id, stored.thread_id)
+
+    async def _delete_empty_chain(self, user_id: str, thread_id: str) -> None:
+        key, rest = thread_key(user_id, thread_id), (items_key(user_id, thread_id), responses_key(user_id, thread_id))
+        async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
+            await pipe.watch(key)
+            if await pipe.exists(*rest):
+                return
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.delete(key)
+            with suppress(WatchError):  # a response was just added
+                await pipe.execute()
 
 
 def _delete_items(pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:

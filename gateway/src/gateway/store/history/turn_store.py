@@ -14,9 +14,10 @@ from gateway.store.errors import translate_redis_errors
 from gateway.store.history.conversation_items import item_members
 from gateway.store.history.quota import StorageQuota, charge
 from gateway.store.history.stored_conversation import active_field, now_ms
+from gateway.store.history.stored_path import encode_path
 from gateway.store.keys import idempotency_key, index_key, items_key, response_key, responses_key, thread_key
 from gateway.turn.output import MAX_OUTPUT_ITEMS
-from gateway.turn.records import CommitRecord, CommitResult, TurnRecord
+from gateway.turn.records import ChainMovedOn, CommitRecord, CommitResult, Path, TurnRecord
 
 # A client that has not repeated its request within a day has its answer.
 _IDEMPOTENCY_SECONDS = 86_400
@@ -44,22 +45,26 @@ class TurnStore:
     async def accept(self, record: TurnRecord) -> str:
         """Stores the question and the running response, all or nothing; repeating it changes nothing.
 
-        Returns the id of the response: an earlier one's where `idempotency_key` was used before. Raises NotFound for a
-        conversation that has just been deleted.
+        Returns the id of the response: an earlier one's where `idempotency_key` was used before. Raises ChainMovedOn,
+        or NotFound for a conversation that has just been deleted.
         """
         request = record.request
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
             while True:
+                await _watch(pipe, record)
                 if record.idempotency_key is not None:
-                    earlier = await _watch_accepted(pipe, request.user_id, record.idempotency_key)
+                    earlier: Any = await pipe.get(idempotency_key(request.user_id, record.idempotency_key))
                     if earlier is not None:
-                        return earlier
+                        return str(earlier.decode())
+                if record.is_appended and not await _is_at_the_end(pipe, record):
+                    raise ChainMovedOn
+                pipe.multi()  # type: ignore[no-untyped-call]
                 self._add_turn(pipe, record)
                 try:
                     exists = (await pipe.execute())[-1]
                     break
                 except WatchError:
-                    continue  # another gateway has just accepted the same request
+                    continue  # another gateway has just accepted the same request, or one in the same chain
         if not exists:
             await self._delete_orphans(request.user_id, record.thread_id, request.response_id)
             raise NotFound("conversation", param="conversation")
@@ -88,17 +93,26 @@ class TurnStore:
         user_id, last = request.user_id, request.first_position + MAX_OUTPUT_ITEMS - 1
         key = thread_key(user_id, thread_id)
         if not is_conversation_id(thread_id):
-            pipe.hsetnx(key, "created_at", str(request.created_at))
-            pipe.hsetnx(key, "position", str(last))
-        self._add_items(pipe, user_id, thread_id, [*record.copied, *record.input])
+            self._add_to_chain(pipe, record, last)
         pipe.hset(key, active_field(request.response_id), str(last))
+        pipe.sadd(responses_key(user_id, thread_id), request.response_id)
+        self._add_items(pipe, user_id, thread_id, record.input)
+        self._keep(pipe, user_id, thread_id, record.path)
         if record.idempotency_key is not None:
             accepted = idempotency_key(user_id, record.idempotency_key)
             pipe.set(accepted, request.response_id, ex=_IDEMPOTENCY_SECONDS)
-        if is_conversation_id(thread_id):
-            pipe.sadd(responses_key(user_id, thread_id), request.response_id)
         self._add_response(pipe, record, last)
         pipe.hexists(key, "created_at")
+
+    def _add_to_chain(self, pipe: Any, record: TurnRecord, last: int) -> None:
+        key = thread_key(record.request.user_id, record.thread_id)
+        if record.is_appended:
+            pipe.hset(key, "position", str(last))
+            return
+        pipe.hsetnx(key, "created_at", str(record.request.created_at))
+        pipe.hsetnx(key, "position", str(last))
+        if record.path:
+            pipe.hsetnx(key, "ancestry", encode_path(record.path).decode())
 
     def _add_response(self, pipe: Any, record: TurnRecord, last: int) -> None:
         request = record.request
@@ -119,6 +133,7 @@ class TurnStore:
         charge(pipe, user_id, key, [encoded(response.output)])
         pipe.expire(key, self._retention_seconds)
         self._add_items(pipe, user_id, thread_id, response.output)
+        self._keep(pipe, user_id, thread_id, record.path)
         pipe.hexists(thread, "created_at")
 
     def _add_items(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:
@@ -127,11 +142,16 @@ class TurnStore:
             members = item_members(items)
             pipe.zadd(key, members, nx=True)
             charge(pipe, user_id, key, members)
+
+    def _keep(self, pipe: Any, user_id: str, thread_id: str, path: Path) -> None:
+        """A conversation moves to the top of its list. What a chain continues from expires no earlier than itself."""
         if is_conversation_id(thread_id):
             pipe.zadd(index_key(user_id), {thread_id: now_ms()})
-        else:
+            return
+        own = thread_key(user_id, thread_id), items_key(user_id, thread_id), responses_key(user_id, thread_id)
+        before = [items_key(user_id, run.thread_id) for run in path if not is_conversation_id(run.thread_id)]
+        for key in dict.fromkeys((*own, *before)):
             pipe.expire(key, self._retention_seconds)
-            pipe.expire(thread_key(user_id, thread_id), self._retention_seconds)
 
     async def _delete_orphans(self, user_id: str, thread_id: str, response_id: str) -> None:
         """What a turn has added to a conversation that had just been deleted. Its events expire by themselves, after
@@ -144,13 +164,23 @@ class TurnStore:
             await pipe.execute()
 
 
-async def _watch_accepted(pipe: Any, user_id: str, client_id: str) -> str | None:
-    """The response accepted under the client's id."""
-    key = idempotency_key(user_id, client_id)
-    await pipe.watch(key)
-    found = await pipe.get(key)
-    pipe.multi()
-    return None if found is None else str(found.decode())
+async def _watch(pipe: Any, record: TurnRecord) -> None:
+    """What another gateway may change while this one decides."""
+    user_id, keys = record.request.user_id, []
+    if record.idempotency_key is not None:
+        keys.append(idempotency_key(user_id, record.idempotency_key))
+    if record.is_appended:
+        keys.append(thread_key(user_id, record.thread_id))
+    if keys:
+        await pipe.watch(*keys)
+
+
+async def _is_at_the_end(pipe: Any, record: TurnRecord) -> bool:
+    """Whether nothing was added to the chain after the response that this one continues from."""
+    request = record.request
+    key = thread_key(request.user_id, record.thread_id)
+    position, accepted = await pipe.hmget(key, ("position", active_field(request.response_id)))
+    return accepted is not None or (position is not None and int(position) == record.path[-1].last)
 
 
 async def _watch_owner(pipe: Any, key: str) -> str | None:
