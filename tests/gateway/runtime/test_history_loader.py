@@ -68,7 +68,7 @@ class FakeResponses:
     def __init__(self, *stored: StoredResponse) -> None:
         self._stored = {one.response.id: one for one in stored}
 
-    async def get(self, user_id: str, response_id: str) -> StoredResponse:
+    async def find(self, user_id: str, response_id: str) -> StoredResponse:
         try:
             return self._stored[response_id]
         except KeyError:
@@ -78,7 +78,8 @@ class FakeResponses:
 def stored_response(
     last_position: int, thread_id: str = THREAD, status: ResponseStatus = "completed"
 ) -> StoredResponse:
-    return StoredResponse(turn(response_id="resp_0").response(status), (), thread_id, last_position, "g1", 0)
+    response = turn(response_id="resp_0").response(status)
+    return StoredResponse(response, (), "", thread_id, last_position, last_position, "g1", 0)
 
 
 def loader(store: FakeStore, *stored: StoredResponse) -> HistoryLoader:

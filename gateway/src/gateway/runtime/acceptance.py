@@ -120,7 +120,7 @@ class TurnAcceptance:
     async def _started_before(self, user_id: str, create: ResponseCreate, response_id: str) -> StartedTurn:
         """Raises IdempotencyKeyReused."""
         try:
-            first = await self._responses.get(user_id, response_id)
+            first = await self._responses.find(user_id, response_id)
         except NotFound:
             pass  # deleted since: its follower gets NotFound
         else:
@@ -170,7 +170,7 @@ class TurnAcceptance:
         while True:
             await asyncio.sleep(_RETRY_SECONDS)
             try:
-                await self._responses.get(request.user_id, request.response_id)
+                await self._responses.find(request.user_id, request.response_id)
             except Unavailable:
                 continue
             except NotFound:

@@ -93,7 +93,7 @@ class Compaction:
         if not is_response_id(previous):
             raise PreviousResponseNotFound
         try:
-            stored = await self._responses.get(user_id, previous)
+            stored = await self._responses.find(user_id, previous)
         except NotFound as exc:
             raise PreviousResponseNotFound from exc
         snapshot = await self._history.open(user_id, stored.thread_id, stored.last_position)

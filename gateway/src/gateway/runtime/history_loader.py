@@ -92,7 +92,7 @@ class HistoryLoader:
         """The new items go to the end of the same chain, where their positions are taken when the turn is accepted; if
         another response is there by then, and after a response of a conversation, a new chain begins."""
         try:
-            response = await self._responses.get(user_id, previous)
+            response = await self._responses.find(user_id, previous)
         except NotFound as exc:
             raise PreviousResponseNotFound from exc
         if not response.has_ended:

@@ -43,7 +43,7 @@ class HistoryReader(Protocol):
 
 
 class ResponseStore(Protocol):
-    async def get(self, user_id: str, response_id: str) -> StoredResponse: ...
+    async def find(self, user_id: str, response_id: str) -> StoredResponse: ...
 
 
 class TurnLogWriter(Protocol):

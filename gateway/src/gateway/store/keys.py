@@ -10,8 +10,9 @@ History (gateway.store.history):
     parley:{USER}:conversation:ID:responses   set: the ids of its responses, to be deleted with it
     parley:{USER}:thread:ID[:…]               the same three for a chain of responses outside a conversation; its hash
                                               has ancestry (JSON: where the items before its own are); expires
-    parley:{USER}:response:ID                 hash: response, request and input (JSON), thread, last (position), owner,
-                                              segment (of the log), cancel; expires
+    parley:{USER}:response:ID                 hash: response (JSON, without its output) and request (JSON), input (JSON,
+                                              while it runs) with its digest, thread, first and last (positions of its
+                                              items), owner, segment (of the log), cancel; expires
     parley:{USER}:once:DIGEST                 string: the response accepted under an idempotency key; expires
     parley:{USER}:sizes                       hash: bytes by key, and the total in `*`
 

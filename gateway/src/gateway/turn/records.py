@@ -4,10 +4,13 @@ A thread is a conversation, or a chain of responses outside any conversation. A 
 another thread begins with that thread's items, which stay where they are.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import NamedTuple
+
+import msgspec
 
 from gateway.context.prompt import TokenCountCheckpoint
 from gateway.protocol.ids import is_conversation_id, position_in
@@ -24,6 +27,12 @@ class Run(NamedTuple):
 
     thread_id: str
     last: int
+
+
+def content_digest(items: Sequence[Item]) -> str:
+    """Of what they say, without their ids, which differ from request to request."""
+    content = [msgspec.structs.replace(item, id="") for item in items]
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:32]
 
 
 Path = tuple[Run, ...]
@@ -96,12 +105,14 @@ class CommitResult(Enum):
 
 @dataclass(frozen=True, slots=True)
 class StoredResponse:
-    """Its items are in the thread up to `last_position`. `owner` is the gateway that runs, or ran, the turn; it writes
-    to `segment` of the log."""
+    """Its items are in the thread, from `first_position` to `last_position`. `owner` is the gateway that runs, or ran,
+    the turn; it writes to `segment` of the log."""
 
     response: Response
     input: tuple[Item, ...]
+    input_digest: str
     thread_id: str
+    first_position: int
     last_position: int
     owner: str
     segment: int

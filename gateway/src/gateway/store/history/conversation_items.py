@@ -6,7 +6,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.errors import NotFound
-from gateway.protocol.ids import position_in
+from gateway.protocol.ids import is_output_of, position_in
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.items import Item, decode_item, encode_item
 from gateway.protocol.resources import Conversation, Order, Page
@@ -14,7 +14,7 @@ from gateway.store.errors import translate_redis_errors
 from gateway.store.history.quota import StorageQuota, charge
 from gateway.store.history.stored_conversation import conversation_key, now_ms, read_conversation
 from gateway.store.history.transaction import transact
-from gateway.store.keys import index_key, items_key, thread_key
+from gateway.store.keys import index_key, items_key, response_key, responses_key, segment_keys, thread_key
 from gateway.turn.limits import check_item_limit
 
 
@@ -81,7 +81,17 @@ class ConversationItems:
             removed: Any = await self._redis.zrem(items_key(user_id, conversation_id), stored)
         if not removed:
             raise _item_not_found()
+        await self._delete_events(user_id, conversation_id, item_id)
         return conversation
+
+    async def _delete_events(self, user_id: str, conversation_id: str, item_id: str) -> None:
+        """Of the response that generated the item: they contain its text."""
+        async with translate_redis_errors():
+            found: Any = await self._redis.smembers(responses_key(user_id, conversation_id))
+            response_id = next((one.decode() for one in found if is_output_of(one.decode(), item_id)), None)
+            if response_id is not None:
+                segment: Any = await self._redis.hget(response_key(user_id, response_id), "segment")
+                await self._redis.delete(*segment_keys(user_id, response_id, int(segment or 0)))
 
     async def _read_member(self, user_id: str, conversation_id: str, item_id: str) -> bytes:
         position = position_in(item_id)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
@@ -17,7 +18,7 @@ from gateway.store.history.stored_conversation import active_field, now_ms
 from gateway.store.history.stored_path import encode_path
 from gateway.store.keys import idempotency_key, index_key, items_key, response_key, responses_key, thread_key
 from gateway.turn.output import MAX_OUTPUT_ITEMS
-from gateway.turn.records import ChainMovedOn, CommitRecord, CommitResult, Path, TurnRecord
+from gateway.turn.records import ChainMovedOn, CommitRecord, CommitResult, Path, TurnRecord, content_digest
 
 # A client that has not repeated its request within a day has its answer.
 _IDEMPOTENCY_SECONDS = 86_400
@@ -75,10 +76,10 @@ class TurnStore:
         key = response_key(record.user_id, record.response.id)
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
             while True:
-                owner = await _watch_owner(pipe, key)
+                owner, has_range = await _watch_response(pipe, key)
                 if owner != record.owner:
                     return CommitResult.DELETED if owner is None else CommitResult.FENCED_OFF
-                self._add_answer(pipe, record)
+                self._add_answer(pipe, record, has_range=has_range)
                 try:
                     exists = (await pipe.execute())[-1]
                     break
@@ -119,17 +120,23 @@ class TurnStore:
         key = response_key(request.user_id, request.response_id)
         values = {"response": record.response, "request": request, "input": record.input}
         large = {name: encoded(value) for name, value in values.items()}
-        pipe.hset(key, mapping={**large, "thread": record.thread_id, "last": last, "owner": record.owner})
+        first, digest = request.first_position - len(record.input), content_digest(record.input)
+        place = {"thread": record.thread_id, "first": first, "last": last}
+        pipe.hset(key, mapping={**large, **place, "digest": digest, "owner": record.owner})
         charge(pipe, request.user_id, key, large.values())
         pipe.expire(key, self._retention_seconds)
 
-    def _add_answer(self, pipe: Any, record: CommitRecord) -> None:
+    def _add_answer(self, pipe: Any, record: CommitRecord, *, has_range: bool) -> None:
+        """An earlier version finds the items of a response that it has accepted in the response itself."""
         user_id, thread_id, response = record.user_id, record.thread_id, record.response
         thread, key = thread_key(user_id, thread_id), response_key(user_id, response.id)
         pipe.hdel(thread, active_field(response.id))
         if record.checkpoint is not None:
             pipe.hset(thread, "measured", encoded(record.checkpoint).decode())
-        pipe.hset(key, "response", encoded(response).decode())
+        ended: Any = {"response": encoded(response)}
+        if has_range:
+            ended = {"response": encoded(msgspec.structs.replace(response, output=())), "input": "[]"}
+        pipe.hset(key, mapping=ended)
         charge(pipe, user_id, key, [encoded(response.output)])
         pipe.expire(key, self._retention_seconds)
         self._add_items(pipe, user_id, thread_id, response.output)
@@ -183,9 +190,9 @@ async def _is_at_the_end(pipe: Any, record: TurnRecord) -> bool:
     return accepted is not None or (position is not None and int(position) == record.path[-1].last)
 
 
-async def _watch_owner(pipe: Any, key: str) -> str | None:
-    """None without a record: an accepted response has one until it is deleted."""
+async def _watch_response(pipe: Any, key: str) -> tuple[str | None, bool]:
+    """The owner, None once the response is deleted; and whether its items are found by their positions."""
     await pipe.watch(key)
-    found = await pipe.hget(key, "owner")
+    owner, first = await pipe.hmget(key, ("owner", "first"))
     pipe.multi()
-    return None if found is None else str(found.decode())
+    return None if owner is None else str(owner.decode()), first is not None
