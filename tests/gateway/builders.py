@@ -72,9 +72,9 @@ def connection(port: int, seconds: float = 2) -> Redis:
 
 
 async def stored_keys(redis: Redis) -> list[bytes]:
-    """All keys but the counters of their sizes."""
+    """All keys but the counts of the storage quota."""
     keys: Any = await redis.keys()
-    return [key for key in keys if not key.endswith(b":sizes")]
+    return [key for key in keys if not key.endswith(b":quota")]
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -16,7 +17,7 @@ from gateway.runtime.preparation import PreparedTurn, TurnPreparation
 from gateway.runtime.registry import TurnRegistry
 from gateway.runtime.running import RunningTurn
 from gateway.runtime.turn_list import TurnList
-from gateway.turn.records import ChainMovedOn, TurnRecord
+from gateway.turn.records import ChainMovedOn, Reservation, TurnRecord
 
 _RETRY_SECONDS = 0.5
 _NO_HISTORY: UnstoredHistory = {}
@@ -94,27 +95,29 @@ class TurnAcceptance:
         idempotency_key: str | None,
     ) -> StartedTurn:
         began = time.monotonic()
-        prepared = await self._prepare_listed(user_id, create, unstored, response_id)
+        prepared, reservation = await self._prepare_listed(user_id, create, unstored, response_id)
         try:
-            prepared, accepted_id = await self._accept(prepared, idempotency_key)
+            prepared, accepted_id = await self._accept(prepared, reservation, idempotency_key)
         except (NotFound, StorageLimit):
-            await self._turn_list.remove(user_id, response_id)
+            await self._give_up(response_id, reservation)
             raise
         if accepted_id != response_id:
-            await self._turn_list.remove(user_id, response_id)
+            await self._give_up(response_id, reservation)
             return await self._started_before(user_id, create, accepted_id)
         if time.monotonic() - began > self.listed_seconds:
             await self._turn_list.add_again(user_id, response_id)
         return StartedTurn(response_id, self._registry.begin(prepared))
 
-    async def _accept(self, prepared: PreparedTurn, idempotency_key: str | None) -> tuple[PreparedTurn, str]:
+    async def _accept(
+        self, prepared: PreparedTurn, reservation: Reservation, idempotency_key: str | None
+    ) -> tuple[PreparedTurn, str]:
         """Returns what was accepted, which begins a new chain if its own has moved on, and the id of its response."""
         try:
-            return prepared, await self._store.accept(self._record(prepared, idempotency_key))
+            return prepared, await self._store.accept(self._record(prepared, reservation, idempotency_key))
         except ChainMovedOn:
-            return await self._accept(prepared.in_new_chain(), idempotency_key)
+            return await self._accept(prepared.in_new_chain(), reservation, idempotency_key)
         except Unavailable:
-            self._registry.run_in_background(self._start_if_accepted(prepared))
+            self._registry.run_in_background(self._start_if_accepted(prepared, reservation))
             raise
 
     async def _started_before(self, user_id: str, create: ResponseCreate, response_id: str) -> StartedTurn:
@@ -129,28 +132,32 @@ class TurnAcceptance:
 
     async def _prepare_listed(
         self, user_id: str, create: ResponseCreate, unstored: UnstoredHistory, response_id: str
-    ) -> PreparedTurn:
-        """Lists the turn as this gateway's while its history is read."""
-        listing = asyncio.ensure_future(self._list(user_id, response_id))
+    ) -> tuple[PreparedTurn, Reservation]:
+        """Lists the turn as this gateway's and reserves room for it while its history is read. Raises StorageLimit."""
+        listing = asyncio.ensure_future(self._turn_list.add(user_id, response_id))
+        reserving = asyncio.ensure_future(self._store.reserve(user_id, create))
         try:
             prepared = await self._preparation.prepare(user_id, create, unstored, response_id=response_id)
             await listing
+            reservation = await reserving
             if self._registry.is_closed:
                 raise ShuttingDown
         except ParleyError:
-            await asyncio.gather(listing, return_exceptions=True)
-            await self._turn_list.remove(user_id, response_id)
+            _, reserved = await asyncio.gather(listing, reserving, return_exceptions=True)
+            if isinstance(reserved, Reservation):
+                await self._give_up(response_id, reserved)
+            else:
+                await self._turn_list.remove(user_id, response_id)
             raise
-        return prepared
+        return prepared, reservation
 
-    async def _list(self, user_id: str, response_id: str) -> None:
-        """Raises StorageLimit for a user without room. Both requests have ended when it returns."""
-        requests = self._turn_list.add(user_id, response_id), self._store.check_quota(user_id)
-        for outcome in await asyncio.gather(*requests, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
+    async def _give_up(self, response_id: str, reservation: Reservation) -> None:
+        """Nothing was accepted."""
+        await self._turn_list.remove(reservation.user_id, response_id)
+        with suppress(Unavailable):
+            await self._store.release(reservation)
 
-    def _record(self, prepared: PreparedTurn, idempotency_key: str | None) -> TurnRecord:
+    def _record(self, prepared: PreparedTurn, reservation: Reservation, idempotency_key: str | None) -> TurnRecord:
         history = prepared.history
         if history.thread_id is None:
             raise ValueError("a stored turn has a thread")
@@ -162,9 +169,10 @@ class TurnAcceptance:
             owner=self._gateway_id,
             path=history.snapshot.path,
             idempotency_key=idempotency_key,
+            reservation=reservation,
         )
 
-    async def _start_if_accepted(self, prepared: PreparedTurn) -> None:
+    async def _start_if_accepted(self, prepared: PreparedTurn, reservation: Reservation) -> None:
         """Redis may have stored the turn before it became unreachable. Then the turn runs, as after a takeover."""
         request = prepared.turn.request
         while True:
@@ -174,7 +182,7 @@ class TurnAcceptance:
             except Unavailable:
                 continue
             except NotFound:
-                await self._turn_list.remove(request.user_id, request.response_id)
+                await self._give_up(request.response_id, reservation)
             else:
                 self._registry.begin(prepared)
             return

@@ -5,12 +5,20 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from gateway.inference import EngineCall, EngineEvent, OutputOptions, PromptMessage, TokenizedPrompt
+from gateway.protocol.create import ResponseCreate
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Usage
 from gateway.turn.commands import GatewayCommand
 from gateway.turn.event_buffer import EventBuffer
 from gateway.turn.log import TurnLog
-from gateway.turn.records import CommitRecord, CommitResult, StoredResponse, ThreadSnapshot, TurnRecord
+from gateway.turn.records import (
+    CommitRecord,
+    CommitResult,
+    Reservation,
+    StoredResponse,
+    ThreadSnapshot,
+    TurnRecord,
+)
 from gateway.turn.state_machine import Turn
 
 
@@ -27,7 +35,8 @@ class ModelServer(Protocol):
 
 
 class TurnStore(Protocol):
-    async def check_quota(self, user_id: str) -> None: ...
+    async def reserve(self, user_id: str, create: ResponseCreate) -> Reservation: ...
+    async def release(self, reservation: Reservation) -> None: ...
     async def find_accepted(self, user_id: str, idempotency_key: str) -> str | None: ...
     async def accept(self, record: TurnRecord) -> str: ...
     async def commit(self, record: CommitRecord) -> CommitResult: ...

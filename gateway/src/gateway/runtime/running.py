@@ -99,7 +99,7 @@ class TurnRunner:
         running.ending = ending
         entries = running.log.finish(ending)
         # However the turn ended, what was shown is stored.
-        await self._commit(running, loop)
+        await self._commit(running, loop, log_bytes=running.log.size + sum(entry.size for entry in entries))
         if not running.log.is_fenced_off:
             running.log.append_entries(entries)
         await running.log.events.wait_closed()
@@ -134,14 +134,21 @@ class TurnRunner:
             return Incomplete("max_output_tokens")
         return Completed(running.generation.usage, int(time.time()))
 
-    async def _commit(self, running: RunningTurn, loop: GenerationLoop) -> None:
+    async def _commit(self, running: RunningTurn, loop: GenerationLoop, *, log_bytes: int) -> None:
         """The answer is in history before a follower sees that it is complete, however long Redis stays away."""
         request, outcome = running.request, running.prepared.turn.outcome
         if request.thread_id is None or outcome is None:
             return
         checkpoint = loop.chosen.checkpoint(outcome.usage) if loop.chosen else None
-        path = running.prepared.history.snapshot.path
-        record = CommitRecord(request.user_id, request.thread_id, outcome, self._gateway_id, checkpoint, path)
+        record = CommitRecord(
+            request.user_id,
+            request.thread_id,
+            outcome,
+            self._gateway_id,
+            checkpoint,
+            running.prepared.history.snapshot.path,
+            log_bytes,
+        )
         while True:
             try:
                 result = await self._store.commit(record)

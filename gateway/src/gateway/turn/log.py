@@ -33,10 +33,11 @@ class TurnLog:
         self, turn: Turn, wake: Callable[["TurnLog"], None], *, segment: int = 0, frames: Sequence[str] = ()
     ) -> None:
         """`wake` tells the writer that there is something to drain. `segment` is the current one, `frames` are those
-        of the segments before it."""
+        of the segments before it. `size` is the number of bytes stored so far."""
         self.turn = turn
         self.events = EventBuffer(frames)
         self.segment = segment
+        self.size = sum(map(len, frames))
         self._state = LogState.EMPTY
         self._wake = wake
         self._on_fenced_off: Callable[[], None] = lambda: None
@@ -123,6 +124,8 @@ class TurnLog:
         entries, self._entries = self._entries, []
         if entries and isinstance(entries[-1].event, Delta):
             entries[-1] = replace(entries[-1], finish_reason=self._finish_reason)
+        if self.turn.request.stored:
+            self.size += sum(entry.size for entry in entries)
         return entries
 
     def mark_written(self) -> None:

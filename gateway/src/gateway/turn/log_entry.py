@@ -19,6 +19,8 @@ Fields = Mapping[bytes, bytes]
 
 _LETTERS: dict[type[Delta], bytes] = {OutputTextDelta: b"t", ReasoningDelta: b"r", ArgumentsDelta: b"a"}
 _TERMINAL = b"1"
+# The id of the item and the other short fields, as a stream stores them.
+_ENTRY_BYTES = 80
 
 # As earlier versions stored it.
 FENCE_FIELD = "seal"
@@ -49,6 +51,13 @@ class LogEntry:
     @property
     def frame(self) -> str:
         return frame(self.event)
+
+    @property
+    def size(self) -> int:
+        """Of what is stored of it, in bytes, with what the stream adds."""
+        if isinstance(self.event, Delta):
+            return len(self.event.delta.encode()) + 4 * len(self.token_ids) + _ENTRY_BYTES
+        return len(self.frame.encode()) + _ENTRY_BYTES
 
     @property
     def is_terminal(self) -> bool:

@@ -61,6 +61,15 @@ class ThreadSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Reservation:
+    """Room for `size` bytes of a user."""
+
+    user_id: str
+    size: int
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnRecord:
     """A turn to accept, which continues from `path`. Unless `thread_id` ends the path, it begins a new chain."""
 
@@ -71,6 +80,7 @@ class TurnRecord:
     owner: str
     path: Path = ()
     idempotency_key: str | None = None
+    reservation: Reservation | None = None
 
     @property
     def is_appended(self) -> bool:
@@ -85,7 +95,7 @@ class ChainMovedOn(Exception):
 @dataclass(frozen=True, slots=True)
 class CommitRecord:
     """The end of a turn that `owner` ran, and that continued from `path`. `checkpoint` is None where its count proves
-    nothing for the next turn."""
+    nothing for the next turn. `log_bytes` is the size of all its events."""
 
     user_id: str
     thread_id: str
@@ -93,6 +103,7 @@ class CommitRecord:
     owner: str
     checkpoint: TokenCountCheckpoint | None = None
     path: Path = ()
+    log_bytes: int = 0
 
 
 class CommitResult(Enum):
@@ -116,6 +127,7 @@ class StoredResponse:
     last_position: int
     owner: str
     segment: int
+    items_size: int = 0
 
     @property
     def is_chained(self) -> bool:

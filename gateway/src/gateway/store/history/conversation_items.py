@@ -11,11 +11,21 @@ from gateway.protocol.input_items import InputItem
 from gateway.protocol.items import Item, decode_item, encode_item
 from gateway.protocol.resources import Conversation, Order, Page
 from gateway.store.errors import translate_redis_errors
-from gateway.store.history.quota import StorageQuota, charge
-from gateway.store.history.stored_conversation import conversation_key, now_ms, read_conversation
+from gateway.store.history.quota import StorageQuota, settle
+from gateway.store.history.sizes import items_size
+from gateway.store.history.stored_conversation import now_ms, read_conversation
 from gateway.store.history.transaction import transact
-from gateway.store.keys import index_key, items_key, response_key, responses_key, segment_keys, thread_key
+from gateway.store.keys import (
+    LOG_SUFFIX,
+    index_key,
+    items_key,
+    response_key,
+    responses_key,
+    segment_keys,
+    thread_key,
+)
 from gateway.turn.limits import check_item_limit
+from gateway.turn.records import Reservation
 
 
 class ConversationItems:
@@ -28,23 +38,29 @@ class ConversationItems:
 
     async def create(self, user_id: str, conversation_id: str, items: Sequence[InputItem]) -> Page[Item]:
         """Adds them at the end, adjacent even when a turn begins at the same moment. Raises StorageLimit."""
-        conversation_key(user_id, conversation_id)
-        await self._quota.check(user_id)
+        await read_conversation(self._redis, user_id, conversation_id)
         async with translate_redis_errors():
             stored = await self._redis.zcard(items_key(user_id, conversation_id))
         check_item_limit(stored, len(items))
+        size = items_size(item_members([item.at(0) for item in items]))
+        async with self._quota.reserved(user_id, size) as reservation:
+            added = await self._append(user_id, conversation_id, items, reservation)
+        return _page(added, more=False)
 
+    async def _append(
+        self, user_id: str, conversation_id: str, items: Sequence[InputItem], reservation: Reservation
+    ) -> tuple[Item, ...]:
         def write(pipe: Any, found: list[Any]) -> tuple[Item, ...]:
             last = int(found[0] or 0)
             added = tuple(item.at(position) for position, item in enumerate(items, start=last + 1))
             pipe.hset(thread_key(user_id, conversation_id), "position", str(last + len(items)))
             members = item_members(added)
             pipe.zadd(items_key(user_id, conversation_id), members)
-            charge(pipe, user_id, items_key(user_id, conversation_id), members)
+            settle(pipe, user_id, {conversation_id: items_size(members)}, reservation)
             pipe.zadd(index_key(user_id), {conversation_id: now_ms()})
             return added
 
-        return _page(await transact(self._redis, user_id, conversation_id, ["position"], write), more=False)
+        return await transact(self._redis, user_id, conversation_id, ["position"], write)
 
     async def page(
         self, user_id: str, conversation_id: str, *, limit: int, after: str | None, order: Order
@@ -81,6 +97,7 @@ class ConversationItems:
             removed: Any = await self._redis.zrem(items_key(user_id, conversation_id), stored)
         if not removed:
             raise _item_not_found()
+        await self._quota.reduce(user_id, conversation_id, items_size([stored]))
         await self._delete_events(user_id, conversation_id, item_id)
         return conversation
 
@@ -92,6 +109,7 @@ class ConversationItems:
             if response_id is not None:
                 segment: Any = await self._redis.hget(response_key(user_id, response_id), "segment")
                 await self._redis.delete(*segment_keys(user_id, response_id, int(segment or 0)))
+                await self._quota.refund(user_id, [response_id + LOG_SUFFIX])
 
     async def _read_member(self, user_id: str, conversation_id: str, item_id: str) -> bytes:
         position = position_in(item_id)

@@ -19,15 +19,16 @@ from gateway.protocol.resources import decode_response
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.item_ranges import read_range
 from gateway.store.history.quota import StorageQuota
+from gateway.store.history.sizes import RESPONSE_ENTRY
 from gateway.store.history.stored_conversation import now_ms
-from gateway.store.keys import items_key, response_key, responses_key, segment_keys, thread_key
+from gateway.store.keys import LOG_SUFFIX, items_key, response_key, responses_key, segment_keys, thread_key
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.records import CancelRequest, InterruptedTurn, Run, StoredResponse, content_digest
 from gateway.turn.turn_request import TurnRequest
 
 _decode_request = msgspec.json.Decoder(TurnRequest).decode
 _decode_items = msgspec.json.Decoder(tuple[Item, ...]).decode
-_FIELDS = ("response", "input", "digest", "thread", "first", "last", "owner", "segment")
+_FIELDS = ("response", "input", "digest", "thread", "first", "last", "owner", "segment", "size")
 
 
 class ResponseStore:
@@ -53,7 +54,7 @@ class ResponseStore:
             raise NotFound("response", param="response_id")
         async with translate_redis_errors():
             found: Any = await self._redis.hmget(response_key(user_id, response_id), _FIELDS)
-        response, input_items, digest, thread, first, last, owner, segment = found
+        response, input_items, digest, thread, first, last, owner, segment, size = found
         if response is None:
             raise NotFound("response", param="response_id")
         items, output_position = _decode_items(input_items), int(last) - MAX_OUTPUT_ITEMS + 1
@@ -66,6 +67,7 @@ class ResponseStore:
             last_position=int(last),
             owner=owner.decode(),
             segment=int(segment or 0),
+            items_size=int(size or 0),
         )
         return stored, first is None or not stored.has_ended
 
@@ -132,10 +134,14 @@ class ResponseStore:
             if not is_conversation_id(stored.thread_id):
                 items = items_key(user_id, stored.thread_id)
                 pipe.zremrangebyscore(items, stored.first_position, stored.last_position)
-                pipe.srem(responses_key(user_id, stored.thread_id), stored.response.id)
-            pipe.delete(*segment_keys(user_id, stored.response.id, stored.segment), key)
-            await pipe.execute()
-        await self._quota.refund(user_id, [key])
+            pipe.srem(responses_key(user_id, stored.thread_id), stored.response.id)
+            pipe.delete(*segment_keys(user_id, stored.response.id, stored.segment))
+            pipe.delete(key)
+            *_, was_stored = await pipe.execute()
+        await self._quota.refund(user_id, [stored.response.id, stored.response.id + LOG_SUFFIX])
+        if was_stored:  # one of several requests deletes it
+            size = stored.items_size if stored.is_chained else 0
+            await self._quota.reduce(user_id, stored.thread_id, size + RESPONSE_ENTRY)
         if not is_conversation_id(stored.thread_id):
             with suppress(StorageFull):  # an empty chain has no text, and expires
                 await self._delete_empty_chain(user_id, stored.thread_id)
@@ -148,5 +154,8 @@ class ResponseStore:
                 return
             pipe.multi()  # type: ignore[no-untyped-call]
             pipe.delete(key)
-            with suppress(WatchError):  # a response was just added
+            try:
                 await pipe.execute()
+            except WatchError:  # a response was just added
+                return
+        await self._quota.refund(user_id, [thread_id])

@@ -1,6 +1,5 @@
 """What a turn stores: the question and the running response when it is accepted, and the answer at its end."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -8,17 +7,46 @@ from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
 from gateway.errors import NotFound
+from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import is_conversation_id
-from gateway.protocol.items import Item
 from gateway.protocol.resources import encoded
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.conversation_items import item_members
-from gateway.store.history.quota import StorageQuota, charge
+from gateway.store.history.quota import StorageQuota, settle
+from gateway.store.history.sizes import (
+    IDEMPOTENCY_KEY,
+    RESPONSE,
+    RESPONSE_ENTRY,
+    RUNNING_ANSWER,
+    THREAD,
+    TURN_CONTEXT,
+    bytes_of,
+    items_size,
+    log_size,
+)
 from gateway.store.history.stored_conversation import active_field, now_ms
 from gateway.store.history.stored_path import encode_path
-from gateway.store.keys import idempotency_key, index_key, items_key, response_key, responses_key, thread_key
+from gateway.store.history.watched_turn import StoredTurn, is_at_the_end, watch_acceptance, watch_response
+from gateway.store.keys import (
+    LOG_SUFFIX,
+    idempotency_field,
+    idempotency_key,
+    index_key,
+    items_key,
+    response_key,
+    responses_key,
+    thread_key,
+)
 from gateway.turn.output import MAX_OUTPUT_ITEMS
-from gateway.turn.records import ChainMovedOn, CommitRecord, CommitResult, Path, TurnRecord, content_digest
+from gateway.turn.records import (
+    ChainMovedOn,
+    CommitRecord,
+    CommitResult,
+    Path,
+    Reservation,
+    TurnRecord,
+    content_digest,
+)
 
 # A client that has not repeated its request within a day has its answer.
 _IDEMPOTENCY_SECONDS = 86_400
@@ -33,9 +61,17 @@ class TurnStore:
         self._retention_seconds = retention_seconds
         self._quota = quota or StorageQuota(redis)
 
-    async def check_quota(self, user_id: str) -> None:
-        """Raises StorageLimit when the user may not store anything more."""
-        await self._quota.check(user_id)
+    async def reserve(self, user_id: str, create: ResponseCreate) -> Reservation:
+        """Room for the turn, however little is known about it yet. Raises StorageLimit."""
+        members = item_members([item.at(0) for item in create.items])
+        rest = encoded(msgspec.structs.replace(create, input=None))
+        # Its input is stored twice while it runs; instructions occur in three places.
+        size = 2 * items_size(members) + 3 * bytes_of(rest)
+        return await self._quota.reserve(user_id, size + THREAD + RESPONSE + TURN_CONTEXT + RUNNING_ANSWER)
+
+    async def release(self, reservation: Reservation) -> None:
+        """Nothing was accepted. Idempotent."""
+        await self._quota.release(reservation)
 
     async def find_accepted(self, user_id: str, client_id: str) -> str | None:
         """The response that was accepted under a client's own id."""
@@ -52,12 +88,12 @@ class TurnStore:
         request = record.request
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
             while True:
-                await _watch(pipe, record)
+                await watch_acceptance(pipe, record)
                 if record.idempotency_key is not None:
                     earlier: Any = await pipe.get(idempotency_key(request.user_id, record.idempotency_key))
                     if earlier is not None:
                         return str(earlier.decode())
-                if record.is_appended and not await _is_at_the_end(pipe, record):
+                if record.is_appended and not await is_at_the_end(pipe, record):
                     raise ChainMovedOn
                 pipe.multi()  # type: ignore[no-untyped-call]
                 self._add_turn(pipe, record)
@@ -76,10 +112,10 @@ class TurnStore:
         key = response_key(record.user_id, record.response.id)
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
             while True:
-                owner, has_range = await _watch_response(pipe, key)
-                if owner != record.owner:
-                    return CommitResult.DELETED if owner is None else CommitResult.FENCED_OFF
-                self._add_answer(pipe, record, has_range=has_range)
+                stored = await watch_response(pipe, key)
+                if stored.owner != record.owner:
+                    return CommitResult.DELETED if stored.owner is None else CommitResult.FENCED_OFF
+                self._add_answer(pipe, record, stored)
                 try:
                     exists = (await pipe.execute())[-1]
                     break
@@ -97,12 +133,18 @@ class TurnStore:
             self._add_to_chain(pipe, record, last)
         pipe.hset(key, active_field(request.response_id), str(last))
         pipe.sadd(responses_key(user_id, thread_id), request.response_id)
-        self._add_items(pipe, user_id, thread_id, record.input)
+        members = item_members(record.input)
+        if members:
+            pipe.zadd(items_key(user_id, thread_id), members, nx=True)
         self._keep(pipe, user_id, thread_id, record.path)
+        sizes = self._add_response(pipe, record, last, items_size(members))
         if record.idempotency_key is not None:
             accepted = idempotency_key(user_id, record.idempotency_key)
             pipe.set(accepted, request.response_id, ex=_IDEMPOTENCY_SECONDS)
-        self._add_response(pipe, record, last)
+            sizes[idempotency_field(record.idempotency_key)] = IDEMPOTENCY_KEY
+        if not is_conversation_id(thread_id) and not record.is_appended:
+            sizes[thread_id] += THREAD + bytes_of(encode_path(record.path))
+        settle(pipe, user_id, sizes, record.reservation)
         pipe.hexists(key, "created_at")
 
     def _add_to_chain(self, pipe: Any, record: TurnRecord, last: int) -> None:
@@ -115,18 +157,25 @@ class TurnStore:
         if record.path:
             pipe.hsetnx(key, "ancestry", encode_path(record.path).decode())
 
-    def _add_response(self, pipe: Any, record: TurnRecord, last: int) -> None:
+    def _add_response(self, pipe: Any, record: TurnRecord, last: int, size: int) -> dict[str, int]:
+        """Returns what is counted for it. Until it ends, its log is counted as one of an answer of usual length."""
         request = record.request
-        key = response_key(request.user_id, request.response_id)
+        key, response_id = response_key(request.user_id, request.response_id), request.response_id
         values = {"response": record.response, "request": request, "input": record.input}
         large = {name: encoded(value) for name, value in values.items()}
         first, digest = request.first_position - len(record.input), content_digest(record.input)
         place = {"thread": record.thread_id, "first": first, "last": last}
-        pipe.hset(key, mapping={**large, **place, "digest": digest, "owner": record.owner})
-        charge(pipe, request.user_id, key, large.values())
+        reserved = RUNNING_ANSWER + bytes_of(large["input"])
+        counted = {"size": size, "reserved": reserved}
+        pipe.hset(key, mapping={**large, **place, **counted, "digest": digest, "owner": record.owner})
         pipe.expire(key, self._retention_seconds)
+        return {
+            record.thread_id: size + RESPONSE_ENTRY,
+            response_id: RESPONSE + bytes_of(large["response"], large["request"]),
+            response_id + LOG_SUFFIX: reserved,
+        }
 
-    def _add_answer(self, pipe: Any, record: CommitRecord, *, has_range: bool) -> None:
+    def _add_answer(self, pipe: Any, record: CommitRecord, stored: StoredTurn) -> None:
         """An earlier version finds the items of a response that it has accepted in the response itself."""
         user_id, thread_id, response = record.user_id, record.thread_id, record.response
         thread, key = thread_key(user_id, thread_id), response_key(user_id, response.id)
@@ -134,21 +183,20 @@ class TurnStore:
         if record.checkpoint is not None:
             pipe.hset(thread, "measured", encoded(record.checkpoint).decode())
         ended: Any = {"response": encoded(response)}
-        if has_range:
+        if stored.has_range:
             ended = {"response": encoded(msgspec.structs.replace(response, output=())), "input": "[]"}
         pipe.hset(key, mapping=ended)
-        charge(pipe, user_id, key, [encoded(response.output)])
         pipe.expire(key, self._retention_seconds)
-        self._add_items(pipe, user_id, thread_id, response.output)
+        members = item_members(response.output)
+        if members:
+            pipe.zadd(items_key(user_id, thread_id), members, nx=True)
         self._keep(pipe, user_id, thread_id, record.path)
+        if stored.reserved is not None:  # else it was counted by an earlier attempt
+            size, log = items_size(members), log_size(record.log_bytes) - stored.reserved
+            pipe.hdel(key, "reserved")
+            pipe.hincrby(key, "size", size)
+            settle(pipe, user_id, {thread_id: size, response.id + LOG_SUFFIX: log})
         pipe.hexists(thread, "created_at")
-
-    def _add_items(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:
-        key = items_key(user_id, thread_id)
-        if items:
-            members = item_members(items)
-            pipe.zadd(key, members, nx=True)
-            charge(pipe, user_id, key, members)
 
     def _keep(self, pipe: Any, user_id: str, thread_id: str, path: Path) -> None:
         """A conversation moves to the top of its list. What a chain continues from expires no earlier than itself."""
@@ -169,30 +217,4 @@ class TurnStore:
             pipe.delete(response_key(user_id, response_id))
             pipe.zrem(index_key(user_id), thread_id)
             await pipe.execute()
-
-
-async def _watch(pipe: Any, record: TurnRecord) -> None:
-    """What another gateway may change while this one decides."""
-    user_id, keys = record.request.user_id, []
-    if record.idempotency_key is not None:
-        keys.append(idempotency_key(user_id, record.idempotency_key))
-    if record.is_appended:
-        keys.append(thread_key(user_id, record.thread_id))
-    if keys:
-        await pipe.watch(*keys)
-
-
-async def _is_at_the_end(pipe: Any, record: TurnRecord) -> bool:
-    """Whether nothing was added to the chain after the response that this one continues from."""
-    request = record.request
-    key = thread_key(request.user_id, record.thread_id)
-    position, accepted = await pipe.hmget(key, ("position", active_field(request.response_id)))
-    return accepted is not None or (position is not None and int(position) == record.path[-1].last)
-
-
-async def _watch_response(pipe: Any, key: str) -> tuple[str | None, bool]:
-    """The owner, None once the response is deleted; and whether its items are found by their positions."""
-    await pipe.watch(key)
-    owner, first = await pipe.hmget(key, ("owner", "first"))
-    pipe.multi()
-    return None if owner is None else str(owner.decode()), first is not None
+        await self._quota.refund(user_id, [thread_id, response_id, response_id + LOG_SUFFIX])
