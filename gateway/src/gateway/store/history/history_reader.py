@@ -1,7 +1,6 @@
 """What a turn continues from: the items along a path, which ends in a conversation or in a chain of responses."""
 
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -56,18 +55,19 @@ class HistoryReader:
     async def open(self, user_id: str, thread_id: str, last: int) -> ThreadSnapshot:
         """The path that ends at the position `last` of a thread, with all its items still to be loaded. Reserves
         nothing."""
-        async with translate_redis_errors():
-            found: Any = await self._redis.hmget(thread_key(user_id, thread_id), ["ancestry", "position", "measured"])
-        ancestry, position, checkpoint = found
-        path = (*decode_path(ancestry), Run(thread_id, last))
+        async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(thread_key(user_id, thread_id), ["ancestry", "position", "measured"])
+            pipe.zcount(items_key(user_id, thread_id), 0, last)
+            (ancestry, position, checkpoint), own_count = await pipe.execute()
+        before = decode_path(ancestry)
         # The checkpoint belongs to the newest items, which a branch does not have.
         is_newest = position is not None and int(position) == last
         return ThreadSnapshot(
             [],
             last + 1,
             _decode_checkpoint(checkpoint) if checkpoint and is_newest else None,
-            older_count=await count_items(self._redis, user_id, path),
-            path=path,
+            older_count=await count_items(self._redis, user_id, before) + own_count,
+            path=(*before, Run(thread_id, last)),
         )
 
     async def load_recent(self, user_id: str, snapshot: ThreadSnapshot) -> ThreadSnapshot:
