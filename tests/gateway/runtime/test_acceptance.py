@@ -11,9 +11,11 @@ from redis.asyncio import Redis
 from gateway.errors import IdempotencyKeyReused, ModelNotFound, NotFound, ParleyError, Unavailable
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_response_id
+from gateway.store.history.history_reader import HistoryReader
 from gateway.store.history.turn_store import TurnStore
-from gateway.turn.records import TurnRecord
+from gateway.turn.records import ThreadSnapshot, TurnRecord
 from tests.gateway.replica import FakeEngine, Replica, replica, text_stream
+from tests.gateway.takeovers import count_listed
 
 
 @pytest.fixture
@@ -68,6 +70,18 @@ async def test_a_refused_request_starts_no_turn_and_stores_nothing(
     await gateway.registry.finish(0)
     assert gateway.engine.prompt_calls == []
     assert [key for key in await redis.keys() if b"parley:gateway" not in key] == []
+
+
+async def test_a_turn_whose_history_a_bug_keeps_from_being_read_is_not_listed(port: int, redis: Redis) -> None:
+    class BrokenHistory(HistoryReader):
+        async def reserve(self, user_id: str, thread_id: str, count: int) -> ThreadSnapshot:
+            raise ZeroDivisionError
+
+    async with replica(port, history=BrokenHistory) as gateway:
+        create = ResponseCreate(input="hello", conversation=await gateway.create_conversation())
+        with pytest.raises(ZeroDivisionError):
+            await gateway.turns.start("user_1", create)
+        assert await count_listed(redis, "g1") == 0
 
 
 class LossyStore(TurnStore):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from gateway.errors import NotFound, ParleyError, ShuttingDown, Unavailable
+from gateway.errors import NotFound, ShuttingDown, Unavailable
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
 from gateway.runtime.history_loader import UnstoredHistory
@@ -72,8 +72,7 @@ class TurnAcceptance:
     async def _start(
         self, user_id: str, create: ResponseCreate, unstored: UnstoredHistory, idempotency_key: str | None
     ) -> StartedTurn:
-        if self._registry.is_closed:
-            raise ShuttingDown
+        self._check_open()
         # First: an accepted request is found, whatever has happened to the engine or the conversation since.
         if idempotency_key is not None:
             earlier = await self._store.find_accepted(user_id, idempotency_key)
@@ -128,13 +127,16 @@ class TurnAcceptance:
         try:
             prepared = await self._preparation.prepare(user_id, create, unstored, response_id=response_id)
             await listing
-            if self._registry.is_closed:
-                raise ShuttingDown
-        except ParleyError:
+            self._check_open()
+        except Exception:  # also a bug: a listed turn keeps its user's data from being erased
             await asyncio.gather(listing, return_exceptions=True)
             await self._turn_list.remove(user_id, response_id)
             raise
         return prepared
+
+    def _check_open(self) -> None:
+        if self._registry.is_closed:
+            raise ShuttingDown
 
     async def _list(self, user_id: str, response_id: str) -> None:
         """Raises StorageLimit for a user without room. Both requests have ended when it returns."""
