@@ -7,7 +7,7 @@ from gateway.inference import PromptMessage
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.items import Compaction, FunctionCallOutput, InputText, Message, MessageRole
 from gateway.protocol.resources import Generation
-from gateway.protocol.tools import FunctionTool
+from gateway.protocol.tools import FunctionTool, ReasoningConfig
 from gateway.runtime.prompt_builder import PromptBuilder, prompt_digest
 from gateway.runtime.user_encryption import UserEncryption
 from gateway.turn.records import ThreadSnapshot
@@ -87,5 +87,6 @@ def test_the_digest_covers_everything_but_the_items() -> None:
         prompt_digest("m", None, ResponseCreate(tools=TOOLS)),
         prompt_digest("m", "be kind", ResponseCreate()),
         prompt_digest("m", "be kind", ResponseCreate(tools=TOOLS, tool_choice="required")),
+        prompt_digest("m", "be kind", ResponseCreate(tools=TOOLS, reasoning=ReasoningConfig("high"))),
     }
-    assert len(others | {known}) == 5
+    assert len(others | {known}) == 6

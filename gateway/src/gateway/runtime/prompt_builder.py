@@ -43,5 +43,6 @@ class PromptBuilder:
 
 
 def prompt_digest(model: str, system_prompt: str | None, create: ResponseCreate) -> str:
-    """Of everything in a prompt but its items."""
-    return hashlib.sha256(_encode((model, system_prompt, create.tools, create.tool_choice))).hexdigest()[:16]
+    """Of everything in a prompt but its items. A chat template renders the reasoning effort too."""
+    effort = create.reasoning.effort if create.reasoning else None
+    return hashlib.sha256(_encode((model, system_prompt, create.tools, create.tool_choice, effort))).hexdigest()[:16]
