@@ -129,6 +129,7 @@ async def test_usage_of_a_committed_answer_is_recorded_by_the_gateway_that_publi
         await successor.registry.finish(5)
     assert [(user, usage.output_tokens) for user, usage in successor.usage.added] == [("user_1", len(TEXT))]
     running.log.fence_off()
+    await owner.registry.finish(5)
     assert owner.usage.added == []
 
 

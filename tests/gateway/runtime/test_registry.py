@@ -39,8 +39,12 @@ async def test_a_turn_finishes_without_a_follower(gateway: Replica) -> None:
 
 
 async def test_turns_run_concurrently(gateway: Replica) -> None:
-    stories = await asyncio.gather(*(gateway.run_turn(ResponseCreate(input=f"{n}")) for n in range(20)))
-    assert len({conformance.stream(events)["id"] for events in stories}) == 20
+    proceed = hold(gateway)
+    running = [await gateway.begin_turn(ResponseCreate(input=f"{n}")) for n in range(20)]
+    while len(gateway.engine.calls) < 20:
+        await asyncio.sleep(0.005)
+    proceed.set()
+    assert len({conformance.stream(await collect_events(one))["id"] for one in running}) == 20
 
 
 async def test_another_users_turn_is_not_found(gateway: Replica) -> None:
@@ -81,6 +85,7 @@ async def test_finish_waits_for_running_turns(gateway: Replica) -> None:
     finishing = asyncio.create_task(gateway.registry.finish(5))
     proceed.set()
     await finishing
+    assert running.log.events.is_complete
     assert conformance.stream(await collect_events(running))["status"] == "completed"
 
 
