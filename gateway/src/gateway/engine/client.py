@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Literal
 
 import httpx2
@@ -90,15 +90,13 @@ class EngineClient:
             async for chunk in response.iter_bytes():
                 yield chunk
 
-    @asynccontextmanager
-    async def _open_chat(self, call: EngineCall) -> AsyncGenerator[openai.AsyncAPIResponse[Any]]:
+    def _open_chat(self, call: EngineCall) -> AbstractAsyncContextManager[openai.AsyncAPIResponse[Any]]:
         fields = request_fields(call.prompt, call.sampling, call.options) | _STREAM_FIELDS | {"return_token_ids": True}
-        async with self._open(fields, user_id=call.user_id, request_id=call.request_id) as response:
-            yield response
+        return self._open(fields, user_id=call.user_id, request_id=call.request_id)
 
     @asynccontextmanager
     async def _open_continuation(self, call: EngineCall) -> AsyncGenerator[openai.AsyncAPIResponse[Any]]:
-        """By token ids: text would be tokenized differently (greedy, by text: 9 of 20 answers the same; by ids: 20)."""
+        """By token ids; gateway.runtime.continuation has the reason."""
         body = sampling_fields(call.sampling) | {"return_token_ids": True, "cache_salt": self._cache_salt(call.user_id)}
         try:
             async with self._client.completions.with_streaming_response.create(

@@ -1,4 +1,4 @@
-"""Follows the turns that run on other gateways, and receives their commands: one blocking read for all of a process, on
+"""Follows the turns that run on other gateways, and receives their commands: one blocking read for a whole process, on
 a connection of its own. On a shared connection a blocking read would delay all other commands.
 """
 
