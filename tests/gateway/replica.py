@@ -52,6 +52,7 @@ DEFAULTS = Defaults("be kind", SAMPLING)
 RETRY_POLICY = RetryPolicy(engine_seconds=0.5, token_seconds=5)
 PROMPT_IDS = (1, 2, 3)
 ENCRYPTION = UserEncryption(b"k" * 32)
+REQUEST = ResponseCreate(input="go")
 
 
 def text_stream(text: str, reason: Literal["stop", "length"] = "stop") -> tuple[EngineEvent, ...]:
@@ -185,6 +186,21 @@ class Replica:
         running = (await self.turns.start(user_id, create)).running
         assert running is not None
         return running
+
+    async def begin_held_turn(self, create: ResponseCreate = REQUEST) -> RunningTurn:
+        """A turn that waits after its first letter has been sent, until `proceed`."""
+        self.engine.hold = asyncio.Event()
+        running = await self.begin_turn(create)
+        while len(running.log.events) < 5:
+            await asyncio.sleep(0.005)
+        return running
+
+    def proceed(self) -> None:
+        assert self.engine.hold is not None
+        self.engine.hold.set()
+
+    async def followed_events(self, response_id: str) -> list[Wire]:
+        return [json.loads(text) async for text in self.following.follow("user_1", response_id)]
 
     async def run_turn(self, create: ResponseCreate, user_id: str = "user_1") -> list[Wire]:
         return await collect_events(await self.begin_turn(create, user_id))

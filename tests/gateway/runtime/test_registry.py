@@ -10,9 +10,7 @@ from redis.asyncio import Redis
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
 from tests.contract import conformance
-from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
-
-REQUEST = ResponseCreate(input="go")
+from tests.gateway.replica import REQUEST, FakeEngine, Replica, collect_events, replica, text_stream
 
 
 @pytest.fixture
@@ -90,10 +88,7 @@ async def test_finish_waits_for_running_turns(gateway: Replica) -> None:
 
 
 async def test_a_released_turn_gets_no_terminal_event_and_stays_listed(gateway: Replica, redis: Redis) -> None:
-    hold(gateway)
-    running = await gateway.begin_turn(REQUEST)
-    while len(running.log.events) < 5:
-        await asyncio.sleep(0.005)
+    running = await gateway.begin_held_turn()
     await gateway.registry.release()
     assert (running.log.events.is_closed, running.log.events.is_complete) == (True, False)
     assert gateway.engine.closed.is_set()
@@ -103,10 +98,7 @@ async def test_a_released_turn_gets_no_terminal_event_and_stays_listed(gateway: 
 
 
 async def test_an_unstored_turn_ends_with_its_gateway(gateway: Replica) -> None:
-    hold(gateway)
-    running = await gateway.begin_turn(ResponseCreate(input="secret", store=False))
-    while len(running.log.events) < 5:
-        await asyncio.sleep(0.005)
+    running = await gateway.begin_held_turn(ResponseCreate(input="secret", store=False))
     await gateway.registry.release()
     assert conformance.stream(await collect_events(running))["status"] == "incomplete"
 
