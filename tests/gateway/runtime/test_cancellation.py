@@ -86,7 +86,7 @@ async def test_a_cancel_that_cannot_be_stored_still_stops_a_turn_that_runs_here(
         await following.cancel("user_1", response_id)
 
 
-async def test_a_turn_cancelled_before_its_takeover_has_its_usage_and_calls_no_engine(
+async def test_a_turn_cancelled_before_its_takeover_keeps_text_and_usage_and_calls_no_engine(
     owner: Replica, successor: Replica, redis: Redis
 ) -> None:
     response_id = await abandon_turn(owner)
@@ -96,6 +96,7 @@ async def test_a_turn_cancelled_before_its_takeover_has_its_usage_and_calls_no_e
         response = await final_response(successor, response_id)
         await successor.registry.finish(5)
     assert (successor.engine.prompt_calls, successor.engine.continued_ids) == ([], [])
+    assert (response["status"], response["output"][0]["content"][0]["text"]) == ("incomplete", "a")
     assert (response["usage"]["input_tokens"], response["usage"]["output_tokens"]) == (len(PROMPT_IDS), 1)
     assert response["incomplete_details"]["stopped_in_ms"] >= 0
     assert [(user, usage.total_tokens) for user, usage in successor.usage.added] == [("user_1", len(PROMPT_IDS) + 1)]
