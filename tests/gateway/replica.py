@@ -28,6 +28,7 @@ from gateway.protocol.items import text_of
 from gateway.protocol.resources import Usage
 from gateway.runtime.acceptance import TurnAcceptance
 from gateway.runtime.compaction import Compaction
+from gateway.runtime.concurrency_limit import ConcurrencyLimit
 from gateway.runtime.context_window import WindowSelection
 from gateway.runtime.following import ResponseFollower
 from gateway.runtime.history_loader import HistoryLoader
@@ -220,6 +221,7 @@ async def replica(
     name: str = "g1",
     defaults: Defaults = DEFAULTS,
     policy: RetryPolicy = RETRY_POLICY,
+    max_answers: int = 1000,
 ) -> AsyncIterator[Replica]:
     async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
         engine, usage, titles = engine or FakeEngine(), RecordedUsage(), RecordedTitles()
@@ -232,7 +234,8 @@ async def replica(
         runner = TurnRunner(engine, windows, turn_store, usage, titles, policy, gateway_id=name)
         turn_list = TurnList(Leases(redis, name))
         registry = TurnRegistry(runner, writer, turn_list)
-        turns = TurnAcceptance(preparation, turn_store, responses, turn_list, registry, gateway_id=name)
+        answers = ConcurrencyLimit(max_answers, "answers are already running")
+        turns = TurnAcceptance(preparation, turn_store, responses, turn_list, registry, answers, gateway_id=name)
         following = ResponseFollower(registry, responses, reader)
         compaction = Compaction(engine, history_reader, responses, usage, prompts, ENCRYPTION)
 

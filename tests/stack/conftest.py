@@ -112,6 +112,7 @@ def limited_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dep
     """A deployment with limits that a test can reach."""
     settings = {
         "GATEWAY_SOCKETS_PER_USER": "3",
+        "GATEWAY_ANSWERS_PER_USER": "2",
         "GATEWAY_SOCKET_AGE_SECONDS": "4",
         "GATEWAY_SOCKET_FIRST_EVENT_SECONDS": "1",
         "GATEWAY_MAX_OUTPUT_TOKENS": "4",

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import IdempotencyKeyReused, ModelNotFound, NotFound, ParleyError, Unavailable
+from gateway.errors import IdempotencyKeyReused, ModelNotFound, NotFound, ParleyError, TooManyRequests, Unavailable
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_response_id
 from gateway.store.history.history_reader import HistoryReader
@@ -134,3 +134,28 @@ async def test_an_idempotency_key_of_another_request_is_refused_and_nothing_is_s
             await gateway.turns.start("user_1", other, idempotency_key="mine")
     assert await gateway.stored_texts(here) == ["hello", "the answer"]
     assert await gateway.stored_texts(there) == []
+
+
+async def test_the_answers_of_one_user_are_limited_and_a_retry_starts_none(port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("the answer")), max_answers=2) as gateway:
+        gateway.engine.hold = asyncio.Event()
+        question = ResponseCreate(input="hello")
+        first = await gateway.turns.start("user_1", question, idempotency_key="first")
+        await gateway.turns.start("user_1", ResponseCreate(input="hello", store=False))
+        for stored in (True, False):
+            with pytest.raises(TooManyRequests, match="2 answers are already running"):
+                await gateway.turns.start("user_1", ResponseCreate(input="hello", store=stored))
+        assert await gateway.turns.start("user_1", question, idempotency_key="first") == first
+        await gateway.turns.start("user_2", question)
+        gateway.engine.hold.set()
+        await gateway.registry.finish(5)
+        for _ in range(2):
+            await gateway.turns.start("user_1", question)
+
+
+async def test_a_request_that_is_refused_does_not_count_as_an_answer(port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("the answer")), max_answers=1) as gateway:
+        for stored in (True, False):
+            with pytest.raises(ModelNotFound):
+                await gateway.turns.start("user_1", ResponseCreate(input="hello", model="gpt-9", store=stored))
+        await gateway.turns.start("user_1", ResponseCreate(input="hello"))

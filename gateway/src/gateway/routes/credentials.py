@@ -1,5 +1,6 @@
 """The credential of a request: an API key in a header, or the session cookie of a page of this site."""
 
+from collections.abc import AsyncGenerator
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -59,8 +60,12 @@ def _ticket(connection: HTTPConnection[Any]) -> str | None:
     return None
 
 
-async def current_user(request: Request, state: OpenState) -> User:
-    return await state["identity"].authenticate(read_credential(request))
+async def current_user(request: Request, state: OpenState) -> AsyncGenerator[User]:
+    """Raises TooManyRequests for a user who has too many requests in progress: one is until its response has been
+    sent."""
+    user = await state["identity"].authenticate(read_credential(request))
+    with state["requests"].hold(user.id):
+        yield user
 
 
 CurrentUser = Annotated[User, Depends(current_user)]

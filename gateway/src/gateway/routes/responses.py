@@ -1,6 +1,7 @@
 """/v1/responses over HTTP: responses are created, retrieved, followed, cancelled and deleted."""
 
 import asyncio
+from contextlib import ExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -29,7 +30,7 @@ from gateway.routes.json_responses import json_response
 from gateway.routes.openapi import Body, describe, link
 from gateway.routes.request_validation import read_json_body, reject_unknown_parameters
 from gateway.routes.revocable_response import RevocableResponse
-from gateway.routes.state import OpenState
+from gateway.routes.state import OpenState, State
 from gateway.runtime.acceptance import StartedTurn
 from gateway.runtime.following import ResponseFollower
 from gateway.runtime.running import RunningTurn
@@ -70,13 +71,11 @@ async def create(
     idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Response:
     body = decode_create_body(await read_json_body(request))
-    started = await state["turns"].start(user.id, body, idempotency_key=idempotency_key_of(body, idempotency_key))
-    follower, running = state["follower"], started.running
+    key = idempotency_key_of(body, idempotency_key)
     if body.stream:
-        if running is None:
-            await follower.check(user.id, started.response_id)
-        frames = follower.follow(user.id, started.response_id, running=running)
-        return RevocableResponse(user, event_stream(frames, on_close=lambda: _stop_unless_stored(running)))
+        return await _create_streamed(state, user, body, key)
+    started = await state["turns"].start(user.id, body, idempotency_key=key)
+    follower, running = state["follower"], started.running
     if body.background:
         return json_response(await _snapshot(follower, user, started))
     outcome = await _outcome(request, follower, user, started)
@@ -100,9 +99,11 @@ async def retrieve(
     follower = state["follower"]
     if not stream:
         return json_response((await follower.get(user.id, response_id)).response)
-    await follower.check(user.id, response_id)  # a response without events is a 404, not an empty stream
-    frames = follower.follow(user.id, response_id, -1 if starting_after is None else starting_after)
-    return RevocableResponse(user, event_stream(frames))
+    with ExitStack() as held:
+        held.callback(state["connections"].acquire(user.id))
+        await follower.check(user.id, response_id)  # a response without events is a 404, not an empty stream
+        frames = follower.follow(user.id, response_id, -1 if starting_after is None else starting_after)
+        return RevocableResponse(user, event_stream(frames, on_close=held.pop_all().close))
 
 
 @router.post("/{response_id}/cancel", summary="Cancel a response", **describe(Resource, errors=(400, 403, 404)))
@@ -170,6 +171,18 @@ async def compact(request: Request, state: OpenState, user: CurrentUser) -> Resp
 async def input_tokens(request: Request, state: OpenState, user: CurrentUser) -> Response:
     body = decode_count(await read_json_body(request))
     return json_response(await state["token_counter"].count(user.id, body))
+
+
+async def _create_streamed(state: State, user: User, body: ResponseCreate, idempotency_key: str | None) -> Response:
+    follower = state["follower"]
+    with ExitStack() as held:
+        held.callback(state["connections"].acquire(user.id))
+        started = await state["turns"].start(user.id, body, idempotency_key=idempotency_key)
+        held.callback(_stop_unless_stored, started.running)
+        if started.running is None:
+            await follower.check(user.id, started.response_id)
+        frames = follower.follow(user.id, started.response_id, running=started.running)
+        return RevocableResponse(user, event_stream(frames, on_close=held.pop_all().close))
 
 
 async def _snapshot(follower: ResponseFollower, user: User, started: StartedTurn) -> Resource:

@@ -35,7 +35,7 @@ async def responses_socket(websocket: WebSocket[State]) -> None:
         revocations_before = state["revocations"].epoch
         user = await state["identity"].authenticate(credential)
         resume = _read_resume(websocket)
-        with state["connection_limit"].acquire(user.id):
+        with state["connections"].hold(user.id):
             offered = websocket.scope.get("subprotocols", [])
             await websocket.accept(subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in offered else None)
             await ResponsesConnection(Socket(websocket), user, revocations_before, state).run(resume)

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from enum import IntEnum, auto
 from typing import Any
 
@@ -52,9 +53,9 @@ class TurnRegistry:
         running = self._running.get(response_id)
         return running if running is not None and running.request.user_id == user_id else None
 
-    def begin(self, prepared: PreparedTurn) -> RunningTurn:
-        """Starts an accepted turn."""
-        running = RunningTurn(prepared, self._writer.open(prepared.turn))
+    def begin(self, prepared: PreparedTurn, held: ExitStack | None = None) -> RunningTurn:
+        """Starts an accepted turn; `held` as in RunningTurn."""
+        running = RunningTurn(prepared, self._writer.open(prepared.turn), held=held or ExitStack())
         running.log.append(Created())
         self._spawn(running, None)
         if self._state is RegistryState.RELEASING:
@@ -110,6 +111,7 @@ class TurnRegistry:
         try:
             await self._runner.run(running, ending)
         finally:
+            running.held.close()
             is_current = self._running.get(request.response_id) is running
             if is_current:
                 del self._running[request.response_id]
