@@ -194,4 +194,4 @@ def test_the_log_is_one_answer_in_any_order_of_actions(redis_process: Process) -
     class HistoriesHere(Histories):
         port = redis_process.command.port
 
-    run_state_machine_as_test(HistoriesHere, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(HistoriesHere, settings=settings(max_examples=40, stateful_step_count=25))

@@ -108,7 +108,7 @@ async def test_conversations_of_the_same_millisecond_are_all_listed_once(
 HAPPENINGS = st.lists(st.tuples(st.sampled_from(["spoken", "deleted"]), st.integers(0, 11)), max_size=4)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     scores=st.lists(st.integers(1, 4), min_size=1, max_size=12),
     limit=st.integers(1, 4),
