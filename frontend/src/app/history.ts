@@ -86,9 +86,12 @@ export class History {
   async recover(chat: ChatId): Promise<void> {
     if (this.#recovering.has(chat)) return
     this.#recovering.add(chat)
-    for (let attempt = 0; this.#isRecovering(chat) && !(await this.#load(chat)); attempt++)
-      await sleep(backoff(attempt))
-    this.#recovering.delete(chat)
+    try {
+      for (let attempt = 0; this.#isRecovering(chat) && !(await this.#load(chat)); attempt++)
+        await sleep(backoff(attempt))
+    } finally {
+      this.#recovering.delete(chat)
+    }
   }
 
   /** Excludes a response whose events have expired from the responses to follow. */

@@ -70,11 +70,12 @@ export class Parley {
 
   /** Closes the session on the page if the server has ended it. */
   async checkSession(): Promise<void> {
-    const error = await api.me().then(
-      () => null,
-      (reason: unknown) => reason,
-    )
-    if (error instanceof ApiError && error.status === 401) this.#closeSession()
+    try {
+      await api.me()
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error
+      if (error.status === 401) this.#closeSession()
+    }
   }
 
   select = (chat: ChatId): void => {
