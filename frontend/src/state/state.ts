@@ -42,6 +42,8 @@ export interface Turn {
   readonly phase: TurnPhase
   readonly responseId: string | null
   readonly stopping: boolean
+  /** True if the last attempt to stop the answer failed. */
+  readonly stopFailed: boolean
   readonly failure: Failure | null
 }
 
@@ -76,7 +78,7 @@ export interface Sidebar {
   readonly hasMore: boolean
 }
 
-export type AnnouncementKind = 'started' | 'finished' | 'stopped' | 'failed'
+export type AnnouncementKind = 'started' | 'finished' | 'stopped' | 'notStopped' | 'failed'
 
 export interface State {
   readonly session: 'checking' | 'out' | 'in'
