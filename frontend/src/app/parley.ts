@@ -6,12 +6,12 @@ import { ApiError } from '../api/http'
 import type { User } from '../api/resources'
 import { SocketPool } from '../api/socket-pool'
 import { isLocal, NEW, type ChatId, type State } from '../state/state'
+import { safeLocalStorage } from '../ui/storage'
 import { DraftStorage } from './drafts'
 import { History } from './history'
 import { MessageSender } from './message-sender'
 import { chatFromPath, pathOf } from './routing'
 import { SignIn } from './sign-in'
-import { safeLocalStorage } from './storage'
 import { Store } from './store.svelte'
 
 /** The application: creates its parts once and wires them together. */

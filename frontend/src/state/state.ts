@@ -36,7 +36,7 @@ export interface Message {
 }
 
 /** `recovering`: the turn runs on the server, but the page does not receive its events. */
-export type TurnPhase = 'waiting' | 'streaming' | 'recovering'
+type TurnPhase = 'waiting' | 'streaming' | 'recovering'
 
 export interface Turn {
   readonly phase: TurnPhase
@@ -54,7 +54,7 @@ export interface ContextWindow {
   readonly contextTokens: number | null
 }
 
-export type HistoryStatus = 'absent' | 'loading' | 'ready' | 'failed' | 'missing'
+type HistoryStatus = 'absent' | 'loading' | 'ready' | 'failed' | 'missing'
 
 export interface Chat {
   readonly history: HistoryStatus
