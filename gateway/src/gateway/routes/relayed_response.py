@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import ParleyError
+from gateway.routes.client_disconnect import wait_for_disconnect
 from gateway.routes.event_stream import EventStream
 from gateway.routes.ports import ChatRelay
 
@@ -29,7 +30,7 @@ class RelayedResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         responding = asyncio.create_task(self._respond(scope, receive, send))
-        disconnecting = asyncio.create_task(_wait_for_disconnect(receive))
+        disconnecting = asyncio.create_task(wait_for_disconnect(receive))
         try:
             await asyncio.wait((responding, disconnecting), return_when=asyncio.FIRST_COMPLETED)
             if responding.done():
@@ -58,8 +59,3 @@ async def _with_error_event(first: bytes, events: AsyncGenerator[bytes]) -> Asyn
             yield event
     except ParleyError as exc:
         yield b"data: %b\n\ndata: [DONE]\n\n" % _encode({"error": exc.body()})
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

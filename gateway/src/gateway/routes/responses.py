@@ -23,6 +23,7 @@ from gateway.protocol.requests import (
 from gateway.protocol.resources import CompactedResponse, Deleted, InputTokens, ItemPage, Order
 from gateway.protocol.resources import Response as Resource
 from gateway.routes import openapi_rules
+from gateway.routes.client_disconnect import wait_for_disconnect
 from gateway.routes.credentials import CurrentUser
 from gateway.routes.event_stream import event_stream
 from gateway.routes.json_responses import json_response
@@ -73,10 +74,10 @@ async def create(
     started = await state["turns"].start(user.id, body, idempotency_key=idempotency_key_of(body, idempotency_key))
     follower, running = state["follower"], started.running
     if body.stream:
-        if running is None:
-            await follower.check(user.id, started.response_id)
+        await follower.check(user.id, started.response_id, running=running)
         frames = follower.follow(user.id, started.response_id, running=running)
-        return RevocableResponse(user, event_stream(frames, on_close=lambda: _stop_unless_stored(running)))
+        stream = event_stream(frames, running.stop_unless_stored) if running else event_stream(frames)
+        return RevocableResponse(user, stream)
     if body.background:
         return json_response(await _snapshot(follower, user, started))
     outcome = await _outcome(request, follower, user, started)
@@ -179,21 +180,17 @@ async def _snapshot(follower: ResponseFollower, user: User, started: StartedTurn
 
 
 async def _outcome(request: Request, follower: ResponseFollower, user: User, started: StartedTurn) -> Resource:
-    disconnecting = asyncio.create_task(_stop_on_disconnect(request, started.running))
+    running = started.running
+    if running is None:
+        return await follower.outcome(user.id, started.response_id)
+    disconnecting = asyncio.create_task(_stop_on_disconnect(request, running))
     try:
-        outcome = await follower.outcome(user.id, started.response_id, running=started.running)
+        return await follower.outcome(user.id, started.response_id, running=running)
     finally:
         disconnecting.cancel()
-    return outcome
+        await asyncio.wait([disconnecting])
 
 
-async def _stop_on_disconnect(request: Request, running: RunningTurn | None) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    _stop_unless_stored(running)
-
-
-def _stop_unless_stored(running: RunningTurn | None) -> None:
-    """A stored response continues without its client; nobody else can read an unstored one."""
-    if running is not None and not running.request.stored:
-        running.stop()
+async def _stop_on_disconnect(request: Request, running: RunningTurn) -> None:
+    await wait_for_disconnect(request.receive)
+    running.stop_unless_stored()
