@@ -4,16 +4,13 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
-import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import ParleyError
 from gateway.routes.client_disconnect import wait_for_disconnect
-from gateway.routes.event_stream import EventStream
+from gateway.routes.event_stream import EventStream, error_chunk
 from gateway.routes.ports import ChatRelay
-
-_encode = msgspec.json.encode
 
 
 class RelayedResponse(Response):
@@ -58,4 +55,4 @@ async def _with_error_event(first: bytes, events: AsyncGenerator[bytes]) -> Asyn
         async for event in events:
             yield event
     except ParleyError as exc:
-        yield b"data: %b\n\ndata: [DONE]\n\n" % _encode({"error": exc.body()})
+        yield error_chunk(exc)

@@ -10,7 +10,7 @@ from gateway.identity.introspection import User
 from gateway.protocol.create import NEUTRAL, NEUTRAL_OVER_HTTP, ResponseCreate
 from gateway.protocol.events import Event
 from gateway.protocol.items import Item
-from gateway.protocol.limits import MAX_SEQUENCE_NUMBER
+from gateway.protocol.limits import MAX_ID_LENGTH, MAX_OPAQUE_LENGTH, MAX_SEQUENCE_NUMBER
 from gateway.protocol.requests import (
     COUNT_NEUTRAL,
     CompactRequest,
@@ -28,7 +28,7 @@ from gateway.routes.credentials import CurrentUser
 from gateway.routes.event_stream import event_stream
 from gateway.routes.json_responses import json_response
 from gateway.routes.openapi import Body, describe, link
-from gateway.routes.request_validation import read_json_body, reject_unknown_parameters
+from gateway.routes.request_validation import AfterItem, Limit, read_json_body, reject_unknown_parameters
 from gateway.routes.revocable_response import RevocableResponse
 from gateway.routes.state import OpenState
 from gateway.runtime.acceptance import StartedTurn
@@ -38,7 +38,7 @@ from gateway.turn.state_machine import Failed
 
 router = APIRouter(prefix="/v1/responses", dependencies=[Depends(reject_unknown_parameters)])
 
-ResponseId = Annotated[str, Path(max_length=80)]
+ResponseId = Annotated[str, Path(max_length=MAX_ID_LENGTH)]
 SequenceNumber = Annotated[int | None, Query(ge=0, le=MAX_SEQUENCE_NUMBER)]
 
 
@@ -68,7 +68,7 @@ async def create(
     request: Request,
     state: OpenState,
     user: CurrentUser,
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    idempotency_key: Annotated[str | None, Header(max_length=MAX_OPAQUE_LENGTH)] = None,
 ) -> Response:
     body = decode_create_body(await read_json_body(request))
     started = await state["turns"].start(user.id, body, idempotency_key=idempotency_key_of(body, idempotency_key))
@@ -126,8 +126,8 @@ async def input_items(
     state: OpenState,
     user: CurrentUser,
     response_id: ResponseId,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[str | None, Query(max_length=80)] = None,
+    limit: Limit = 20,
+    after: AfterItem = None,
     order: Order = "desc",
 ) -> Response:
     items: tuple[Item, ...] = (await state["follower"].get(user.id, response_id)).input
@@ -138,9 +138,7 @@ async def input_items(
         if after not in ids:
             raise NotFound("item", param="after")
         items = items[ids.index(after) + 1 :]
-    page = items[:limit]
-    first, last = (page[0].id, page[-1].id) if page else (None, None)
-    return json_response(ItemPage(page, first, last, len(items) > limit))
+    return json_response(ItemPage.of(items[:limit], has_more=len(items) > limit))
 
 
 @router.post(

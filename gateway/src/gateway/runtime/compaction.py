@@ -16,7 +16,7 @@ from gateway.errors import (
     PreviousResponseNotFound,
 )
 from gateway.inference import EngineCall, Finished, OutputOptions, PromptMessage, Sampling, TextDelta, UsageReport
-from gateway.protocol.ids import is_response_id, new_item_id
+from gateway.protocol.ids import is_response_id, new_item_id, new_response_id
 from gateway.protocol.input_items import InputCompaction, InputItem, InputMessage
 from gateway.protocol.items import Compaction as CompactionItem
 from gateway.protocol.items import Item, Message
@@ -67,7 +67,7 @@ class Compaction:
         questions = [item for item in items if isinstance(item, Message) and item.role == "user"]
         ciphertext = self._encryption.encrypt(user_id, SUMMARY + summary)
         compaction = CompactionItem(new_item_id("cmp", len(items) + 1), ciphertext)
-        return CompactedResponse("resp_" + secrets.token_hex(16), int(time.time()), (*questions, compaction), usage)
+        return CompactedResponse(new_response_id(), int(time.time()), (*questions, compaction), usage)
 
     def check_readable(self, user_id: str, items: Sequence[InputItem]) -> None:
         """Before they are stored, where every later turn would fail for them. Raises InvalidRequest."""
