@@ -115,16 +115,15 @@ class ResponsesConnection:
             async for text in self._follower.follow(self._user.id, started.response_id, running=running):
                 await self._socket.send(with_stream_id(text, create.stream_id))
         finally:
-            if running is not None and not running.request.stored:
-                running.stop()  # nobody else can read an unstored response
+            if running is not None:
+                running.stop_unless_stored()
         if running is not None:
             self._keep_unstored(create, running)
 
     async def _start(self, create: ResponseCreate) -> StartedTurn:
         user = await self._check_user()
         started = await self._turns.start(user.id, create, self._unstored, idempotency_key=idempotency_key_of(create))
-        if started.running is None:
-            await self._follower.check(user.id, started.response_id)
+        await self._follower.check(user.id, started.response_id, running=started.running)
         return started
 
     async def _resume(self, resume: ResumeRequest) -> None:

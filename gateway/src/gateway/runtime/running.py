@@ -64,6 +64,11 @@ class RunningTurn:
             self.stop_requested_at = time.monotonic() - seconds_ago
         self.scope.cancel()
 
+    def stop_unless_stored(self) -> None:
+        """When the only reader leaves: a stored response continues, but nobody else can read an unstored one."""
+        if not self.request.stored:
+            self.stop()
+
     def release(self) -> None:
         """Ends without a terminal event: another gateway continues the turn."""
         self.is_released = True

@@ -9,7 +9,7 @@ from gateway.errors import NotFound
 from gateway.protocol.ids import position_in
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.items import Item, decode_item, encode_item
-from gateway.protocol.resources import Conversation, Order, Page
+from gateway.protocol.resources import Conversation, ItemPage, Order
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.quota import StorageQuota, charge
 from gateway.store.history.stored_conversation import conversation_key, now_ms, read_conversation
@@ -26,7 +26,7 @@ class ConversationItems:
         self._redis = redis
         self._quota = quota
 
-    async def create(self, user_id: str, conversation_id: str, items: Sequence[InputItem]) -> Page[Item]:
+    async def create(self, user_id: str, conversation_id: str, items: Sequence[InputItem]) -> ItemPage:
         """Adds them at the end, adjacent even when a turn begins at the same moment. Raises StorageLimit."""
         conversation_key(user_id, conversation_id)
         await self._quota.check(user_id)
@@ -44,11 +44,11 @@ class ConversationItems:
             pipe.zadd(index_key(user_id), {conversation_id: now_ms()})
             return added
 
-        return _page(await transact(self._redis, user_id, conversation_id, ["position"], write), more=False)
+        return ItemPage.of(await transact(self._redis, user_id, conversation_id, ["position"], write))
 
     async def page(
         self, user_id: str, conversation_id: str, *, limit: int, after: str | None, order: Order
-    ) -> Page[Item]:
+    ) -> ItemPage:
         """By position, which is part of the id: an `after` that was deleted meanwhile still works."""
         await read_conversation(self._redis, user_id, conversation_id)
         position = None if after is None else position_in(after)
@@ -66,7 +66,7 @@ class ConversationItems:
                 offset=0,
                 num=limit + 1,
             )
-        return _page(tuple(decode_item(item) for item in found[:limit]), more=len(found) > limit)
+        return ItemPage.of(tuple(decode_item(item) for item in found[:limit]), has_more=len(found) > limit)
 
     async def item(self, user_id: str, conversation_id: str, item_id: str) -> Item:
         await read_conversation(self._redis, user_id, conversation_id)
@@ -104,7 +104,3 @@ def item_members(items: Sequence[Item]) -> dict[bytes, int]:
 
 def _item_not_found() -> NotFound:
     return NotFound("item", param="item_id")
-
-
-def _page(items: tuple[Item, ...], *, more: bool) -> Page[Item]:
-    return Page(items, items[0].id if items else None, items[-1].id if items else None, more)
