@@ -6,6 +6,8 @@
 #   PARLEY_TRUSTED_PROXIES   networks of the proxies in front of nginx, separated by commas
 #   PARLEY_PROXY_PROTOCOL    whether these proxies use the PROXY protocol instead of X-Forwarded-For
 #   PARLEY_COOKIE_SECURE     whether browsers reach Parley over TLS only
+#   NGINX_CPUS               the number of CPUs, instead of the machine's
+#   NGINX_CGROUP             the folder of the control group, instead of /sys/fs/cgroup
 set -eu
 
 here=$(dirname "$0")
@@ -81,6 +83,59 @@ write_listen() {
     done
 }
 
+# The first number in a file of the control group; nothing if it sets no limit ("max", -1) or does not exist.
+limit() {
+    [ -r "$cgroup/$1" ] && awk '$1 ~ /^[0-9]+$/ { print $1; exit }' "$cgroup/$1" || true
+}
+
+# What the container may use, not what the host has: `auto` counts all CPUs of the host. In cgroup v2 the quota and the
+# period are in one file, in v1 in two. https://docs.kernel.org/admin-guide/cgroup-v2.html
+count_cpus() {
+    cpus=${NGINX_CPUS:-$(nproc)}
+    quota=$(limit cpu.max)
+    period=$(awk '{ print $2 }' "$cgroup/cpu.max" 2>/dev/null || true)
+    quota=${quota:-$(limit cpu/cpu.cfs_quota_us)}
+    period=${period:-$(limit cpu/cpu.cfs_period_us)}
+    if [ -n "$quota" ] && [ $(((quota + period - 1) / period)) -lt "$cpus" ]; then
+        cpus=$(((quota + period - 1) / period))
+    fi
+}
+
+count_memory() {
+    memory=$(limit memory.max)
+    memory=${memory:-$(limit memory/memory.limit_in_bytes)}
+    # Without a limit (in v1, a huge one), as much as compose.yaml allows.
+    if [ -z "$memory" ] || [ "$memory" -gt $((64 * gibibyte)) ]; then
+        memory=$((256 * mebibyte))
+    fi
+}
+
+# One worker per CPU, but no more than one per 32 MB: eight in a container of 256 MB. Even if every connection is in use,
+# the workers fill at most 60 % of the memory; the rest is for the zones of limits.conf (40 MB) and files in /tmp.
+# Measured: an open chat, which has two connections, takes 22 kB; an idle worker takes less than 1 MB, and 0.4 kB more
+# for each connection that it may have.
+# https://nginx.org/en/docs/ngx_core_module.html#worker_processes
+write_workers() {
+    workers=$((memory / (32 * mebibyte)))
+    [ "$workers" -le "$cpus" ] || workers=$cpus
+    [ "$workers" -le 64 ] || workers=64
+    [ "$workers" -ge 1 ] || workers=1
+    connections=$(((memory * 6 / 10 / workers - mebibyte) / (12 * 1024)))
+    [ "$connections" -le 8192 ] || connections=8192
+    [ "$connections" -ge 256 ] || connections=256
+    echo "worker_processes $workers;"
+    echo 'events {'
+    echo "    worker_connections $connections;"
+    echo '}'
+}
+
+cgroup=${NGINX_CGROUP:-/sys/fs/cgroup}
+mebibyte=$((1024 * 1024))
+gibibyte=$((1024 * mebibyte))
+count_cpus
+count_memory
+
 mkdir -p "$folder"
+write_workers > "$folder/workers.conf"
 { write_proxies && write_scheme; } > "$folder/http.conf"
 write_listen "$@" > "$folder/listen.conf"

@@ -95,7 +95,7 @@ def write_certificate(folder: Path) -> Path:
 
 
 @contextmanager
-def running_nginx(folder: Path, port: int) -> Iterator[None]:
+def running_nginx(folder: Path, port: int) -> Iterator[Process]:
     """With the file `nginx.conf` in `folder`."""
 
     def listens() -> bool:
@@ -106,6 +106,6 @@ def running_nginx(folder: Path, port: int) -> Iterator[None]:
     process.start()
     try:
         process.wait_ready()
-        yield
+        yield process
     finally:
         process.stop()
