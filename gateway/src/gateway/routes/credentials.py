@@ -8,6 +8,7 @@ from starlette.requests import HTTPConnection, Request
 
 from gateway.errors import OriginRefused, Unauthenticated
 from gateway.identity.introspection import Credential, User
+from gateway.pauses import user_at_work
 from gateway.routes.state import OpenState, lifespan_state
 
 # Over TLS the cookie has the prefix that binds it to this host (RFC 6265bis, 4.1.3.2): one without it may have been
@@ -60,7 +61,9 @@ def _ticket(connection: HTTPConnection[Any]) -> str | None:
 
 
 async def current_user(request: Request, state: OpenState) -> User:
-    return await state["identity"].authenticate(read_credential(request))
+    user = await state["identity"].authenticate(read_credential(request))
+    user_at_work.set(user.id)
+    return user
 
 
 CurrentUser = Annotated[User, Depends(current_user)]
