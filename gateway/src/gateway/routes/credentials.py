@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection, Request
 
 from gateway.errors import OriginRefused, Unauthenticated
 from gateway.identity.introspection import Credential, User
+from gateway.pauses import user_at_work
 from gateway.routes.state import OpenState, lifespan_state
 
 # Over TLS the cookie has the prefix that binds it to this host (RFC 6265bis, 4.1.3.2): one without it may have been
@@ -65,6 +66,7 @@ async def current_user(request: Request, state: OpenState) -> AsyncGenerator[Use
     """Raises TooManyRequests for a user who has too many requests in progress: one is until its response has been
     sent."""
     user = await state["identity"].authenticate(read_credential(request))
+    user_at_work.set(user.id)
     with state["requests"].hold(user.id):
         yield user
 

@@ -6,6 +6,7 @@ from fastapi import Query, Request
 from starlette.requests import ClientDisconnect
 
 from gateway.errors import InvalidJson, InvalidRequest, UnsupportedMediaType, UnsupportedParameter
+from gateway.pauses import SMALL_BYTES, pause
 from gateway.protocol.limits import MAX_ID_LENGTH
 from gateway.routes.credentials import CurrentUser
 
@@ -28,6 +29,8 @@ async def read_json_body(request: Request) -> bytes:
     media_type = request.headers.get("content-type", _JSON)
     if body and media_type.partition(";")[0].strip().lower() != _JSON:
         raise UnsupportedMediaType(media_type)
+    if len(body) > SMALL_BYTES:
+        await pause()  # many large bodies may be complete at the same moment
     return body
 
 

@@ -6,6 +6,7 @@ import anyio
 
 from gateway.errors import ConnectionLimitReached, InvalidJson, ParleyError, TooManyRequests, Unauthenticated
 from gateway.identity.introspection import User
+from gateway.pauses import SMALL_BYTES, pause
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.events import frame, socket_error, with_stream_id
 from gateway.protocol.items import Item
@@ -66,6 +67,8 @@ class ResponsesConnection:
 
     async def _receive(self, text: str) -> None:
         self._first_event.set()
+        if len(text) > SMALL_BYTES:
+            await pause()
         try:
             client_frame = ClientFrame.read(text)
         except InvalidJson as exc:
