@@ -37,6 +37,7 @@ _CONTROL = re.compile(
 _MAX_TOKEN_LENGTH = 64
 _SLICE_CHARACTERS = 16_384
 _ZERO_WIDTH_SPACE = "\u200b"
+_ZERO_WIDTH_SPACE_BYTES = 3  # in UTF-8
 
 
 # Characters that may begin a control token.
@@ -69,4 +70,4 @@ def _neutralise(text: str, start: int, end: int) -> str:
 def neutralised_bytes_bound(text: str) -> int:
     """At least the length of `neutralise(text)` in UTF-8, without looking for tokens."""
     begun = sum(text.count(first) for first in _FIRST)
-    return len(text.encode()) + begun * len(_ZERO_WIDTH_SPACE.encode())
+    return len(text.encode()) + begun * _ZERO_WIDTH_SPACE_BYTES

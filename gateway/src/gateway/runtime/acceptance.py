@@ -166,7 +166,7 @@ class TurnAcceptance:
             response=prepared.turn.response("in_progress"),
             input=prepared.input,
             owner=self._gateway_id,
-            copied=history.snapshot.items if history.is_copied else (),
+            copied=history.items if history.is_copied else (),
             idempotency_key=idempotency_key,
         )
 

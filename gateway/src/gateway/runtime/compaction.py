@@ -97,7 +97,10 @@ class Compaction:
             stored = await self._responses.get(user_id, previous)
         except NotFound as exc:
             raise PreviousResponseNotFound from exc
-        return drop_orphaned_outputs(await self._history.read(user_id, stored.thread_id, stored.last_position))
+        snapshot = await self._history.read_until(user_id, stored.thread_id, stored.last_position)
+        if snapshot.older_count:
+            raise ContextLengthExceeded
+        return drop_orphaned_outputs(snapshot.items)
 
     async def _summarise(self, user_id: str, items: Sequence[Item], instructions: str | None) -> tuple[str, Usage]:
         window = await self._fit(user_id, items, instructions)
@@ -125,7 +128,7 @@ class Compaction:
         return text.strip(), usage
 
     async def _fit(self, user_id: str, items: Sequence[Item], instructions: str | None) -> ContextWindow:
-        history = self._prompts.messages(user_id, items)
+        history = await self._prompts.messages(user_id, items)
         question = PromptMessage("user", f"{_INSTRUCTIONS}\n\n{instructions}" if instructions else _INSTRUCTIONS)
         prompt = assemble(history, [question])
         window = await fit_window(

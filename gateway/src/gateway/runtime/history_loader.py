@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.context.tool_calls import call_ids
-from gateway.errors import InvalidRequest, NotFound, PreviousResponseNotFound
+from gateway.errors import ContextLengthExceeded, InvalidRequest, NotFound, PreviousResponseNotFound
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_thread_id, position_in
 from gateway.protocol.items import FunctionCallOutput, Item
 from gateway.runtime.ports import HistoryReader, ResponseStore
-from gateway.turn.limits import RECENT_ITEMS
+from gateway.turn.limits import MAX_READ_BYTES, RECENT_ITEMS
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.records import ThreadSnapshot
 from gateway.turn.turn_request import TurnRequest
@@ -32,6 +32,12 @@ class LoadedHistory:
         """As far as they were read."""
         return (*self.snapshot.head, *self.snapshot.items)
 
+    @property
+    def can_read_more(self) -> bool:
+        """Older items, without exceeding what one request reads."""
+        snapshot = self.snapshot
+        return self.thread_id is not None and snapshot.older_count > 0 and snapshot.read_bytes < MAX_READ_BYTES
+
 
 class HistoryLoader:
     """Every method raises Unavailable when the store is not reachable."""
@@ -53,12 +59,15 @@ class HistoryLoader:
             if create.stored:
                 raise InvalidRequest("the previous response was not stored; send `store: false`", param="store")
             return LoadedHistory(None, _snapshot_of(unstored[previous]))
-        return await self._load_chain(user_id, previous, count, stored=create.stored)
+        history = await self._load_chain(user_id, previous, count, stored=create.stored)
+        if history.is_copied and history.snapshot.older_count and create.truncation != "auto":
+            raise ContextLengthExceeded
+        return history
 
     async def load_calls(self, user_id: str, history: LoadedHistory, new: Sequence[Item]) -> LoadedHistory:
-        """Reads back to the function calls that the new items answer."""
+        """Reads back to the function calls that the new items answer, as far as a request ever reads."""
         answered = {item.call_id for item in new if isinstance(item, FunctionCallOutput)}
-        while history.snapshot.older_count and answered - call_ids((*history.snapshot.items, *new)):
+        while history.can_read_more and answered - call_ids((*history.snapshot.items, *new)):
             history = await self.load_older(user_id, history, len(history.snapshot.items) + RECENT_ITEMS)
         return history
 
@@ -98,8 +107,8 @@ class HistoryLoader:
             snapshot = await self._store.reserve(user_id, thread_id, count)
             if snapshot.next_position == last + 1:
                 return LoadedHistory(thread_id, snapshot)
-        items = await self._store.read(user_id, thread_id, last)
-        return LoadedHistory(new_thread_id() if stored else None, ThreadSnapshot(items, last + 1), is_copied=True)
+        snapshot = await self._store.read_until(user_id, thread_id, last)
+        return LoadedHistory(new_thread_id() if stored else None, snapshot, is_copied=True)
 
 
 def _snapshot_of(items: Sequence[Item]) -> ThreadSnapshot:

@@ -1,4 +1,4 @@
-"""How many items a conversation, or a chain of responses, may have."""
+"""How much a conversation, or a chain of responses, may have, and how much of it one request reads."""
 
 from gateway.errors import StorageLimit
 
@@ -6,6 +6,10 @@ from gateway.errors import StorageLimit
 MAX_ITEMS = 20_000
 # Covers most conversations completely. Older items are loaded where the model's context has room for them.
 RECENT_ITEMS = 400
+# Of a conversation with long items, fewer: the text of 200,000 tokens or more. Read in one go.
+READ_BYTES = 2**20
+# All that a request ever reads: a million tokens of four bytes each.
+MAX_READ_BYTES = 4 * 2**20
 
 
 def check_item_limit(stored: int, new: int) -> None:

@@ -20,7 +20,8 @@ _NO_GENERATION = Generation()
 @dataclass(frozen=True, slots=True)
 class ThreadSnapshot:
     """The newest items of a thread, oldest first. `older_count` items stand before them; of these the `head` is read
-    too: the instructions that begin the thread. New items take the positions from `next_position` on."""
+    too: the instructions that begin the thread. New items take the positions from `next_position` on. `read_bytes` is
+    the size of the items, as they are stored."""
 
     items: list[Item]
     next_position: int
@@ -29,6 +30,7 @@ class ThreadSnapshot:
     has_title: bool = True
     older_count: int = 0
     head: tuple[Item, ...] = ()
+    read_bytes: int = 0
 
     @property
     def first_position(self) -> int:

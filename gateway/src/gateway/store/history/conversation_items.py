@@ -11,6 +11,7 @@ from gateway.protocol.input_items import InputItem
 from gateway.protocol.items import Item, decode_item, encode_item
 from gateway.protocol.resources import Conversation, ItemPage, Order
 from gateway.store.errors import translate_redis_errors
+from gateway.store.history.item_ranges import ItemPages
 from gateway.store.history.quota import StorageQuota, charge
 from gateway.store.history.stored_conversation import conversation_key, now_ms, read_conversation
 from gateway.store.history.transaction import transact
@@ -49,24 +50,17 @@ class ConversationItems:
     async def page(
         self, user_id: str, conversation_id: str, *, limit: int, after: str | None, order: Order
     ) -> ItemPage:
-        """By position, which is part of the id: an `after` that was deleted meanwhile still works."""
+        """By position, which is part of the id: an `after` that was deleted meanwhile still works. Fewer than `limit`
+        where these are long."""
         await read_conversation(self._redis, user_id, conversation_id)
         position = None if after is None else position_in(after)
         if after is not None and position is None:
             raise NotFound("item", param="after")
         desc = order == "desc"
         start = ("+inf" if desc else "-inf") if position is None else f"({position}"
-        async with translate_redis_errors():
-            found: Any = await self._redis.zrange(
-                items_key(user_id, conversation_id),
-                start,
-                "-inf" if desc else "+inf",
-                desc=desc,
-                byscore=True,
-                offset=0,
-                num=limit + 1,
-            )
-        return ItemPage.of(tuple(decode_item(item) for item in found[:limit]), has_more=len(found) > limit)
+        end, pages = "-inf" if desc else "+inf", ItemPages(self._redis, user_id, conversation_id)
+        await pages.read(start, end, limit + 1, desc=desc)
+        return ItemPage.of(tuple(pages.items[:limit]), has_more=len(pages.items) > limit or not pages.is_end)
 
     async def item(self, user_id: str, conversation_id: str, item_id: str) -> Item:
         await read_conversation(self._redis, user_id, conversation_id)

@@ -5,7 +5,7 @@ limit; only then all keys are measured again. So the count costs nothing to read
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -88,3 +88,12 @@ def charge(pipe: Any, user_id: str, key: str, added: Iterable[bytes | str]) -> N
     if size:
         pipe.hincrby(sizes_key(user_id), key, size)
         pipe.hincrby(sizes_key(user_id), _TOTAL, size)
+
+
+async def stored_sizes(redis: Redis, user_id: str, keys: Sequence[str]) -> list[int | None]:
+    """The bytes of each key, at least; None for one that was not counted."""
+    if not keys:
+        return []
+    async with translate_redis_errors():
+        sizes: Any = await redis.hmget(sizes_key(user_id), keys)
+    return [None if size is None else int(size) for size in sizes]
