@@ -10,9 +10,10 @@ from gateway.protocol.ids import position_in
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.items import Item, decode_item, encode_item
 from gateway.protocol.resources import Conversation, Order, Page
+from gateway.store.clock import redis_now_ms
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.quota import StorageQuota, charge
-from gateway.store.history.stored_conversation import conversation_key, now_ms, read_conversation
+from gateway.store.history.stored_conversation import conversation_key, read_conversation
 from gateway.store.history.transaction import transact
 from gateway.store.keys import index_key, items_key, thread_key
 from gateway.turn.limits import check_item_limit
@@ -32,6 +33,7 @@ class ConversationItems:
         await self._quota.check(user_id)
         async with translate_redis_errors():
             stored = await self._redis.zcard(items_key(user_id, conversation_id))
+            now = await redis_now_ms(self._redis)
         check_item_limit(stored, len(items))
 
         def write(pipe: Any, found: list[Any]) -> tuple[Item, ...]:
@@ -41,7 +43,7 @@ class ConversationItems:
             members = item_members(added)
             pipe.zadd(items_key(user_id, conversation_id), members)
             charge(pipe, user_id, items_key(user_id, conversation_id), members)
-            pipe.zadd(index_key(user_id), {conversation_id: now_ms()})
+            pipe.zadd(index_key(user_id), {conversation_id: now})
             return added
 
         return _page(await transact(self._redis, user_id, conversation_id, ["position"], write), more=False)
