@@ -239,9 +239,9 @@ async def replica(
         following = ResponseFollower(registry, responses, reader)
         compaction = Compaction(engine, history_reader, responses, usage, prompts, ENCRYPTION)
 
-        def handle(command: GatewayCommand) -> None:
+        def handle(command: GatewayCommand, now_ms: int) -> None:
             if isinstance(command, CancelTurn):
-                registry.stop(command.response_id, command.requested_at_ms)
+                registry.stop(command.response_id, requested_ms_ago=max(0, now_ms - command.requested_at_ms))
 
         async with background_task(writer.run()), background_task(reader.run(handle)):
             try:

@@ -275,9 +275,9 @@ def _handle_revocation(identity: Identity, erasure: Erasure, revocation: Revocat
         erasure.run_soon()
 
 
-def _handle_command(registry: TurnRegistry, leases: Leases, command: GatewayCommand) -> None:
+def _handle_command(registry: TurnRegistry, leases: Leases, command: GatewayCommand, now_ms: int) -> None:
     match command:
         case CancelTurn(response_id, requested_at_ms):
-            registry.stop(response_id, requested_at_ms)
+            registry.stop(response_id, requested_ms_ago=max(0, now_ms - requested_at_ms))
         case TakeOverTurns(gateway_id):
             leases.sweep_soon(gateway_id)

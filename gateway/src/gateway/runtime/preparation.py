@@ -133,6 +133,8 @@ class TurnPreparation:
             model=model,
             sampling=self._defaults.resolve(create, snapshot.generation),
             options=output_options(create),
+            # Shown to clients only, as is the time of completion: after a takeover the two are from two gateways, and
+            # nothing compares them.
             created_at=int(time.time()),
             first_position=snapshot.next_position + len(new),
             thread_id=history.thread_id,

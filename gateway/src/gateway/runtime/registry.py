@@ -5,7 +5,6 @@ Each runs in a task of its own: it ends whether or not anybody follows it, and a
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine
 from contextlib import ExitStack
 from enum import IntEnum, auto
@@ -69,11 +68,11 @@ class TurnRegistry:
             earlier.log.fence_off()
         self._spawn(running, ending)
 
-    def stop(self, response_id: str, requested_at_ms: int | None = None) -> None:
-        """A no-op for a turn that does not run here. `requested_at_ms`: Unix milliseconds, None for now."""
+    def stop(self, response_id: str, *, requested_ms_ago: int = 0) -> None:
+        """A no-op for a turn that does not run here."""
         running = self._running.get(response_id)
         if running is not None:
-            running.stop(0.0 if requested_at_ms is None else max(0.0, time.time() - requested_at_ms / 1000))
+            running.stop(requested_ms_ago / 1000)
 
     def close(self) -> None:
         """Accepts no new turns from here on."""

@@ -102,7 +102,7 @@ class InterruptedTurn:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """The gateway to notify, and when the user first asked, in Unix milliseconds."""
+    """The gateway to notify, and when the user first asked, in Unix milliseconds by the clock of Redis."""
 
     owner: str
     requested_at_ms: int

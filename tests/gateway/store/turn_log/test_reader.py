@@ -67,7 +67,7 @@ async def reading(
 ) -> AsyncIterator[Reader]:
     async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
         reader = Reader(redis, blocking, name)
-        async with background_task(reader.run(handle)):
+        async with background_task(reader.run(lambda command, _: handle(command))):
             yield reader
 
 

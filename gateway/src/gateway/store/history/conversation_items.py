@@ -10,10 +10,11 @@ from gateway.protocol.ids import position_in
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.items import Item, decode_item, encode_item
 from gateway.protocol.resources import Conversation, ItemPage, Order
+from gateway.store.clock import RedisClock
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.item_ranges import ItemPages
 from gateway.store.history.quota import StorageQuota, charge
-from gateway.store.history.stored_conversation import conversation_key, now_ms, read_conversation
+from gateway.store.history.stored_conversation import conversation_key, read_conversation
 from gateway.store.history.transaction import transact
 from gateway.store.keys import index_key, items_key, thread_key
 from gateway.turn.limits import check_item_limit
@@ -25,6 +26,7 @@ class ConversationItems:
 
     def __init__(self, redis: Redis, quota: StorageQuota) -> None:
         self._redis = redis
+        self._clock = RedisClock(redis)
         self._quota = quota
 
     async def create(self, user_id: str, conversation_id: str, items: Sequence[InputItem]) -> ItemPage:
@@ -33,6 +35,7 @@ class ConversationItems:
         await self._quota.check(user_id)
         async with translate_redis_errors():
             stored = await self._redis.zcard(items_key(user_id, conversation_id))
+            now = await self._clock.now_ms()
         check_item_limit(stored, len(items))
 
         def write(pipe: Any, found: list[Any]) -> tuple[Item, ...]:
@@ -42,7 +45,7 @@ class ConversationItems:
             members = item_members(added)
             pipe.zadd(items_key(user_id, conversation_id), members)
             charge(pipe, user_id, items_key(user_id, conversation_id), members)
-            pipe.zadd(index_key(user_id), {conversation_id: now_ms()})
+            pipe.zadd(index_key(user_id), {conversation_id: now})
             return added
 
         return ItemPage.of(await transact(self._redis, user_id, conversation_id, ["position"], write))

@@ -9,6 +9,7 @@ from gateway.errors import StorageLimit
 from gateway.protocol.ids import new_conversation_id
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.resources import Conversation, Generation, encoded
+from gateway.store.clock import RedisClock
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.conversation_index import ConversationIndex
 from gateway.store.history.conversation_items import ConversationItems, item_members
@@ -18,7 +19,6 @@ from gateway.store.history.stored_conversation import (
     conversation_key,
     conversation_not_found,
     decode_metadata,
-    now_ms,
     read_conversation,
 )
 from gateway.store.history.transaction import transact
@@ -40,6 +40,7 @@ class Conversations:
 
     def __init__(self, redis: Redis, quota: StorageQuota | None = None) -> None:
         self._redis = redis
+        self._clock = RedisClock(redis)
         self._quota = quota or StorageQuota(redis)
         self.index = ConversationIndex(redis)
         self.items = ConversationItems(redis, self._quota)
@@ -56,11 +57,12 @@ class Conversations:
             if await self._redis.zcard(index_key(user_id)) >= MAX_CONVERSATIONS:
                 raise StorageLimit("conversations", MAX_CONVERSATIONS, "delete some of them")
         await self._quota.check(user_id)
-        now, new = now_ms(), new_conversation_id()
+        new = new_conversation_id()
         first = [item.at(position) for position, item in enumerate(items, start=1)]
         members = item_members(first)
-        fields = _fields(metadata, generation) | {"created_at": str(now // 1000), "position": str(len(first))}
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
+            now = await self._clock.now_ms()
+            fields = _fields(metadata, generation) | {"created_at": str(now // 1000), "position": str(len(first))}
             pipe.hset(thread_key(user_id, new), mapping=fields)
             if first:
                 pipe.zadd(items_key(user_id, new), members)
@@ -76,7 +78,7 @@ class Conversations:
             pipe.hsetnx(key, "created_at", str(conversation.created_at))
             for name, value in _fields(conversation.metadata, conversation.generation).items():
                 pipe.hsetnx(key, name, value)
-            pipe.zadd(index_key(user_id), {conversation.id: now_ms()}, nx=True)
+            pipe.zadd(index_key(user_id), {conversation.id: await self._clock.now_ms()}, nx=True)
             await pipe.execute()
 
     async def conversation(self, user_id: str, conversation_id: str) -> Conversation:

@@ -10,10 +10,11 @@ from gateway.errors import NotFound
 from gateway.protocol.ids import is_conversation_id
 from gateway.protocol.items import Item
 from gateway.protocol.resources import encoded
+from gateway.store.clock import RedisClock
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.conversation_items import item_members
 from gateway.store.history.quota import StorageQuota, charge
-from gateway.store.history.stored_conversation import active_field, now_ms
+from gateway.store.history.stored_conversation import active_field
 from gateway.store.keys import idempotency_key, index_key, items_key, response_key, responses_key, thread_key
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.records import CommitRecord, CommitResult, TurnRecord
@@ -28,6 +29,7 @@ class TurnStore:
     def __init__(self, redis: Redis, *, retention_seconds: int, quota: StorageQuota | None = None) -> None:
         """`retention_seconds`: how long a response is stored after its last change."""
         self._redis = redis
+        self._clock = RedisClock(redis)
         self._retention_seconds = retention_seconds
         self._quota = quota or StorageQuota(redis)
 
@@ -49,12 +51,13 @@ class TurnStore:
         """
         request = record.request
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
+            now = await self._clock.now_ms()
             while True:
                 if record.idempotency_key is not None:
                     earlier = await _watch_accepted(pipe, request.user_id, record.idempotency_key)
                     if earlier is not None:
                         return earlier
-                self._add_turn(pipe, record)
+                self._add_turn(pipe, record, now)
                 try:
                     exists = (await pipe.execute())[-1]
                     break
@@ -69,11 +72,12 @@ class TurnStore:
         """Stores the answer, unless the turn was deleted or is owned by another gateway."""
         key = response_key(record.user_id, record.response.id)
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
+            now = await self._clock.now_ms()
             while True:
                 owner = await _watch_owner(pipe, key)
                 if owner != record.owner:
                     return CommitResult.DELETED if owner is None else CommitResult.FENCED_OFF
-                self._add_answer(pipe, record)
+                self._add_answer(pipe, record, now)
                 try:
                     exists = (await pipe.execute())[-1]
                     break
@@ -83,14 +87,14 @@ class TurnStore:
             await self._delete_orphans(record.user_id, record.thread_id, record.response.id)
         return CommitResult.COMMITTED if exists else CommitResult.DELETED
 
-    def _add_turn(self, pipe: Any, record: TurnRecord) -> None:
+    def _add_turn(self, pipe: Any, record: TurnRecord, now: int) -> None:
         request, thread_id = record.request, record.thread_id
         user_id, last = request.user_id, request.first_position + MAX_OUTPUT_ITEMS - 1
         key = thread_key(user_id, thread_id)
         if not is_conversation_id(thread_id):
             pipe.hsetnx(key, "created_at", str(request.created_at))
             pipe.hsetnx(key, "position", str(last))
-        self._add_items(pipe, user_id, thread_id, [*record.copied, *record.input])
+        self._add_items(pipe, user_id, thread_id, [*record.copied, *record.input], now)
         pipe.hset(key, active_field(request.response_id), str(last))
         if record.idempotency_key is not None:
             accepted = idempotency_key(user_id, record.idempotency_key)
@@ -109,7 +113,7 @@ class TurnStore:
         charge(pipe, request.user_id, key, large.values())
         pipe.expire(key, self._retention_seconds)
 
-    def _add_answer(self, pipe: Any, record: CommitRecord) -> None:
+    def _add_answer(self, pipe: Any, record: CommitRecord, now: int) -> None:
         user_id, thread_id, response = record.user_id, record.thread_id, record.response
         thread, key = thread_key(user_id, thread_id), response_key(user_id, response.id)
         pipe.hdel(thread, active_field(response.id))
@@ -118,17 +122,17 @@ class TurnStore:
         pipe.hset(key, "response", encoded(response).decode())
         charge(pipe, user_id, key, [encoded(response.output)])
         pipe.expire(key, self._retention_seconds)
-        self._add_items(pipe, user_id, thread_id, response.output)
+        self._add_items(pipe, user_id, thread_id, response.output, now)
         pipe.hexists(thread, "created_at")
 
-    def _add_items(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item]) -> None:
+    def _add_items(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item], now: int) -> None:
         key = items_key(user_id, thread_id)
         if items:
             members = item_members(items)
             pipe.zadd(key, members, nx=True)
             charge(pipe, user_id, key, members)
         if is_conversation_id(thread_id):
-            pipe.zadd(index_key(user_id), {thread_id: now_ms()})
+            pipe.zadd(index_key(user_id), {thread_id: now})
         else:
             pipe.expire(key, self._retention_seconds)
             pipe.expire(thread_key(user_id, thread_id), self._retention_seconds)
