@@ -136,7 +136,7 @@ async def _told(socket: ClientConnection, until: str) -> None:
 
 
 def main() -> None:
-    plan = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "1024"}
+    plan = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "1024", "GATEWAY_ANSWERS_PER_USER": "1024"}
     with tempfile.TemporaryDirectory() as folder, Stack(Plan(Path(folder), gateways=1, gateway=plan)) as stack:
         stack.add_user("bench", "correct horse battery")
         uvloop.run(_costs(stack, stack.add_key("bench")))

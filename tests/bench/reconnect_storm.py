@@ -64,7 +64,7 @@ class Storm:
 def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    settings = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "1024"}
+    settings = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "1024", "GATEWAY_ANSWERS_PER_USER": "1024"}
     with tempfile.TemporaryDirectory() as folder, Stack(Plan(Path(folder), gateway=settings)) as stack:
         keys = [key for number in range(USERS) for key in _keys(stack, f"user{number}")]
         uvloop.run(_storm(stack, keys))

@@ -27,7 +27,7 @@ _ENDLESS = "[[tokens=3900 pace=0.1]]"
 
 
 def main() -> None:
-    settings = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "1024"}
+    settings = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "1024", "GATEWAY_ANSWERS_PER_USER": "1024"}
     with (
         tempfile.TemporaryDirectory() as folder,
         Stack(Plan(Path(folder), gateways=GATEWAYS, gateway=settings)) as stack,

@@ -28,7 +28,7 @@ _OWED = "[[tokens=330 pace=0.02]]"
 
 
 def main() -> None:
-    plan = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "1024"}
+    plan = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "1024", "GATEWAY_ANSWERS_PER_USER": "1024"}
     with tempfile.TemporaryDirectory() as folder, Stack(Plan(Path(folder), gateways=1, gateway=plan)) as stack:
         alone, beside, others = uvloop.run(_measure(create_users(stack)))
     print(f"milliseconds between events of {READERS} streams ({len(alone)} pauses each)")

@@ -102,7 +102,7 @@ def _is_ready(process: Process) -> bool:
 
 def _settings(engine: str) -> dict[str, str]:
     timeouts = _SHORT_TIMEOUTS if engine == "scripted" else {}
-    return {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "4096", **timeouts}
+    return {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "4096", "GATEWAY_ANSWERS_PER_USER": "4096", **timeouts}
 
 
 def _insert_proxies(stack: Stack, redis_proxies: list[Proxy], engine_proxies: list[Proxy]) -> None:

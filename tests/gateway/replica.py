@@ -28,6 +28,7 @@ from gateway.protocol.items import text_of
 from gateway.protocol.resources import Usage
 from gateway.runtime.acceptance import TurnAcceptance
 from gateway.runtime.compaction import Compaction
+from gateway.runtime.concurrency_limit import ConcurrencyLimit
 from gateway.runtime.context_window import WindowSelection
 from gateway.runtime.following import ResponseFollower
 from gateway.runtime.history_loader import HistoryLoader
@@ -52,6 +53,7 @@ DEFAULTS = Defaults("be kind", SAMPLING)
 RETRY_POLICY = RetryPolicy(engine_seconds=0.5, token_seconds=5)
 PROMPT_IDS = (1, 2, 3)
 ENCRYPTION = UserEncryption(b"k" * 32)
+REQUEST = ResponseCreate(input="go")
 
 
 def text_stream(text: str, reason: Literal["stop", "length"] = "stop") -> tuple[EngineEvent, ...]:
@@ -186,6 +188,21 @@ class Replica:
         assert running is not None
         return running
 
+    async def begin_held_turn(self, create: ResponseCreate = REQUEST) -> RunningTurn:
+        """A turn that waits after its first letter has been sent, until `proceed`."""
+        self.engine.hold = asyncio.Event()
+        running = await self.begin_turn(create)
+        while len(running.log.events) < 5:
+            await asyncio.sleep(0.005)
+        return running
+
+    def proceed(self) -> None:
+        assert self.engine.hold is not None
+        self.engine.hold.set()
+
+    async def followed_events(self, response_id: str) -> list[Wire]:
+        return [json.loads(text) async for text in self.following.follow("user_1", response_id)]
+
     async def run_turn(self, create: ResponseCreate, user_id: str = "user_1") -> list[Wire]:
         return await collect_events(await self.begin_turn(create, user_id))
 
@@ -204,6 +221,7 @@ async def replica(
     name: str = "g1",
     defaults: Defaults = DEFAULTS,
     policy: RetryPolicy = RETRY_POLICY,
+    max_answers: int = 1000,
 ) -> AsyncIterator[Replica]:
     async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
         engine, usage, titles = engine or FakeEngine(), RecordedUsage(), RecordedTitles()
@@ -216,13 +234,14 @@ async def replica(
         runner = TurnRunner(engine, windows, turn_store, usage, titles, policy, gateway_id=name)
         turn_list = TurnList(Leases(redis, name))
         registry = TurnRegistry(runner, writer, turn_list)
-        turns = TurnAcceptance(preparation, turn_store, responses, turn_list, registry, gateway_id=name)
+        answers = ConcurrencyLimit(max_answers, "answers are already running")
+        turns = TurnAcceptance(preparation, turn_store, responses, turn_list, registry, answers, gateway_id=name)
         following = ResponseFollower(registry, responses, reader)
         compaction = Compaction(engine, history_reader, responses, usage, prompts, ENCRYPTION)
 
-        def handle(command: GatewayCommand) -> None:
+        def handle(command: GatewayCommand, now_ms: int) -> None:
             if isinstance(command, CancelTurn):
-                registry.stop(command.response_id, command.requested_at_ms)
+                registry.stop(command.response_id, requested_ms_ago=max(0, now_ms - command.requested_at_ms))
 
         async with background_task(writer.run()), background_task(reader.run(handle)):
             try:

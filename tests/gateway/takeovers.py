@@ -1,12 +1,10 @@
 """Two gateways on one Redis, and a takeover from one to the other."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
-from gateway.protocol.create import ResponseCreate
 from gateway.runtime.takeover import Takeover
 from gateway.store.history.responses import ResponseStore
 from gateway.store.leases import Leases
@@ -21,7 +19,11 @@ TEXT = "a lighthouse keeper"
 
 @asynccontextmanager
 async def takeover_by(
-    gateway: Replica, redis: Redis, segments: type[Segments] = Segments, name: str = "g2"
+    gateway: Replica,
+    redis: Redis,
+    segments: type[Segments] = Segments,
+    name: str = "g2",
+    responses: type[ResponseStore] = ResponseStore,
 ) -> AsyncIterator[Takeover]:
     """The takeover of a replica with the id `name`, and a running writer."""
     writer = Writer(redis, retention_seconds=60)
@@ -29,7 +31,7 @@ async def takeover_by(
         yield Takeover(
             Leases(redis, name),
             segments(redis),
-            ResponseStore(redis),
+            responses(redis),
             gateway.preparation,
             gateway.registry,
             writer,
@@ -39,11 +41,7 @@ async def takeover_by(
 
 async def abandon_turn(owner: Replica) -> str:
     """Returns the id of a turn that stopped after its first letter, as if its gateway had died."""
-    owner.engine.hold = asyncio.Event()
-    running = await owner.begin_turn(ResponseCreate(input="go"))
-    while len(running.log.events) < 5:
-        await asyncio.sleep(0.005)
-    return running.request.response_id
+    return (await owner.begin_held_turn()).request.response_id
 
 
 async def count_listed(redis: Redis, name: str) -> int:

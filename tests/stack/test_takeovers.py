@@ -106,7 +106,7 @@ faults = pytest.mark.parametrize("fault", [kill_owner, kill_engine])
 @pytest.fixture(scope="module", params=["scripted", pytest.param("vllm", marks=pytest.mark.vllm)])
 def deployment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     engine = "scripted" if request.param == "scripted" else f"{request.getfixturevalue('vllm_url')}/v1"
-    settings = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "256"}
+    settings = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "256", "GATEWAY_ANSWERS_PER_USER": "256"}
     with Stack(Plan(tmp_path_factory.mktemp("takeovers"), engine=engine, gateway=settings)) as stack:
         yield create_users(stack)
 

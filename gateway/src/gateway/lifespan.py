@@ -24,11 +24,11 @@ from gateway.identity.revocations import Revocations
 from gateway.inference import Sampling
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.resources import Generation
-from gateway.routes.connection_limit import ConnectionLimit
 from gateway.routes.ports import ChatRelays
 from gateway.routes.state import SocketLimits, State
 from gateway.runtime.acceptance import TurnAcceptance
 from gateway.runtime.compaction import Compaction
+from gateway.runtime.concurrency_limit import ConcurrencyLimit
 from gateway.runtime.context_window import WindowSelection
 from gateway.runtime.counting import TokenCounter
 from gateway.runtime.drain import Drain
@@ -99,6 +99,7 @@ class _Store:
 @dataclass(frozen=True, slots=True)
 class _Runtime:
     acceptance: TurnAcceptance
+    answers: ConcurrencyLimit
     follower: ResponseFollower
     compaction: Compaction
     counter: TokenCounter
@@ -120,7 +121,9 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> State:
         identity=identity,
         revocations=revocations,
         allowed_origins=settings.allowed_origins,
-        connection_limit=ConnectionLimit(settings.sockets_per_user),
+        connections=ConcurrencyLimit(settings.sockets_per_user, "sockets and streams are already open; close one"),
+        requests=ConcurrencyLimit(settings.requests_per_user, "requests are already in progress; wait for one"),
+        answers=runtime.answers,
         socket_limits=SocketLimits(settings.socket_age_seconds, settings.socket_first_event_seconds),
         turns=runtime.acceptance,
         follower=runtime.follower,
@@ -197,8 +200,10 @@ async def _open_runtime(
     drain = Drain(registry, leases, store.reader, gateway_id, seconds=settings.drain_seconds)
     stack.push_async_callback(drain.finish)
     stack.enter_context(on_sigterm(drain.start))
+    answers = ConcurrencyLimit(settings.answers_per_user, "answers are already running; wait for one, or stop one")
     return _Runtime(
-        TurnAcceptance(preparation, store.turns, store.responses, turn_list, registry, gateway_id=gateway_id),
+        TurnAcceptance(preparation, store.turns, store.responses, turn_list, registry, answers, gateway_id=gateway_id),
+        answers,
         ResponseFollower(registry, store.responses, store.reader),
         Compaction(engine, store.history_reader, store.responses, store.usage, prompts, encryption),
         TokenCounter(engine, preparation),
@@ -270,9 +275,9 @@ def _handle_revocation(identity: Identity, erasure: Erasure, revocation: Revocat
         erasure.run_soon()
 
 
-def _handle_command(registry: TurnRegistry, leases: Leases, command: GatewayCommand) -> None:
+def _handle_command(registry: TurnRegistry, leases: Leases, command: GatewayCommand, now_ms: int) -> None:
     match command:
         case CancelTurn(response_id, requested_at_ms):
-            registry.stop(response_id, requested_at_ms)
+            registry.stop(response_id, requested_ms_ago=max(0, now_ms - requested_at_ms))
         case TakeOverTurns(gateway_id):
             leases.sweep_soon(gateway_id)

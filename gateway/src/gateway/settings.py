@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     stored_bytes_per_user: int = Field(default=64 * 2**20, ge=2**20)
     titles: Literal["model", "words", "off"] = "model"
 
+    answers_per_user: int = Field(default=32, ge=1)
+    requests_per_user: int = Field(default=64, ge=1)
     sockets_per_user: int = Field(default=64, ge=1)
     socket_age_seconds: float = Field(default=3600, gt=0)
     socket_first_event_seconds: float = Field(default=300, gt=0)

@@ -8,13 +8,15 @@ import anyio
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import IdempotencyKeyReused, ModelNotFound, NotFound, ParleyError, Unavailable
+from gateway.errors import IdempotencyKeyReused, ModelNotFound, NotFound, ParleyError, TooManyRequests, Unavailable
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_response_id
+from gateway.store.history.history_reader import HistoryReader
 from gateway.store.history.turn_store import TurnStore
-from gateway.turn.records import TurnRecord
+from gateway.turn.records import ThreadSnapshot, TurnRecord
 from tests.gateway.builders import stored_keys
 from tests.gateway.replica import FakeEngine, Replica, replica, text_stream
+from tests.gateway.takeovers import count_listed
 
 
 @pytest.fixture
@@ -71,6 +73,18 @@ async def test_a_refused_request_starts_no_turn_and_stores_nothing(
     assert [key for key in await stored_keys(redis) if b"parley:gateway" not in key] == []
 
 
+async def test_a_turn_whose_history_a_bug_keeps_from_being_read_is_not_listed(port: int, redis: Redis) -> None:
+    class BrokenHistory(HistoryReader):
+        async def reserve(self, user_id: str, thread_id: str, count: int) -> ThreadSnapshot:
+            raise ZeroDivisionError
+
+    async with replica(port, history=BrokenHistory) as gateway:
+        create = ResponseCreate(input="hello", conversation=await gateway.create_conversation())
+        with pytest.raises(ZeroDivisionError):
+            await gateway.turns.start("user_1", create)
+        assert await count_listed(redis, "g1") == 0
+
+
 class LossyStore(TurnStore):
     """Redis accepts the turn, and its reply is lost."""
 
@@ -121,3 +135,28 @@ async def test_an_idempotency_key_of_another_request_is_refused_and_nothing_is_s
             await gateway.turns.start("user_1", other, idempotency_key="mine")
     assert await gateway.stored_texts(here) == ["hello", "the answer"]
     assert await gateway.stored_texts(there) == []
+
+
+async def test_the_answers_of_one_user_are_limited_and_a_retry_starts_none(port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("the answer")), max_answers=2) as gateway:
+        gateway.engine.hold = asyncio.Event()
+        question = ResponseCreate(input="hello")
+        first = await gateway.turns.start("user_1", question, idempotency_key="first")
+        await gateway.turns.start("user_1", ResponseCreate(input="hello", store=False))
+        for stored in (True, False):
+            with pytest.raises(TooManyRequests, match="2 answers are already running"):
+                await gateway.turns.start("user_1", ResponseCreate(input="hello", store=stored))
+        assert await gateway.turns.start("user_1", question, idempotency_key="first") == first
+        await gateway.turns.start("user_2", question)
+        gateway.engine.hold.set()
+        await gateway.registry.finish(5)
+        for _ in range(2):
+            await gateway.turns.start("user_1", question)
+
+
+async def test_a_request_that_is_refused_does_not_count_as_an_answer(port: int) -> None:
+    async with replica(port, FakeEngine(*text_stream("the answer")), max_answers=1) as gateway:
+        for stored in (True, False):
+            with pytest.raises(ModelNotFound):
+                await gateway.turns.start("user_1", ResponseCreate(input="hello", model="gpt-9", store=stored))
+        await gateway.turns.start("user_1", ResponseCreate(input="hello"))

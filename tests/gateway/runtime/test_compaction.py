@@ -10,12 +10,19 @@ from gateway.errors import ContextLengthExceeded, EngineFailed, InvalidRequest, 
 from gateway.inference import Finished
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
-from gateway.protocol.input_items import InputCompaction, InputMessage, normalize_input_items
+from gateway.protocol.input_items import (
+    InputCompaction,
+    InputFunctionCall,
+    InputFunctionCallOutput,
+    InputMessage,
+    normalize_input_items,
+)
 from gateway.protocol.items import Compaction, Message
 from gateway.protocol.json_objects import convert
 from gateway.protocol.requests import CompactRequest, ItemsCreate
 from gateway.protocol.resources import CompactedResponse, encoded
 from gateway.runtime.user_encryption import UserEncryption
+from gateway.store.history.conversations import Conversations
 from gateway.turn.limits import RECENT_ITEMS
 from tests.contract import conformance
 from tests.gateway.replica import ENCRYPTION, FakeEngine, Replica, replica, text_stream
@@ -70,6 +77,18 @@ async def test_a_previous_response_is_compacted_together_with_new_input(gateway:
     *messages, _ = (await compact(gateway, previous_response_id=first, input="two")).output
     assert [item.text for item in messages if isinstance(item, Message)] == ["one", "two"]
     assert "one" in gateway.engine.prompt_texts[0]
+
+
+async def test_an_output_whose_call_was_deleted_is_left_out_of_the_prompt(gateway: Replica) -> None:
+    conversation_id = await gateway.create_conversation()
+    call = InputFunctionCall("call_1", "add", "{}")
+    create = ResponseCreate(input=(call, InputFunctionCallOutput("call_1", "2")), conversation=conversation_id)
+    response_id = (await gateway.run_turn(create))[-1]["response"]["id"]
+    items = Conversations(gateway.redis).items
+    stored = (await items.page("user_1", conversation_id, limit=1, after=None, order="asc")).data
+    await items.delete("user_1", conversation_id, stored[0].id)
+    await compact(gateway, previous_response_id=response_id, input=None)
+    assert [message.role for message in gateway.engine.prompt_calls[-1].prompt] == ["assistant", "user"]
 
 
 async def test_the_prompt_asks_for_a_summary_and_ends_with_the_clients_instructions(gateway: Replica) -> None:

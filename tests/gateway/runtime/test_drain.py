@@ -1,6 +1,5 @@
 """Shutting down with a running turn: two gateways on one Redis."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -11,15 +10,7 @@ from gateway.protocol.create import ResponseCreate
 from gateway.runtime.drain import Drain
 from gateway.store.leases import Leases
 from tests.contract import conformance
-from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
-
-
-async def begin_held_turn(gateway: Replica) -> asyncio.Event:
-    gateway.engine.hold = asyncio.Event()
-    running = await gateway.begin_turn(ResponseCreate(input="go"))
-    while len(running.log.events) < 5:
-        await asyncio.sleep(0.005)
-    return gateway.engine.hold
+from tests.gateway.replica import FakeEngine, collect_events, replica, text_stream
 
 
 async def release_commands(redis: Redis, name: str) -> list[bytes]:
@@ -32,7 +23,7 @@ async def test_a_live_peer_is_notified_at_once_and_finds_the_turns(redis: Redis,
     await leases.renew()
     await peer.renew()
     async with replica(port, FakeEngine(*text_stream("text"))) as gateway:
-        await begin_held_turn(gateway)
+        await gateway.begin_held_turn()
         await Drain(gateway.registry, leases, gateway.reader, "g1", seconds=60).finish()
     assert b"g1" in await release_commands(redis, "g2")
     assert not await peer.is_alive("g1")
@@ -41,14 +32,11 @@ async def test_a_live_peer_is_notified_at_once_and_finds_the_turns(redis: Redis,
 
 async def test_without_a_live_peer_the_turns_run_to_their_end(redis: Redis, port: int) -> None:
     async with replica(port, FakeEngine(*text_stream("text"))) as gateway:
-        proceed = await begin_held_turn(gateway)
-        ((_, response_id),) = await Leases(redis, "g1").list_turns("g1")
-        running = gateway.registry.find("user_1", response_id)
+        running = await gateway.begin_held_turn()
         drain = Drain(gateway.registry, Leases(redis, "g1"), gateway.reader, "g1", seconds=60)
         drain.start()
-        proceed.set()
+        gateway.proceed()
         await drain.finish()
-        assert running is not None
         assert conformance.stream(await collect_events(running))["status"] == "completed"
 
 
@@ -61,7 +49,7 @@ async def test_a_drain_finishes_without_redis(redis: Redis, port: int) -> None:
             raise Unavailable("redis")
 
     async with replica(port, FakeEngine(*text_stream("text"))) as gateway:
-        await begin_held_turn(gateway)
+        await gateway.begin_held_turn()
         await Drain(gateway.registry, UnreachableLeases(redis, "g1"), gateway.reader, "g1", seconds=0).finish()
         assert gateway.registry.stored == []
         assert gateway.engine.closed.is_set()

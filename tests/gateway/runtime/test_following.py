@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -11,6 +10,7 @@ from redis.asyncio import Redis
 from gateway.errors import EventsExpired, NotFound
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
+from gateway.runtime.running import RunningTurn
 from gateway.store.history.conversations import Conversations
 from gateway.turn.commands import CancelTurn
 from tests.contract import conformance
@@ -30,20 +30,6 @@ async def other(port: int) -> AsyncIterator[Replica]:
         yield found
 
 
-async def begin_held_turn(owner: Replica, **fields: Any) -> str:
-    """Returns the id of a turn that waits after its first letter."""
-    owner.engine.hold = asyncio.Event()
-    running = await owner.begin_turn(ResponseCreate(**({"input": "go"} | fields)))
-    while len(running.log.events) < 5:
-        await asyncio.sleep(0.005)
-    return running.request.response_id
-
-
-def proceed(owner: Replica) -> None:
-    assert owner.engine.hold is not None
-    owner.engine.hold.set()
-
-
 async def wake_reader(gateway: Replica, name: str) -> None:
     """Its blocking read returns at once instead of after a second."""
     await gateway.reader.send_command(name, CancelTurn("resp_of_no_turn", 0))
@@ -55,13 +41,13 @@ async def follow_frames(gateway: Replica, response_id: str, starting_after: int 
 
 
 async def test_every_replica_sends_the_same_events_from_every_number(owner: Replica, other: Replica) -> None:
-    response_id = await begin_held_turn(owner)
+    response_id = (await owner.begin_held_turn()).request.response_id
     followers = [
         asyncio.create_task(follow_frames(gateway, response_id, after))
         for gateway in (owner, other)
         for after in (-1, 2, 99)
     ]
-    proceed(owner)
+    owner.proceed()
     whole, *_ = received = await asyncio.gather(*followers)
     assert conformance.stream([json.loads(text) for text in whole])["id"] == response_id
     assert received == [whole, whole[3:], [], whole, whole[3:], []]
@@ -69,7 +55,7 @@ async def test_every_replica_sends_the_same_events_from_every_number(owner: Repl
 
 
 async def test_a_cancel_on_another_replica_stops_the_engine_and_keeps_the_text(owner: Replica, other: Replica) -> None:
-    response_id = await begin_held_turn(owner)
+    response_id = (await owner.begin_held_turn()).request.response_id
     response = await other.following.cancel("user_1", response_id)
     assert owner.engine.closed.is_set()
     assert (response.status, response.incomplete_details is not None) == ("incomplete", True)
@@ -77,14 +63,14 @@ async def test_a_cancel_on_another_replica_stops_the_engine_and_keeps_the_text(o
 
 
 async def test_a_cancel_on_the_owner_returns_the_stored_response(owner: Replica) -> None:
-    response_id = await begin_held_turn(owner)
+    response_id = (await owner.begin_held_turn()).request.response_id
     response = await owner.following.cancel("user_1", response_id)
     assert response == (await owner.following.get("user_1", response_id)).response
     assert response.status == "incomplete"
 
 
 async def test_concurrent_cancels_on_two_replicas_end_the_turn_once(owner: Replica, other: Replica) -> None:
-    response_id = await begin_held_turn(owner)
+    response_id = (await owner.begin_held_turn()).request.response_id
     first, second = await asyncio.gather(*(one.following.cancel("user_1", response_id) for one in (owner, other)))
     assert first == second
     assert [json.loads(text)["type"] for text in await follow_frames(owner, response_id)].count(
@@ -99,11 +85,11 @@ async def test_a_cancel_of_an_ended_response_changes_nothing(owner: Replica, oth
 
 
 async def test_every_replica_waits_for_the_outcome_of_a_turn(owner: Replica, other: Replica) -> None:
-    response_id = await begin_held_turn(owner)
+    response_id = (await owner.begin_held_turn()).request.response_id
     running = owner.registry.find("user_1", response_id)
     on_owner = asyncio.create_task(owner.following.outcome("user_1", response_id, running=running))
     on_other = asyncio.create_task(other.following.outcome("user_1", response_id))
-    proceed(owner)
+    owner.proceed()
     assert (await on_owner).status == "completed"
     assert await on_owner == await on_other == await owner.following.outcome("user_1", response_id)
 
@@ -119,7 +105,7 @@ async def test_deleting_a_response_deletes_its_events_and_items(owner: Replica, 
 
 
 async def test_a_running_turn_is_stopped_before_it_is_deleted(owner: Replica, other: Replica, redis: Redis) -> None:
-    response_id = await begin_held_turn(owner)
+    response_id = (await owner.begin_held_turn()).request.response_id
     await other.following.delete("user_1", response_id)
     assert owner.engine.closed.is_set()
     await owner.registry.finish(5)
@@ -135,7 +121,7 @@ async def test_deleting_a_response_leaves_its_conversation_unchanged(owner: Repl
 
 
 async def test_another_users_response_is_refused_like_an_absent_one(owner: Replica, other: Replica) -> None:
-    response_id = await begin_held_turn(owner)
+    response_id = (await owner.begin_held_turn()).request.response_id
     messages = set()
     for gateway in (owner, other):
         for operation in (
@@ -167,7 +153,7 @@ async def test_a_response_whose_events_have_expired_can_be_retrieved_but_not_fol
 
 
 async def test_a_follower_of_a_deleted_response_gets_an_error_event(owner: Replica, other: Replica) -> None:
-    response_id = await begin_held_turn(owner)
+    response_id = (await owner.begin_held_turn()).request.response_id
     other.reader.check_seconds = 0.0
     received: list[str] = []
     follower = asyncio.create_task(_read(other, response_id, received))
@@ -189,13 +175,13 @@ async def _read(gateway: Replica, response_id: str, received: list[str]) -> None
 
 async def test_a_follower_waits_for_a_log_that_does_not_exist_yet(owner: Replica, other: Replica, redis: Redis) -> None:
     """Its turn is accepted, and the first event arrives later than the follower checks for the log."""
-    response_id = await begin_held_turn(owner)
+    response_id = (await owner.begin_held_turn()).request.response_id
     log = f"parley:{{user_1}}:response:{response_id}:log"
     await redis.rename(log, "aside")
     other.reader.check_seconds = 0.0
     checks = 0
 
-    async def check(user_id: str, response_id: str) -> None:
+    async def check(user_id: str, response_id: str, *, running: RunningTurn | None = None) -> None:
         nonlocal checks
         checks += 1
         if checks == 2:
@@ -205,5 +191,5 @@ async def test_a_follower_waits_for_a_log_that_does_not_exist_yet(owner: Replica
     follower = asyncio.create_task(follow_frames(other, response_id))
     while checks < 2:
         await wake_reader(other, "g2")
-    proceed(owner)
+    owner.proceed()
     assert conformance.stream([json.loads(text) for text in await follower])["status"] == "completed"

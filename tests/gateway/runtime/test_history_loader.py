@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import InvalidRequest, NotFound, PreviousResponseNotFound, StorageLimit
+from gateway.errors import ContextLengthExceeded, InvalidRequest, NotFound, PreviousResponseNotFound, StorageLimit
 from gateway.inference import OutputOptions
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_conversation_id, new_thread_id, position_in
@@ -14,7 +14,7 @@ from gateway.protocol.input_items import InputMessage
 from gateway.protocol.items import FunctionCall, FunctionCallOutput, Item
 from gateway.protocol.resources import ResponseStatus
 from gateway.runtime.history_loader import HistoryLoader, UnstoredHistory
-from gateway.turn.limits import MAX_RUNS
+from gateway.turn.limits import MAX_READ_BYTES, MAX_RUNS
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.records import Path, Run, StoredResponse, ThreadSnapshot
 from gateway.turn.turn_request import TurnRequest
@@ -37,6 +37,7 @@ class FakeStore:
         self.ancestry = ancestry
         self.reserved: list[tuple[str, int]] = []
         self.loads = 0
+        self.out_of_reach = 0
 
     async def reserve(self, user_id: str, thread_id: str, count: int) -> ThreadSnapshot:
         self.reserved.append((thread_id, count))
@@ -59,6 +60,10 @@ class FakeStore:
         oldest = max(0, snapshot.older_count - count)
         items = (await self.read(user_id, snapshot))[oldest:]
         return replace(snapshot, items=items, older_count=oldest)
+
+    async def read_until(self, user_id: str, thread_id: str, last: int) -> ThreadSnapshot:
+        snapshot = await self.open(user_id, thread_id, last)
+        return replace(snapshot, items=await self.read(user_id, snapshot), older_count=self.out_of_reach)
 
     async def read(self, user_id: str, snapshot: ThreadSnapshot, *, since: int = 0) -> list[Item]:
         return [item for item in self.items if since <= (position_in(item.id) or 0) < snapshot.next_position]
@@ -147,6 +152,16 @@ async def test_a_chain_does_not_branch_off_where_it_already_has_too_many_branche
     await loader(store, stored_response(4)).load(USER, create(previous_response_id="resp_0"), NOTHING)
 
 
+async def test_a_chain_longer_than_a_request_reads_is_continued_only_where_items_may_be_left_out() -> None:
+    store, request = FakeStore(*ITEMS), create(previous_response_id="resp_0", store=False)
+    store.out_of_reach = 7
+    with pytest.raises(ContextLengthExceeded):
+        await loader(store, stored_response(4)).load(USER, request, NOTHING)
+    request = create(previous_response_id="resp_0", store=False, truncation="auto")
+    history = await loader(store, stored_response(4)).load(USER, request, NOTHING)
+    assert (history.items, history.can_read_more) == (ITEMS, False)
+
+
 async def test_an_absent_or_running_response_cannot_be_continued() -> None:
     request = create(previous_response_id="resp_0")
     with pytest.raises(PreviousResponseNotFound):
@@ -169,6 +184,13 @@ async def test_older_items_are_read_back_to_the_call_that_an_output_answers() ->
     history = await loader(store).load(USER, create(conversation=CONVERSATION), NOTHING)
     found = await loader(store).load_calls(USER, history, [OUTPUT])
     assert (found.items[0], store.loads) == (CALL, 1)
+
+
+async def test_a_call_further_back_than_a_request_reads_is_not_found() -> None:
+    store = FakeStore(CALL, *(question(position) for position in range(2, 9)), recent=2)
+    history = await loader(store).load(USER, create(conversation=CONVERSATION), NOTHING)
+    history = replace(history, snapshot=replace(history.snapshot, read_bytes=MAX_READ_BYTES))
+    assert await loader(store).load_calls(USER, history, [OUTPUT]) is history
 
 
 async def test_without_a_missing_call_no_older_items_are_read() -> None:

@@ -12,10 +12,10 @@ from starlette.websockets import WebSocket
 from gateway.errors import EventsExpired, IdempotencyKeyReused, NotFound, ParleyError, Unavailable
 from gateway.identity.introspection import User
 from gateway.protocol.create import ResponseCreate
-from gateway.routes.connection_limit import ConnectionLimit
 from gateway.routes.responses import create
 from gateway.routes.responses_socket import responses_socket
 from gateway.routes.state import SocketLimits
+from gateway.runtime.concurrency_limit import ConcurrencyLimit
 from tests.gateway.builders import Wire
 from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
 
@@ -64,7 +64,8 @@ def post_request(gateway: Replica) -> Request:
     async def receive() -> Wire:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    state = {"turns": gateway.turns, "follower": gateway.following}
+    connections = ConcurrencyLimit(1, "streams are already open")
+    state = {"turns": gateway.turns, "follower": gateway.following, "connections": connections}
     headers = [(b"content-type", b"application/json")]
     return Request({"type": "http", "headers": headers, "state": state}, receive)
 
@@ -106,7 +107,8 @@ class FakeSocket:
             "follower": gateway.following,
             "identity": FakeIdentity(),
             "revocations": FakeIdentity(),
-            "connection_limit": ConnectionLimit(1),
+            "connections": ConcurrencyLimit(1, "sockets"),
+            "requests": ConcurrencyLimit(1, "requests"),
             "socket_limits": SocketLimits(60, 60),
         }
         scope = {

@@ -100,7 +100,7 @@ class Histories(RuleBasedStateMachine):
         self._redis, self._blocking = connection(self.port), connection(self.port, BLOCK_SECONDS + 2)
         self._segments = Segments(self._redis)
         self._reader = Reader(self._redis, self._blocking, "g9")
-        self._reading = asyncio.create_task(self._reader.run(lambda _: None))
+        self._reading = asyncio.create_task(self._reader.run(lambda *_: None))
         self._gateways = [Gateway(self._redis, self._response_id)]
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -194,4 +194,4 @@ def test_the_log_is_one_answer_in_any_order_of_actions(redis_process: Process) -
     class HistoriesHere(Histories):
         port = redis_process.command.port
 
-    run_state_machine_as_test(HistoriesHere, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(HistoriesHere, settings=settings(max_examples=40, stateful_step_count=25))

@@ -7,7 +7,7 @@ from gateway.inference import PromptMessage
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.items import Compaction, FunctionCallOutput, InputText, Message, MessageRole
 from gateway.protocol.resources import Generation
-from gateway.protocol.tools import FunctionTool
+from gateway.protocol.tools import FunctionTool, ReasoningConfig
 from gateway.runtime.prompt_builder import PromptBuilder, prompt_digest
 from gateway.runtime.user_encryption import UserEncryption
 from gateway.turn.records import ThreadSnapshot
@@ -28,9 +28,9 @@ def instructions(text: str, role: MessageRole = "system") -> Message:
     return Message("msg_1", role, "completed", (InputText(text),))
 
 
-def test_the_prompt_holds_head_history_and_input() -> None:
+async def test_the_prompt_holds_head_history_and_input() -> None:
     snapshot = ThreadSnapshot([question(2, "one"), answer(3, "1")], 4, head=(instructions("be brief"),))
-    prompt = BUILDER.build(USER, snapshot, [question(4, "two")])
+    prompt = await BUILDER.build(USER, snapshot, [question(4, "two")])
     assert prompt.head == (PromptMessage("system", "be brief"),)
     assert prompt.exchanges == (
         (PromptMessage("user", "one"), PromptMessage("assistant", "1")),
@@ -38,16 +38,16 @@ def test_the_prompt_holds_head_history_and_input() -> None:
     )
 
 
-def test_an_output_whose_call_was_deleted_is_left_out_of_the_prompt() -> None:
+async def test_an_output_whose_call_was_deleted_is_left_out_of_the_prompt() -> None:
     orphan = FunctionCallOutput("fco_1", "call_1", "2", "completed")
-    prompt = BUILDER.build(USER, ThreadSnapshot([question(1, "one"), orphan], 3), [question(3, "two")])
+    prompt = await BUILDER.build(USER, ThreadSnapshot([question(1, "one"), orphan], 3), [question(3, "two")])
     assert [message.role for exchange in prompt.exchanges for message in exchange] == ["user", "user"]
 
 
-def test_a_compaction_is_decrypted_for_its_user_and_refused_for_another() -> None:
-    assert BUILDER.messages(USER, [compaction()]) == [PromptMessage("system", "a summary")]
+async def test_a_compaction_is_decrypted_for_its_user_and_refused_for_another() -> None:
+    assert await BUILDER.messages(USER, [compaction()]) == [PromptMessage("system", "a summary")]
     with pytest.raises(InvalidRequest):
-        BUILDER.messages(USER, [compaction("user_2")])
+        await BUILDER.messages(USER, [compaction("user_2")])
 
 
 @pytest.mark.parametrize(
@@ -87,5 +87,6 @@ def test_the_digest_covers_everything_but_the_items() -> None:
         prompt_digest("m", None, ResponseCreate(tools=TOOLS)),
         prompt_digest("m", "be kind", ResponseCreate()),
         prompt_digest("m", "be kind", ResponseCreate(tools=TOOLS, tool_choice="required")),
+        prompt_digest("m", "be kind", ResponseCreate(tools=TOOLS, reasoning=ReasoningConfig("high"))),
     }
-    assert len(others | {known}) == 5
+    assert len(others | {known}) == 6

@@ -10,9 +10,7 @@ from redis.asyncio import Redis
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
 from tests.contract import conformance
-from tests.gateway.replica import FakeEngine, Replica, collect_events, replica, text_stream
-
-REQUEST = ResponseCreate(input="go")
+from tests.gateway.replica import REQUEST, FakeEngine, Replica, collect_events, replica, text_stream
 
 
 @pytest.fixture
@@ -39,8 +37,12 @@ async def test_a_turn_finishes_without_a_follower(gateway: Replica) -> None:
 
 
 async def test_turns_run_concurrently(gateway: Replica) -> None:
-    stories = await asyncio.gather(*(gateway.run_turn(ResponseCreate(input=f"{n}")) for n in range(20)))
-    assert len({conformance.stream(events)["id"] for events in stories}) == 20
+    proceed = hold(gateway)
+    running = [await gateway.begin_turn(ResponseCreate(input=f"{n}")) for n in range(20)]
+    while len(gateway.engine.calls) < 20:
+        await asyncio.sleep(0.005)
+    proceed.set()
+    assert len({conformance.stream(await collect_events(one))["id"] for one in running}) == 20
 
 
 async def test_another_users_turn_is_not_found(gateway: Replica) -> None:
@@ -81,14 +83,12 @@ async def test_finish_waits_for_running_turns(gateway: Replica) -> None:
     finishing = asyncio.create_task(gateway.registry.finish(5))
     proceed.set()
     await finishing
+    assert running.log.events.is_complete
     assert conformance.stream(await collect_events(running))["status"] == "completed"
 
 
 async def test_a_released_turn_gets_no_terminal_event_and_stays_listed(gateway: Replica, redis: Redis) -> None:
-    hold(gateway)
-    running = await gateway.begin_turn(REQUEST)
-    while len(running.log.events) < 5:
-        await asyncio.sleep(0.005)
+    running = await gateway.begin_held_turn()
     await gateway.registry.release()
     assert (running.log.events.is_closed, running.log.events.is_complete) == (True, False)
     assert gateway.engine.closed.is_set()
@@ -98,10 +98,7 @@ async def test_a_released_turn_gets_no_terminal_event_and_stays_listed(gateway: 
 
 
 async def test_an_unstored_turn_ends_with_its_gateway(gateway: Replica) -> None:
-    hold(gateway)
-    running = await gateway.begin_turn(ResponseCreate(input="secret", store=False))
-    while len(running.log.events) < 5:
-        await asyncio.sleep(0.005)
+    running = await gateway.begin_held_turn(ResponseCreate(input="secret", store=False))
     await gateway.registry.release()
     assert conformance.stream(await collect_events(running))["status"] == "incomplete"
 

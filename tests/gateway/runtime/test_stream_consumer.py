@@ -83,13 +83,14 @@ async def test_an_engine_that_disappears_raises_and_the_deltas_before_stay() -> 
     assert (len(generation.deltas()), generation.state.token_ids, generation.closed_streams) == (1, [1], 1)
 
 
-async def test_an_engine_that_disappears_after_the_finish_reason_has_finished() -> None:
-    assert await Generation().consume(Finished("length"), error=Unavailable("vllm")) == "length"
-
-
-async def test_an_engine_that_crashes_raises_that_also_after_the_finish_reason() -> None:
+async def test_an_engine_that_crashes_raises_that() -> None:
     with pytest.raises(EngineCrashed):
-        await Generation().consume(Finished("stop"), error=EngineCrashed("500"))
+        await Generation().consume(TextDelta("a", (1,)), error=EngineCrashed("500"))
+
+
+@pytest.mark.parametrize("error", [Unavailable("vllm"), EngineCrashed("500")])
+async def test_an_engine_that_fails_after_the_finish_reason_has_finished(error: ParleyError) -> None:
+    assert await Generation().consume(Finished("length"), error=error) == "length"
 
 
 async def test_an_engine_that_falls_silent_is_unavailable_and_its_stream_closed() -> None:

@@ -12,7 +12,6 @@ from gateway.inference import PromptTokens, ReasoningTextDelta
 from gateway.protocol.create import ResponseCreate
 from gateway.runtime.preparation import PreparedTurn, TurnPreparation
 from gateway.store.history.conversations import Conversations
-from gateway.store.history.responses import ResponseStore
 from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from tests.contract import conformance
@@ -113,16 +112,6 @@ async def test_a_fence_whose_acknowledgement_was_lost_still_belongs_to_this_gate
         assert await count_listed(redis, "g1") == 1
         await takeover.take_over_all("g1")
         assert (await final_response(successor, response_id))["output"][0]["content"][0]["text"] == TEXT
-
-
-async def test_a_cancelled_turn_is_ended_with_its_text(owner: Replica, successor: Replica, redis: Redis) -> None:
-    response_id = await abandon_turn(owner)
-    await ResponseStore(redis).request_cancel("user_1", response_id)
-    async with takeover_by(successor, redis) as takeover:
-        await takeover.take_over_all("g1")
-        response = await final_response(successor, response_id)
-    assert (response["status"], response["output"][0]["content"][0]["text"]) == ("incomplete", "a")
-    assert successor.engine.continued_ids == []
 
 
 async def test_a_turn_without_events_starts_from_the_beginning(successor: Replica, redis: Redis, port: int) -> None:

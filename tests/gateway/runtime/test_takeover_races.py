@@ -1,7 +1,6 @@
 """Gateways that pause in the middle of a takeover, or of an acceptance, and resume after another has taken over."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import ClassVar
@@ -11,17 +10,14 @@ from redis.asyncio import Redis
 
 from gateway.errors import ShuttingDown
 from gateway.inference import Finished, PromptTokens, TextDelta
-from gateway.protocol.create import ResponseCreate
 from gateway.runtime.drain import Drain
 from gateway.store.history.turn_store import TurnStore
 from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
 from gateway.turn.records import CommitResult, TurnRecord
 from tests.gateway.builders import Wire
-from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, collect_events, replica, text_stream
+from tests.gateway.replica import PROMPT_IDS, REQUEST, FakeEngine, Replica, collect_events, replica, text_stream
 from tests.gateway.takeovers import TEXT, abandon_turn, count_listed, takeover_by
-
-REQUEST = ResponseCreate(input="go")
 
 
 class Pause:
@@ -105,16 +101,12 @@ async def test_a_turn_accepted_during_a_drain_continues_elsewhere(
         pause.resume.set()
         answer = await request
         assert answer.running is not None
-        following = asyncio.create_task(followed_events(draining, answer.response_id))
+        following = asyncio.create_task(draining.followed_events(answer.response_id))
         await answer.running.log.events.wait_closed()
         assert not answer.running.log.events.is_complete
         await takeover.take_over_all("g1")
         assert output_text(await following) == TEXT
         await successor.registry.finish(5)
-
-
-async def followed_events(gateway: Replica, response_id: str) -> list[Wire]:
-    return [json.loads(text) async for text in gateway.following.follow("user_1", response_id)]
 
 
 async def test_a_request_to_a_closed_gateway_is_refused_and_not_listed(port: int, redis: Redis) -> None:
@@ -169,8 +161,7 @@ async def test_a_gateway_can_take_back_a_turn_before_it_notices_the_loss(
             await asyncio.sleep(0.005)  # until the old one has ended
         assert owner.registry.find("user_1", response_id) is new
         assert await count_listed(redis, "g1") == 1
-        assert owner.engine.hold is not None
-        owner.engine.hold.set()
+        owner.proceed()
         assert output_text(await collect_events(new)) == TEXT
 
 
@@ -219,8 +210,7 @@ async def test_a_log_that_disappeared_during_a_pause_is_not_recreated(owner: Rep
         await owner.responses.delete("user_1", await owner.responses.get("user_1", response_id))
     else:
         assert await redis.delete(key)
-    assert owner.engine.hold is not None
-    owner.engine.hold.set()
+    owner.proceed()
     await owner.registry.finish(5)
     assert running.log.is_fenced_off
     assert not await redis.exists(key)

@@ -15,9 +15,11 @@ class AuthService:
 
     def __init__(self, *user_ids: str) -> None:
         self.deleted = list(user_ids)
+        self.asked = asyncio.Event()
         self.all_gone = asyncio.Event()
 
     async def deletions(self) -> list[str]:
+        self.asked.set()
         return list(self.deleted)
 
     async def erased(self, user_id: str) -> None:
@@ -45,7 +47,7 @@ async def test_a_deletion_that_was_announced_is_not_delayed_by_the_interval(redi
     auth = AuthService()
     erasure = Erasure(redis, auth, interval_seconds=3600, settled_seconds=0)
     async with background_task(erasure.run()):
-        await asyncio.sleep(0.01)
+        await auth.asked.wait()
         auth.deleted.append(GONE)
         erasure.run_soon()
         await auth.all_gone.wait()

@@ -146,7 +146,7 @@ async def test_waiting_for_a_flush_raises_a_rendering_error(port: int) -> None:
                 await log.wait_flushed()
 
 
-async def test_a_fenced_off_log_publishes_nothing_more_and_notifies_once() -> None:
+async def test_a_fenced_off_log_publishes_nothing_more_and_notifies_its_turn() -> None:
     log, notifications = new_log(), list[str]()
     log.on_fenced_off(lambda: notifications.append("lost"))
     log.publish(log.drain())

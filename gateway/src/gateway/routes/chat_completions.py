@@ -37,12 +37,13 @@ async def create(request: Request, state: OpenState, user: CurrentUser) -> Respo
     served = await state["models"].model()
     if completion.model not in (None, served):
         raise ModelNotFound(completion.model or "", served)
-    relay = state["chat_relays"](completion, user_id=user.id)
+    relay, release = state["chat_relays"](completion, user_id=user.id), state["answers"].acquire(user.id)
 
-    async def record_usage() -> None:
+    async def end() -> None:
+        release()
         usage = await relay.usage()
         if usage is not None:
             await state["usage"].add(user.id, usage)
 
-    response = RelayedResponse(relay, stream=completion.stream is True, on_close=record_usage)
+    response = RelayedResponse(relay, stream=completion.stream is True, on_close=end)
     return RevocableResponse(user, response, LAST_CHUNK)

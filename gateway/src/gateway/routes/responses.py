@@ -1,6 +1,7 @@
 """/v1/responses over HTTP: responses are created, retrieved, followed, cancelled and deleted."""
 
 import asyncio
+from contextlib import ExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -10,7 +11,7 @@ from gateway.identity.introspection import User
 from gateway.protocol.create import NEUTRAL, NEUTRAL_OVER_HTTP, ResponseCreate
 from gateway.protocol.events import Event
 from gateway.protocol.items import Item
-from gateway.protocol.limits import MAX_SEQUENCE_NUMBER
+from gateway.protocol.limits import MAX_ID_LENGTH, MAX_OPAQUE_LENGTH, MAX_SEQUENCE_NUMBER
 from gateway.protocol.requests import (
     COUNT_NEUTRAL,
     CompactRequest,
@@ -23,13 +24,14 @@ from gateway.protocol.requests import (
 from gateway.protocol.resources import CompactedResponse, Deleted, InputTokens, ItemPage, Order
 from gateway.protocol.resources import Response as Resource
 from gateway.routes import openapi_rules
+from gateway.routes.client_disconnect import wait_for_disconnect
 from gateway.routes.credentials import CurrentUser
 from gateway.routes.event_stream import event_stream
 from gateway.routes.json_responses import json_response
 from gateway.routes.openapi import Body, describe, link
-from gateway.routes.request_validation import read_json_body, reject_unknown_parameters
+from gateway.routes.request_validation import AfterItem, Limit, read_json_body, reject_unknown_parameters
 from gateway.routes.revocable_response import RevocableResponse
-from gateway.routes.state import OpenState
+from gateway.routes.state import OpenState, State
 from gateway.runtime.acceptance import StartedTurn
 from gateway.runtime.following import ResponseFollower
 from gateway.runtime.running import RunningTurn
@@ -37,7 +39,7 @@ from gateway.turn.state_machine import Failed
 
 router = APIRouter(prefix="/v1/responses", dependencies=[Depends(reject_unknown_parameters)])
 
-ResponseId = Annotated[str, Path(max_length=80)]
+ResponseId = Annotated[str, Path(max_length=MAX_ID_LENGTH)]
 SequenceNumber = Annotated[int | None, Query(ge=0, le=MAX_SEQUENCE_NUMBER)]
 
 
@@ -67,16 +69,14 @@ async def create(
     request: Request,
     state: OpenState,
     user: CurrentUser,
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    idempotency_key: Annotated[str | None, Header(max_length=MAX_OPAQUE_LENGTH)] = None,
 ) -> Response:
     body = decode_create_body(await read_json_body(request))
-    started = await state["turns"].start(user.id, body, idempotency_key=idempotency_key_of(body, idempotency_key))
-    follower, running = state["follower"], started.running
+    key = idempotency_key_of(body, idempotency_key)
     if body.stream:
-        if running is None:
-            await follower.check(user.id, started.response_id)
-        frames = follower.follow(user.id, started.response_id, running=running)
-        return RevocableResponse(user, event_stream(frames, on_close=lambda: _stop_unless_stored(running)))
+        return await _create_streamed(state, user, body, key)
+    started = await state["turns"].start(user.id, body, idempotency_key=key)
+    follower, running = state["follower"], started.running
     if body.background:
         return json_response(await _snapshot(follower, user, started))
     outcome = await _outcome(request, follower, user, started)
@@ -100,9 +100,11 @@ async def retrieve(
     follower = state["follower"]
     if not stream:
         return json_response((await follower.get(user.id, response_id)).response)
-    await follower.check(user.id, response_id)  # a response without events is a 404, not an empty stream
-    frames = follower.follow(user.id, response_id, -1 if starting_after is None else starting_after)
-    return RevocableResponse(user, event_stream(frames))
+    with ExitStack() as held:
+        held.callback(state["connections"].acquire(user.id))
+        await follower.check(user.id, response_id)  # a response without events is a 404, not an empty stream
+        frames = follower.follow(user.id, response_id, -1 if starting_after is None else starting_after)
+        return RevocableResponse(user, event_stream(frames, on_close=held.pop_all().close))
 
 
 @router.post("/{response_id}/cancel", summary="Cancel a response", **describe(Resource, errors=(400, 403, 404)))
@@ -125,8 +127,8 @@ async def input_items(
     state: OpenState,
     user: CurrentUser,
     response_id: ResponseId,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[str | None, Query(max_length=80)] = None,
+    limit: Limit = 20,
+    after: AfterItem = None,
     order: Order = "desc",
 ) -> Response:
     items: tuple[Item, ...] = (await state["follower"].get(user.id, response_id)).input
@@ -137,9 +139,7 @@ async def input_items(
         if after not in ids:
             raise NotFound("item", param="after")
         items = items[ids.index(after) + 1 :]
-    page = items[:limit]
-    first, last = (page[0].id, page[-1].id) if page else (None, None)
-    return json_response(ItemPage(page, first, last, len(items) > limit))
+    return json_response(ItemPage.of(items[:limit], has_more=len(items) > limit))
 
 
 @router.post(
@@ -172,6 +172,18 @@ async def input_tokens(request: Request, state: OpenState, user: CurrentUser) ->
     return json_response(await state["token_counter"].count(user.id, body))
 
 
+async def _create_streamed(state: State, user: User, body: ResponseCreate, idempotency_key: str | None) -> Response:
+    follower = state["follower"]
+    with ExitStack() as held:
+        held.callback(state["connections"].acquire(user.id))
+        started = await state["turns"].start(user.id, body, idempotency_key=idempotency_key)
+        if started.running is not None:
+            held.callback(started.running.stop_unless_stored)
+        await follower.check(user.id, started.response_id, running=started.running)
+        frames = follower.follow(user.id, started.response_id, running=started.running)
+        return RevocableResponse(user, event_stream(frames, on_close=held.pop_all().close))
+
+
 async def _snapshot(follower: ResponseFollower, user: User, started: StartedTurn) -> Resource:
     if started.running is not None:
         return started.running.prepared.turn.response("in_progress")
@@ -179,21 +191,17 @@ async def _snapshot(follower: ResponseFollower, user: User, started: StartedTurn
 
 
 async def _outcome(request: Request, follower: ResponseFollower, user: User, started: StartedTurn) -> Resource:
-    disconnecting = asyncio.create_task(_stop_on_disconnect(request, started.running))
+    running = started.running
+    if running is None:
+        return await follower.outcome(user.id, started.response_id)
+    disconnecting = asyncio.create_task(_stop_on_disconnect(request, running))
     try:
-        outcome = await follower.outcome(user.id, started.response_id, running=started.running)
+        return await follower.outcome(user.id, started.response_id, running=running)
     finally:
         disconnecting.cancel()
-    return outcome
+        await asyncio.wait([disconnecting])
 
 
-async def _stop_on_disconnect(request: Request, running: RunningTurn | None) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    _stop_unless_stored(running)
-
-
-def _stop_unless_stored(running: RunningTurn | None) -> None:
-    """A stored response continues without its client; nobody else can read an unstored one."""
-    if running is not None and not running.request.stored:
-        running.stop()
+async def _stop_on_disconnect(request: Request, running: RunningTurn) -> None:
+    await wait_for_disconnect(request.receive)
+    running.stop_unless_stored()

@@ -6,6 +6,7 @@ from typing import Any
 from starlette.websockets import WebSocket
 
 from gateway.errors import InvalidRequest, ParleyError, UpgradeRequired
+from gateway.pauses import user_at_work
 from gateway.protocol.limits import MAX_SEQUENCE_NUMBER
 from gateway.routes.credentials import read_credential
 from gateway.routes.json_responses import error_response
@@ -34,8 +35,9 @@ async def responses_socket(websocket: WebSocket[State]) -> None:
         credential = read_credential(websocket)
         revocations_before = state["revocations"].epoch
         user = await state["identity"].authenticate(credential)
+        user_at_work.set(user.id)
         resume = _read_resume(websocket)
-        with state["connection_limit"].acquire(user.id):
+        with state["connections"].hold(user.id):
             offered = websocket.scope.get("subprotocols", [])
             await websocket.accept(subprotocol=_SUBPROTOCOL if _SUBPROTOCOL in offered else None)
             await ResponsesConnection(Socket(websocket), user, revocations_before, state).run(resume)

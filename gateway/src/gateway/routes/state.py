@@ -11,7 +11,6 @@ from starlette.types import Scope
 
 from gateway.identity.identity import Identity
 from gateway.identity.revocations import Revocations
-from gateway.routes.connection_limit import ConnectionLimit
 from gateway.routes.ports import (
     ChatRelays,
     ConversationIndex,
@@ -24,6 +23,7 @@ from gateway.routes.ports import (
 )
 from gateway.runtime.acceptance import TurnAcceptance
 from gateway.runtime.compaction import Compaction
+from gateway.runtime.concurrency_limit import ConcurrencyLimit
 from gateway.runtime.counting import TokenCounter
 from gateway.runtime.following import ResponseFollower
 
@@ -38,7 +38,9 @@ class State(TypedDict):
     identity: Identity
     revocations: Revocations
     allowed_origins: frozenset[str]
-    connection_limit: ConnectionLimit
+    connections: ConcurrencyLimit
+    requests: ConcurrencyLimit
+    answers: ConcurrencyLimit
     socket_limits: SocketLimits
     turns: TurnAcceptance
     follower: ResponseFollower

@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import anyio
 
-from gateway.errors import NotFound, ParleyError, ShuttingDown, StorageLimit, Unavailable
+from gateway.errors import NotFound, ShuttingDown, StorageLimit, Unavailable
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
+from gateway.runtime.concurrency_limit import ConcurrencyLimit
 from gateway.runtime.history_loader import UnstoredHistory
 from gateway.runtime.idempotency import check_same_request
 from gateway.runtime.ports import ResponseStore, TurnStore
@@ -42,6 +43,7 @@ class TurnAcceptance:
         responses: ResponseStore,
         turn_list: TurnList,
         registry: TurnRegistry,
+        answers: ConcurrencyLimit,
         *,
         gateway_id: str,
     ) -> None:
@@ -50,6 +52,7 @@ class TurnAcceptance:
         self._responses = responses
         self._turn_list = turn_list
         self._registry = registry
+        self._answers = answers
         self._gateway_id = gateway_id
 
     async def start(
@@ -62,8 +65,9 @@ class TurnAcceptance:
     ) -> StartedTurn:
         """Stores the input exactly once for each `idempotency_key` and starts the turn.
 
-        Raises what TurnPreparation.prepare raises, StorageLimit, IdempotencyKeyReused and ShuttingDown; then nothing
-        was accepted. After Unavailable something may have been: a retry with the same key finds out.
+        Raises what TurnPreparation.prepare raises, TooManyRequests, StorageLimit, IdempotencyKeyReused and
+        ShuttingDown; then nothing was accepted. After Unavailable something may have been: a retry with the same key
+        finds out.
         """
         # Shielded: the request is accepted even if its client disconnects, and the client finds the answer later.
         with anyio.CancelScope(shield=True):
@@ -73,28 +77,28 @@ class TurnAcceptance:
     async def _start(
         self, user_id: str, create: ResponseCreate, unstored: UnstoredHistory, idempotency_key: str | None
     ) -> StartedTurn:
-        if self._registry.is_closed:
-            raise ShuttingDown
+        self._check_open()
         # First: an accepted request is found, whatever has happened to the engine or the conversation since.
         if idempotency_key is not None:
             earlier = await self._store.find_accepted(user_id, idempotency_key)
             if earlier is not None:
                 return await self._started_before(user_id, create, earlier)
-        response_id = new_response_id()
-        if create.stored:
-            return await self._start_stored(user_id, create, unstored, response_id, idempotency_key)
-        prepared = await self._preparation.prepare(user_id, create, unstored, response_id=response_id)
-        return StartedTurn(response_id, self._registry.begin(prepared))
+        with ExitStack() as held:
+            held.callback(self._answers.acquire(user_id))
+            if create.stored:
+                return await self._start_stored(user_id, create, unstored, idempotency_key, held)
+            prepared = await self._preparation.prepare(user_id, create, unstored, response_id=new_response_id())
+            return self._begin(prepared, held)
 
     async def _start_stored(
         self,
         user_id: str,
         create: ResponseCreate,
         unstored: UnstoredHistory,
-        response_id: str,
         idempotency_key: str | None,
+        held: ExitStack,
     ) -> StartedTurn:
-        began = time.monotonic()
+        began, response_id = time.monotonic(), new_response_id()
         prepared, reservation = await self._prepare_listed(user_id, create, unstored, response_id)
         try:
             prepared, accepted_id = await self._accept(prepared, reservation, idempotency_key)
@@ -106,7 +110,12 @@ class TurnAcceptance:
             return await self._started_before(user_id, create, accepted_id)
         if time.monotonic() - began > self.listed_seconds:
             await self._turn_list.add_again(user_id, response_id)
-        return StartedTurn(response_id, self._registry.begin(prepared))
+        return self._begin(prepared, held)
+
+    def _begin(self, prepared: PreparedTurn, held: ExitStack) -> StartedTurn:
+        """What is `held` for the turn is released at its end."""
+        running = self._registry.begin(prepared, held.pop_all())
+        return StartedTurn(prepared.turn.request.response_id, running)
 
     async def _accept(
         self, prepared: PreparedTurn, reservation: Reservation, idempotency_key: str | None
@@ -140,9 +149,8 @@ class TurnAcceptance:
             prepared = await self._preparation.prepare(user_id, create, unstored, response_id=response_id)
             await listing
             reservation = await reserving
-            if self._registry.is_closed:
-                raise ShuttingDown
-        except ParleyError:
+            self._check_open()
+        except Exception:  # also a bug: a listed turn keeps its user's data from being erased
             _, reserved = await asyncio.gather(listing, reserving, return_exceptions=True)
             if isinstance(reserved, Reservation):
                 await self._give_up(response_id, reserved)
@@ -150,6 +158,10 @@ class TurnAcceptance:
                 await self._turn_list.remove(user_id, response_id)
             raise
         return prepared, reservation
+
+    def _check_open(self) -> None:
+        if self._registry.is_closed:
+            raise ShuttingDown
 
     async def _give_up(self, response_id: str, reservation: Reservation) -> None:
         """Nothing was accepted."""

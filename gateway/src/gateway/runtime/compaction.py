@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from gateway.context.prompt import ContextWindow, assemble, fit_window
+from gateway.context.tool_calls import drop_orphaned_outputs
 from gateway.errors import (
     ContextLengthExceeded,
     EngineFailed,
@@ -16,7 +17,7 @@ from gateway.errors import (
     PreviousResponseNotFound,
 )
 from gateway.inference import EngineCall, Finished, OutputOptions, PromptMessage, Sampling, TextDelta, UsageReport
-from gateway.protocol.ids import is_response_id, new_item_id
+from gateway.protocol.ids import is_response_id, new_item_id, new_response_id
 from gateway.protocol.input_items import InputCompaction, InputItem, InputMessage
 from gateway.protocol.items import Compaction as CompactionItem
 from gateway.protocol.items import Item, Message
@@ -67,7 +68,7 @@ class Compaction:
         questions = [item for item in items if isinstance(item, Message) and item.role == "user"]
         ciphertext = self._encryption.encrypt(user_id, SUMMARY + summary)
         compaction = CompactionItem(new_item_id("cmp", len(items) + 1), ciphertext)
-        return CompactedResponse("resp_" + secrets.token_hex(16), int(time.time()), (*questions, compaction), usage)
+        return CompactedResponse(new_response_id(), int(time.time()), (*questions, compaction), usage)
 
     def check_readable(self, user_id: str, items: Sequence[InputItem]) -> None:
         """Before they are stored, where every later turn would fail for them. Raises InvalidRequest."""
@@ -96,8 +97,10 @@ class Compaction:
             stored = await self._responses.find(user_id, previous)
         except NotFound as exc:
             raise PreviousResponseNotFound from exc
-        snapshot = await self._history.open(user_id, stored.thread_id, stored.last_position)
-        return await self._history.read(user_id, snapshot)
+        snapshot = await self._history.read_until(user_id, stored.thread_id, stored.last_position)
+        if snapshot.older_count:
+            raise ContextLengthExceeded
+        return drop_orphaned_outputs(snapshot.items)
 
     async def _summarise(self, user_id: str, items: Sequence[Item], instructions: str | None) -> tuple[str, Usage]:
         window = await self._fit(user_id, items, instructions)
@@ -125,7 +128,7 @@ class Compaction:
         return text.strip(), usage
 
     async def _fit(self, user_id: str, items: Sequence[Item], instructions: str | None) -> ContextWindow:
-        history = self._prompts.messages(user_id, items)
+        history = await self._prompts.messages(user_id, items)
         question = PromptMessage("user", f"{_INSTRUCTIONS}\n\n{instructions}" if instructions else _INSTRUCTIONS)
         prompt = assemble(history, [question])
         window = await fit_window(

@@ -39,9 +39,9 @@ class ResponseFollower:
     async def get(self, user_id: str, response_id: str) -> StoredResponse:
         return await self._responses.get(user_id, response_id)
 
-    async def check(self, user_id: str, response_id: str) -> None:
-        """Before anything is sent to a follower. Raises EventsExpired too."""
-        if self._stored_here(user_id, response_id) is None:
+    async def check(self, user_id: str, response_id: str, *, running: RunningTurn | None = None) -> None:
+        """Before anything is sent to a follower. Raises EventsExpired too. `running` saves the look-up."""
+        if running is None and self._stored_here(user_id, response_id) is None:
             stored = await self._responses.find(user_id, response_id)
             if stored.has_ended and not await self._reader.exists(user_id, response_id):
                 raise EventsExpired

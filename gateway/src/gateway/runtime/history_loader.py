@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.context.tool_calls import call_ids
-from gateway.errors import InvalidRequest, NotFound, PreviousResponseNotFound
+from gateway.errors import ContextLengthExceeded, InvalidRequest, NotFound, PreviousResponseNotFound
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_thread_id, position_in
 from gateway.protocol.items import FunctionCallOutput, Item
 from gateway.runtime.ports import HistoryReader, ResponseStore
-from gateway.turn.limits import RECENT_ITEMS, check_branch_limit, check_item_limit
+from gateway.turn.limits import MAX_READ_BYTES, RECENT_ITEMS, check_branch_limit, check_item_limit
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.records import ThreadSnapshot
 from gateway.turn.turn_request import TurnRequest
@@ -29,6 +29,12 @@ class LoadedHistory:
     def items(self) -> tuple[Item, ...]:
         """As far as they were read."""
         return (*self.snapshot.head, *self.snapshot.items)
+
+    @property
+    def can_read_more(self) -> bool:
+        """Older items, without exceeding what one request reads."""
+        snapshot = self.snapshot
+        return self.thread_id is not None and snapshot.older_count > 0 and snapshot.read_bytes < MAX_READ_BYTES
 
 
 class HistoryLoader:
@@ -57,9 +63,9 @@ class HistoryLoader:
         return await self._load_chain(user_id, previous, create)
 
     async def load_calls(self, user_id: str, history: LoadedHistory, new: Sequence[Item]) -> LoadedHistory:
-        """Reads back to the function calls that the new items answer."""
+        """Reads back to the function calls that the new items answer, as far as a request ever reads."""
         answered = {item.call_id for item in new if isinstance(item, FunctionCallOutput)}
-        while history.snapshot.older_count and answered - call_ids((*history.snapshot.items, *new)):
+        while history.can_read_more and answered - call_ids((*history.snapshot.items, *new)):
             history = await self.load_older(user_id, history, len(history.snapshot.items) + RECENT_ITEMS)
         return history
 
@@ -97,14 +103,17 @@ class HistoryLoader:
             raise PreviousResponseNotFound from exc
         if not response.has_ended:
             raise InvalidRequest("the previous response is still in progress", param="previous_response_id")
-        snapshot = await self._store.open(user_id, response.thread_id, response.last_position)
-        check_item_limit(snapshot.older_count, len(create.items) + 1)
+        thread_id, last = response.thread_id, response.last_position
         if not create.stored:  # its connection remembers all of it
-            snapshot = await self._store.load_older(user_id, snapshot, snapshot.older_count)
+            snapshot = await self._store.read_until(user_id, thread_id, last)
+            if snapshot.older_count and create.truncation != "auto":
+                raise ContextLengthExceeded
             return LoadedHistory(None, snapshot)
+        snapshot = await self._store.open(user_id, thread_id, last)
+        check_item_limit(snapshot.older_count, len(create.items) + 1)
         snapshot = await self._store.load_recent(user_id, snapshot)
         if response.is_chained:
-            return LoadedHistory(response.thread_id, snapshot)
+            return LoadedHistory(thread_id, snapshot)
         check_branch_limit(len(snapshot.path))
         return LoadedHistory(new_thread_id(), snapshot)
 

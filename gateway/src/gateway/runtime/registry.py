@@ -5,8 +5,8 @@ Each runs in a task of its own: it ends whether or not anybody follows it, and a
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from enum import IntEnum, auto
 from typing import Any
 
@@ -52,9 +52,9 @@ class TurnRegistry:
         running = self._running.get(response_id)
         return running if running is not None and running.request.user_id == user_id else None
 
-    def begin(self, prepared: PreparedTurn) -> RunningTurn:
-        """Starts an accepted turn."""
-        running = RunningTurn(prepared, self._writer.open(prepared.turn))
+    def begin(self, prepared: PreparedTurn, held: ExitStack | None = None) -> RunningTurn:
+        """Starts an accepted turn; `held` as in RunningTurn."""
+        running = RunningTurn(prepared, self._writer.open(prepared.turn), held=held or ExitStack())
         running.log.append(Created())
         self._spawn(running, None)
         if self._state is RegistryState.RELEASING:
@@ -68,11 +68,11 @@ class TurnRegistry:
             earlier.log.fence_off()
         self._spawn(running, ending)
 
-    def stop(self, response_id: str, requested_at_ms: int | None = None) -> None:
-        """A no-op for a turn that does not run here. `requested_at_ms`: Unix milliseconds, None for now."""
+    def stop(self, response_id: str, *, requested_ms_ago: int = 0) -> None:
+        """A no-op for a turn that does not run here."""
         running = self._running.get(response_id)
         if running is not None:
-            running.stop(0.0 if requested_at_ms is None else max(0.0, time.time() - requested_at_ms / 1000))
+            running.stop(requested_ms_ago / 1000)
 
     def close(self) -> None:
         """Accepts no new turns from here on."""
@@ -110,6 +110,7 @@ class TurnRegistry:
         try:
             await self._runner.run(running, ending)
         finally:
+            running.held.close()
             is_current = self._running.get(request.response_id) is running
             if is_current:
                 del self._running[request.response_id]

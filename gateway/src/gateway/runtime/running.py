@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -28,7 +29,10 @@ _COMMIT_RETRY_SECONDS = 0.5
 
 @dataclass(slots=True)
 class RunningTurn:
-    """A stop and a release are requested independently of each other, and a stop prevails: the turn ends here."""
+    """A stop and a release are requested independently of each other, and a stop prevails: the turn ends here.
+
+    `held` is closed before the terminal event is published: a client that reads it may start another turn at once.
+    """
 
     prepared: PreparedTurn
     log: TurnLog
@@ -37,6 +41,7 @@ class RunningTurn:
     ending: Ending | None = None
     is_released: bool = False
     stop_requested_at: float | None = None
+    held: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         # Frees the engine: another gateway generates the rest.
@@ -58,6 +63,11 @@ class RunningTurn:
         if self.stop_requested_at is None:
             self.stop_requested_at = time.monotonic() - seconds_ago
         self.scope.cancel()
+
+    def stop_unless_stored(self) -> None:
+        """When the only reader leaves: a stored response continues, but nobody else can read an unstored one."""
+        if not self.request.stored:
+            self.stop()
 
     def release(self) -> None:
         """Ends without a terminal event: another gateway continues the turn."""
@@ -100,6 +110,7 @@ class TurnRunner:
         entries = running.log.finish(ending)
         # However the turn ended, what was shown is stored.
         await self._commit(running, loop, log_bytes=running.log.size + sum(entry.size for entry in entries))
+        running.held.close()
         if not running.log.is_fenced_off:
             running.log.append_entries(entries)
         await running.log.events.wait_closed()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from gateway.errors import Unavailable
+from gateway.errors import EngineCrashed, Unavailable
 from gateway.inference import (
     EngineEvent,
     Finished,
@@ -35,7 +35,11 @@ class StreamConsumer:
         self._answer_bytes = 0
 
     async def consume(self, stream: AsyncGenerator[EngineEvent]) -> str:
-        """Returns the finish reason, `stop` or `length`. Raises Unavailable for a silent engine too."""
+        """Returns the finish reason, `stop` or `length`. Raises Unavailable for a silent engine too.
+
+        A failure after the finish reason changes nothing: the answer is complete, and its last token id may be the
+        end-of-sequence token, which cannot be continued.
+        """
         now = asyncio.get_running_loop().time
         reason: str | None = None
         async with aclosing(stream):
@@ -46,9 +50,12 @@ class StreamConsumer:
                         reason = self._handle(event) or reason
                         if self._answer_bytes > MAX_ANSWER_BYTES:
                             return "length"
-            except (TimeoutError, Unavailable) as exc:
+            except TimeoutError as exc:
                 if reason is None:
                     raise Unavailable("vllm") from exc
+            except (Unavailable, EngineCrashed):
+                if reason is None:
+                    raise
         return reason or "stop"
 
     def _handle(self, event: EngineEvent) -> str | None:

@@ -1,6 +1,6 @@
 """Which gateways are alive, and the turns of each: what another gateway takes over when one dies.
 
-One lease a process instead of one a turn: they would expire together anyway, and a thousand turns cost no more than
+One lease per process instead of one per turn: they would expire together anyway, and a thousand turns cost no more than
 one.
 """
 

@@ -1,4 +1,4 @@
-"""The clients of the plain-text protocol: a departure is announced to all others, on any replica.
+"""The clients of the plain-text protocol: a departure is announced to all others, on every gateway.
 
 Publish and subscribe is enough here: a departure that is missed while Redis is unreachable is not worth storing.
 """
@@ -41,9 +41,12 @@ class Presence:
             logger.warning("a departure was not announced: redis is not reachable")
 
     async def listen(self, on_attempt: Callable[[], None] = lambda: None) -> None:
-        """Runs until cancelled, on a connection of its own. Calls `on_attempt` after each attempt to subscribe,
-        successful or not."""
-        while self._announce:
+        """Until cancelled, on a connection of its own; returns at once where departures are not announced. Calls
+        `on_attempt` after each attempt to subscribe, successful or not."""
+        if not self._announce:
+            on_attempt()
+            return
+        while True:
             try:
                 async with self._redis.pubsub(ignore_subscribe_messages=True) as subscription:
                     await subscription.subscribe(DEPARTURES_CHANNEL)
@@ -56,7 +59,6 @@ class Presence:
                 logger.exception("receiving departures failed")
             on_attempt()
             await asyncio.sleep(_RECONNECT_SECONDS)
-        on_attempt()
 
     def _notify_all(self, message: dict[str, Any]) -> None:
         text = message["data"].decode(errors="replace")

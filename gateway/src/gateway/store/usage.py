@@ -23,6 +23,7 @@ _FIELDS = ("requests", "input_tokens", "output_tokens")
 
 
 def _utc_now() -> datetime:
+    # The gateway's own clock: if it differs from another gateway's, answers around midnight count for the other day.
     return datetime.now(UTC)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CancelTurn:
-    """`requested_at_ms`: when the user first asked for it, in Unix milliseconds."""
+    """`requested_at_ms`: when the user first asked for it, in Unix milliseconds by the clock of Redis."""
 
     response_id: str
     requested_at_ms: int

@@ -1,4 +1,4 @@
-"""How many items a conversation, or a chain of responses, may have, and how often a chain may branch."""
+"""How much a conversation, or a chain of responses, may have, and how much of it one request reads."""
 
 from gateway.errors import StorageLimit
 
@@ -8,6 +8,10 @@ MAX_ITEMS = 20_000
 RECENT_ITEMS = 400
 # Each costs a read of the whole history one more command, and each new branch 50 bytes.
 MAX_RUNS = 256
+# Of a conversation with long items, fewer: the text of 200,000 tokens or more. Read in one go.
+READ_BYTES = 2**20
+# All that a request ever reads: a million tokens of four bytes each.
+MAX_READ_BYTES = 4 * 2**20
 
 
 def check_item_limit(stored: int, new: int) -> None:

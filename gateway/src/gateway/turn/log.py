@@ -1,7 +1,7 @@
 """One turn's events on their way: steps go in, and frames come out once they are stored.
 
 Deltas stay unrendered until the writer drains the log. What gathers during one round trip to Redis is merged and only
-then numbered, so a busy server writes a few events a second and turn, and `sequence_number` has no gap.
+then numbered, so a busy server writes a few events per second and turn, and `sequence_number` has no gap.
 """
 
 import asyncio

@@ -35,6 +35,9 @@ def content_digest(items: Sequence[Item]) -> str:
     return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:32]
 
 
+# An item's id has eight hexadecimal digits for it.
+MAX_POSITION = 2**32 - 1
+
 Path = tuple[Run, ...]
 """Where the items of a history are, the oldest first. Positions increase along a path."""
 
@@ -43,7 +46,7 @@ Path = tuple[Run, ...]
 class ThreadSnapshot:
     """The newest items of a thread, oldest first. `older_count` items stand before them; of these the `head` is read
     too: the instructions that begin the thread. New items take the positions from `next_position` on. `path` is where
-    they all are, empty when they are not stored."""
+    they all are, empty when they are not stored. `read_bytes` is the size of the items, as they are stored."""
 
     items: list[Item]
     next_position: int
@@ -53,6 +56,7 @@ class ThreadSnapshot:
     older_count: int = 0
     head: tuple[Item, ...] = ()
     path: Path = ()
+    read_bytes: int = 0
 
     @property
     def first_position(self) -> int:
@@ -149,7 +153,7 @@ class InterruptedTurn:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """The gateway to notify, and when the user first asked, in Unix milliseconds."""
+    """The gateway to notify, and when the user first asked, in Unix milliseconds by the clock of Redis."""
 
     owner: str
     requested_at_ms: int

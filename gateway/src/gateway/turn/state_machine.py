@@ -57,8 +57,7 @@ class Turn:
     """Produces each event exactly once and in order. Nothing follows the one terminal event, whose resource is the
     `outcome`.
 
-    Its log calls `step` for deltas only when the writer drains it: neighbours are merged before they are numbered, so
-    that a busy server writes few events and `sequence_number` has no gap (gateway.turn.log).
+    A delta is numbered by its `step`, so its log calls that late, when it has merged the delta with its neighbours.
     """
 
     def __init__(self, request: TurnRequest) -> None:

@@ -19,7 +19,7 @@ _STORED_NAMES = {
 
 
 class TurnRequest(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
-    """Everything that is fixed before a turn starts. Times are Unix seconds.
+    """Times are Unix seconds.
 
     `thread_id` names where its items are stored, None when nowhere; they take the positions from `first_position` on.
     `prompt_digest` differs between prompts that differ in more than their items. `history_positions` are those of the

@@ -13,7 +13,7 @@ from gateway.protocol.input_items import InputMessage
 from gateway.protocol.items import text_of
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.history_reader import HistoryReader
-from gateway.store.history.item_ranges import read_head, read_older, read_range
+from gateway.store.history.item_ranges import ItemPages, read_head, read_range
 from gateway.store.history.stored_path import decode_path, encode_path
 from gateway.store.history.turn_store import TurnStore
 from gateway.turn.limits import MAX_RUNS
@@ -210,8 +210,10 @@ async def runs(redis: Redis, conversations: Conversations) -> tuple[Path, list[s
 @pytest.mark.parametrize("count", [1, 39, 40, 41, 59, 60, 88, 89, 500])
 async def test_the_newest_items_are_read_across_runs(redis: Redis, runs: tuple[Path, list[str]], count: int) -> None:
     path, ids = runs
-    found = await read_older(redis, ALICE, path, count, head=(), below=91)
-    assert [item.id for item in found] == ids[-count:]
+    pages = ItemPages(redis, ALICE, path)
+    await pages.read(0, 90, count)
+    assert [item.id for item in reversed(pages.items)] == ids[-count:]
+    assert pages.is_end == (count > len(ids))
 
 
 @pytest.mark.parametrize(("first", "last"), [(1, 90), (25, 60), (31, 31), (51, 51), (20, 30), (90, 90), (91, 99)])

@@ -67,7 +67,7 @@ async def reading(
 ) -> AsyncIterator[Reader]:
     async with connection(port) as redis, connection(port, BLOCK_SECONDS + 2) as blocking:
         reader = Reader(redis, blocking, name)
-        async with background_task(reader.run(handle)):
+        async with background_task(reader.run(lambda command, _: handle(command))):
             yield reader
 
 
@@ -81,7 +81,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.005)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answer_deltas(), st.integers(0, 30), st.integers(-1, 40))
 async def test_a_follower_from_any_time_and_number_gets_the_owners_frames(
     port: int, pieces: Sequence[OutputDelta], join_at: int, starting_after: int

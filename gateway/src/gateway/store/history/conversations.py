@@ -10,6 +10,7 @@ from gateway.errors import StorageLimit
 from gateway.protocol.ids import new_conversation_id
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.resources import Conversation, Generation, encoded
+from gateway.store.clock import RedisClock
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.conversation_index import ConversationIndex
 from gateway.store.history.conversation_items import ConversationItems, item_members
@@ -20,7 +21,6 @@ from gateway.store.history.stored_conversation import (
     conversation_key,
     conversation_not_found,
     decode_metadata,
-    now_ms,
     read_conversation,
 )
 from gateway.store.history.transaction import transact
@@ -36,6 +36,8 @@ from gateway.store.keys import (
 
 # More than anybody can find anything in, and a bound on what one user takes from the others.
 MAX_CONVERSATIONS = 10_000
+# A command takes the client about 20 us of the event loop.
+_DELETED_AT_ONCE = 200
 # OpenAI's own limit.
 _MAX_METADATA_PAIRS = 16
 
@@ -48,6 +50,7 @@ class Conversations:
 
     def __init__(self, redis: Redis, quota: StorageQuota | None = None) -> None:
         self._redis = redis
+        self._clock = RedisClock(redis)
         self._quota = quota or StorageQuota(redis)
         self.index = ConversationIndex(redis)
         self.items = ConversationItems(redis, self._quota)
@@ -63,17 +66,18 @@ class Conversations:
         async with translate_redis_errors():
             if await self._redis.zcard(index_key(user_id)) >= MAX_CONVERSATIONS:
                 raise StorageLimit("conversations", MAX_CONVERSATIONS, "delete some of them")
-        now, new = now_ms(), new_conversation_id()
+        new = new_conversation_id()
         first = [item.at(position) for position, item in enumerate(items, start=1)]
         members = item_members(first)
-        texts, numbers = _fields(metadata, generation), {"created_at": str(now // 1000), "position": str(len(first))}
-        fields: Any = {**texts, **numbers}
+        texts = _fields(metadata, generation)
         size = THREAD + bytes_of(*texts.values()) + items_size(members)
         async with (
             self._quota.reserved(user_id, size) as reservation,
             translate_redis_errors(),
             self._redis.pipeline(transaction=True) as pipe,
         ):
+            now = await self._clock.now_ms()
+            fields: Any = {**texts, "created_at": now // 1000, "position": len(first)}
             pipe.hset(thread_key(user_id, new), mapping=fields)
             if first:
                 pipe.zadd(items_key(user_id, new), members)
@@ -90,10 +94,11 @@ class Conversations:
             await pipe.watch(key)
             if await pipe.hexists(key, "created_at"):
                 return
+            now = await self._clock.now_ms()
             async with self._quota.reserved(user_id, THREAD) as reservation:
                 pipe.multi()  # type: ignore[no-untyped-call]
                 pipe.hset(key, mapping=fields)
-                pipe.zadd(index_key(user_id), {conversation.id: now_ms()}, nx=True)
+                pipe.zadd(index_key(user_id), {conversation.id: now}, nx=True)
                 settle(pipe, user_id, {conversation.id: THREAD}, reservation)
                 try:
                     await pipe.execute()
@@ -174,19 +179,23 @@ class Conversations:
             raise conversation_not_found()
         running = active_responses(fields)
         ended = sorted({one.decode() for one in response_ids} - set(running))
+        await self._quota.refund(user_id, [conversation_id])
         await self._delete_responses(user_id, ended)
-        await self._quota.refund(user_id, [conversation_id, *ended, *(one + LOG_SUFFIX for one in ended)])
         return running
 
     async def _delete_responses(self, user_id: str, response_ids: Sequence[str]) -> None:
         """A running one is deleted at its end, when it finds no conversation to store its answer in."""
-        async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for response_id in response_ids:
-                pipe.hget(response_key(user_id, response_id), "segment")
-            segments = await pipe.execute() if response_ids else []
-            for response_id, segment in zip(response_ids, segments, strict=True):
-                pipe.delete(response_key(user_id, response_id), *segment_keys(user_id, response_id, int(segment or 0)))
-            await pipe.execute()
+        for start in range(0, len(response_ids), _DELETED_AT_ONCE):
+            some = response_ids[start : start + _DELETED_AT_ONCE]
+            async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+                for response_id in some:
+                    pipe.hget(response_key(user_id, response_id), "segment")
+                segments = await pipe.execute()
+                for response_id, segment in zip(some, segments, strict=True):
+                    keys = segment_keys(user_id, response_id, int(segment or 0))
+                    pipe.delete(response_key(user_id, response_id), *keys)
+                await pipe.execute()
+            await self._quota.refund(user_id, [*some, *(one + LOG_SUFFIX for one in some)])
 
 
 def _fields(metadata: Mapping[str, str] | None, generation: Generation | None = None) -> dict[Any, bytes]:

@@ -6,8 +6,8 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.protocol.ids import is_response_id
+from gateway.store.clock import redis_now_ms
 from gateway.store.errors import translate_redis_errors
-from gateway.store.history.stored_conversation import now_ms
 from gateway.store.keys import (
     LOG_SUFFIX,
     QUOTA_TOTAL,
@@ -29,9 +29,9 @@ async def find_expired(redis: Redis, user_id: str) -> list[str]:
     """The fields of the user's counts. Raises Unavailable."""
     async with translate_redis_errors():
         counted: Any = await redis.hgetall(quota_key(user_id))
+        oldest = await redis_now_ms(redis) - _RESERVED_MS
     fields = {name.decode(): value for name, value in counted.items() if name.decode() != QUOTA_TOTAL}
     reserved = {name: int(value.split()[1]) for name, value in fields.items() if name.startswith(RESERVED)}
-    oldest = now_ms() - _RESERVED_MS
     expired = [name for name, reserved_ms in reserved.items() if reserved_ms < oldest]
     names = [name for name in fields if name not in reserved]
     for start in range(0, len(names), _FIELDS_AT_ONCE):

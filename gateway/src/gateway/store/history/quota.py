@@ -10,7 +10,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -18,10 +18,10 @@ from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
 from gateway.errors import StorageFull, StorageLimit, Unavailable
+from gateway.store.clock import RedisClock
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.earlier_sizes import measure_earlier_sizes
 from gateway.store.history.expired_sizes import RESERVED, find_expired
-from gateway.store.history.stored_conversation import now_ms
 from gateway.store.keys import QUOTA_TOTAL, earlier_sizes_key, quota_key
 from gateway.turn.records import Reservation
 
@@ -38,6 +38,7 @@ class StorageQuota:
     def __init__(self, redis: Redis, *, max_bytes: int = MAX_STORED_BYTES) -> None:
         self._redis = redis
         self._max_bytes = max_bytes
+        self._clock = RedisClock(redis)
         self._looked_at: dict[str, float] = {}
 
     async def reserve(self, user_id: str, size: int) -> Reservation:
@@ -89,7 +90,7 @@ class StorageQuota:
         user_id, key = reservation.user_id, quota_key(reservation.user_id)
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
             pipe.hincrby(key, QUOTA_TOTAL, reservation.size)
-            pipe.hset(key, RESERVED + reservation.token, f"{reservation.size} {now_ms()}")
+            pipe.hset(key, RESERVED + reservation.token, f"{reservation.size} {await self._clock.now_ms()}")
             pipe.exists(earlier_sizes_key(user_id))
             total, _, has_earlier = await pipe.execute()
         if has_earlier:
@@ -148,3 +149,12 @@ def _take_field(pipe: Any, key: str, field: str, part: int | None, stored: bytes
         return size
     pipe.hincrby(key, field, -part)
     return part
+
+
+async def stored_sizes(redis: Redis, user_id: str, thread_ids: Sequence[str]) -> list[int | None]:
+    """The bytes of each thread, at least; None for one that was not counted."""
+    if not thread_ids:
+        return []
+    async with translate_redis_errors():
+        sizes: Any = await redis.hmget(quota_key(user_id), thread_ids)
+    return [None if size is None else int(size) for size in sizes]

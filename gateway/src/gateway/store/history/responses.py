@@ -16,11 +16,11 @@ from gateway.errors import NotFound, StorageFull
 from gateway.protocol.ids import is_conversation_id, is_response_id, position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import decode_response
+from gateway.store.clock import redis_now_ms
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.item_ranges import read_range
 from gateway.store.history.quota import StorageQuota
 from gateway.store.history.sizes import RESPONSE_ENTRY
-from gateway.store.history.stored_conversation import now_ms
 from gateway.store.keys import LOG_SUFFIX, items_key, response_key, responses_key, segment_keys, thread_key
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.records import CancelRequest, InterruptedTurn, Run, StoredResponse, content_digest
@@ -85,10 +85,10 @@ class ResponseStore:
         stored = await self.get(user_id, response_id)
         async with translate_redis_errors():
             found: Any = await self._redis.hmget(response_key(user_id, response_id), ("request", "cancel"))
-        request, cancel = found
+            request, cancel = found
+            ago = None if cancel is None else max(0, await redis_now_ms(self._redis) - int(cancel))
         if request is None:
             raise NotFound("response", param="response_id")
-        ago = None if cancel is None else max(0, now_ms() - int(cancel))
         return InterruptedTurn(_decode_request(request), stored, ago)
 
     async def claim(self, user_id: str, response_id: str, gateway_id: str, segment: int) -> bool:
@@ -118,7 +118,7 @@ class ResponseStore:
         """
         key = response_key(user_id, response_id)
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.hsetnx(key, "cancel", str(now_ms()))
+            pipe.hsetnx(key, "cancel", str(await redis_now_ms(self._redis)))
             pipe.hmget(key, ("owner", "cancel"))
             _, (owner, requested_ms) = await pipe.execute()
             if owner is None:  # just deleted

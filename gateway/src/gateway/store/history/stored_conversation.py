@@ -1,6 +1,5 @@
 """A conversation as its hash in Redis, decoded for clients."""
 
-import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -64,11 +63,6 @@ def active_responses(fields: Mapping[bytes, bytes]) -> tuple[str, ...]:
     prefix = _ACTIVE.encode()
     running = [(int(last), name) for name, last in fields.items() if name.startswith(prefix)]
     return tuple(name.removeprefix(prefix).decode() for _, name in sorted(running))
-
-
-def now_ms() -> int:
-    """Unix milliseconds."""
-    return int(time.time() * 1000)
 
 
 def _decode(cursor: Cursor, fields: Mapping[bytes, bytes]) -> Conversation | None:

@@ -10,6 +10,7 @@ from gateway.errors import NotFound
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import is_conversation_id
 from gateway.protocol.resources import encoded
+from gateway.store.clock import RedisClock
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.conversation_items import item_members
 from gateway.store.history.quota import StorageQuota, settle
@@ -24,7 +25,7 @@ from gateway.store.history.sizes import (
     items_size,
     log_size,
 )
-from gateway.store.history.stored_conversation import active_field, now_ms
+from gateway.store.history.stored_conversation import active_field
 from gateway.store.history.stored_path import encode_path
 from gateway.store.history.watched_turn import StoredTurn, is_at_the_end, watch_acceptance, watch_response
 from gateway.store.keys import (
@@ -58,6 +59,7 @@ class TurnStore:
     def __init__(self, redis: Redis, *, retention_seconds: int, quota: StorageQuota | None = None) -> None:
         """`retention_seconds`: how long a response is stored after its last change."""
         self._redis = redis
+        self._clock = RedisClock(redis)
         self._retention_seconds = retention_seconds
         self._quota = quota or StorageQuota(redis)
 
@@ -87,6 +89,7 @@ class TurnStore:
         """
         request = record.request
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
+            now = await self._clock.now_ms()
             while True:
                 await watch_acceptance(pipe, record)
                 if record.idempotency_key is not None:
@@ -96,7 +99,7 @@ class TurnStore:
                 if record.is_appended and not await is_at_the_end(pipe, record):
                     raise ChainMovedOn
                 pipe.multi()  # type: ignore[no-untyped-call]
-                self._add_turn(pipe, record)
+                self._add_turn(pipe, record, now)
                 try:
                     exists = (await pipe.execute())[-1]
                     break
@@ -111,11 +114,12 @@ class TurnStore:
         """Stores the answer, unless the turn was deleted or is owned by another gateway."""
         key = response_key(record.user_id, record.response.id)
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
+            now = await self._clock.now_ms()
             while True:
                 stored = await watch_response(pipe, key)
                 if stored.owner != record.owner:
                     return CommitResult.DELETED if stored.owner is None else CommitResult.FENCED_OFF
-                self._add_answer(pipe, record, stored)
+                self._add_answer(pipe, record, stored, now)
                 try:
                     exists = (await pipe.execute())[-1]
                     break
@@ -125,7 +129,7 @@ class TurnStore:
             await self._delete_orphans(record.user_id, record.thread_id, record.response.id)
         return CommitResult.COMMITTED if exists else CommitResult.DELETED
 
-    def _add_turn(self, pipe: Any, record: TurnRecord) -> None:
+    def _add_turn(self, pipe: Any, record: TurnRecord, now: int) -> None:
         request, thread_id = record.request, record.thread_id
         user_id, last = request.user_id, request.first_position + MAX_OUTPUT_ITEMS - 1
         key = thread_key(user_id, thread_id)
@@ -136,7 +140,7 @@ class TurnStore:
         members = item_members(record.input)
         if members:
             pipe.zadd(items_key(user_id, thread_id), members, nx=True)
-        self._keep(pipe, user_id, thread_id, record.path)
+        self._keep(pipe, user_id, thread_id, record.path, now)
         sizes = self._add_response(pipe, record, last, items_size(members))
         if record.idempotency_key is not None:
             accepted = idempotency_key(user_id, record.idempotency_key)
@@ -175,7 +179,7 @@ class TurnStore:
             response_id + LOG_SUFFIX: reserved,
         }
 
-    def _add_answer(self, pipe: Any, record: CommitRecord, stored: StoredTurn) -> None:
+    def _add_answer(self, pipe: Any, record: CommitRecord, stored: StoredTurn, now: int) -> None:
         """An earlier version finds the items of a response that it has accepted in the response itself."""
         user_id, thread_id, response = record.user_id, record.thread_id, record.response
         thread, key = thread_key(user_id, thread_id), response_key(user_id, response.id)
@@ -190,7 +194,7 @@ class TurnStore:
         members = item_members(response.output)
         if members:
             pipe.zadd(items_key(user_id, thread_id), members, nx=True)
-        self._keep(pipe, user_id, thread_id, record.path)
+        self._keep(pipe, user_id, thread_id, record.path, now)
         if stored.reserved is not None:  # else it was counted by an earlier attempt
             size, log = items_size(members), log_size(record.log_bytes) - stored.reserved
             pipe.hdel(key, "reserved")
@@ -198,10 +202,10 @@ class TurnStore:
             settle(pipe, user_id, {thread_id: size, response.id + LOG_SUFFIX: log})
         pipe.hexists(thread, "created_at")
 
-    def _keep(self, pipe: Any, user_id: str, thread_id: str, path: Path) -> None:
+    def _keep(self, pipe: Any, user_id: str, thread_id: str, path: Path, now: int) -> None:
         """A conversation moves to the top of its list. What a chain continues from expires no earlier than itself."""
         if is_conversation_id(thread_id):
-            pipe.zadd(index_key(user_id), {thread_id: now_ms()})
+            pipe.zadd(index_key(user_id), {thread_id: now})
             return
         own = thread_key(user_id, thread_id), items_key(user_id, thread_id), responses_key(user_id, thread_id)
         before = [items_key(user_id, run.thread_id) for run in path if not is_conversation_id(run.thread_id)]

@@ -5,6 +5,7 @@ from gateway.turn.log_entry import Fields
 
 
 def encode_command(command: GatewayCommand) -> dict[str, str]:
+    # Names as in earlier versions: during an update, gateways of both versions run.
     match command:
         case CancelTurn(response_id, requested_at_ms):
             return {"cancel": response_id, "wished_ms": str(requested_at_ms)}

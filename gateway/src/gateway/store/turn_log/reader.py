@@ -1,4 +1,4 @@
-"""Follows the turns that run on other gateways, and receives their commands: one blocking read for all of a process, on
+"""Follows the turns that run on other gateways, and receives their commands: one blocking read for a whole process, on
 a connection of its own. On a shared connection a blocking read would delay all other commands.
 """
 
@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.errors import Unavailable
+from gateway.store.clock import redis_now_ms
 from gateway.store.errors import translate_redis_errors
 from gateway.store.keys import control_key, segment_key
 from gateway.store.turn_log.commands import decode_command, encode_command
@@ -22,6 +23,9 @@ from gateway.turn.event_buffer import EventBuffer
 from gateway.turn.log_entry import Fields
 
 logger = logging.getLogger(__name__)
+
+CommandHandler = Callable[[GatewayCommand, int], None]
+"""Gets a command, and the time by the clock of Redis in Unix milliseconds."""
 
 # The client's own timeout must be longer.
 BLOCK_SECONDS = 1
@@ -85,7 +89,7 @@ class Reader:
             pipe.expire(control, _CONTROL_RETENTION_SECONDS)
             await pipe.execute()
 
-    async def run(self, handle_command: Callable[[GatewayCommand], None]) -> None:
+    async def run(self, handle_command: CommandHandler) -> None:
         """Until cancelled. `handle_command` is called with each command that other gateways send to this one."""
         while True:
             try:
@@ -97,7 +101,7 @@ class Reader:
                 logger.exception("reading the logs of other gateways failed")
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _read_once(self, handle_command: Callable[[GatewayCommand], None]) -> None:
+    async def _read_once(self, handle_command: CommandHandler) -> None:
         # Without those that have ended. If the followers of a log leave during the read, its reply is discarded.
         logs = {log.key: log for log in self._logs.values() if not log.events.is_closed}
         last_ids: Any = {self._control: self._last_control_id, **{key: log.last_id for key, log in logs.items()}}
@@ -109,10 +113,21 @@ class Reader:
                 log.append(entries)
                 continue
             self._last_control_id = entries[-1][0]
-            for _, fields in entries:
-                _dispatch(handle_command, fields)
+            await self._handle_commands(handle_command, [fields for _, fields in entries])
         if logs and time.monotonic() - self._checked_at > self.check_seconds:
             await self._check_existence(list(logs.values()))
+
+    async def _handle_commands(self, handle_command: CommandHandler, entries: Sequence[Fields]) -> None:
+        commands = [command for fields in entries if (command := _decode(fields)) is not None]
+        if not commands:
+            return  # the entries only woke this reader
+        now_ms = await redis_now_ms(self._redis)
+        for command in commands:
+            # A command that fails does not affect the others.
+            try:
+                handle_command(command, now_ms)
+            except Exception:
+                logger.exception("a command from another gateway failed", extra={"command": repr(command)})
 
     async def _check_existence(self, logs: Sequence[FollowedLog]) -> None:
         """To a blocking read, a log without new events looks like one that was deleted."""
@@ -125,11 +140,10 @@ class Reader:
             log.record_check(exists=bool(exists))
 
 
-def _dispatch(handle_command: Callable[[GatewayCommand], None], fields: Fields) -> None:
-    """A command that fails does not affect the others."""
+def _decode(fields: Fields) -> GatewayCommand | None:
+    """None also for a command that cannot be read, which does not affect the others."""
     try:
-        command = decode_command(fields)
-        if command is not None:
-            handle_command(command)
+        return decode_command(fields)
     except Exception:
         logger.exception("a command from another gateway failed", extra={"command": sorted(map(bytes.decode, fields))})
+        return None

@@ -1,7 +1,7 @@
-"""Stores events, then publishes them: one pipeline in flight a process carries the events of all its turns.
+"""Stores events, then publishes them: one pipeline in flight per process carries the events of all its turns.
 
 During a round trip the next deltas gather, and adjacent ones become one event. So a lone reader sees every token at
-once, and a busy server writes a few times a second and turn (an XADD for each token costs as much CPU as all the rest
+once, and a busy server writes a few times per second and turn (an XADD for each token costs as much CPU as all the rest
 of relaying it).
 """
 
