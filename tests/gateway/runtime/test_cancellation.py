@@ -19,10 +19,9 @@ from gateway.store.history.conversations import Conversations
 from gateway.store.history.responses import ResponseStore
 from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
-from gateway.store.turn_log.writer import Writer
 from gateway.turn.commands import CancelTurn
 from gateway.turn.records import InterruptedTurn, StoredResponse
-from tests.gateway.builders import Wire, background_task
+from tests.gateway.builders import Wire, background_task, log_writer
 from tests.gateway.replica import PROMPT_IDS, FakeEngine, Replica, replica, text_stream
 from tests.gateway.takeovers import TEXT, abandon_turn, final_response
 
@@ -50,7 +49,7 @@ async def successor(port: int) -> AsyncIterator[Replica]:
 
 
 async def take_over(stack: AsyncExitStack, successor: Replica, redis: Redis, responses: ResponseStore) -> None:
-    writer = Writer(redis, retention_seconds=60)
+    writer = log_writer(redis, "g2")
     await stack.enter_async_context(background_task(writer.run()))
     leases, segments = Leases(redis, "g2"), Segments(redis)
     takeover = Takeover(leases, segments, responses, successor.preparation, successor.registry, writer, gateway_id="g2")

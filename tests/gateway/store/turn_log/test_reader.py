@@ -15,14 +15,13 @@ from gateway.errors import Unavailable
 from gateway.inference import OutputDelta, TextDelta, ToolCallDelta
 from gateway.protocol.ids import new_response_id
 from gateway.protocol.resources import WindowUse
+from gateway.store.history.responses import ResponseStore
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
-from gateway.store.turn_log.writer import Writer
 from gateway.turn.commands import CancelTurn, GatewayCommand, TakeOverTurns
 from gateway.turn.log import TurnLog
-from gateway.turn.log_entry import decode_frame
 from gateway.turn.state_machine import Completed, Created
-from tests.gateway.builders import answer_deltas, background_task, connection, turn
+from tests.gateway.builders import add_records, answer_deltas, background_task, connection, log_writer, turn
 
 USER = "user_1"
 
@@ -31,8 +30,8 @@ class Owner:
     """The replica that runs the turn."""
 
     def __init__(self, redis: Redis) -> None:
-        self.writer = Writer(redis, retention_seconds=60)
-        self.segments = Segments(redis)
+        self.writer = log_writer(redis)
+        self.segments, self.responses = Segments(redis), ResponseStore(redis)
         self.response_id = new_response_id()
         self.log: TurnLog = self.writer.open(turn(response_id=self.response_id))
         self.log.append(Created())
@@ -43,8 +42,8 @@ class Owner:
         await self.log.wait_flushed()
         await self.segments.fence(USER, self.response_id, self.log.segment, "g9")
         replayed = await self.segments.read(USER, self.response_id)
-        frames = [decode_frame(*entry) for entry in replayed.entries]
-        self.log = self.writer.open(self.log.turn, segment=replayed.segment, frames=frames)
+        await self.responses.claim(USER, self.response_id, "g9", replayed.segment)
+        self.log = self.writer.open(self.log.turn, replayed)
 
     def end(self) -> None:
         self.log.append_entries(self.log.finish(Completed(None, 1)))
@@ -57,6 +56,7 @@ class Owner:
 async def owning(port: int) -> AsyncIterator[Owner]:
     async with connection(port) as redis:
         owner = Owner(redis)
+        await add_records(redis, (USER, owner.response_id))
         async with background_task(owner.writer.run()):
             yield owner
 
