@@ -141,20 +141,24 @@ async def test_the_end_that_redis_cuts_off_its_file_is_stored_again(
 async def test_the_end_that_a_replica_lacks_at_a_failover_is_stored_again(
     durable_redis: Process, second_redis: Process, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with Proxy(durable_redis.command.port) as address, Proxy(durable_redis.command.port) as link:
-        async with scene(address.port) as found, Redis(port=second_redis.command.port) as promoted:
-            await wait_for_text(found)
-            await replicate(found.owner.redis, promoted, link)
-            await found.show(BEFORE[1:])
-            await replicated(found.owner.redis, promoted)
-            link.stall()
-            await found.show(LOST)
-            durable_redis.kill()
-            await promoted.replicaof("NO", "ONE")
-            address.target = second_redis.command.port
-            address.reset()
-            found.engine.finish()
-            await assert_whole(found)
+    async with (
+        Proxy(durable_redis.command.port) as address,
+        Proxy(durable_redis.command.port) as link,
+        scene(address.port) as found,
+        Redis(port=second_redis.command.port) as promoted,
+    ):
+        await wait_for_text(found)
+        await replicate(found.owner.redis, promoted, link)
+        await found.show(BEFORE[1:])
+        await replicated(found.owner.redis, promoted)
+        link.stall()
+        await found.show(LOST)
+        durable_redis.kill()
+        await promoted.replicaof("NO", "ONE")
+        address.target = second_redis.command.port
+        address.reset()
+        found.engine.finish()
+        await assert_whole(found)
     assert "redis had lost the end of a log" in caplog.text
 
 

@@ -22,7 +22,7 @@ from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import decode_frame, token_ids
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.state_machine import Completed, Created
-from tests.gateway.builders import add_records, background_task, connection, keys_of, log_writer, turn
+from tests.gateway.builders import add_records, background_task, connection, keys_of, log_writer, lose_newest, turn
 
 COMPLETED = Completed(None, 1)
 RETENTION_SECONDS = 60
@@ -333,3 +333,44 @@ async def test_a_log_continues_in_its_next_segment_after_a_takeover(redis: Redis
         assert all([0 < await redis.ttl(key) <= RETENTION_SECONDS for key in keys_of(log)])
     assert keys_of(log) == [keys_of(first)[0], keys_of(first)[0] + ":1"]
     assert (await stored(redis, log))[0][0] == b"%d-0" % (len(frames) + 1)
+
+
+async def test_a_log_does_not_begin_in_a_redis_that_has_lost_its_turn(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        await redis.flushall()
+        log = begin(writer)
+        assert await shown(log.events) == []
+        assert log.is_fenced_off
+
+
+async def test_a_segment_whose_fence_was_lost_is_not_continued_where_nobody_looks(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        first = begin(writer)
+        say(first, "a")
+        await first.wait_flushed()
+        await Segments(redis).fence("user_1", "resp_1", 0, "g1")
+        log = writer.open(first.turn, await Segments(redis).read("user_1", "resp_1"))
+        await lose_newest(redis, keys_of(first)[0])
+        say(log, "b")
+        end(log)
+        frames = await shown(log.events)
+        replayed = await Segments(redis).read("user_1", "resp_1")
+    assert [decode_frame(*entry) for entry in replayed.entries] == frames
+
+
+@pytest.mark.parametrize("lost", [1, 3, 20])
+async def test_an_append_finds_that_entries_before_it_were_lost(redis: Redis, port: int, lost: int) -> None:
+    async with writing(port) as writer:
+        log = begin(writer)
+        for letter in "abcd":
+            say(log, letter)
+            await log.wait_flushed()
+        for _ in range(lost):
+            await lose_newest(redis, keys_of(log)[0])
+        say(log, "e")
+        await log.wait_flushed()
+        end(log)
+        frames = await shown(log.events)
+        replayed = await Segments(redis).read("user_1", "resp_1")
+    assert [decode_frame(*entry) for entry in replayed.entries] == frames
+    assert token_ids(fields for _, fields in replayed.entries) == [ord(letter) for letter in "abcde"]
