@@ -10,7 +10,7 @@ from gateway.protocol.resources import Usage
 from gateway.turn.commands import GatewayCommand
 from gateway.turn.event_buffer import EventBuffer
 from gateway.turn.log import TurnLog
-from gateway.turn.records import CommitRecord, CommitResult, StoredResponse, ThreadSnapshot, TurnRecord
+from gateway.turn.records import CommitRecord, CommitResult, ReplayedEvents, StoredResponse, ThreadSnapshot, TurnRecord
 from gateway.turn.state_machine import Turn
 
 
@@ -48,7 +48,7 @@ class ResponseStore(Protocol):
 
 
 class TurnLogWriter(Protocol):
-    def open(self, turn: Turn, *, segment: int = 0, frames: Sequence[str] = ()) -> TurnLog: ...
+    def open(self, turn: Turn, replayed: ReplayedEvents = ...) -> TurnLog: ...
 
 
 class CommandSender(Protocol):
