@@ -102,7 +102,11 @@ def test_a_dead_socket_without_a_close_event_is_detected(stack: Stack, new_page:
 def test_an_idle_socket_closed_by_the_server_is_opened_again(stack: Stack, new_page: NewPage) -> None:
     page = log_in(stack, new_page)
     sockets: list[WebSocket] = []
-    page.on("websocket", lambda socket: sockets.append(socket))
+
+    def on_socket(socket: WebSocket) -> None:
+        sockets.append(socket)
+
+    page.on("websocket", on_socket)
     # A socket of the page before the reload may have opened late, and its end is never reported.
     page.on("framenavigated", lambda _: sockets.clear())
     page.reload()

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import anyio
 
-from gateway.errors import EventsExpired, ParleyError, ShuttingDown, Unavailable
+from gateway.errors import EventsExpired, EventsLost, ParleyError, ShuttingDown, Unavailable
 from gateway.protocol.events import frame as encode_frame
 from gateway.protocol.events import socket_error
 from gateway.protocol.resources import Response
@@ -59,12 +59,18 @@ class ResponseFollower:
                 number += 1
             if running.log.events.is_complete:
                 return
+            if running.log.events.is_lost:
+                yield encode_frame(socket_error(EventsLost()))
+                return
         while True:
             async with self._reader.events(user_id, response_id) as events:
                 async for frame in events.follow(number):
                     yield frame
                     number += 1
                 if events.is_complete:
+                    return
+                if events.is_lost:
+                    yield encode_frame(socket_error(EventsLost()))
                     return
             if (error := await self._final_error(user_id, response_id)) is not None:
                 yield encode_frame(socket_error(error))

@@ -14,6 +14,7 @@ from gateway.turn.log import TurnLog
 from gateway.turn.records import (
     CommitRecord,
     CommitResult,
+    ReplayedEvents,
     Reservation,
     StoredResponse,
     ThreadSnapshot,
@@ -57,7 +58,7 @@ class ResponseStore(Protocol):
 
 
 class TurnLogWriter(Protocol):
-    def open(self, turn: Turn, *, segment: int = 0, frames: Sequence[str] = ()) -> TurnLog: ...
+    def open(self, turn: Turn, replayed: ReplayedEvents = ...) -> TurnLog: ...
 
 
 class CommandSender(Protocol):

@@ -129,7 +129,7 @@ class TurnRunner:
             return None
         if ending is None and running.is_released and running.stop_requested_at is None:
             await _wait_flushed(running.log)
-            running.log.events.close(moved=True)
+            running.log.events.close_moved()
             return None
         requested_at = running.stop_requested_at
         if ending is None:

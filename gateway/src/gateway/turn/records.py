@@ -16,7 +16,7 @@ from gateway.context.prompt import TokenCountCheckpoint
 from gateway.protocol.ids import is_conversation_id, position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import TERMINAL, Generation, Response
-from gateway.turn.log_entry import Fields
+from gateway.turn.log_entry import StoredEntry
 from gateway.turn.turn_request import TurnRequest
 
 _NO_GENERATION = Generation()
@@ -29,17 +29,17 @@ class Run(NamedTuple):
     last: int
 
 
-def content_digest(items: Sequence[Item]) -> str:
-    """Of what they say, without their ids, which differ from request to request."""
-    content = [msgspec.structs.replace(item, id="") for item in items]
-    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:32]
-
-
 # An item's id has eight hexadecimal digits for it.
 MAX_POSITION = 2**32 - 1
 
 Path = tuple[Run, ...]
 """Where the items of a history are, the oldest first. Positions increase along a path."""
+
+
+def content_digest(items: Sequence[Item]) -> str:
+    """Of what they say, without their ids, which differ from request to request."""
+    content = [msgspec.structs.replace(item, id="") for item in items]
+    return hashlib.sha256(msgspec.json.encode(content)).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +161,13 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReplayedEvents:
-    """The log so far, oldest entry first. `segment` is the current one; `owner` fenced the one before it and is None
-    for a turn that was never taken over."""
+    """The log so far, oldest entry first, without a hole. `segment` is the current one and begins with the event
+    `first_number`; `owner` fenced the one before it and is None for a log of one segment."""
 
-    entries: Sequence[tuple[bytes, Fields]]
+    entries: Sequence[StoredEntry]
     segment: int
     owner: str | None
+    first_number: int = 0
+
+
+NOTHING_REPLAYED = ReplayedEvents((), 0, None)

@@ -1,4 +1,4 @@
-"""What a turn stores, and what `responses` reads of it."""
+"""What a turn stores, what its transactions depend on (`watched_turn`), and what `responses` reads of it."""
 
 import asyncio
 

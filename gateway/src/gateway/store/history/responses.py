@@ -91,6 +91,14 @@ class ResponseStore:
             raise NotFound("response", param="response_id")
         return InterruptedTurn(_decode_request(request), stored, ago)
 
+    async def owner(self, user_id: str, response_id: str) -> tuple[str, int]:
+        """The gateway that claimed the turn last, and the segment it writes to. Raises NotFound."""
+        async with translate_redis_errors():
+            found: Any = await self._redis.hmget(response_key(user_id, response_id), ("owner", "segment"))
+        if found[0] is None:
+            raise NotFound("response", param="response_id")
+        return found[0].decode(), int(found[1] or 0)
+
     async def claim(self, user_id: str, response_id: str, gateway_id: str, segment: int) -> bool:
         """From now on commands for this turn go to `gateway_id`, which writes to `segment` of the log. False when there
         is a later segment: another gateway owns the turn by then. Raises NotFound."""
