@@ -22,6 +22,7 @@ from gateway.identity.identity import Identity
 from gateway.identity.revocation_channel import Revocation, RevocationChannel
 from gateway.identity.revocations import Revocations
 from gateway.inference import Sampling
+from gateway.loop_lag import LoopLag
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.resources import Generation
 from gateway.routes.ports import ChatRelays
@@ -109,6 +110,7 @@ class _Runtime:
 async def _open(settings: Settings, stack: AsyncExitStack) -> State:
     """The stack closes in reverse order: turns end while everything they need is still open."""
     gateway_id = secrets.token_hex(8)
+    await stack.enter_async_context(background(LoopLag().run()))
     server_key = settings.server_key.get_secret_value().encode()
     redis = _open_redis(settings, stack)
     auth_service = AuthService(await stack.enter_async_context(clients.auth_service(settings)))

@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection, Request
 
 from gateway.errors import OriginRefused, Unauthenticated
 from gateway.identity.introspection import Credential, User
+from gateway.loop_lag import name_work
 from gateway.pauses import user_at_work
 from gateway.routes.state import OpenState, lifespan_state
 
@@ -66,9 +67,15 @@ async def current_user(request: Request, state: OpenState) -> AsyncGenerator[Use
     """Raises TooManyRequests for a user who has too many requests in progress: one is until its response has been
     sent."""
     user = await state["identity"].authenticate(read_credential(request))
-    user_at_work.set(user.id)
+    begin_work(request, user)
     with state["requests"].hold(user.id):
         yield user
+
+
+def begin_work(connection: HTTPConnection[Any], user: User) -> None:
+    """For pauses and for the log: this task works for a request of the user."""
+    user_at_work.set(user.id)
+    name_work(connection.headers.get("x-request-id", ""))
 
 
 CurrentUser = Annotated[User, Depends(current_user)]
