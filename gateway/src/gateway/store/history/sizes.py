@@ -20,6 +20,8 @@ RUNNING_ANSWER = 256 * 2**10
 TURN_CONTEXT = 96 * 2**10
 
 _ITEM = 128
+# The id, the status and the names of fields that an item gets when it is stored.
+_PLACED = 256
 _LOG = 5_000
 
 
@@ -29,6 +31,11 @@ def bytes_of(*texts: bytes) -> int:
 
 def items_size(members: Iterable[bytes]) -> int:
     return sum(bytes_of(member) + _ITEM for member in members)
+
+
+def input_size(given: bytes, count: int) -> int:
+    """At least that of `count` items which a client sent as this JSON."""
+    return bytes_of(given) + count * (_ITEM + _PLACED)
 
 
 def log_size(size: int) -> int:

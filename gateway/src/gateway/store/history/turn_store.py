@@ -22,6 +22,7 @@ from gateway.store.history.sizes import (
     THREAD,
     TURN_CONTEXT,
     bytes_of,
+    input_size,
     items_size,
     log_size,
 )
@@ -65,10 +66,9 @@ class TurnStore:
 
     async def reserve(self, user_id: str, create: ResponseCreate) -> Reservation:
         """Room for the turn, however little is known about it yet. Raises StorageLimit."""
-        members = item_members([item.at(0) for item in create.items])
-        rest = encoded(msgspec.structs.replace(create, input=None))
+        items, rest = create.items, encoded(msgspec.structs.replace(create, input=None))
         # Its input is stored twice while it runs; instructions occur in three places.
-        size = 2 * items_size(members) + 3 * bytes_of(rest)
+        size = 2 * input_size(encoded(items), len(items)) + 3 * bytes_of(rest)
         return await self._quota.reserve(user_id, size + THREAD + RESPONSE + TURN_CONTEXT + RUNNING_ANSWER)
 
     async def release(self, reservation: Reservation) -> None:
