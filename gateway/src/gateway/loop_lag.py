@@ -59,7 +59,7 @@ class LoopLag:
             ended.set()
 
     def _measure(self, cpu_seconds: float) -> None:
-        """`cpu_seconds` of the loop tells its own work from a machine that had no time for it."""
+        """A low `cpu_seconds` of the loop means that the machine was busy, not the loop."""
         now = time.monotonic()
         self.latest_seconds = max(0.0, now - self._due)
         holder, self._holder, self._due = self._holder, None, now + _INTERVAL_SECONDS

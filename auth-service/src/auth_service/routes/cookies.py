@@ -7,7 +7,7 @@ _FLOW_SECONDS: Final = 600
 
 
 def is_over_tls(request: Request) -> bool:
-    """nginx sets the scheme of a request, from what a trusted proxy says."""
+    """nginx sets the scheme of a request, as a trusted proxy reports it."""
     return request.url.scheme == "https"
 
 

@@ -50,7 +50,7 @@ def _session_token(connection: HTTPConnection[Any]) -> str | None:
 
 
 def _is_over_tls(connection: HTTPConnection[Any]) -> bool:
-    """nginx sets the header, from what a trusted proxy says."""
+    """nginx sets the header, as a trusted proxy reports it."""
     return connection.scope.get("scheme") in {"https", "wss"} or connection.headers.get("x-forwarded-proto") == "https"
 
 

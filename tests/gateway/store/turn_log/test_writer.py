@@ -21,6 +21,7 @@ from gateway.turn.event_buffer import EventBuffer
 from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import decode_frame, token_ids
 from gateway.turn.output import MAX_OUTPUT_ITEMS
+from gateway.turn.records import ReplayedEvents
 from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import add_records, background_task, connection, keys_of, log_writer, lose_newest, turn
 
@@ -317,13 +318,18 @@ async def test_an_append_before_the_fence_whose_reply_was_lost_is_replayed_by_th
     assert "kept" in "".join(decode_frame(*entry) for entry in replayed.entries)
 
 
+async def begin_fenced(writer: Writer, redis: Redis, owner: str) -> tuple[TurnLog, ReplayedEvents]:
+    """A log whose first segment `owner` has fenced, and what it stored until then."""
+    log = begin(writer)
+    say(log, "a")
+    await log.wait_flushed()
+    await Segments(redis).fence("user_1", "resp_1", 0, owner)
+    return log, await Segments(redis).read("user_1", "resp_1")
+
+
 async def test_a_log_continues_in_its_next_segment_after_a_takeover(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
-        first = begin(writer)
-        say(first, "a")
-        await first.wait_flushed()
-        await Segments(redis).fence("user_1", "resp_1", 0, "g2")
-        replayed = await Segments(redis).read("user_1", "resp_1")
+        first, replayed = await begin_fenced(writer, redis, "g2")
         await ResponseStore(redis).claim("user_1", "resp_1", "g2", replayed.segment)
         frames = [decode_frame(*entry) for entry in replayed.entries]
         log = writer.open(first.turn, replayed)
@@ -345,11 +351,8 @@ async def test_a_log_does_not_begin_in_a_redis_that_has_lost_its_turn(redis: Red
 
 async def test_a_segment_whose_fence_was_lost_is_not_continued_where_nobody_looks(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
-        first = begin(writer)
-        say(first, "a")
-        await first.wait_flushed()
-        await Segments(redis).fence("user_1", "resp_1", 0, "g1")
-        log = writer.open(first.turn, await Segments(redis).read("user_1", "resp_1"))
+        first, replayed = await begin_fenced(writer, redis, "g1")
+        log = writer.open(first.turn, replayed)
         await lose_newest(redis, keys_of(first)[0])
         say(log, "b")
         end(log)

@@ -1,4 +1,4 @@
-"""Adds events to one log, as commands of a pipeline that many logs share, and tells from the replies whether the log is
+"""Adds events to one log, as commands of a pipeline that many logs share, and checks by the replies that the log is
 whole.
 
 Redis adds an entry also where the entries before it were lost. But ids only increase, so a segment without a hole has
