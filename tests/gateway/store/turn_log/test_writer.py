@@ -15,7 +15,9 @@ from gateway.errors import EngineFailed
 from gateway.inference import TextDelta, ToolCallDelta
 from gateway.protocol.resources import WindowUse
 from gateway.store.history.responses import ResponseStore
+from gateway.store.keys import segment_key
 from gateway.store.turn_log.fencing import Segments
+from gateway.store.turn_log.repair import LogRepair
 from gateway.store.turn_log.writer import Writer
 from gateway.turn.event_buffer import EventBuffer
 from gateway.turn.log import TurnLog
@@ -285,6 +287,60 @@ async def test_a_fault_in_one_turn_does_not_stop_others(port: int) -> None:
         assert "fine" in (await shown(whole.events))[-1]
         with pytest.raises(EngineFailed):
             broken.append(TextDelta("more"))
+
+
+async def test_a_log_that_redis_refuses_does_not_hold_the_others(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        key = segment_key("user_1", "resp_1", 0)
+        await redis.set(key, "not a stream")
+        refused, other = begin(writer, 1), begin(writer, 2)
+        say(other, "fine")
+        end(other)
+        assert "fine" in (await shown(other.events))[-1]
+        assert len(refused.events) == 0
+        await redis.delete(key)
+        say(refused, "later")
+        end(refused)
+        frames = await shown(refused.events)
+    assert [decode_frame(*entry) for entry in await stored(redis, refused)] == frames
+
+
+async def test_an_answer_that_is_not_stored_does_not_wait_for_redis(
+    durable_redis: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with writing(durable_redis.command.port, patience_seconds=0.2) as writer:
+        durable_redis.pause()
+        waiting = begin(writer)
+        while "events wait" not in caplog.text:
+            await asyncio.sleep(0.01)
+        log = writer.open(turn(thread_id=None))
+        log.append(Created())
+        say(log, "now")
+        end(log)
+        assert "now" in (await shown(log.events))[-1]
+        assert len(waiting.events) == 0
+        durable_redis.resume()
+        await waiting.wait_flushed()
+
+
+class BrokenClaims(ResponseStore):
+    async def owner(self, user_id: str, response_id: str) -> tuple[str, int]:
+        raise RuntimeError(f"no {response_id}")
+
+
+async def test_a_bug_in_the_repair_of_one_log_does_not_stop_the_others(redis: Redis, port: int) -> None:
+    await accept(redis)
+    writer = Writer(redis, LogRepair(Segments(redis), BrokenClaims(redis), "g1"), retention_seconds=RETENTION_SECONDS)
+    async with background_task(writer.run()):
+        damaged, other = begin(writer, 1), begin(writer, 2)
+        await damaged.wait_flushed()
+        await lose_newest(redis, keys_of(damaged)[0])
+        say(damaged, "a")
+        await damaged.wait_flushed()
+        assert damaged.is_fenced_off
+        say(other, "fine")
+        end(other)
+        assert "fine" in (await shown(other.events))[-1]
 
 
 async def test_a_fenced_log_stops_growing_and_is_fenced_off(redis: Redis, port: int) -> None:

@@ -37,10 +37,12 @@ class AppendResult(Enum):
 
 @dataclass(slots=True)
 class Append:
-    """All `entries` or none are added: one refused in the middle would leave a hole before the later ones."""
+    """All `entries` or none are added: one refused in the middle would leave a hole before the later ones. They are not
+    always those that are `unpublished`: after a loss, some were published before, and some are in Redis already."""
 
     log: TurnLog
     entries: Sequence[LogEntry]
+    unpublished: Sequence[LogEntry]
     _is_first: bool = False
     _end: int = 0
 

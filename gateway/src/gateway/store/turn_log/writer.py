@@ -2,7 +2,7 @@
 
 During a round trip the next deltas gather, and adjacent ones become one event. So a lone reader sees every token at
 once, and a busy server writes a few times per second and turn (an XADD for each token costs as much CPU as all the rest
-of relaying it).
+of relaying it). A log that Redis refuses, or that has to be restored, is held: the others go on without it.
 """
 
 import asyncio
@@ -30,6 +30,9 @@ class Writer:
         self._repair = repair
         self._retention_seconds = retention_seconds
         self._pending: dict[TurnLog, None] = {}
+        # What was drained and is not stored. It is appended before more is drained: meanwhile deltas are merged.
+        self._unstored: dict[TurnLog, Append] = {}
+        self._held: set[TurnLog] = set()
         self._woken = asyncio.Event()
 
     def open(self, turn: Turn, replayed: ReplayedEvents = NOTHING_REPLAYED) -> TurnLog:
@@ -42,51 +45,68 @@ class Writer:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await self._woken.wait()
-            self._woken.clear()
-            logs, self._pending = self._pending, {}
-            drained = [(log, log.drain()) for log in logs]
-            await self._append_until_stored(
-                [Append(log, entries) for log, entries in drained if log.turn.request.stored and entries]
-            )
-            for log, entries in drained:
-                log.publish(entries)
+        async with asyncio.TaskGroup() as repairs:
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                logs, self._pending = self._pending, {}
+                appends = [append for log in logs if log not in self._held and (append := self._drain(log))]
+                if appends:
+                    self._settle(appends, await self._append(appends), repairs)
 
-    async def _append_until_stored(self, appends: Sequence[Append]) -> None:
-        """Retries for as long as Redis is unreachable. Each entry has one id, so a retry adds nothing twice."""
-        while appends:
-            try:
-                results = await self._append(appends)
-            except RedisError as exc:
-                logger.warning("events wait: redis does not reply", extra={"error": str(exc)})
-            else:
-                appends = await self._settle(appends, results)
-            if appends:
-                await asyncio.sleep(_RETRY_SECONDS)
+    def _drain(self, log: TurnLog) -> Append | None:
+        """What has to be stored; anything else is published at once."""
+        if log in self._unstored:
+            append = self._unstored.pop(log)
+            self._wake(log)  # for what has gathered since
+        else:
+            entries = log.drain()
+            append = Append(log, entries, entries)
+        if append.entries and log.turn.request.stored and not log.is_fenced_off:
+            return append
+        log.publish(append.unpublished)
+        return None
 
     async def _append(self, appends: Sequence[Append]) -> list[AppendResult]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for append in appends:
                 append.queue(pipe, self._retention_seconds)
-            replies = await pipe.execute(raise_on_error=False)
+            try:
+                replies = await pipe.execute(raise_on_error=False)
+            except RedisError as exc:
+                logger.warning("events wait: redis does not reply", extra={"error": str(exc)})
+                return [AppendResult.RETRY] * len(appends)
         return [append.result(replies) for append in appends]
 
-    async def _settle(self, appends: Sequence[Append], results: Sequence[AppendResult]) -> list[Append]:
-        """Returns what to append again."""
-        waiting, damaged = [], []
+    def _settle(self, appends: Sequence[Append], results: Sequence[AppendResult], repairs: asyncio.TaskGroup) -> None:
         for append, result in zip(appends, results, strict=True):
+            log = append.log
             match result:
                 case AppendResult.ADDED:
-                    append.log.mark_written()
+                    log.mark_written()
+                    log.publish(append.unpublished)
                 case AppendResult.FENCED:
-                    append.log.fence_off()
+                    log.fence_off()
+                    log.publish(())
                 case AppendResult.DAMAGED:
-                    damaged.append(append)
+                    self._held.add(log)
+                    repairs.create_task(self._restore(append))
                 case AppendResult.RETRY:
-                    waiting.append(append)
-        restored = await asyncio.gather(*(self._restore(append) for append in damaged))
-        return waiting + [append for append in restored if append.entries]
+                    # Each entry has one id, so a retry adds nothing twice.
+                    self._held.add(log)
+                    asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._release, append)
 
-    async def _restore(self, append: Append) -> Append:
-        return Append(append.log, await self._repair.restore(append.log, append.entries))
+    async def _restore(self, append: Append) -> None:
+        log = append.log
+        try:
+            entries = await self._repair.restore(log, append.entries)
+        except Exception:  # a bug ends this turn, and not the writer of all
+            logger.exception("a log was not restored", extra={"response": log.turn.request.response_id})
+            log.fence_off(lost=True)
+            entries = []
+        self._release(Append(log, entries, append.unpublished))
+
+    def _release(self, append: Append) -> None:
+        self._held.discard(append.log)
+        self._unstored[append.log] = append
+        self._wake(append.log)
