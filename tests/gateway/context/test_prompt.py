@@ -4,12 +4,12 @@ from hypothesis import strategies as st
 
 from gateway.context.control_tokens import neutralise
 from gateway.context.prompt import (
-    EXCHANGES_COUNTED_FIRST,
     ContextWindow,
     Exchange,
     PromptHistory,
     TokenCountCheckpoint,
     assemble,
+    characters_in,
     fit_window,
     max_token_bound,
     merge_adjacent_roles,
@@ -34,6 +34,8 @@ from gateway.protocol.items import (
 
 SYSTEM = PromptMessage("system", "s" * 10)
 ROOM = 20
+# All of a conversation in these tests.
+MANY = 100_000
 # A chat template's own tokens around a message; max_token_bound allows for more.
 TEMPLATE_TOKENS = 9
 
@@ -72,7 +74,7 @@ class LetterCounter:
 
 async def window(exchanges: list[Exchange], limit: int) -> tuple[ContextWindow, LetterCounter]:
     count = LetterCounter(limit)
-    return await fit_window([SYSTEM], exchanges, count=count, wanted_room=ROOM), count
+    return await fit_window([SYSTEM], exchanges, count=count, wanted_room=ROOM, characters=MANY), count
 
 
 async def test_a_short_conversation_is_sent_whole_after_one_count() -> None:
@@ -104,8 +106,12 @@ async def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers() -> No
 async def test_a_long_conversation_is_refused_if_nothing_may_be_left_out() -> None:
     exchanges = [exchange(40, 40), (user("u" * 15),)]
     with pytest.raises(ContextLengthExceeded):
-        await fit_window([SYSTEM], exchanges, count=LetterCounter(100), wanted_room=ROOM, may_leave_out=False)
-    whole = await fit_window([SYSTEM], exchanges, count=LetterCounter(110), wanted_room=ROOM, may_leave_out=False)
+        await fit_window(
+            [SYSTEM], exchanges, count=LetterCounter(100), wanted_room=ROOM, may_leave_out=False, characters=MANY
+        )
+    whole = await fit_window(
+        [SYSTEM], exchanges, count=LetterCounter(110), wanted_room=ROOM, may_leave_out=False, characters=MANY
+    )
     assert (whole.room, whole.exchanges_left_out) == (5, 0)
 
 
@@ -113,14 +119,14 @@ async def test_an_engine_that_cannot_count_gets_everything() -> None:
     async def unknown(_: tuple[PromptMessage, ...]) -> None:
         return None
 
-    found = await fit_window([SYSTEM], [exchange(5, 5)], count=unknown, wanted_room=ROOM)
+    found = await fit_window([SYSTEM], [exchange(5, 5)], count=unknown, wanted_room=ROOM, characters=MANY)
     assert found.room is None
     assert len(found.messages) == 3
 
 
 async def test_at_most_half_of_a_small_context_is_reserved_for_the_answer() -> None:
     exchanges = [exchange(5, 5), (user("uu"),)]
-    found = await fit_window([], exchanges, count=LetterCounter(24), wanted_room=1000)
+    found = await fit_window([], exchanges, count=LetterCounter(24), wanted_room=1000, characters=MANY)
     assert (found.exchanges_left_out, found.room) == (0, 12)
 
 
@@ -204,7 +210,9 @@ def test_leading_instructions_belong_to_no_exchange_and_later_ones_to_the_next()
 async def test_leading_instructions_are_sent_and_counted_in_a_long_conversation() -> None:
     first = PromptMessage("system", "f" * 10)
     conversation = assemble([first, *exchange(20, 20) * 5], [user("u" * 10)])
-    found = await fit_window(conversation.head, conversation.exchanges, count=LetterCounter(100), wanted_room=ROOM)
+    found = await fit_window(
+        conversation.head, conversation.exchanges, count=LetterCounter(100), wanted_room=ROOM, characters=MANY
+    )
     assert found.messages == (first, *exchange(20, 20), user("u" * 10))
     assert (found.count, found.exchanges_left_out) == (60, 4)
 
@@ -212,25 +220,31 @@ async def test_leading_instructions_are_sent_and_counted_in_a_long_conversation(
 async def test_leading_instructions_that_leave_no_room_are_refused_with_both_numbers() -> None:
     conversation = assemble([PromptMessage("system", "f" * 95), *exchange(1, 1)], [user("uuuuu")])
     with pytest.raises(ContextLengthExceeded) as caught:
-        await fit_window(conversation.head, conversation.exchanges, count=LetterCounter(100), wanted_room=ROOM)
+        await fit_window(
+            conversation.head, conversation.exchanges, count=LetterCounter(100), wanted_room=ROOM, characters=MANY
+        )
     assert (caught.value.tokens, caught.value.limit) == (100, 100)
 
 
-@given(st.integers(1, 60), st.integers(1, 8), st.integers(60, 800))
-async def test_little_more_of_a_long_conversation_is_counted_than_fits(many: int, first: int, limit: int) -> None:
-    exchanges, counted = [exchange(5, 5)] * many, []
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=60), st.integers(1, 80), st.integers(60, 800))
+async def test_little_more_of_a_long_conversation_is_counted_than_fits(
+    sizes: list[int], first: int, limit: int
+) -> None:
+    exchanges, counted = [exchange(size, size) for size in sizes], []
 
     async def count(messages: tuple[PromptMessage, ...]) -> TokenizedPrompt:
-        counted.append(len(messages))
-        return TokenizedPrompt(sum(len(prompt.text) for prompt in messages), limit)
+        counted.append(sum(len(prompt.text) for prompt in messages))
+        return TokenizedPrompt(counted[-1], limit)
 
-    found = await fit_window([], exchanges, count=count, wanted_room=ROOM, counted_first=first)
-    whole = await fit_window(
-        [], exchanges, count=LetterCounter(limit), wanted_room=ROOM, counted_first=EXCHANGES_COUNTED_FIRST
-    )
+    try:
+        found = await fit_window([], exchanges, count=count, wanted_room=ROOM, characters=first)
+    except ContextLengthExceeded:
+        assert counted[-1] >= limit
+        return
+    whole = await fit_window([], exchanges, count=LetterCounter(limit), wanted_room=ROOM, characters=MANY)
     assert found == whole
-    assert max(counted) <= 2 * max(first, 2 * len(found.messages))
-    assert len(counted) <= 2 * many.bit_length() + 2
+    assert max(counted) <= 2 * max(first, characters_in([found.messages])) + 2 * max(sizes)
+    assert len(counted) <= 2 * len(sizes).bit_length() + sum(sizes).bit_length() + 3
 
 
 @given(st.lists(st.sampled_from(["user", "assistant", "system", "tool"]), max_size=30))

@@ -15,8 +15,11 @@ from gateway.protocol.items import Compaction, FunctionCall, FunctionCallOutput,
 Exchange = tuple[PromptMessage, ...]
 """The user's messages and everything that answers them. The context window never cuts one in half."""
 
-# The newest part of a long conversation is counted first: all of it may be a hundred times what fits.
-EXCHANGES_COUNTED_FIRST = 200
+# The newest part of a long conversation is counted first: all of it may be a thousand times what fits, and the engine's
+# tokenizer is shared by all users. A token of English has about four characters, and one of Chinese one or two.
+_CHARACTERS_PER_TOKEN = 4
+# Of a context whose length is unknown.
+_USUAL_CONTEXT_TOKENS = 32_768
 # A chat template's own tokens around one message: 5 in ChatML, 4 in Llama's; some spell the role out.
 _TEMPLATE_TOKENS = 32
 
@@ -157,20 +160,38 @@ def _call_bytes(message: PromptMessage) -> int:
     return sum(len(call.name.encode()) + len(call.arguments.encode()) + 2 * _TEMPLATE_TOKENS for call in message.calls)
 
 
+def characters_in(exchanges: Sequence[Exchange]) -> int:
+    return sum(len(message.text) for exchange in exchanges for message in exchange)
+
+
+def first_counted_characters(context_limit: int | None) -> int:
+    """About what a context of so many tokens has room for."""
+    return _CHARACTERS_PER_TOKEN * (context_limit or _USUAL_CONTEXT_TOKENS)
+
+
+def _newest_within(exchanges: Sequence[Exchange], characters: int) -> int:
+    """How many of the newest exchanges have together no more than that; one in any case."""
+    for newest, exchange in enumerate(reversed(exchanges)):
+        characters -= characters_in([exchange])
+        if characters < 0:
+            return max(1, newest)
+    return len(exchanges)
+
+
 async def fit_window(
     head: Sequence[PromptMessage],
     exchanges: Sequence[Exchange],
     *,
     count: Callable[[tuple[PromptMessage, ...]], Awaitable[TokenizedPrompt | None]],
     wanted_room: int,
+    characters: int,
     may_leave_out: bool = True,
-    counted_first: int = EXCHANGES_COUNTED_FIRST,
 ) -> ContextWindow:
     """The newest whole exchanges that leave `wanted_room` tokens for the answer; the head always stays.
 
-    A binary search over the engine's own counts: one count where everything fits, else at most log2(exchanges) + 2, and
-    one more each time that `counted_first` is doubled. Raises ContextLengthExceeded when the least that may be sent
-    leaves no room at all.
+    A binary search over the engine's own counts, of the exchanges that have that many `characters` first: one count
+    where everything fits, else at most log2(exchanges) + 2, and one more each time that `characters` is doubled, until
+    something does not fit. Raises ContextLengthExceeded when the least that may be sent leaves no room at all.
     """
     counted: dict[int, ContextWindow] = {}
 
@@ -190,9 +211,10 @@ async def fit_window(
             return True
         return window.room >= (min(wanted_room, window.limit // 2) if may_leave_out else 1)
 
-    fits, sent = min(1, len(exchanges)), min(len(exchanges), counted_first)
+    fits, sent = min(1, len(exchanges)), _newest_within(exchanges, characters)
     while await leaves_room(sent) and sent < len(exchanges):
-        fits, sent = sent, min(len(exchanges), 2 * sent)
+        characters *= 2
+        fits, sent = sent, max(sent + 1, _newest_within(exchanges, characters))
     if may_leave_out and not await leaves_room(sent):
         sent -= 1
         while fits < sent:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from gateway.context.prompt import ContextWindow, assemble, fit_window
+from gateway.context.prompt import ContextWindow, assemble, first_counted_characters, fit_window
 from gateway.context.tool_calls import drop_orphaned_outputs
 from gateway.errors import (
     ContextLengthExceeded,
@@ -142,6 +142,7 @@ class Compaction:
             prompt.exchanges,
             count=lambda messages: self._engine.tokenize(messages, _PLAIN_TEXT, affinity=user_id),
             wanted_room=SUMMARY_TOKENS,
+            characters=first_counted_characters(await self._engine.context_limit()),
         )
         if history and not prompt.head and window.exchanges_left_out == len(prompt.exchanges) - 1:
             raise ContextLengthExceeded(window.count, window.limit)  # nothing would be left to summarise

@@ -8,9 +8,10 @@ import msgspec
 
 from gateway.context.control_tokens import neutralised_bytes_bound
 from gateway.context.prompt import (
-    EXCHANGES_COUNTED_FIRST,
     ContextWindow,
     TokenCountCheckpoint,
+    characters_in,
+    first_counted_characters,
     fit_window,
     max_token_bound,
     merge_adjacent_roles,
@@ -77,20 +78,20 @@ class WindowSelection:
             needed = _token_bound(prepared) + (request.sampling.max_output_tokens or limit)
             if needed <= limit:
                 return ChosenWindow(prepared, ContextWindow(merge_adjacent_roles(prepared.messages), None, limit))
-        counted_first = EXCHANGES_COUNTED_FIRST
+        characters = first_counted_characters(limit)
         while True:
-            window = await self._fit(prepared, counted_first)
+            window = await self._fit(prepared, characters)
             if window.exchanges_left_out or not prepared.older_count:
                 return ChosenWindow(prepared, window)
             if not prepared.history.can_read_more:
                 if request.truncation != "auto":
                     raise ContextLengthExceeded
                 return ChosenWindow(prepared, window)
-            counted_first = 2 * len(prepared.prompt.exchanges)
+            characters = 2 * characters_in(prepared.prompt.exchanges)
             prepared = await self._preparation.load_older(prepared, len(prepared.items))
             on_loaded(prepared)
 
-    async def _fit(self, prepared: PreparedTurn, counted_first: int) -> ContextWindow:
+    async def _fit(self, prepared: PreparedTurn, characters: int) -> ContextWindow:
         request = prepared.turn.request
         return await fit_window(
             prepared.head,
@@ -98,7 +99,7 @@ class WindowSelection:
             count=lambda messages: self._engine.tokenize(messages, request.options, affinity=prepared.affinity),
             wanted_room=ROOM_FOR_AN_ANSWER_TOKENS,
             may_leave_out=request.truncation == "auto",
-            counted_first=counted_first,
+            characters=characters,
         )
 
     async def _load_what_fitted(self, prepared: PreparedTurn) -> PreparedTurn:
