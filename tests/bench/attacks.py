@@ -24,6 +24,8 @@ _MAX_SILENT_FOLLOWERS = 400
 # Of one attack that answers at once, for example with 429: a client that waits a little between two requests.
 _PAUSE_SECONDS = 0.002
 _POLL_SECONDS = 0.05
+# Then the connection is closed; the gateway has sent more by then.
+_REPLAYED_BYTES = 100_000
 _NICENESS = 10
 
 State = str | bytes
@@ -35,6 +37,8 @@ class Attacker:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self.session = session
         self.statuses: Counter[str] = Counter()
+        # Open until the process ends.
+        self.unread: list[aiohttp.ClientResponse] = []
 
     async def post(self, path: str, body: object) -> bytes:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -87,6 +91,13 @@ async def _long_answer(attacker: Attacker) -> str:
     return await attacker.create("/v1/responses", asked)
 
 
+async def _ended_long_answer(attacker: Attacker) -> str:
+    response_id = await _long_answer(attacker)
+    while json.loads(await attacker.get(f"/v1/responses/{response_id}"))["status"] == "in_progress":
+        await asyncio.sleep(_POLL_SECONDS)
+    return response_id
+
+
 def _body(content: bytes) -> Callable[[Attacker], Awaitable[State]]:
     async def prepare(_: Attacker) -> bytes:
         return content
@@ -130,9 +141,15 @@ async def _follow_without_reading(attacker: Attacker, response_id: State) -> Non
         await asyncio.sleep(0.1)
         return
     attacker.statuses["silent"] += 1
-    # Left open until the process ends; its body is never read.
     response = await attacker.session.get(f"/v1/responses/{response_id!s}", params={"stream": "true"})
     attacker.statuses[str(response.status)] += 1
+    attacker.unread.append(response)
+
+
+async def _replay(attacker: Attacker, response_id: State) -> None:
+    async with attacker.session.get(f"/v1/responses/{response_id!s}", params={"stream": "true"}) as response:
+        attacker.statuses[str(response.status)] += 1
+        await response.content.readexactly(_REPLAYED_BYTES)
 
 
 async def _send_bad_frames(attacker: Attacker, _: State) -> None:
@@ -176,6 +193,7 @@ ATTACKS = {
     "many items": Attack(_respond, _body(_MANY_ITEMS)),
     "background answers": Attack(_run_in_background, _nothing),
     "silent followers": Attack(_follow_without_reading, _long_answer),
+    "replays": Attack(_replay, _ended_long_answer),
 }
 
 

@@ -22,12 +22,16 @@ class Pacer:
     """Paces the work of one request: `pause_if_due` between two short parts of it."""
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """After the request has waited for something else."""
         self._resumed_at = time.perf_counter()
 
     async def pause_if_due(self) -> None:
         if time.perf_counter() - self._resumed_at >= STEP_SECONDS:
             await pause()
-            self._resumed_at = time.perf_counter()
+            self.restart()
 
 
 async def pause() -> None:

@@ -11,7 +11,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from dev.process import Process
 from gateway.inference import TextDelta
@@ -19,10 +18,11 @@ from gateway.protocol.events import decode_event
 from gateway.protocol.ids import new_response_id
 from gateway.store.history.responses import ResponseStore
 from gateway.store.keys import response_key, segment_key
+from gateway.store.turn_log.append import AppendResult
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
-from gateway.turn.log_entry import FENCE_ID, decode_frame, decode_frames
+from gateway.turn.log_entry import FENCE_ID
 from gateway.turn.records import NOTHING_REPLAYED, ReplayedEvents
 from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import add_records, background_task, connection, log_repair, lose_newest, turn
@@ -51,7 +51,7 @@ class LossyWriter(Writer):
         answers = await super()._append(batch)
         if self.loses_reply:
             self.loses_reply = False
-            raise RedisConnectionError
+            return [AppendResult.RETRY for _ in answers]
         return answers
 
 
@@ -61,7 +61,7 @@ class Gateway:
     def __init__(self, redis: Redis, response_id: str, replayed: ReplayedEvents = NOTHING_REPLAYED) -> None:
         self.writer = LossyWriter(redis, log_repair(redis, replayed.owner or "g1"), retention_seconds=60)
         machine = turn(response_id=response_id)
-        for frame in decode_frames(replayed.entries):
+        for frame in replayed.frames:
             machine.replay(decode_event(frame))
         self.log = self.writer.open(machine, replayed)
         self.has_pending = False
@@ -190,7 +190,7 @@ class Histories(RuleBasedStateMachine):
         assert [entry_id for entry_id, _ in replayed.entries] == [
             b"%d-0" % (n + 1) for n in range(len(replayed.entries))
         ]
-        frames = [decode_frame(*entry) for entry in replayed.entries]
+        frames = list(replayed.frames)
         for gateway in self._gateways:
             shown = await gateway.shown()
             assert shown == frames[: len(shown)], "a follower has received what is not in the log"

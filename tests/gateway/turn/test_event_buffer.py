@@ -64,3 +64,14 @@ async def test_a_follower_that_starts_after_the_end_gets_nothing() -> None:
     buffer = EventBuffer()
     buffer.append(["0"], ended=True)
     assert await collect(buffer, 0) == await collect(buffer, 7) == []
+
+
+async def test_a_long_replay_lets_others_work() -> None:
+    buffer = EventBuffer([str(number) for number in range(200_000)])
+    buffer.append([], ended=True)
+    following, rounds = asyncio.ensure_future(collect(buffer)), 0
+    while not following.done():
+        rounds += 1
+        await asyncio.sleep(0)
+    assert len(following.result()) == 200_000
+    assert rounds > 3

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gateway.context.prompt import PromptHistory
 from gateway.errors import InternalError, NotFound, ParleyError, Unavailable
+from gateway.pauses import Pacer
 from gateway.protocol.events import decode_event
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Response, Usage
@@ -17,7 +18,7 @@ from gateway.runtime.ports import TurnLogWriter
 from gateway.runtime.preparation import PreparedTurn, TurnPreparation
 from gateway.runtime.registry import TurnRegistry
 from gateway.runtime.running import RunningTurn
-from gateway.turn.log_entry import decode_frames, finish_reason, is_terminal, prompt_tokens, token_ids
+from gateway.turn.log_entry import finish_reason, is_terminal, prompt_tokens, token_ids
 from gateway.turn.records import InterruptedTurn, ReplayedEvents, ThreadSnapshot
 from gateway.turn.state_machine import Completed, Created, Ending, Failed, Incomplete, Turn
 from gateway.turn.turn_request import TurnRequest
@@ -158,7 +159,6 @@ class Takeover:
         )
 
     async def _resume(self, request: TurnRequest, new: tuple[Item, ...], replayed: ReplayedEvents) -> None:
-        frames = decode_frames(replayed.entries)
         failure: Failed | None = None
         try:
             prepared = await self._preparation.restore(request, new)
@@ -171,8 +171,10 @@ class Takeover:
                 PreparedTurn(Turn(request), nothing, new, PromptHistory((), ())),
                 Failed(InternalError()),
             )
-        for frame in frames:
+        pacer = Pacer()
+        for frame in replayed.frames:
             prepared.turn.replay(decode_event(frame))
+            await pacer.pause_if_due()
         generation = _generation_of(replayed)
         # Last, and without any await from here on: a later cancel finds the turn running here.
         interrupted = await self._responses.interrupted(request.user_id, request.response_id)
@@ -180,9 +182,9 @@ class Takeover:
         ending = _ending_of(interrupted, generation.usage) or failure
         log = self._writer.open(prepared.turn, replayed)
         running = RunningTurn(prepared, log, generation)
-        if not frames:
+        if not replayed.frames:
             log.append(Created())
-        logger.info("turn taken over", extra={"response": request.response_id, "events": len(frames)})
+        logger.info("turn taken over", extra={"response": request.response_id, "events": len(replayed.frames)})
         self._registry.adopt(running, ending)
 
 

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from enum import Enum, auto
 
+from gateway.pauses import Pacer
+
 
 class _End(Enum):
     COMPLETE = auto()
@@ -67,15 +69,18 @@ class EventBuffer:
         await self._closed.wait()
 
     async def follow(self, starting_after: int = -1) -> AsyncIterator[str]:
-        """Frames with a `sequence_number` above `starting_after`, until the buffer is closed."""
-        position = starting_after + 1
+        """Frames with a `sequence_number` above `starting_after`, until the buffer is closed. Pauses in a replay: a
+        follower with a fast connection never waits for it."""
+        position, pacer = starting_after + 1, Pacer()
         while True:
             while position < len(self._frames):
                 yield self._frames[position]
                 position += 1
+                await pacer.pause_if_due()
             if self._closed.is_set():
                 return
             await self._changed.wait()
+            pacer.restart()
 
     def _wake(self) -> None:
         self._changed.set()

@@ -14,7 +14,7 @@ from gateway.errors import InternalError, ParleyError
 from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCallDelta, merge_adjacent
 from gateway.protocol.events import Delta, Event
 from gateway.turn.event_buffer import EventBuffer
-from gateway.turn.log_entry import LogEntry, StoredEntry, decode_frames
+from gateway.turn.log_entry import LogEntry
 from gateway.turn.published import PublishedEvents
 from gateway.turn.records import NOTHING_REPLAYED, ReplayedEvents
 from gateway.turn.state_machine import Ending, Failed, Step, Turn
@@ -36,7 +36,7 @@ class TurnLog:
     ) -> None:
         """`wake` tells the writer that there is something to drain. `size` is the number of bytes stored so far."""
         self.turn = turn
-        self._published = PublishedEvents(replayed.entries)
+        self._published = PublishedEvents(replayed)
         self.size = sum(map(len, self._published.events.frames))
         self.segment = replayed.segment
         # Of the first event in the current segment.
@@ -139,16 +139,16 @@ class TurnLog:
         if self._state is LogState.EMPTY:
             self._state = LogState.GROWING
 
-    def missing_from(self, stored: Sequence[StoredEntry], waiting: Sequence[LogEntry]) -> list[LogEntry] | None:
+    def missing_from(self, stored: ReplayedEvents, waiting: Sequence[LogEntry]) -> list[LogEntry] | None:
         """What Redis, which has `stored`, lacks of this log; None if it has anything else. `waiting` may include what
         was found missing before."""
         return self._published.missing_from(
             stored, [entry for entry in waiting if entry.event.sequence_number >= len(self.events)]
         )
 
-    def agrees_with(self, stored: Sequence[StoredEntry]) -> bool:
+    def agrees_with(self, stored: ReplayedEvents) -> bool:
         """Whether `stored`, which may end earlier or later, has the events that were shown."""
-        return all(one == other for one, other in zip(self.events.frames, decode_frames(stored), strict=False))
+        return all(one == other for one, other in zip(self.events.frames, stored.frames, strict=False))
 
     def begin_segment(self, segment: int, first_number: int) -> None:
         """The log continues there; the events before `first_number` are in the segments before."""

@@ -7,16 +7,17 @@ from itertools import takewhile
 
 from gateway.protocol.events import Delta, decode_event
 from gateway.turn.event_buffer import EventBuffer
-from gateway.turn.log_entry import LogEntry, StoredEntry, decode_frames, finish_reason, prompt_tokens, token_ids
+from gateway.turn.log_entry import LogEntry, StoredEntry, finish_reason, prompt_tokens, token_ids
+from gateway.turn.records import ReplayedEvents
 
 
 class PublishedEvents:
     """Beside the frames, which the followers need anyway, it takes four bytes a token."""
 
-    def __init__(self, replayed: Sequence[StoredEntry] = ()) -> None:
+    def __init__(self, replayed: ReplayedEvents) -> None:
         """`replayed` is what the earlier owners of the turn have stored."""
-        fields = [fields for _, fields in replayed]
-        self.events = EventBuffer(decode_frames(replayed))
+        fields = [fields for _, fields in replayed.entries]
+        self.events = EventBuffer(replayed.frames)
         self._token_ids = array("I", token_ids(fields))
         self._prompt_tokens = prompt_tokens(fields)
         self._finish_reason = finish_reason(fields) or ""
@@ -30,15 +31,16 @@ class PublishedEvents:
             self._finish_reason = entry.finish_reason or self._finish_reason
         self.events.append([entry.frame for entry in entries], ended=entries[-1].is_terminal)
 
-    def missing_from(self, stored: Sequence[StoredEntry], waiting: Sequence[LogEntry]) -> list[LogEntry] | None:
+    def missing_from(self, stored: ReplayedEvents, waiting: Sequence[LogEntry]) -> list[LogEntry] | None:
         """What a log that ends with `stored` lacks of the published events and of those `waiting`; None if it has
         anything else."""
         shown, unshown = list(self.events.frames), [entry.frame for entry in waiting]
-        if (shown + unshown)[: len(stored)] != decode_frames(stored):
+        count = len(stored.frames)
+        if (shown + unshown)[:count] != list(stored.frames):
             return None
-        lost = [LogEntry(decode_event(text)) for text in shown[len(stored) :]]
-        self._attach_tokens(lost, stored)
-        return [*lost, *waiting[max(0, len(stored) - len(shown)) :]]
+        lost = [LogEntry(decode_event(text)) for text in shown[count:]]
+        self._attach_tokens(lost, stored.entries)
+        return [*lost, *waiting[max(0, count - len(shown)) :]]
 
     def _attach_tokens(self, lost: list[LogEntry], stored: Sequence[StoredEntry]) -> None:
         """To the last delta: which of the events had which ids does not matter, since they are added together."""

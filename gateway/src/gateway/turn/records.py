@@ -163,13 +163,14 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class ReplayedEvents:
-    """The log so far, oldest entry first, without a hole. `segment` is the current one and begins with the event
-    `first_number`; `owner` fenced the one before it and is None for a log of one segment."""
+    """The log so far, oldest entry first, without a hole, and the frame of each entry. `segment` is the current one and
+    begins with the event `first_number`; `owner` fenced the one before it and is None for a log of one segment."""
 
     entries: Sequence[StoredEntry]
+    frames: Sequence[str]
     segment: int
     owner: str | None
     first_number: int = 0
 
 
-NOTHING_REPLAYED = ReplayedEvents((), 0, None)
+NOTHING_REPLAYED = ReplayedEvents((), (), 0, None)

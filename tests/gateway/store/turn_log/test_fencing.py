@@ -21,9 +21,9 @@ async def add(redis: Redis, segment: int, number: int) -> None:
 
 
 async def test_a_log_without_a_takeover_is_one_segment(redis: Redis) -> None:
-    assert await Segments(redis).read(USER, RESPONSE) == ReplayedEvents([], 0, None)
+    assert await Segments(redis).read(USER, RESPONSE) == ReplayedEvents([], [], 0, None)
     await add(redis, 0, 1)
-    assert await Segments(redis).read(USER, RESPONSE) == ReplayedEvents([(b"1-0", {b"e": b"1"})], 0, None)
+    assert await Segments(redis).read(USER, RESPONSE) == ReplayedEvents([(b"1-0", {b"e": b"1"})], ["1"], 0, None)
 
 
 async def test_the_events_of_all_segments_are_read_in_order_without_the_fences(redis: Redis) -> None:
@@ -35,6 +35,34 @@ async def test_the_events_of_all_segments_are_read_in_order_without_the_fences(r
     replayed = await segments.read(USER, RESPONSE)
     assert [entry_id for entry_id, _ in replayed.entries] == [b"1-0", b"2-0", b"3-0"]
     assert (replayed.segment, replayed.owner) == (2, "g1")
+
+
+async def test_a_log_longer_than_a_page_is_read_whole_across_a_fence(redis: Redis) -> None:
+    segments, count = Segments(redis), 1_201
+    for segment in (0, 1):
+        async with redis.pipeline() as pipe:
+            for number in range(segment * count + 1, (segment + 1) * count + 1):
+                pipe.xadd(segment_key(USER, RESPONSE, segment), {"e": str(number)}, id=f"{number}-0")
+            await pipe.execute()
+        assert segment or await segments.fence(USER, RESPONSE, 0, "g2")
+    replayed = await segments.read(USER, RESPONSE)
+    assert replayed.frames == [str(number) for number in range(1, 2 * count + 1)]
+    assert [entry_id for entry_id, _ in replayed.entries] == [b"%d-0" % n for n in range(1, 2 * count + 1)]
+    assert (replayed.segment, replayed.owner, replayed.first_number) == (1, "g2", count)
+
+
+async def test_a_long_log_is_read_in_steps(redis: Redis) -> None:
+    count = 5_000
+    async with redis.pipeline() as pipe:
+        for number in range(1, count + 1):
+            pipe.xadd(segment_key(USER, RESPONSE, 0), {"e": "x" * 100}, id=f"{number}-0")
+        await pipe.execute()
+    reading, rounds = asyncio.ensure_future(Segments(redis).read(USER, RESPONSE)), 0
+    while not reading.done():
+        rounds += 1
+        await asyncio.sleep(0)
+    assert len(reading.result().frames) == count
+    assert rounds >= count / 500
 
 
 async def test_nothing_can_be_added_after_a_fence(redis: Redis) -> None:
@@ -55,7 +83,7 @@ async def test_of_many_concurrent_fences_one_is_accepted(redis: Redis) -> None:
 async def test_a_log_without_events_can_be_fenced_and_expires(redis: Redis) -> None:
     segments = Segments(redis)
     assert await segments.fence(USER, RESPONSE, 0, "g2")
-    assert await segments.read(USER, RESPONSE) == ReplayedEvents([], 1, "g2")
+    assert await segments.read(USER, RESPONSE) == ReplayedEvents([], [], 1, "g2")
     assert await redis.ttl(segment_key(USER, RESPONSE, 0)) > 0
 
 

@@ -9,12 +9,23 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from gateway.pauses import pause
 from gateway.store.errors import translate_redis_errors
 from gateway.store.keys import segment_key
-from gateway.turn.log_entry import FENCE_FIELD, FENCE_ID, StoredEntry, fenced_by, is_fence_rejection, up_to_hole
+from gateway.turn.log_entry import (
+    FENCE_FIELD,
+    FENCE_ID,
+    StoredEntry,
+    decode_frame,
+    fenced_by,
+    is_fence_rejection,
+    up_to_hole,
+)
 from gateway.turn.records import ReplayedEvents
 
 _ABANDONED_SECONDS = 86_400
+_BEGINNING = b"0-0"
+_ENTRIES_AT_ONCE = 500
 
 
 class Segments:
@@ -24,18 +35,26 @@ class Segments:
         self._redis = redis
 
     async def read(self, user_id: str, response_id: str) -> ReplayedEvents:
-        """The entries of all segments, without the fences and without what Redis has behind a hole."""
+        """The entries of all segments, without the fences and without what Redis has behind a hole. Page by page: an
+        answer has tens of thousands."""
         entries: list[StoredEntry] = []
-        segment, owner = 0, None
+        frames: list[str] = []
+        segment, first_number, last_id, owner = 0, 0, _BEGINNING, None
         while True:
             async with translate_redis_errors():
-                found: Any = await self._redis.xrange(segment_key(user_id, response_id, segment))
+                key = segment_key(user_id, response_id, segment)
+                found: Any = await self._redis.xrange(key, min=b"(" + last_id, count=_ENTRIES_AT_ONCE)
             fenced = fenced_by(found[-1][1]) if found else None
-            first_number = len(entries)
-            entries += up_to_hole(found if fenced is None else found[:-1], first_number)
-            if fenced is None:
-                return ReplayedEvents(entries, segment, owner, first_number)
-            segment, owner = segment + 1, fenced
+            new = up_to_hole(found if fenced is None else found[:-1], len(entries))
+            entries += new
+            frames += [decode_frame(*entry) for entry in new]
+            if fenced is not None:
+                segment, first_number, last_id, owner = segment + 1, len(entries), _BEGINNING, fenced
+            elif len(found) < _ENTRIES_AT_ONCE:
+                return ReplayedEvents(entries, frames, segment, owner, first_number)
+            else:
+                last_id = found[-1][0]
+            await pause()
 
     async def is_fenced(self, user_id: str, response_id: str, segment: int) -> bool:
         async with translate_redis_errors():

@@ -47,7 +47,7 @@ class LogRepair:
         user_id, response_id = request.user_id, request.response_id
         replayed = await self._segments.read(user_id, response_id)
         if self._is_moved(log, replayed) or not await self._is_owned(log):
-            log.fence_off(lost=not log.agrees_with(replayed.entries))
+            log.fence_off(lost=not log.agrees_with(replayed))
             return []
         # Before the fences, so that this gateway does not take its own for another's.
         log.begin_segment(log.segment + 1, len(replayed.entries))
@@ -56,7 +56,7 @@ class LogRepair:
             return []
         # Again: until the fence an earlier owner, whose fence was lost, could add events.
         replayed = await self._segments.read(user_id, response_id)
-        missing = log.missing_from(replayed.entries, waiting)
+        missing = log.missing_from(replayed, waiting)
         if self._is_moved(log, replayed) or missing is None:
             logger.error("redis has another log than the one shown", extra={"response": response_id})
             log.fence_off(lost=True)
