@@ -1,6 +1,7 @@
 """vLLM's /tokenize and /detokenize."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,6 +11,7 @@ from gateway.engine.errors import TRANSPORT_ERRORS
 from gateway.engine.model_catalog import QUICK_REQUEST_SECONDS, ModelCatalog
 from gateway.engine.request_fields import message_fields, tool_fields
 from gateway.inference import OutputOptions, PromptMessage, TokenizedPrompt
+from gateway.pauses import UserLock
 
 T = TypeVar("T")
 
@@ -24,6 +26,9 @@ class _Detokenized(msgspec.Struct):
     prompt: str
 
 
+# Milliseconds of the engine's tokenizer, which all users share: of one user, the longer prompts wait in line.
+_LONG_CHARACTERS = 65_536
+
 _decode_tokenized = msgspec.json.Decoder(_Tokenized).decode
 _decode_ids = msgspec.json.Decoder(tuple[int, ...]).decode
 _decode_detokenized = msgspec.json.Decoder(_Detokenized).decode
@@ -35,8 +40,14 @@ class Tokenizer:
     def __init__(self, client: openai.AsyncOpenAI, catalog: ModelCatalog) -> None:
         self._client = client
         self._catalog = catalog
+        self._long_prompts = UserLock()
 
     async def tokenize(self, prompt: tuple[PromptMessage, ...], options: OutputOptions) -> TokenizedPrompt:
+        length = sum(len(message.text) for message in prompt)
+        async with self._long_prompts.hold() if length > _LONG_CHARACTERS else nullcontext():
+            return await self._tokenize(prompt, options)
+
+    async def _tokenize(self, prompt: tuple[PromptMessage, ...], options: OutputOptions) -> TokenizedPrompt:
         body: dict[str, Any] = {"model": await self._catalog.name(), "messages": await message_fields(prompt)}
         if tools := await tool_fields(options):
             body["tools"] = tools
