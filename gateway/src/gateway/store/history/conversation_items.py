@@ -82,7 +82,10 @@ class ConversationItems:
         last = MAX_POSITION if not desc or position is None else position - 1
         pages = ItemPages(self._redis, user_id, (Run(conversation_id, MAX_POSITION),))
         await pages.read(first, last, limit + 1, desc=desc)
-        return ItemPage.of(tuple(pages.items[:limit]), has_more=len(pages.items) > limit or not pages.is_end)
+        if pages.is_end or len(pages.items) > limit:
+            return ItemPage.of(tuple(pages.items[:limit]), has_more=len(pages.items) > limit)
+        # The last of these long items proves that there are more.
+        return ItemPage.of(tuple(pages.items[:-1] or pages.items), has_more=True)
 
     async def item(self, user_id: str, conversation_id: str, item_id: str) -> Item:
         await read_conversation(self._redis, user_id, conversation_id)

@@ -43,19 +43,29 @@ class ItemPages:
         sizes = await stored_sizes(self.redis, self.user_id, [run.thread_id for run in self.path])
         at_once = page_size(*sizes)
         while count > 0 and not self.is_end and self.byte_count < until:
-            wanted = min(count, at_once)
+            wanted = min(count, at_once if at_once > LARGE_ITEMS_AT_ONCE else self._fitting(until))
             found = await _page(self.redis, _slices(self.user_id, self.path, first, last), wanted, desc=desc)
-            await self.add(found, wanted)
-            count -= len(found)
+            count -= await self.add(found, wanted, until)
             first, last = (first, self.last_position - 1) if desc else (self.last_position + 1, last)
 
-    async def add(self, found: Sequence[bytes], wanted: int) -> None:
-        """`found` by Redis where `wanted` were requested."""
-        for item in found:
+    async def add(self, found: Sequence[bytes], wanted: int, until: int = READ_BYTES) -> int:
+        """`found` by Redis where `wanted` were requested. Returns how many were added, which are fewer where long items
+        exceed `until` bytes."""
+        for added, item in enumerate(found, start=1):
             self.items.append(decode_item(item))
             self.byte_count += len(item)
+            if self.byte_count >= until and added < len(found):
+                return added
             await self._pacer.pause_if_due()
         self.is_end = len(found) < wanted
+        return len(found)
+
+    def _fitting(self, until: int) -> int:
+        """How many items to read of a large thread, judged by those before: two may have a megabyte each."""
+        if not self.items:
+            return 2
+        average = max(1, self.byte_count // len(self.items))
+        return max(1, min(LARGE_ITEMS_AT_ONCE, (until - self.byte_count) // average))
 
     @property
     def last_position(self) -> int:
