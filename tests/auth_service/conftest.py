@@ -3,6 +3,7 @@ import shutil
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final, cast
 
@@ -137,14 +138,22 @@ def http_client(app: ASGIApp, address: str) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=httpx2.ASGITransport(app, client=(address, 50000)), base_url="http://chat.test")
 
 
+@cache
+def app_with_routes() -> ASGIApp:
+    """One for all tests, because FastAPI builds the routes at an app's first requests, which takes 60 ms. Nothing in it
+    depends on the settings: they reach the routes through the state, which each test has of its own."""
+    settings = Settings(database_url=SecretStr("sqlite+aiosqlite://"), introspection_credential=SecretStr(CREDENTIAL))
+    return create_app(settings)
+
+
 @asynccontextmanager
 async def running(settings: Settings, hasher: CountingHasher, address: str = "192.0.2.1") -> AsyncGenerator[Service]:
-    app = create_app(settings, hasher)
+    app, served = create_app(settings, hasher), app_with_routes()
     async with app.router.lifespan_context(app) as opened_state:
         state = cast("State", opened_state)
 
         async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-            await app(dict(scope) | {"state": dict(state)}, receive, send)
+            await served(dict(scope) | {"state": dict(state)}, receive, send)
 
         async with http_client(with_state, address) as http:
             hasher.operations.clear()

@@ -10,6 +10,7 @@ from dev.ports import free_ports
 from dev.stack import Plan, Stack
 from tests.browser.actions import OTHER_PASSWORD, PASSWORD, create_user, expect_logged_in, log_in, send, submit_form
 from tests.browser.conftest import NewPage
+from tests.stack.accounts import create_accounts
 
 pytestmark = pytest.mark.browser
 
@@ -34,7 +35,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "AUTH_OPENID_NAME": "Example ID",
     }
     with Stack(Plan(tmp_path_factory.mktemp("accounts"), gateways=1, port=port, auth=auth)) as stack:
-        stack.add_user("alice", PASSWORD, admin=True)
+        create_accounts(stack, {"alice": PASSWORD})
         yield stack
 
 

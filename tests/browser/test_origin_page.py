@@ -14,6 +14,7 @@ from playwright.sync_api import Page
 from dev.ports import is_free
 from dev.stack import Plan, Stack
 from tests.browser.conftest import NewPage
+from tests.stack.accounts import create_accounts
 
 pytestmark = [pytest.mark.browser, pytest.mark.vllm]
 
@@ -28,8 +29,7 @@ def stack(vllm_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     assert Path(ORIGIN_PAGE).exists()
     assert is_free(7777), "the page needs port 7777, which is in use"
     with Stack(Plan(tmp_path_factory.mktemp("origin"), engine=f"{vllm_url}/v1", gateways=2, port=7777)) as stack:
-        stack.add_user("12345", "x" * 26)
-        stack.add_user("alice", "correct horse battery")
+        create_accounts(stack, {"12345": "x" * 26, "alice": "correct horse battery"})
         yield stack
 
 

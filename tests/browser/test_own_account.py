@@ -20,6 +20,7 @@ from tests.browser.actions import (
     submit_form,
 )
 from tests.browser.conftest import NewPage
+from tests.stack.accounts import create_accounts
 
 pytestmark = pytest.mark.browser
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(Plan(tmp_path_factory.mktemp("own-account"), gateways=1)) as stack:
-        stack.add_user("alice", PASSWORD, admin=True)
+        create_accounts(stack, {"alice": PASSWORD})
         yield stack
 
 

@@ -9,6 +9,7 @@ from playwright.sync_api import ConsoleMessage, Dialog, expect
 from dev.stack import Plan, Stack
 from tests.browser.actions import PASSWORD, log_in, send, submit_form
 from tests.browser.conftest import NewPage
+from tests.stack.accounts import create_accounts
 
 pytestmark = pytest.mark.browser
 
@@ -16,8 +17,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(Plan(tmp_path_factory.mktemp("page"), engine="scripted", gateways=2)) as stack:
-        stack.add_user("alice", PASSWORD)
-        stack.add_user("bob", PASSWORD)
+        create_accounts(stack, {"alice": PASSWORD, "bob": PASSWORD})
         yield stack
 
 

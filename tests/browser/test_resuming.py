@@ -9,6 +9,7 @@ from playwright.sync_api import Page, WebSocket, expect
 from dev.stack import Plan, Stack
 from tests.browser.actions import PASSWORD, answer, log_in, send, stop_button, wait_for_end, wait_for_more_than
 from tests.browser.conftest import NewPage
+from tests.stack.accounts import create_accounts
 
 pytestmark = pytest.mark.browser
 
@@ -18,7 +19,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = {"GATEWAY_SOCKET_FIRST_EVENT_SECONDS": "2"}
     plan = Plan(tmp_path_factory.mktemp("resuming"), engine="scripted", gateways=2, gateway=settings)
     with Stack(plan) as stack:
-        stack.add_user("alice", PASSWORD)
+        create_accounts(stack, {"alice": PASSWORD})
         yield stack
 
 

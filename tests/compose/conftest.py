@@ -12,6 +12,11 @@ from tests.compose.project import CPU, PRODUCTION, SCRIPTED, Project, succeeds
 USER, PASSWORD = "ada", secrets.token_urlsafe(24)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def certificate_authorities() -> None:
+    """The machine's: `docker` may need them to reach a registry."""
+
+
 @pytest.fixture(scope="session")
 def compose() -> None:
     """Reading a configuration needs no Docker engine."""

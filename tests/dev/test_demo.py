@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -91,19 +92,6 @@ def test_it_prints_an_address_and_a_working_account_and_a_second_start_keeps_the
     assert names == ["redis", "auth-service", "scripted-engine", "gateway-1", "gateway-2", "nginx"]
 
 
-def test_a_process_that_dies_is_restarted_and_the_state_file_is_updated(tmp_path: Path) -> None:
-    with demo(tmp_path, GATEWAYS="1") as process:
-        read_until(process, "Ctrl-C stops everything")
-        first = {one["name"]: one["pid"] for one in json.loads((tmp_path / "demo.json").read_text())["processes"]}
-        os.kill(first["gateway-1"], signal.SIGKILL)
-        read_until(process, "gateway-1 runs again")
-        state = json.loads((tmp_path / "demo.json").read_text())
-        second = {one["name"]: one["pid"] for one in state["processes"]}
-        assert second["gateway-1"] != first["gateway-1"]
-        headers = {"Authorization": f"Bearer {state['api_key']}"}
-        assert httpx2.get(f"{state['url']}/v1/conversations", headers=headers).status_code == 200
-
-
 def test_killing_it_leaves_no_process_running(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         read_until(process, "Ctrl-C stops everything")
@@ -117,20 +105,50 @@ def test_killing_it_leaves_no_process_running(tmp_path: Path) -> None:
         assert not (tmp_path / "demo.json").exists()
 
 
-def test_it_runs_in_a_folder_with_a_space_in_its_name_and_ignores_the_shells_proxy(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "with a space"
+
+
+@pytest.fixture(scope="module")
+def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
     closed = "http://127.0.0.1:9"
-    with demo(tmp_path / "with a space", GATEWAYS="1", http_proxy=closed, HTTP_PROXY=closed) as process:
+    with demo(folder, GATEWAYS="1", http_proxy=closed, HTTP_PROXY=closed) as process:
         read_until(process, "Ctrl-C stops everything")
+        yield process
 
 
-def test_a_second_demo_in_the_same_folder_is_refused_and_the_first_keeps_running(tmp_path: Path) -> None:
-    with demo(tmp_path) as process:
-        read_until(process, "Ctrl-C stops everything")
-        with demo(tmp_path) as second:
-            assert "already" in read_until(second, "parley:")
-            assert second.wait() == 1
-        state = json.loads((tmp_path / "demo.json").read_text())
-        assert httpx2.get(state["url"]).status_code == 200
+def read_state(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "demo.json").read_text())
+    return found
+
+
+def test_it_runs_in_a_folder_with_a_space_in_its_name_and_ignores_the_shells_proxy(
+    folder: Path, running: subprocess.Popen[str]
+) -> None:
+    assert all(is_alive(one["pid"]) for one in read_state(folder)["processes"])
+
+
+def test_a_second_demo_in_the_same_folder_is_refused_and_the_first_keeps_running(
+    folder: Path, running: subprocess.Popen[str]
+) -> None:
+    with demo(folder) as second:
+        assert "already" in read_until(second, "parley:")
+        assert second.wait() == 1
+    assert httpx2.get(read_state(folder)["url"]).status_code == 200
+
+
+def test_a_process_that_dies_is_restarted_and_the_state_file_is_updated(
+    folder: Path, running: subprocess.Popen[str]
+) -> None:
+    first = {one["name"]: one["pid"] for one in read_state(folder)["processes"]}
+    os.kill(first["gateway-1"], signal.SIGKILL)
+    read_until(running, "gateway-1 runs again")
+    state = read_state(folder)
+    second = {one["name"]: one["pid"] for one in state["processes"]}
+    assert second["gateway-1"] != first["gateway-1"]
+    headers = {"Authorization": f"Bearer {state['api_key']}"}
+    assert httpx2.get(f"{state['url']}/v1/conversations", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(

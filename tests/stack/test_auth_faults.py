@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidStatus
 from dev.process import Process
 from dev.stack import Plan, Stack
 from gateway.identity.identity import CACHED_SECONDS
+from tests.stack.accounts import create_accounts
 from tests.stack.conftest import PASSWORD, Deployment, ask, create_users, receive_all, text_of
 
 LONG = "[[tokens=150 pace=0.02]]"
@@ -107,7 +108,8 @@ async def test_a_user_who_is_deleted_while_no_gateway_runs_is_erased_when_one_st
 ) -> None:
     cookie = deployment.log_in("carol", PASSWORD)
     carol = (await http.get("/auth/me", headers={"Cookie": cookie})).json()["id"]
-    async with deployment.socket(deployment.stack.add_key("carol")) as socket:
+    [key] = create_accounts(deployment.stack, {}, keys=["carol"])
+    async with deployment.socket(key) as socket:
         await ask(socket, "hello")
     for number in (1, 2):
         deployment.stack.gateway(number).kill()

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from dev.stack import Plan, Stack
+from tests.stack.accounts import create_accounts
 from tests.stack.conftest import PASSWORD, Deployment
 
 CONFIGURATION = Path(__file__).with_name("schemathesis-auth.toml")
@@ -24,9 +25,7 @@ def open_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploy
     """A deployment of its own, because the test uses up the rate limit of log-ins."""
     plan = Plan(tmp_path_factory.mktemp("open"), gateways=1, auth={"AUTH_REGISTRATION": "open"})
     with Stack(plan) as stack:
-        stack.add_user("root", PASSWORD, admin=True)
-        stack.add_user("alice", PASSWORD)
-        stack.add_user("bob", PASSWORD)
+        create_accounts(stack, {"root": PASSWORD, "alice": PASSWORD, "bob": PASSWORD})
         yield Deployment(stack, "", "")
 
 

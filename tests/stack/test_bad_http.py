@@ -7,6 +7,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from tests.stack.accounts import create_accounts
 from tests.stack.conftest import PASSWORD, Deployment
 from tests.stack.raw import exchanged, handshake, request
 
@@ -179,7 +180,7 @@ def test_an_invalid_handshake_is_400(deployment: Deployment, headers: list[str])
 
 async def test_a_claimed_client_address_is_ignored(deployment: Deployment) -> None:
     """Guesses are limited by address: if claimed ones were trusted, each of these would come from a new one."""
-    deployment.stack.add_user("dave", PASSWORD)
+    create_accounts(deployment.stack, {"dave": PASSWORD})
     said = []
     for number in range(8):
         claimed = {

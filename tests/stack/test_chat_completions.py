@@ -14,6 +14,7 @@ import pytest
 from openai import OpenAI
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
+from tests.stack.accounts import create_accounts
 from tests.stack.conftest import PASSWORD, Deployment
 
 MODEL = "parley-demo"
@@ -33,8 +34,7 @@ def user_message(text: str) -> list[ChatCompletionMessageParam]:
 @pytest.fixture(scope="module")
 def dora(deployment: Deployment) -> str:
     """The key of a user that no other test uses."""
-    deployment.stack.add_user("dora", PASSWORD)
-    return deployment.stack.add_key("dora")
+    return create_accounts(deployment.stack, {"dora": PASSWORD}, keys=["dora"])[0]
 
 
 async def usage(deployment: Deployment, key: str) -> tuple[int, int, int]:

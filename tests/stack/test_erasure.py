@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
+from tests.stack.accounts import create_accounts
 from tests.stack.conftest import PASSWORD, Deployment, ask
 
 
@@ -33,8 +34,8 @@ async def wait_until_erased(redis: Redis, deployment: Deployment, user_id: str) 
 
 
 async def test_nothing_remains_of_a_user_who_is_deleted_during_an_answer(deployment: Deployment, redis: Redis) -> None:
-    deployment.stack.add_user("erin", PASSWORD)
-    key, cookie = deployment.stack.add_key("erin"), deployment.log_in("erin", PASSWORD)
+    [key] = create_accounts(deployment.stack, {"erin": PASSWORD}, keys=["erin"])
+    cookie = deployment.log_in("erin", PASSWORD)
     async with deployment.client(key) as client:
         conversation = (await client.conversations.create()).id
         await client.responses.create(model="parley-demo", input="a chain of its own")

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -33,15 +34,34 @@ async def rest_of(socket: ClientConnection) -> list[dict[str, Any]]:
         return events
 
 
-@pytest.fixture
-def own_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    plan = Plan(tmp_path_factory.mktemp("own"), gateways=2, gateway={"GATEWAY_DRAIN_SECONDS": "1"})
-    with Stack(plan) as stack:
+def started(folder: Path) -> Iterator[Deployment]:
+    with Stack(Plan(folder, gateways=2, gateway={"GATEWAY_DRAIN_SECONDS": "1"})) as stack:
         yield create_users(stack)
 
 
-async def test_an_answer_continues_elsewhere_when_its_gateway_is_stopped(own_deployment: Deployment) -> None:
-    deployment, text = own_deployment, " ".join(f"line {number}, 第{number}行;" for number in range(60))
+@pytest.fixture
+def own_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    yield from started(tmp_path_factory.mktemp("own"))
+
+
+@pytest.fixture(scope="module")
+def shared_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    yield from started(tmp_path_factory.mktemp("shared"))
+
+
+@pytest.fixture
+def restored_deployment(shared_deployment: Deployment) -> Deployment:
+    """All of its processes run: what the test before stopped is started again."""
+    stopped = [one for one in shared_deployment.stack.processes.values() if not one.running]
+    for process in stopped:
+        process.start()
+    for process in stopped:
+        process.wait_ready()
+    return shared_deployment
+
+
+async def test_an_answer_continues_elsewhere_when_its_gateway_is_stopped(restored_deployment: Deployment) -> None:
+    deployment, text = restored_deployment, " ".join(f"line {number}, 第{number}行;" for number in range(60))
     seen: list[dict[str, Any]] = []
     async with deployment.socket(deployment.alice, gateway=1) as socket:
         await socket.send(json.dumps({"type": "response.create", "input": f"[[pace=0.02 text={text}]]"}))
@@ -56,10 +76,11 @@ async def test_an_answer_continues_elsewhere_when_its_gateway_is_stopped(own_dep
     assert [event["sequence_number"] for event in seen] == list(range(len(seen)))
     assert text_of(seen) == text
     assert seen[-1]["type"] == "response.completed"
+    await run_sync(deployment.stack.gateway(1).stop)  # waits for its exit
 
 
-async def test_a_lone_gateway_finishes_a_short_answer_before_it_exits(own_deployment: Deployment) -> None:
-    deployment = own_deployment
+async def test_a_lone_gateway_finishes_a_short_answer_before_it_exits(restored_deployment: Deployment) -> None:
+    deployment = restored_deployment
     deployment.stack.gateway(2).stop()
     mine = await deployment.conversation(deployment.alice)
     async with deployment.socket(deployment.alice, gateway=1) as socket:
@@ -72,8 +93,8 @@ async def test_a_lone_gateway_finishes_a_short_answer_before_it_exits(own_deploy
     assert (await deployment.items(deployment.alice, mine))[1] == ("assistant", "to the end", "completed")
 
 
-async def test_a_long_answer_waits_for_the_next_start_when_all_gateways_stop(own_deployment: Deployment) -> None:
-    deployment, text = own_deployment, "and so on." + " and so on." * 99
+async def test_a_long_answer_waits_for_the_next_start_when_all_gateways_stop(restored_deployment: Deployment) -> None:
+    deployment, text = restored_deployment, "and so on." + " and so on." * 99
     mine = await deployment.conversation(deployment.alice)
     async with deployment.socket(deployment.alice, gateway=1) as socket:
         create = {"type": "response.create", "conversation": mine, "input": f"[[pace=0.02 text={text}]]"}
@@ -90,9 +111,9 @@ async def test_a_long_answer_waits_for_the_next_start_when_all_gateways_stop(own
     assert (await deployment.items(deployment.alice, mine))[1] == ("assistant", text, "completed")
 
 
-async def test_answers_survive_a_simultaneous_stop_of_all_gateways(own_deployment: Deployment) -> None:
+async def test_answers_survive_a_simultaneous_stop_of_all_gateways(restored_deployment: Deployment) -> None:
     """Both have turns and release them, and neither may take over the other's."""
-    deployment, text = own_deployment, " ".join(f"line {number}, 第{number}行;" for number in range(30))
+    deployment, text = restored_deployment, " ".join(f"line {number}, 第{number}行;" for number in range(30))
     async with deployment.client(deployment.alice) as client:
         asked = [
             await client.responses.create(input=f"[[pace=0.02 text={text}]]", model="parley-demo", background=True)

@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 from dev.stack import Plan, Stack
 from tests.chaos.proxy import Proxy
 from tests.stack import raw
+from tests.stack.accounts import create_accounts
 from tests.stack.conftest import Deployment, ask, create_users, receive_all, text_of
 
 # A megabyte on the wire: each token is an event.
@@ -142,7 +143,8 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 @pytest.fixture(scope="module")
 async def outcomes(deployment: Deployment) -> Sequence[Outcome]:
     """Concurrently: a socket and a stream whose clients read nothing, and a half-open socket."""
-    bobs, carols = (replace(deployment, alice=deployment.stack.add_key(name)) for name in ("bob", "carol"))
+    keys = create_accounts(deployment.stack, {}, keys=["bob", "carol"])
+    bobs, carols = (replace(deployment, alice=key) for key in keys)
     return await asyncio.gather(
         read_nothing(bobs, request_on_socket),
         read_nothing(carols, request_stream),

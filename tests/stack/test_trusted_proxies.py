@@ -20,6 +20,7 @@ from websockets.typing import Origin
 from dev import nginx
 from dev.ports import free_port
 from dev.stack import ROOT, Plan, Stack
+from tests.stack.accounts import create_accounts
 from tests.stack.conftest import PASSWORD, client_from
 from tests.stack.tls_proxy import ADDRESS, HOST, TlsProxy, running_nginx, tls_proxy
 
@@ -37,7 +38,7 @@ GUESSES = 60
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with Stack(Plan(tmp_path_factory.mktemp("trusting"), gateways=1, nginx=TRUSTING)) as stack:
-        stack.add_user("ada", PASSWORD, admin=True)
+        create_accounts(stack, {"ada": PASSWORD})
         yield stack
 
 

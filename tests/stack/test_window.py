@@ -13,6 +13,7 @@ from openai import AsyncOpenAI, BadRequestError
 from dev.engine_commands import CONTEXT_TOKENS
 from dev.stack import Plan, Stack
 from gateway.runtime.context_window import ROOM_FOR_AN_ANSWER_TOKENS
+from tests.stack.accounts import create_accounts
 from tests.stack.breaking_proxy import BreakingProxy
 from tests.stack.conftest import PASSWORD
 from tests.stack.request_recorder import RequestRecorder
@@ -91,13 +92,13 @@ def stack(vllm_url: str, recorder: RequestRecorder, tmp_path_factory: pytest.Tem
         titles = {"GATEWAY_TITLES": "off"}
         plan = Plan(tmp_path_factory.mktemp("window"), engine=f"{proxy.url}/v1", gateways=1, gateway=titles)
         with Stack(plan) as stack:
-            stack.add_user("alice", PASSWORD)
             yield stack
 
 
 @pytest.fixture(scope="module")
 async def chat(stack: Stack, vllm_url: str, recorder: RequestRecorder) -> AsyncIterator[Chat]:
-    async with AsyncOpenAI(base_url=f"{stack.url}/v1", api_key=stack.add_key("alice"), max_retries=0) as client:
+    [key] = create_accounts(stack, {"alice": PASSWORD}, keys=["alice"])
+    async with AsyncOpenAI(base_url=f"{stack.url}/v1", api_key=key, max_retries=0) as client:
         yield Chat(client, Engine(vllm_url, recorder))
 
 

@@ -1,3 +1,8 @@
+import gc
+
+# Imports make no garbage, and searching it takes a fifth of the start's CPU.
+gc.disable()
+
 import asyncio
 import os
 import signal
@@ -15,6 +20,8 @@ from auth_service.errors import AuthError, StoreUnavailable
 from auth_service.settings import InvalidSettings, Settings, load
 from auth_service.store.migration import migrate
 from auth_service.tokens import SessionLifetime
+
+gc.enable()
 
 _SHUTDOWN_GRACE_SECONDS: Final = 10
 
@@ -51,7 +58,12 @@ def _command_config(settings: Settings) -> CommandConfig:
 
 def _serve(settings: Settings) -> int:
     # Imported late: the commands do not need half of the dependencies, and users wait for them to load.
+    gc.disable()
     from auth_service.app import create_app  # noqa: PLC0415
+
+    # Modules stay as long as the process: no collection has to visit them.
+    gc.freeze()
+    gc.enable()
 
     config = uvicorn.Config(
         create_app(settings),

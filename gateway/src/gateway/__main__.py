@@ -1,5 +1,10 @@
 """`gateway`: serve until SIGTERM."""
 
+import gc
+
+# Imports make no garbage, and searching it takes a sixth of the start's CPU.
+gc.disable()
+
 import signal
 import sys
 from typing import NoReturn
@@ -11,6 +16,10 @@ from gateway.app import create_app
 from gateway.settings import Settings, variable
 from gateway.telemetry import configure_logging
 from gateway.websocket_protocol import WebSocketProtocol
+
+# Modules stay as long as the process: no collection has to visit them.
+gc.freeze()
+gc.enable()
 
 # The same limit as nginx's for a body.
 MAX_FRAME_BYTES = 64 * 1024
