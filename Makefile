@@ -18,7 +18,7 @@ check:          ## the one definition of green: format, lint, types, layers, tes
 	$(BIN)/bandit -q -r auth-service/src
 	$(BIN)/codespell && $(BIN)/hadolint */Dockerfile
 	cd frontend && npm run --silent format:check && npm run --silent check && npm run --silent test
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile --durations 15 --cov --cov-report= -m "not compose"
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest -n 4 --dist loadfile --durations 15 --cov --cov-report= -m "not compose"
 	@$(BIN)/coverage report --skip-covered --sort=cover | head -n 12
 	$(BIN)/python -m tests.architecture.shape
 

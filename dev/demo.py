@@ -18,6 +18,7 @@ from dev.restarts import Restarts
 from dev.stack import Plan, Stack
 
 _WATCH_SECONDS = 1.0
+_PROXY_VARIABLES = ("PARLEY_TRUSTED_PROXIES",)
 
 _GREETING = """
   Parley runs at   {url}
@@ -56,7 +57,8 @@ def read_plan(directory: Path, variables: Mapping[str, str]) -> Plan:
         raise DemoFailed(f"ENGINE={engine!r}: expected vllm, scripted, or a base URL such as http://localhost:9000/v1")
     if error := bind_error(port):
         raise DemoFailed(explain(port, error))
-    return Plan(directory, engine=engine, gateways=gateways, port=port)
+    proxies = {name: variables[name] for name in _PROXY_VARIABLES if name in variables}
+    return Plan(directory, engine=engine, gateways=gateways, port=port, nginx=proxies)
 
 
 class Demo:

@@ -3,31 +3,57 @@
 import os
 import pwd
 import shutil
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
+
+from dev.process import StartFailed
 
 _LOCAL_SERVER = "server 127.0.0.1:{port} max_fails=0;"
 
 
-def binary() -> str:
-    """Debian installs it in /usr/sbin, which a user's PATH may lack."""
-    return shutil.which("nginx") or "/usr/sbin/nginx"
+def arguments(prefix: Path) -> list[str]:
+    """To run it with the file `nginx.conf` in `prefix`."""
+    # Debian installs it in /usr/sbin, which a user's PATH may lack.
+    binary = shutil.which("nginx") or "/usr/sbin/nginx"
+    files = ["-p", str(prefix), "-c", str(prefix / "nginx.conf"), "-e", str(prefix / "error.log")]
+    return [binary, *files, "-g", "daemon off;"]
 
 
-def configuration(root: Path, prefix: Path, *, port: int, gateway_ports: Sequence[int], auth_port: int) -> str:
+def configuration(
+    root: Path,
+    prefix: Path,
+    *,
+    port: int,
+    gateway_ports: Sequence[int],
+    auth_port: int,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Writes the included files into `prefix`. `environment` is that of the container. Raises StartFailed."""
+    generated = prefix / "generated"
+    addresses = [f"127.0.0.1:{port}", *([f"[::1]:{port}"] if _has_ipv6() else [])]
+    generate(root, generated, addresses, environment or {})
     template = Template((root / "nginx/local.conf.template").read_text())
     return template.substitute(
         user_directive=_user_directive(),
         prefix=prefix,
-        listen=f"listen 127.0.0.1:{port} default_server; listen [::1]:{port} default_server;"
-        if _has_ipv6()
-        else f"listen 127.0.0.1:{port} default_server;",
+        generated=generated,
         root=root / "frontend/dist",
         snippets=root / "nginx/snippets",
         gateway_servers=" ".join(_LOCAL_SERVER.format(port=one) for one in gateway_ports),
         auth_service_servers=_LOCAL_SERVER.format(port=auth_port),
     )
+
+
+def generate(root: Path, folder: Path, addresses: Sequence[str], environment: Mapping[str, str]) -> None:
+    """As when the container starts. Raises StartFailed with a sentence about an invalid value."""
+    command = ["sh", str(root / "nginx/configure.sh"), str(folder), *addresses]
+    done = subprocess.run(
+        command, env={"PATH": "/usr/bin:/bin", **environment}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise StartFailed(done.stderr.strip())
 
 
 def _user_directive() -> str:

@@ -24,7 +24,7 @@ Progress = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`engine` is "vllm", "scripted", or the base URL (with /v1) of any OpenAI-compatible server; `port` None chooses a
-    free port. `gateway` and `auth` are additional environment variables of the services."""
+    free port. `gateway`, `auth` and `nginx` are additional environment variables of the services."""
 
     directory: Path
     engine: str = "scripted"
@@ -33,6 +33,7 @@ class Plan:
     port: int | None = None
     gateway: Mapping[str, str] = field(default_factory=dict)
     auth: Mapping[str, str] = field(default_factory=dict)
+    nginx: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_engine_local(self) -> bool:
@@ -219,19 +220,16 @@ class Stack:
     def _nginx(self) -> Command:
         prefix = self.plan.directory / "nginx"
         prefix.mkdir(parents=True, exist_ok=True)
-        written = nginx.configuration(
-            ROOT, prefix, port=self.port, gateway_ports=self._gateway_ports, auth_port=self._auth_port
-        )
-        (prefix / "nginx.conf").write_text(written)
-        return Command(
-            name="nginx",
-            arguments=[
-                *(nginx.binary(), "-p", str(prefix), "-c", str(prefix / "nginx.conf")),
-                *("-e", str(prefix / "error.log"), "-g", "daemon off;"),
-            ],
+        text = nginx.configuration(
+            ROOT,
+            prefix,
             port=self.port,
-            ready=lambda: readiness.edge(self.port),
+            gateway_ports=self._gateway_ports,
+            auth_port=self._auth_port,
+            environment=self.plan.nginx,
         )
+        (prefix / "nginx.conf").write_text(text)
+        return Command("nginx", nginx.arguments(prefix), partial(readiness.edge, self.port), self.port)
 
 
 class _Secrets:

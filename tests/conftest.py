@@ -2,11 +2,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from dev import engine_commands
 from dev.ports import free_port
 from dev.process import Command, Process
 from dev.stack import ROOT
+
+# Without a deadline: it would measure how busy the machine is.
+settings.register_profile("parley", deadline=None)
+settings.load_profile("parley")
 
 # The services run inside these tests' process; elsewhere they are processes of their own.
 UNIT_TESTS = ("tests/gateway/", "tests/auth_service/")

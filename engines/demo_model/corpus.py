@@ -77,7 +77,6 @@ PARAPHRASES = tuple((question, topic.answer) for topic in TOPICS for question in
 GREETING_ZH = _ANSWERS["greeting_zh"]
 INTRODUCTION_ZH = _ANSWERS["introduction_zh"]
 STORY_ZH = _ANSWERS["story_zh"]
-JOURNEY_EN = _ANSWERS["journey_en"]
 FALLBACK_ZH = _ANSWERS["fallback_zh"]
 FALLBACK_EN = _ANSWERS["fallback_en"]
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { DraftStorage } from '../src/app/drafts'
-import { SafeStorage } from '../src/app/storage'
+import { SafeStorage } from '../src/ui/storage'
 import { emptyChat, initialState, NEW, type Chat, type State } from '../src/state/state'
 
 function memory(): SafeStorage {

@@ -13,7 +13,7 @@ let stored: readonly Item[]
 let active: readonly string[]
 let title: string
 let followed: string[]
-let failure: ApiError | null
+let failure: Error | null
 let requests: number
 let expired: boolean
 let history: History
@@ -141,6 +141,16 @@ test('the recovery of a turn ends if its conversation is missing', async () => {
   store.dispatchToChat('conv_1', { type: 'turn.lost' })
   await history.recover('conv_1')
   expect(requests).toBe(2)
+})
+
+test('a recovery that failed unexpectedly can be started again', async () => {
+  failure = new TypeError('not an answer')
+  store.dispatchToChat('conv_1', { type: 'message.submitted', message: 'message_1', text: 'why?' })
+  store.dispatchToChat('conv_1', { type: 'turn.lost' })
+  await expect(history.recover('conv_1')).rejects.toBe(failure)
+  failure = null
+  await history.recover('conv_1')
+  expect(store.chat('conv_1').turn).toBeNull()
 })
 
 test('the title is polled until the model has generated one', async () => {

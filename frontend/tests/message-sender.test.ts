@@ -131,13 +131,20 @@ describe('a stop', () => {
     expect(sent.at(-1)).toBe('stop resp_1 by HTTP')
   })
 
-  test('that failed can be requested again', async () => {
+  test('that failed is shown and announced until it is requested again', async () => {
     await sender.send('conv_1', 'why?')
     store.dispatchToChat('conv_1', created)
     hasSocket = false
     failure = new ApiError(0, 'unreachable', '')
     sender.stop('conv_1')
     await vi.waitFor(() => expect(store.chat('conv_1').turn?.stopping).toBe(false))
+    expect(store.chat('conv_1').turn?.stopFailed).toBe(true)
+    expect(store.state.announcement).toEqual({ chat: 'conv_1', kind: 'notStopped' })
+
+    failure = null
+    sender.stop('conv_1')
+    expect(sent.at(-1)).toBe('stop resp_1 by HTTP')
+    expect(store.chat('conv_1').turn).toMatchObject({ stopping: true, stopFailed: false })
   })
 
   test('of a question that may not have arrived is not accepted', async () => {

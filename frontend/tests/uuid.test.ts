@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { uuid } from '../src/api/uuid'
+import { uuid } from '../src/app/uuid'
 
 test('a UUID is random and of version 4', () => {
   const some = Array.from({ length: 200 }, uuid)

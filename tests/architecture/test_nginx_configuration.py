@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dev.nginx import configuration
+from dev.nginx import configuration, generate
 from dev.stack import ROOT
 
 GIXY = Path(sys.executable).with_name("gixy")
+PROXIES = {"PARLEY_TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8"}
 INJECTION = 'location ~ "^/to/([^/]*)$" { return 302 https://example.org/$1; }\n'
 
 
@@ -20,11 +21,13 @@ def container(root: Path, folder: Path) -> Path:
     text = (root / "nginx/nginx.conf").read_text()
     for part in ("snippets", "upstreams"):
         text = text.replace(f"/etc/nginx/{part}/", f"{root}/nginx/{part}/")
+    generate(root, folder / "generated", ["8080"], PROXIES)
+    text = text.replace("/tmp/nginx/", f"{folder}/generated/")  # noqa: S108 - in the container
     return written(folder / "container.conf", text)
 
 
 def local(root: Path, folder: Path) -> Path:
-    text = configuration(root, folder, port=7777, gateway_ports=[8001, 8002], auth_port=8003)
+    text = configuration(root, folder, port=7777, gateway_ports=[8001, 8002], auth_port=8003, environment=PROXIES)
     return written(folder / "local.conf", text)
 
 

@@ -33,13 +33,21 @@ async def test_a_log_in_returns_the_user_and_sets_the_session_cookie(service: Se
     assert cookie["secure"] == ""
 
 
-async def test_under_tls_the_cookie_is_secure_and_bound_to_the_host(settings: Settings, hasher: CountingHasher) -> None:
-    async with running(settings.model_copy(update={"cookie_secure": True}), hasher) as service:
+@pytest.mark.parametrize(("secure", "scheme"), [(True, "http"), (False, "https"), (True, "https")])
+async def test_under_tls_the_cookie_is_secure_and_bound_to_the_host(
+    settings: Settings, hasher: CountingHasher, secure: bool, scheme: str
+) -> None:
+    async with running(settings.model_copy(update={"cookie_secure": secure}), hasher) as service:
         await service.add_user()
+        service.http.base_url = httpx2.URL(f"{scheme}://chat.test")
         cookie = first_cookie(await service.login())
         assert cookie.key == "__Host-parley_session"
         assert cookie["secure"]
         assert cookie["domain"] == ""
+        for name, status in [(cookie.key, 200), ("parley_session", 401)]:
+            service.http.cookies.clear()
+            response = await service.http.get("/auth/me", headers={"Cookie": f"{name}={cookie.value}"})
+            assert response.status_code == status
 
 
 async def test_me_returns_the_user_of_the_session(service: Service) -> None:

@@ -44,6 +44,39 @@ async def test_the_same_origin_may_log_in_with_either_scheme(service: Service, o
     assert response.status_code == 200
 
 
+OVER_TLS = "https://chat.test/auth/login"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "origin"),
+    [
+        (OVER_TLS, "chat.test:443", "https://chat.test"),
+        ("/auth/login", "chat.test:443", "https://chat.test"),
+        ("/auth/login", "chat.test:80", "http://chat.test"),
+    ],
+)
+async def test_the_default_port_may_be_in_the_host(service: Service, url: str, host: str, origin: str) -> None:
+    await service.add_user()
+    headers = {"Host": host, "Origin": origin}
+    assert (await service.http.post(url, json=CREDENTIALS, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("chat.test", "http://chat.test"),
+        ("chat.test:80", "https://chat.test"),
+        ("chat.test:443", "http://chat.test"),
+        (":443", "https://:443"),
+    ],
+)
+async def test_over_tls_an_origin_without_it_or_with_another_port_is_foreign(
+    service: Service, host: str, origin: str
+) -> None:
+    headers = {"Host": host, "Origin": origin}
+    assert (await service.http.post(OVER_TLS, json=CREDENTIALS, headers=headers)).status_code == 403
+
+
 async def test_a_port_is_part_of_the_origin(service: Service) -> None:
     await service.add_user()
     headers = {"Origin": "http://localhost:7777", "Host": "localhost:7777"}

@@ -35,9 +35,9 @@ def test_two_settings_are_required_and_the_defaults_are_safe() -> None:
 
 def test_lists_are_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AUTH_ALLOWED_ORIGINS", "https://chat.example.org, http://localhost:7777")
-    environment.setenv("AUTH_TRUSTED_PROXIES", "10.0.0.0/8")
+    environment.setenv("AUTH_TRUSTED_PROXIES", "10.0.0.0/8,::1, *")
     assert load().allowed_origins == ("https://chat.example.org", "http://localhost:7777")
-    assert load().trusted_proxies == ("10.0.0.0/8",)
+    assert load().trusted_proxies == ("10.0.0.0/8", "::1", "*")
 
 
 def test_an_empty_variable_counts_as_not_set(environment: pytest.MonkeyPatch) -> None:
@@ -78,6 +78,8 @@ def test_a_missing_setting_is_named(environment: pytest.MonkeyPatch, name: str) 
         ("AUTH_ALLOWED_ORIGINS", "chat.example.org", "origins like https://"),
         ("AUTH_ALLOWED_ORIGINS", "https://chat.example.org/", "origins like https://"),
         ("AUTH_ALLOWED_ORIGINS", "null", "origins like https://"),
+        ("AUTH_TRUSTED_PROXIES", "127.0.0.1, 10.0.0.1/8", "such as 10.0.0.0/8, got '10.0.0.1/8'"),
+        ("AUTH_TRUSTED_PROXIES", "nginx", "such as 10.0.0.0/8, got 'nginx'"),
         ("AUTH_COOKIE_SECRET", "x", "is not a setting"),
         ("AUTH_REGISTRATION", "everybody", "'closed', 'invite' or 'open'"),
         ("AUTH_PUBLIC_URL", "https://chat.example.org/parley", "origins like https://"),

@@ -6,6 +6,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from dev.stack import Stack
 from tests.browser.conftest import NewPage
+from tests.stack.accounts import create_accounts
 
 PASSWORD = "correct horse battery"
 OTHER_PASSWORD = "battery staple correct"
@@ -68,5 +69,5 @@ def expect_logged_in(page: Page) -> None:
 def create_user(stack: Stack) -> str:
     """Creates a user for one test, with `PASSWORD`."""
     name = f"bob-{next(_NUMBERS)}"
-    stack.add_user(name, PASSWORD)
+    create_accounts(stack, {name: PASSWORD})
     return name

@@ -91,6 +91,8 @@ def test_services_restart_by_themselves_and_one_shots_do_not(services: dict[str,
         assert one["restart"] == ("no" if name in ONE_SHOT else "unless-stopped"), name
         if name not in ONE_SHOT:
             assert one["healthcheck"]["start_interval"], name
+            assert one["healthcheck"]["timeout"] == one["healthcheck"]["interval"] == "10s", name
+            assert not any("python" in part for part in one["healthcheck"]["test"]), name
             assert one["stop_grace_period"], name
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from dev import engine_commands, setup
 from dev.account import ORIGIN_USER, AccountLost, ensure_account
+from dev.demo import read_plan
 from dev.folder import AlreadyRunning, locked
 from dev.installation import is_new_enough, prepare
 from dev.ports import free_port
@@ -60,6 +61,11 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_the_trusted_proxies_are_passed_to_nginx(tmp_path: Path) -> None:
+    variables = {"ENGINE": "scripted", "PORT": str(free_port()), "PARLEY_TRUSTED_PROXIES": "127.0.0.9"}
+    assert read_plan(tmp_path, variables).nginx == {"PARLEY_TRUSTED_PROXIES": "127.0.0.9"}
 
 
 def test_it_prints_an_address_and_a_working_account_and_a_second_start_keeps_them(tmp_path: Path) -> None:

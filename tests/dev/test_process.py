@@ -29,8 +29,7 @@ def running_nginx(folder: Path) -> Process:
     port, *services = free_ports(3)
     text = nginx.configuration(ROOT, folder, port=port, gateway_ports=services[:1], auth_port=services[1])
     (folder / "nginx.conf").write_text(text)
-    arguments = [nginx.binary(), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
-    command = Command("nginx", [*arguments, "-g", "daemon off;"], lambda: listens(port), port)
+    command = Command("nginx", nginx.arguments(folder), lambda: listens(port), port)
     process = Process(command, folder / "log", folder)
     process.start()
     process.wait_ready()

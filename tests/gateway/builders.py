@@ -13,7 +13,11 @@ from redis.backoff import NoBackoff
 
 from gateway.inference import OutputDelta, OutputOptions, ReasoningTextDelta, Sampling, TextDelta, ToolCallDelta
 from gateway.protocol.events import Event, frame
-from gateway.store.keys import segment_keys
+from gateway.store.history.responses import ResponseStore
+from gateway.store.keys import response_key, segment_keys
+from gateway.store.turn_log.fencing import Segments
+from gateway.store.turn_log.repair import LogRepair
+from gateway.store.turn_log.writer import Writer
 from gateway.turn.log import TurnLog
 from gateway.turn.state_machine import Turn
 from gateway.turn.turn_request import TurnRequest
@@ -57,6 +61,34 @@ def turn(**more: Any) -> Turn:
     )
 
 
+def log_repair(redis: Redis, name: str) -> LogRepair:
+    return LogRepair(Segments(redis), ResponseStore(redis), name)
+
+
+def log_writer(redis: Redis, name: str = "g1") -> Writer:
+    """Of the gateway `name`."""
+    return Writer(redis, log_repair(redis, name), retention_seconds=60)
+
+
+async def add_records(redis: Redis, *turns: tuple[str, str]) -> None:
+    """As of accepted turns, by user and response: no log begins without one."""
+    for user_id, response_id in turns:
+        await redis.hset(response_key(user_id, response_id), "owner", "g1")
+
+
+async def lose_newest(redis: Redis, key: str) -> bytes | None:
+    """Removes the last entry of a stream as if it had never been added, and returns its id."""
+    newest: Any = await redis.xrevrange(key, count=2)
+    if not newest:
+        return None
+    if len(newest) == 1:
+        await redis.delete(key)
+    else:
+        await redis.xdel(key, newest[0][0])
+        await redis.execute_command("XSETID", key, newest[1][0])  # type: ignore[no-untyped-call]
+    return bytes(newest[0][0])
+
+
 def keys_of(log: TurnLog) -> list[str]:
     """Of all its segments; the last one grows."""
     return segment_keys(log.turn.request.user_id, log.turn.request.response_id, log.segment)
@@ -72,9 +104,9 @@ def connection(port: int, seconds: float = 2) -> Redis:
 
 
 async def stored_keys(redis: Redis) -> list[bytes]:
-    """All keys but the counters of their sizes."""
+    """All keys but the counts of the storage quota."""
     keys: Any = await redis.keys()
-    return [key for key in keys if not key.endswith(b":sizes")]
+    return [key for key in keys if not key.endswith(b":quota")]
 
 
 @asynccontextmanager

@@ -11,18 +11,20 @@ from dev.process import Command, Process
 from dev.redis_server import arguments, users_acl
 
 # Rules that the tests need in addition to those of the gateway.
-RULES_OF_TESTS = "~much:* ~aside +flushall +keys +monitor +client|kill +config|set +replicaof +bgrewriteaof"
+RULES_OF_TESTS = (
+    "~much:* ~aside +flushall +keys +monitor +client|kill +config|set +replicaof +psync +replconf +bgrewriteaof"
+)
 
 
 @pytest.fixture(scope="session")
 def redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    yield from _running(tmp_path_factory.mktemp("redis"), "--appendonly", "no")
+    yield from running_redis(tmp_path_factory.mktemp("redis"), "--appendonly", "no")
 
 
 @pytest.fixture
 def durable_redis(tmp_path: Path) -> Iterator[Process]:
     """As in production: what it has acknowledged survives a kill."""
-    yield from _running(tmp_path)
+    yield from running_redis(tmp_path)
 
 
 @pytest.fixture
@@ -38,7 +40,8 @@ def port(redis: Redis, redis_process: Process) -> int:
     return redis_process.command.port
 
 
-def _running(folder: Path, *more: str) -> Iterator[Process]:
+def running_redis(folder: Path, *more: str) -> Iterator[Process]:
+    folder.mkdir(exist_ok=True)
     port = free_port()
 
     def answers() -> bool:

@@ -45,9 +45,8 @@ from gateway.store.history.responses import ResponseStore
 from gateway.store.history.turn_store import TurnStore
 from gateway.store.leases import Leases
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
-from gateway.store.turn_log.writer import Writer
 from gateway.turn.commands import CancelTurn, GatewayCommand
-from tests.gateway.builders import SAMPLING, Wire, background_task, connection
+from tests.gateway.builders import SAMPLING, Wire, background_task, connection, log_writer
 
 DEFAULTS = Defaults("be kind", SAMPLING)
 RETRY_POLICY = RetryPolicy(engine_seconds=0.5, token_seconds=5)
@@ -229,7 +228,7 @@ async def replica(
         history_reader = history(redis)
         prompts = PromptBuilder(ENCRYPTION, defaults.system_prompt)
         preparation = TurnPreparation(engine, HistoryLoader(history_reader, responses), prompts, defaults=defaults)
-        writer, reader = Writer(redis, retention_seconds=60), Reader(redis, blocking, name)
+        writer, reader = log_writer(redis, name), Reader(redis, blocking, name)
         windows = WindowSelection(engine, preparation)
         runner = TurnRunner(engine, windows, turn_store, usage, titles, policy, gateway_id=name)
         turn_list = TurnList(Leases(redis, name))

@@ -9,9 +9,8 @@ from gateway.runtime.takeover import Takeover
 from gateway.store.history.responses import ResponseStore
 from gateway.store.leases import Leases
 from gateway.store.turn_log.fencing import Segments
-from gateway.store.turn_log.writer import Writer
 from tests.contract import conformance
-from tests.gateway.builders import Wire, background_task
+from tests.gateway.builders import Wire, background_task, log_writer
 from tests.gateway.replica import Replica, collect_events
 
 TEXT = "a lighthouse keeper"
@@ -26,7 +25,7 @@ async def takeover_by(
     responses: type[ResponseStore] = ResponseStore,
 ) -> AsyncIterator[Takeover]:
     """The takeover of a replica with the id `name`, and a running writer."""
-    writer = Writer(redis, retention_seconds=60)
+    writer = log_writer(redis, name)
     async with background_task(writer.run()):
         yield Takeover(
             Leases(redis, name),

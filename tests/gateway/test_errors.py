@@ -49,6 +49,7 @@ def test_a_temporary_error_says_when_to_retry() -> None:
     ("error", "message"),
     [
         (errors.EventsExpired(), "the events of this response have expired; retrieve it without `stream`"),
+        (errors.EventsLost(), "the storage has lost events of this response; retrieve it again without"),
         (errors.ShuttingDown(), "this gateway is about to restart; try again"),
         (errors.StorageLimit("conversations", 10), "you have reached the limit of 10 conversations"),
         (errors.OriginRefused("https://x"), "requests from origin 'https://x' may not use this site's session"),

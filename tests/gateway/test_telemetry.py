@@ -56,6 +56,7 @@ def logging_as_before() -> Iterator[None]:
 def test_rejected_handshakes_and_followers_cut_at_shutdown_are_no_errors(configured: logging.Logger) -> None:
     assert not handled(configured, "ASGI callable returned without completing handshake.")
     assert not handled(configured, "Exception in ASGI application", asyncio.CancelledError())
+    assert not handled(configured, "Cancel 7 running task(s), timeout graceful shutdown exceeded")
     assert handled(configured, "Exception in ASGI application", ZeroDivisionError())
 
 

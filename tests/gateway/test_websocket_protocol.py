@@ -1,6 +1,7 @@
 """The limits of one connection, without a network; over real sockets they are tested in tests/stack/test_bad_frames."""
 
 import asyncio
+import json
 import struct
 from typing import Any
 
@@ -147,3 +148,23 @@ async def test_a_request_with_a_body_is_no_handshake_and_gets_status_400(connect
     request = HANDSHAKE.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nhello")
     assert (await connection.send(request)).startswith(b"HTTP/1.1 400 ")
     assert connection.transport.is_closed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (b"Version: 13", b"Version: 12", b"invalid Sec-WebSocket-Version header: 12"),
+        (b"Sec-WebSocket-Key: dGhl", b"Sec-WebSocket-Key: ", b"invalid Sec-WebSocket-Key header"),
+        (b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\nhello", b"expected a WebSocket handshake"),
+    ],
+)
+async def test_a_handshake_that_is_refused_before_the_application_sees_it_has_the_form_of_every_error(
+    connection: Connection, old: bytes, new: bytes, expected: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    head, _, body = (await connection.send(HANDSHAKE.replace(old, new))).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"content-type: application/json" in head.lower()
+    error = json.loads(body)["error"]
+    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "invalid_request", None)
+    assert expected.decode() in error["message"]
+    assert (connection.received, caplog.records) == ([], [])

@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from dev.stack import Plan, Stack
 from gateway.context.title import INSTRUCTION
+from tests.stack.accounts import create_accounts
 
 ORIGIN_SECRET = "x" * 26
 PASSWORD = "correct horse battery"
@@ -132,11 +133,9 @@ def no_server_errors(deployment: Deployment) -> Iterator[None]:
 
 
 def create_users(stack: Stack) -> Deployment:
-    stack.add_user("alice", PASSWORD)
-    stack.add_user("bob", PASSWORD)
-    stack.add_user("carol", PASSWORD)
-    stack.add_user("12345", ORIGIN_SECRET)
-    return Deployment(stack, stack.add_key("alice"), stack.add_key("bob"))
+    passwords = {"alice": PASSWORD, "bob": PASSWORD, "carol": PASSWORD, "12345": ORIGIN_SECRET}
+    alice, bob = create_accounts(stack, passwords, keys=("alice", "bob"))
+    return Deployment(stack, alice, bob)
 
 
 async def wait_until_generating(deployment: Deployment, text: str) -> None:

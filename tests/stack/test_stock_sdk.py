@@ -6,7 +6,8 @@ import httpx2
 import pytest
 from openai import APIStatusError, AsyncOpenAI, OpenAI
 
-from tests.stack.conftest import Deployment
+from tests.stack.accounts import create_accounts
+from tests.stack.conftest import PASSWORD, Deployment
 
 ENDINGS = {"response.completed", "response.incomplete", "response.failed", "error"}
 
@@ -67,13 +68,27 @@ async def test_a_conversation_can_be_created_with_items(deployment: Deployment) 
 
 
 async def test_hundreds_of_concurrent_requests_are_all_answered(deployment: Deployment) -> None:
-    headers = {"Authorization": f"Bearer {deployment.alice}"}
+    names = [f"one-of-eight-{number}" for number in range(8)]
+    keys = create_accounts(deployment.stack, dict.fromkeys(names, PASSWORD), keys=names)
     port = deployment.stack.gateway(1).command.port  # past nginx, which limits an address
     limits = httpx2.Limits(max_connections=400)
-    async with httpx2.AsyncClient(headers=headers, limits=limits, timeout=30) as client:
+    async with httpx2.AsyncClient(limits=limits, timeout=30) as client:
+        url, headers = f"http://127.0.0.1:{port}/v1/conversations", [{"Authorization": f"Bearer {key}"} for key in keys]
+        answers = await asyncio.gather(*(client.get(url, headers=one) for _ in range(50) for one in headers))
+    assert {answer.status_code for answer in answers} == {200}
+
+
+async def test_a_users_requests_above_the_limit_are_refused_by_its_name(deployment: Deployment) -> None:
+    headers = {"Authorization": f"Bearer {deployment.alice}"}
+    port = deployment.stack.gateway(1).command.port
+    async with httpx2.AsyncClient(headers=headers, limits=httpx2.Limits(max_connections=400), timeout=30) as client:
         url = f"http://127.0.0.1:{port}/v1/conversations"
         answers = await asyncio.gather(*(client.get(url) for _ in range(400)))
-    assert {answer.status_code for answer in answers} == {200}
+        refused = [answer for answer in answers if answer.status_code != 200]
+        assert refused
+        assert {(one.status_code, one.json()["error"]["code"]) for one in refused} == {(429, "too_many_requests")}
+        assert all("64 requests are already in progress" in one.text for one in refused)
+        assert (await client.get(url)).status_code == 200
 
 
 async def test_a_foreign_conversation_is_not_found(deployment: Deployment) -> None:

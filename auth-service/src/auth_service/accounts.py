@@ -17,7 +17,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class UsageLimits:
-    """Enforced by the gateway; None is the deployment's default."""
+    """Stored and reported to the gateway, which does not enforce them yet. None is the deployment's default."""
 
     messages_per_minute: int | None = None
     concurrent_answers: int | None = None

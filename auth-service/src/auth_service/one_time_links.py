@@ -51,10 +51,12 @@ class OneTimeLinks:
         """Invalidates earlier resets of the account. Raises NotFound."""
         return await self._add(TokenKind.RESET, account_id, actor, expires_in_seconds)
 
-    async def check(self, token: str, kind: TokenKind) -> None:
+    async def check(self, token: str, kind: TokenKind) -> Link:
         """Raises InvalidLink. Saves expensive work for invalid links; only `redeem` is authoritative."""
-        if token_kind(token) is not kind or not await self._stores.links.get_by_token(token, int(self._clock())):
+        link = await self._stores.links.get_by_token(token, int(self._clock())) if token_kind(token) is kind else None
+        if link is None:
             raise InvalidLink
+        return link
 
     async def redeem(self, token: str, kind: TokenKind) -> Link:
         """Called inside the transaction that uses the link. Raises InvalidLink."""

@@ -1,4 +1,3 @@
-import hmac
 import logging
 import re
 import time
@@ -13,7 +12,7 @@ from auth_service.errors import OpenidRefused, StoreUnavailable, UnsuitableEmail
 from auth_service.openid_flow import Flow
 from auth_service.openid_provider import Claims, Provider
 from auth_service.store.stores import Stores
-from auth_service.tokens import new_id
+from auth_service.tokens import equal_in_constant_time, new_id
 
 log: Final = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class OpenidLogins:
             raise
 
     async def _finish(self, flow: Flow | None, state: str | None, code: str | None, address: str) -> Account:
-        if flow is None or state is None or not hmac.compare_digest(flow.state.encode(), state.encode()):
+        if flow is None or state is None or not equal_in_constant_time(flow.state, state):
             raise OpenidRefused("openid_state", "the log-in was started in another browser or has expired")
         if not code:
             raise OpenidRefused("openid_refused", "the provider sent no code")

@@ -55,9 +55,8 @@ class PasswordChanges:
 
     async def reset(self, token: str, new: str, address: str) -> Account:
         """Redeems a reset link. Raises InvalidLink, UnsuitablePassword, HashingBusy."""
-        await self._links.check(token, TokenKind.RESET)
-        link = await self._stores.links.get_by_token(token, int(self._clock()))
-        account = await self._stores.accounts.get_by_id(link.account_id) if link and link.account_id else None
+        link = await self._links.check(token, TokenKind.RESET)
+        account = await self._stores.accounts.get_by_id(link.account_id) if link.account_id else None
         if account is None:
             raise InvalidLink
         password_hash = await self._hashing.hash(validate_new_password(new, name=account.name))

@@ -1,3 +1,4 @@
+import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -56,7 +57,8 @@ class Settings(BaseSettings):
     session_idle_seconds: Annotated[int, Field(ge=60)] = 7 * 86400
     session_absolute_seconds: Annotated[int, Field(ge=60)] = 30 * 86400
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = ()
-    # Proxies whose X-Forwarded-For is trusted: addresses or networks, or * if only trusted proxies can connect.
+    # Peers whose X-Forwarded-* headers are trusted, that is, nginx: addresses or networks, or * if nobody else can
+    # connect. Which proxies in front of nginx are trusted, nginx decides.
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.1", "::1")
 
     @field_validator("allowed_origins", "trusted_proxies", mode="before")
@@ -71,6 +73,15 @@ class Settings(BaseSettings):
             parts = urlsplit(origin)
             if parts.scheme not in {"http", "https"} or f"{parts.scheme}://{parts.netloc}" != origin:
                 raise ValueError(f"expected origins like https://chat.example.org, got {origin!r}")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            # uvicorn would compare anything else with the peer's address as text, and never find it equal.
+            if proxy != "*" and not _is_network(proxy):
+                raise ValueError(f"expected *, addresses or networks such as 10.0.0.0/8, got {proxy!r}")
         return value
 
     @field_validator("public_url")
@@ -139,6 +150,14 @@ class Settings(BaseSettings):
         if not directory:
             return init_settings, env_settings
         return init_settings, env_settings, SecretsSettingsSource(settings_cls, directory, env_prefix="")
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_guessable(secret: str) -> bool:

@@ -3,7 +3,7 @@ import type { List } from './resources'
 
 // Requests about the user's own account. All times are Unix seconds.
 
-export interface Session {
+interface Session {
   readonly id: string
   /** For example "Firefox, Linux"; empty for an unknown client. */
   readonly device: string

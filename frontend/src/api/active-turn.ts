@@ -18,6 +18,12 @@ export interface ActiveTurn {
   silenceTimer?: ReturnType<typeof setTimeout>
 }
 
+/** Without a response id the turn is still to be requested; with one it runs on the server. */
+export function newTurn(chat: string, responseId: string | null): ActiveTurn {
+  const sent = responseId !== null
+  return { chat, responseId, lastSequenceNumber: -1, sent, resuming: false }
+}
+
 /** The client event that starts a turn. */
 export function createEvent(conversation: string, { text, clientMessageId }: Question): object {
   return {

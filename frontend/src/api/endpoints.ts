@@ -1,7 +1,8 @@
 import { query, request } from './http'
 import type { Conversation, Item, List, LoginOptions, User } from './resources'
 
-const PAGE_SIZE = 100
+const CONVERSATIONS_PAGE_SIZE = 50
+const ITEMS_PAGE_SIZE = 100
 
 export const loginOptions = () => request<LoginOptions>('GET', '/auth/options')
 
@@ -29,8 +30,11 @@ export const createConversation = () => request<Conversation>('POST', '/v1/conve
 export const getConversation = (id: string) =>
   request<Conversation>('GET', `/v1/conversations/${encodeURIComponent(id)}`)
 
-export const listConversations = (after: string | null, limit = 50) =>
-  request<List<Conversation>>('GET', `/v1/conversations?${query({ limit, after })}`)
+export const listConversations = (after: string | null) =>
+  request<List<Conversation>>(
+    'GET',
+    `/v1/conversations?${query({ limit: CONVERSATIONS_PAGE_SIZE, after })}`,
+  )
 
 /** Stops an answer on any replica; resolves when it has ended. */
 export const cancelResponse = (id: string) =>
@@ -44,7 +48,7 @@ export async function listAllItems(id: string): Promise<readonly Item[]> {
   for (;;) {
     const page: List<Item> = await request(
       'GET',
-      `${path}?${query({ limit: PAGE_SIZE, order: 'asc', after })}`,
+      `${path}?${query({ limit: ITEMS_PAGE_SIZE, order: 'asc', after })}`,
     )
     items.push(...page.data)
     if (!page.has_more || page.last_id === null || page.last_id === after) return items

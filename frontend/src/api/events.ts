@@ -5,7 +5,7 @@ interface Sequenced {
 }
 
 /** How much of the conversation the model received; null if the server does not know. */
-export interface WindowUsage {
+interface WindowUsage {
   readonly items_left_out: number
   readonly input_tokens: number | null
   readonly context_tokens: number | null
@@ -56,7 +56,7 @@ export interface ErrorEvent extends Partial<Sequenced> {
 }
 
 /** An event that the page does not use. Its sequence number still counts. */
-export interface OtherEvent extends Partial<Sequenced> {
+interface OtherEvent extends Partial<Sequenced> {
   readonly type: 'other'
 }
 

@@ -1,8 +1,8 @@
-import { createEvent, resumeQuery, type ActiveTurn, type Question } from './active-turn'
+import { createEvent, newTurn, resumeQuery, type ActiveTurn, type Question } from './active-turn'
 import { endsTurn, type ErrorEvent, type ServerEvent } from './events'
 import { ReconnectingSocket, type CloseReason, type SocketOptions } from './reconnecting-socket'
 
-export interface SocketPoolListener {
+interface SocketPoolListener {
   opened(): void
   /** No socket is open. `refused`: the server may have rejected the handshake. */
   lost(refused: boolean): void
@@ -43,13 +43,7 @@ export class SocketPool {
   /** Starts a turn; resolves to false if the server could not be reached. */
   async create(chat: string, question: Question): Promise<boolean> {
     const socket = this.#acquire()
-    const turn: ActiveTurn = {
-      chat,
-      responseId: null,
-      lastSequenceNumber: -1,
-      sent: false,
-      resuming: false,
-    }
+    const turn = newTurn(chat, null)
     this.#turns.set(socket, turn)
     const isOpen = await socket.waitUntilOpen(CONNECT_TIMEOUT_MS)
     turn.sent = isOpen && socket.send(createEvent(chat, question))
@@ -62,13 +56,7 @@ export class SocketPool {
   follow(chat: string, responseId: string): void {
     if (this.isFollowing(chat)) return
     const socket = this.#addExtra()
-    this.#turns.set(socket, {
-      chat,
-      responseId,
-      lastSequenceNumber: -1,
-      sent: true,
-      resuming: false,
-    })
+    this.#turns.set(socket, newTurn(chat, responseId))
     socket.connectNow()
   }
 

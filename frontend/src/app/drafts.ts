@@ -1,6 +1,6 @@
 import type { ChatId, State } from '../state/state'
 import { isLocal, NEW } from '../state/state'
-import type { SafeStorage } from './storage'
+import type { SafeStorage } from '../ui/storage'
 
 type Drafts = Record<ChatId, string>
 

@@ -1,6 +1,7 @@
 import { backoff } from '../api/backoff'
 import { ApiError } from '../api/http'
 import type { Conversation, Item, List } from '../api/resources'
+import { titleOf } from '../state/sidebar'
 import { isLocal, type ChatId } from '../state/state'
 import type { Store } from './store.svelte'
 
@@ -10,7 +11,7 @@ export interface HistoryApi {
   listAllItems(id: string): Promise<readonly Item[]>
 }
 
-export interface HistoryListener {
+interface HistoryListener {
   /** An answer is being generated that this page does not follow yet. */
   responseRunning(chat: ChatId, responseId: string): void
   sessionExpired(): void
@@ -76,7 +77,7 @@ export class History {
     for (const delay of TITLE_POLL_DELAYS_MS) {
       await sleep(delay)
       await this.loadTitle(chat)
-      const title = this.#store.state.sidebar.entries.find(({ id }) => id === chat)?.title
+      const title = titleOf(this.#store.state.sidebar, chat)
       if (firstTitle !== undefined && title !== firstTitle) return
       firstTitle = title
     }
@@ -86,9 +87,12 @@ export class History {
   async recover(chat: ChatId): Promise<void> {
     if (this.#recovering.has(chat)) return
     this.#recovering.add(chat)
-    for (let attempt = 0; this.#isRecovering(chat) && !(await this.#load(chat)); attempt++)
-      await sleep(backoff(attempt))
-    this.#recovering.delete(chat)
+    try {
+      for (let attempt = 0; this.#isRecovering(chat) && !(await this.#load(chat)); attempt++)
+        await sleep(backoff(attempt))
+    } finally {
+      this.#recovering.delete(chat)
+    }
   }
 
   /** Excludes a response whose events have expired from the responses to follow. */

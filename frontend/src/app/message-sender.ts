@@ -1,10 +1,10 @@
 import type { Question } from '../api/active-turn'
 import { ApiError } from '../api/http'
 import type { Conversation } from '../api/resources'
-import { uuid } from '../api/uuid'
 import { isLocal, NEW, type ChatId, type Failure } from '../state/state'
 import type { Store } from './store.svelte'
 import { titleFromText } from './title'
+import { uuid } from './uuid'
 
 export interface TurnTransport {
   create(chat: ChatId, question: Question): Promise<boolean>

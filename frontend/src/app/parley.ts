@@ -6,12 +6,12 @@ import { ApiError } from '../api/http'
 import type { User } from '../api/resources'
 import { SocketPool } from '../api/socket-pool'
 import { isLocal, NEW, type ChatId, type State } from '../state/state'
+import { safeLocalStorage } from '../ui/storage'
 import { DraftStorage } from './drafts'
 import { History } from './history'
 import { MessageSender } from './message-sender'
 import { chatFromPath, pathOf } from './routing'
 import { SignIn } from './sign-in'
-import { safeLocalStorage } from './storage'
 import { Store } from './store.svelte'
 
 /** The application: creates its parts once and wires them together. */
@@ -70,11 +70,12 @@ export class Parley {
 
   /** Closes the session on the page if the server has ended it. */
   async checkSession(): Promise<void> {
-    const error = await api.me().then(
-      () => null,
-      (reason: unknown) => reason,
-    )
-    if (error instanceof ApiError && error.status === 401) this.#closeSession()
+    try {
+      await api.me()
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error
+      if (error.status === 401) this.#closeSession()
+    }
   }
 
   select = (chat: ChatId): void => {

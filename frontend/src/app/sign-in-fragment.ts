@@ -1,7 +1,7 @@
 import type { OneTimeLink, SignInNotice } from '../state/sign-in'
 
 /** What the URL fragment carries: a one-time link, or the error of an OpenID login. */
-export type SignInFragment = { readonly link: OneTimeLink } | { readonly notice: SignInNotice }
+type SignInFragment = { readonly link: OneTimeLink } | { readonly notice: SignInNotice }
 
 const OPENID_ERRORS: readonly SignInNotice[] = [
   'openid_state',

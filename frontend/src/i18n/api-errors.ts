@@ -45,7 +45,7 @@ function retryMessage({ retryAfterSeconds }: ApiError, timed: string, untimed: s
   return retryAfterSeconds === null ? untimed : format(timed, retryAfterSeconds)
 }
 
-export type Field = 'username' | 'password' | 'currentPassword'
+type Field = 'username' | 'password' | 'currentPassword'
 
 /** Returns the fields to mark as invalid. */
 export function invalidFields(error: ApiError | null): readonly Field[] {

@@ -77,6 +77,7 @@ export const en = {
   stopping: 'Stopping…',
   sendHint: 'Enter to send, Shift+Enter for a new line',
   stopHint: 'Esc to stop',
+  notStopped: 'The answer could not be stopped. Try again.',
 
   you: 'You',
   conversation: 'Conversation',

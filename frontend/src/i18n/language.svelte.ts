@@ -1,4 +1,4 @@
-import { safeLocalStorage } from '../app/storage'
+import { safeLocalStorage } from '../ui/storage'
 import { en } from './en'
 import { zh } from './zh'
 

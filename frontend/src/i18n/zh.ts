@@ -75,6 +75,7 @@ export const zh: Strings = {
   stopping: '正在停止…',
   sendHint: 'Enter 发送，Shift+Enter 换行',
   stopHint: 'Esc 停止',
+  notStopped: '未能停止回答，请重试。',
 
   you: '你',
   conversation: '对话内容',

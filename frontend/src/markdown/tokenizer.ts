@@ -8,10 +8,10 @@ import {
 // Loaded only when an answer holds code.
 
 /** The kinds of tokens that have a colour; `ui/prose.css` defines the colours. */
-export const tokenKinds = ['comment', 'keyword', 'string', 'constant', 'function'] as const
+const tokenKinds = ['comment', 'keyword', 'string', 'constant', 'function'] as const
 export type TokenKind = (typeof tokenKinds)[number]
 
-export interface TokenSpan {
+interface TokenSpan {
   readonly kind: TokenKind
   readonly start: number
   readonly end: number

@@ -25,9 +25,9 @@ export function reduceChat(chat: Chat, event: ChatEvent): Chat {
     case 'message.failed':
       return markUnsent(chat, event.failure)
     case 'stop.requested':
-      return chat.turn === null ? chat : { ...chat, turn: { ...chat.turn, stopping: true } }
+      return setStopping(chat, { stopping: true, stopFailed: false })
     case 'stop.failed':
-      return chat.turn === null ? chat : { ...chat, turn: { ...chat.turn, stopping: false } }
+      return setStopping(chat, { stopping: false, stopFailed: true })
     case 'turn.lost':
       return chat.turn === null ? chat : { ...chat, turn: { ...chat.turn, phase: 'recovering' } }
     case 'turn.resumed':
@@ -47,6 +47,10 @@ function submitMessage(chat: Chat, id: string, text: string): Chat {
     draft: '',
     unanswered: false,
   }
+}
+
+function setStopping(chat: Chat, change: Pick<Turn, 'stopping' | 'stopFailed'>): Chat {
+  return chat.turn === null ? chat : { ...chat, turn: { ...chat.turn, ...change } }
 }
 
 /** Moves the question to the end: messages that arrived in the meantime precede it. */

@@ -130,6 +130,8 @@ function announcementOf(event: ChatEvent): AnnouncementKind | null {
       return 'finished'
     case 'response.incomplete':
       return event.response.incomplete_details?.reason === 'cancelled' ? 'stopped' : 'finished'
+    case 'stop.failed':
+      return 'notStopped'
     case 'response.failed':
     case 'message.failed':
       return 'failed'

@@ -13,7 +13,7 @@ export function withConversations(
   return {
     status: 'ready',
     hasMore,
-    entries: [...kept, ...added.map((one) => entryOf(one, titleIn(sidebar, one.id)))],
+    entries: [...kept, ...added.map((one) => entryOf(one, titleOf(sidebar, one.id) ?? ''))],
   }
 }
 
@@ -46,6 +46,7 @@ function entryOf(conversation: Conversation, fallback: string): SidebarEntry {
   return { id: conversation.id, title: conversation.metadata?.title || fallback }
 }
 
-function titleIn(sidebar: Sidebar, id: ChatId): string {
-  return sidebar.entries.find((entry) => entry.id === id)?.title ?? ''
+/** Returns undefined for a chat that is not listed. */
+export function titleOf(sidebar: Sidebar, chat: ChatId): string | undefined {
+  return sidebar.entries.find(({ id }) => id === chat)?.title
 }

@@ -36,12 +36,14 @@ export interface Message {
 }
 
 /** `recovering`: the turn runs on the server, but the page does not receive its events. */
-export type TurnPhase = 'waiting' | 'streaming' | 'recovering'
+type TurnPhase = 'waiting' | 'streaming' | 'recovering'
 
 export interface Turn {
   readonly phase: TurnPhase
   readonly responseId: string | null
   readonly stopping: boolean
+  /** True if the last attempt to stop the answer failed. */
+  readonly stopFailed: boolean
   readonly failure: Failure | null
 }
 
@@ -52,7 +54,7 @@ export interface ContextWindow {
   readonly contextTokens: number | null
 }
 
-export type HistoryStatus = 'absent' | 'loading' | 'ready' | 'failed' | 'missing'
+type HistoryStatus = 'absent' | 'loading' | 'ready' | 'failed' | 'missing'
 
 export interface Chat {
   readonly history: HistoryStatus
@@ -76,7 +78,7 @@ export interface Sidebar {
   readonly hasMore: boolean
 }
 
-export type AnnouncementKind = 'started' | 'finished' | 'stopped' | 'failed'
+export type AnnouncementKind = 'started' | 'finished' | 'stopped' | 'notStopped' | 'failed'
 
 export interface State {
   readonly session: 'checking' | 'out' | 'in'

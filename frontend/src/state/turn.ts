@@ -42,6 +42,7 @@ export const waitingTurn: Turn = {
   phase: 'waiting',
   responseId: null,
   stopping: false,
+  stopFailed: false,
   failure: null,
 }
 

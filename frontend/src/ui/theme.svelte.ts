@@ -1,6 +1,6 @@
-import { safeLocalStorage } from '../app/storage'
+import { safeLocalStorage } from './storage'
 
-export type ThemeName = 'system' | 'light' | 'dark'
+type ThemeName = 'system' | 'light' | 'dark'
 
 const STORAGE_KEY = 'parley.theme'
 const themes: readonly ThemeName[] = ['system', 'light', 'dark']

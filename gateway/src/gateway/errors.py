@@ -18,7 +18,8 @@ ParleyError
 ├── OriginRefused (403)
 ├── NotFound (404)
 │   ├── ModelNotFound
-│   └── EventsExpired
+│   ├── EventsExpired
+│   └── EventsLost
 ├── TooManyRequests (429)
 ├── EngineFailed (500)
 │   ├── EngineCrashed
@@ -221,6 +222,16 @@ class EventsExpired(NotFound):
     def __init__(self) -> None:
         message = "the events of this response have expired; retrieve it without `stream`"
         super().__init__("event", param="stream", message=message)
+
+
+class EventsLost(NotFound):
+    """What Redis has left of the events does not continue those that a follower was shown."""
+
+    code = "events_lost"
+
+    def __init__(self) -> None:
+        message = "the storage has lost events of this response; retrieve it again without `starting_after`"
+        super().__init__("event", param="starting_after", message=message)
 
 
 class TooManyRequests(ParleyError):

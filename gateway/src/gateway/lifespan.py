@@ -22,6 +22,7 @@ from gateway.identity.identity import Identity
 from gateway.identity.revocation_channel import Revocation, RevocationChannel
 from gateway.identity.revocations import Revocations
 from gateway.inference import Sampling
+from gateway.loop_lag import LoopLag
 from gateway.protocol.chat_completions import ChatCompletion
 from gateway.protocol.resources import Generation
 from gateway.routes.ports import ChatRelays
@@ -55,6 +56,7 @@ from gateway.store.leases import Leases
 from gateway.store.presence import Presence
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
+from gateway.store.turn_log.repair import LogRepair
 from gateway.store.turn_log.writer import Writer
 from gateway.store.usage import UsageStore
 from gateway.turn.commands import CancelTurn, GatewayCommand, TakeOverTurns
@@ -108,6 +110,7 @@ class _Runtime:
 async def _open(settings: Settings, stack: AsyncExitStack) -> State:
     """The stack closes in reverse order: turns end while everything they need is still open."""
     gateway_id = secrets.token_hex(8)
+    await stack.enter_async_context(background(LoopLag().run()))
     server_key = settings.server_key.get_secret_value().encode()
     redis = _open_redis(settings, stack)
     auth_service = AuthService(await stack.enter_async_context(clients.auth_service(settings)))
@@ -162,16 +165,18 @@ async def _open_store(settings: Settings, redis: _RedisClients, gateway_id: str,
     await health.check()
     await stack.enter_async_context(background(health.watch()))
     quota = StorageQuota(redis.shared, max_bytes=settings.stored_bytes_per_user)
-    writer = Writer(redis.shared, retention_seconds=settings.events_kept_seconds)
+    responses, segments = ResponseStore(redis.shared, quota), Segments(redis.shared)
+    repair = LogRepair(segments, responses, gateway_id)
+    writer = Writer(redis.shared, repair, retention_seconds=settings.events_kept_seconds)
     await stack.enter_async_context(background(writer.run()))
     return _Store(
         health=health,
         conversations=Conversations(redis.shared, quota),
-        responses=ResponseStore(redis.shared, quota),
+        responses=responses,
         history_reader=HistoryReader(redis.shared),
         turns=TurnStore(redis.shared, retention_seconds=settings.responses_kept_days * 86_400, quota=quota),
         usage=UsageStore(redis.shared),
-        segments=Segments(redis.shared),
+        segments=segments,
         writer=writer,
         reader=Reader(redis.shared, redis.blocking, gateway_id),
     )

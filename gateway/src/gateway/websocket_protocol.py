@@ -1,9 +1,13 @@
 """uvicorn's WebSocket protocol, extended to close floods of control frames and to reject invalid handshakes."""
 
+import json
 from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Response
+
+from gateway.errors import InternalError, InvalidRequest
 
 # Pings, pongs and fragments are handled below the application, so it exerts no back pressure on their sender: 10 MB of
 # empty pings kept a gateway busy for 9 s. A well-behaved client sends a ping every few seconds.
@@ -21,6 +25,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._window_start = self.loop.time()
         self._frame_count = 0
         self._failed = False
+        self._plain_rejection = self.conn.reject
+        self.conn.reject = self._rejection  # type: ignore[method-assign]
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), _CHUNK_BYTES):
@@ -86,9 +92,18 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def _reject_handshake(self) -> None:
         """For too many headers, or a body: uvicorn would not respond at all."""
         self._failed = True
-        rejection = self.conn.reject(HTTPStatus.BAD_REQUEST, "Expected a WebSocket handshake (RFC 6455).\n")
+        rejection = self.conn.reject(HTTPStatus.BAD_REQUEST, "expected a WebSocket handshake (RFC 6455)")
         self.transport.write(rejection.serialize())
         self.transport.close()
+
+    def _rejection(self, status: HTTPStatus | int, text: str) -> Response:
+        """For every handshake that the application does not see. The library's own is plain text."""
+        message = " ".join(text.split())
+        error = InvalidRequest(message) if status < HTTPStatus.INTERNAL_SERVER_ERROR else InternalError()
+        rejection = self._plain_rejection(status, json.dumps({"error": error.body()}))
+        del rejection.headers["Content-Type"]
+        rejection.headers["Content-Type"] = "application/json"
+        return rejection
 
 
 def _is_utf8(data: bytes) -> bool:

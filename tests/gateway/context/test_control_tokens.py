@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.context.control_tokens import neutralise
+from gateway.context.control_tokens import neutralise, neutralised_bytes_bound, neutralised_slices
 
 CONTROL = [
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>", "<|user|>", "<|turn>",
@@ -41,3 +41,17 @@ def test_neutralised_text_contains_no_control_token(text: str) -> None:
     changed = neutralise(text)
     assert not [token for token in CONTROL if token in changed]
     assert changed.replace("\u200b", "") == text.replace("\u200b", "")
+
+
+@pytest.mark.parametrize("token", CONTROL)
+def test_a_control_token_at_the_border_of_two_slices_is_found(token: str) -> None:
+    slice_length = len(next(neutralised_slices("a" * 100_000)))
+    for before in range(len(token) + 1):
+        changed = neutralise("a" * (slice_length - before) + token + "a" * slice_length)
+        assert token not in changed
+        assert changed.count("\u200b") == neutralise(token).count("\u200b")
+
+
+@given(st.lists(st.sampled_from([*CONTROL, "<", "[", "|", "a", "你"]), max_size=12).map("".join))
+def test_the_bound_is_never_below_the_bytes_of_the_neutralised_text(text: str) -> None:
+    assert neutralised_bytes_bound(text) >= len(neutralise(text).encode())

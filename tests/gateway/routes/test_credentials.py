@@ -1,9 +1,10 @@
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from starlette.requests import HTTPConnection
 
-from gateway.errors import Unauthenticated
+from gateway.errors import OriginRefused, Unauthenticated
 from gateway.identity.introspection import Credential
 from gateway.routes.credentials import read_credential
 
@@ -57,3 +58,28 @@ def test_an_empty_session_with_the_prefix_is_not_replaced_by_one_without() -> No
 def test_over_plain_http_there_is_no_prefix() -> None:
     assert read_credential(connection(PLAIN, {"x-forwarded-proto": "http"})) == Credential("ps_plain")
     assert read_credential(connection(PLAIN)) == Credential("ps_plain")
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "headers", "same"),
+    [
+        ("chat.test", "https://chat.test", BY_NGINX, True),
+        ("chat.test:443", "https://chat.test", BY_NGINX, True),
+        ("CHAT.test:443", "https://chat.test", {}, True),
+        ("chat.test:80", "http://chat.test", {}, True),
+        ("[::1]:443", "https://[::1]", BY_NGINX, True),
+        ("chat.test", "http://chat.test", BY_NGINX, False),
+        ("chat.test:80", "https://chat.test", BY_NGINX, False),
+        ("chat.test:443", "http://chat.test", {}, False),
+        ("chat.test:8443", "https://chat.test", {}, False),
+        (":443", "https://:443", BY_NGINX, False),
+        ("chat.test", "file://chat.test", {}, False),
+        ("chat.test", "null", {}, False),
+    ],
+)
+def test_the_origin_of_a_page_names_the_host_and_over_tls_https(
+    host: str, origin: str, headers: dict[str, str], same: bool
+) -> None:
+    sent = connection(OVER_TLS, headers | {"host": host, "origin": origin}, method="POST")
+    with nullcontext() if same else pytest.raises(OriginRefused):
+        assert read_credential(sent) == Credential("ps_prefixed")

@@ -8,7 +8,7 @@ from gateway.errors import EngineFailed
 from gateway.inference import TextDelta
 from gateway.protocol.events import frame
 from gateway.protocol.resources import WindowUse
-from gateway.routes.event_stream import event_stream, server_sent_events
+from gateway.routes.event_stream import error_chunk, event_stream, server_sent_events
 from gateway.turn.state_machine import Created, Failed
 from tests.gateway.builders import turn
 
@@ -38,6 +38,12 @@ async def test_each_event_is_one_chunk_that_starts_with_its_type() -> None:
 
 async def test_a_stream_without_events_is_only_the_done_marker() -> None:
     assert await sent() == ["data: [DONE]\n\n"]
+
+
+def test_an_error_chunk_has_no_type_and_ends_the_stream() -> None:
+    data, done, end = error_chunk(EngineFailed("broken")).decode().split("\n\n")
+    assert json.loads(data.removeprefix("data: "))["error"]["message"] == "broken"
+    assert (done, end) == ("data: [DONE]", "")
 
 
 async def test_proxies_may_neither_cache_nor_buffer_the_stream() -> None:

@@ -14,6 +14,7 @@ from gateway.protocol.ids import new_conversation_id, new_response_id
 from gateway.store.history.history_reader import HistoryReader
 from gateway.store.history.turn_store import TurnStore
 from gateway.turn.records import ThreadSnapshot, TurnRecord
+from tests.gateway.builders import stored_keys
 from tests.gateway.replica import FakeEngine, Replica, replica, text_stream
 from tests.gateway.takeovers import count_listed
 
@@ -69,7 +70,7 @@ async def test_a_refused_request_starts_no_turn_and_stores_nothing(
         await gateway.turns.start("user_1", ResponseCreate(input="x", **fields))
     await gateway.registry.finish(0)
     assert gateway.engine.prompt_calls == []
-    assert [key for key in await redis.keys() if b"parley:gateway" not in key] == []
+    assert [key for key in await stored_keys(redis) if b"parley:gateway" not in key] == []
 
 
 async def test_a_turn_whose_history_a_bug_keeps_from_being_read_is_not_listed(port: int, redis: Redis) -> None:

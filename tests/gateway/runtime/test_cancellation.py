@@ -29,7 +29,7 @@ class ResponsesWithoutCancel(ResponseStore):
 
 
 class UnreachableResponses(ResponseStore):
-    async def get(self, user_id: str, response_id: str) -> StoredResponse:
+    async def find(self, user_id: str, response_id: str) -> StoredResponse:
         raise Unavailable("redis")
 
 

@@ -10,6 +10,7 @@ from gateway.inference import TokenizedPrompt
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.input_items import InputMessage
 from gateway.protocol.tools import FunctionTool
+from gateway.runtime import history_loader
 from gateway.runtime.context_window import ROOM_FOR_AN_ANSWER_TOKENS
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.history_reader import HistoryReader
@@ -171,6 +172,20 @@ async def test_without_truncation_a_long_conversation_that_does_not_fit_is_refus
     response = await respond(gateway, conversation_id, truncation="disabled")
     assert response["error"]["code"] == "context_length_exceeded"
     assert "6000" in response["error"]["message"]
+
+
+@pytest.mark.parametrize("truncation", ["auto", "disabled"])
+async def test_items_further_back_than_a_request_reads_are_left_out_or_refused(
+    gateway: Replica, truncation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_loader, "MAX_READ_BYTES", 1)
+    gateway.engine.context_tokens = 131_072
+    conversation_id = await create_conversation(gateway, exchanges(LONG))
+    response = await respond(gateway, conversation_id, truncation=truncation)
+    if truncation == "auto":
+        assert response["window"]["items_left_out"] == 2 * LONG - RECENT_ITEMS
+    else:
+        assert response["error"]["code"] == "context_length_exceeded"
 
 
 async def test_the_next_turn_of_a_long_conversation_loads_older_items_once_and_counts_nothing(port: int) -> None:

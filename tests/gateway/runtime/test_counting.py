@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import EngineRefused, InvalidRequest, ModelNotFound, ParleyError
+from gateway.errors import ContextLengthExceeded, EngineRefused, InvalidRequest, ModelNotFound, ParleyError
 from gateway.protocol.input_items import InputMessage
 from gateway.protocol.requests import decode_count, decode_create_body
 from gateway.protocol.resources import InputTokens
+from gateway.runtime import history_loader
 from gateway.runtime.counting import TokenCounter
 from gateway.store.history.conversations import Conversations
 from gateway.turn.limits import RECENT_ITEMS
@@ -44,6 +45,14 @@ async def test_a_whole_conversation_is_counted_and_nothing_is_added_to_it(gatewa
         assert await count(gateway, conversation=conversation_id, input="hello") == InputTokens(
             len("be kind") + len(items) + len("hello")
         )
+
+
+async def test_more_than_a_request_reads_is_not_counted(gateway: Replica, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_loader, "MAX_READ_BYTES", 1)
+    items = [InputMessage("user", "x")] * (RECENT_ITEMS + 1)
+    conversation_id = (await Conversations(gateway.redis).create("user_1", {}, items=items)).id
+    with pytest.raises(ContextLengthExceeded):
+        await count(gateway, conversation=conversation_id, input="hello")
 
 
 async def test_an_engine_that_cannot_count_is_an_error(port: int) -> None:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from gateway.errors import EventsExpired, NotFound
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
+from gateway.runtime.running import RunningTurn
 from gateway.store.history.conversations import Conversations
 from gateway.turn.commands import CancelTurn
 from tests.contract import conformance
@@ -180,7 +181,7 @@ async def test_a_follower_waits_for_a_log_that_does_not_exist_yet(owner: Replica
     other.reader.check_seconds = 0.0
     checks = 0
 
-    async def check(user_id: str, response_id: str) -> None:
+    async def check(user_id: str, response_id: str, *, running: RunningTurn | None = None) -> None:
         nonlocal checks
         checks += 1
         if checks == 2:

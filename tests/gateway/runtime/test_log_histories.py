@@ -1,4 +1,5 @@
-"""Owners, successors and followers of one log in any order, with replies of Redis lost: it stays one answer."""
+"""Owners, successors and followers of one log in any order, with replies and the end of the log lost: it stays one
+answer."""
 
 import asyncio
 import json
@@ -16,12 +17,15 @@ from dev.process import Process
 from gateway.inference import TextDelta
 from gateway.protocol.events import decode_event
 from gateway.protocol.ids import new_response_id
+from gateway.store.history.responses import ResponseStore
+from gateway.store.keys import response_key, segment_key
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.store.turn_log.writer import Writer
-from gateway.turn.log_entry import decode_frame
+from gateway.turn.log_entry import FENCE_ID, decode_frame, decode_frames
+from gateway.turn.records import NOTHING_REPLAYED, ReplayedEvents
 from gateway.turn.state_machine import Completed, Created
-from tests.gateway.builders import background_task, connection, turn
+from tests.gateway.builders import add_records, background_task, connection, log_repair, lose_newest, turn
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -54,14 +58,14 @@ class LossyWriter(Writer):
 class Gateway:
     """It owns the turn, or believes so; its events wait until `write`."""
 
-    def __init__(self, redis: Redis, response_id: str, segment: int = 0, replayed: tuple[str, ...] = ()) -> None:
-        self.writer = LossyWriter(redis, retention_seconds=60)
+    def __init__(self, redis: Redis, response_id: str, replayed: ReplayedEvents = NOTHING_REPLAYED) -> None:
+        self.writer = LossyWriter(redis, log_repair(redis, replayed.owner or "g1"), retention_seconds=60)
         machine = turn(response_id=response_id)
-        for frame in replayed:
+        for frame in decode_frames(replayed.entries):
             machine.replay(decode_event(frame))
-        self.log = self.writer.open(machine, segment=segment, frames=replayed)
+        self.log = self.writer.open(machine, replayed)
         self.has_pending = False
-        if not replayed:
+        if not replayed.entries:
             self.append(Created())
 
     def append(self, step: Any) -> None:
@@ -98,7 +102,8 @@ class Histories(RuleBasedStateMachine):
 
     async def _open(self) -> None:
         self._redis, self._blocking = connection(self.port), connection(self.port, BLOCK_SECONDS + 2)
-        self._segments = Segments(self._redis)
+        self._segments, self._responses = Segments(self._redis), ResponseStore(self._redis)
+        await add_records(self._redis, (USER, self._response_id))
         self._reader = Reader(self._redis, self._blocking, "g9")
         self._reading = asyncio.create_task(self._reader.run(lambda *_: None))
         self._gateways = [Gateway(self._redis, self._response_id)]
@@ -130,12 +135,39 @@ class Histories(RuleBasedStateMachine):
             await self._gateways[-1].write()
         fence = self._segments.fence
         won = await asyncio.gather(
-            *(fence(USER, self._response_id, replayed.segment, f"g{n}") for n, replayed in enumerate(found))
+            *(
+                fence(USER, self._response_id, replayed.segment, f"g{len(self._gateways) + 1}.{n}")
+                for n, replayed in enumerate(found)
+            )
         )
         assert sum(won) == 1
         replayed = await self._segments.read(USER, self._response_id)
-        frames = tuple(decode_frame(*entry) for entry in replayed.entries)
-        self._gateways.append(Gateway(self._redis, self._response_id, replayed.segment, frames))
+        assert replayed.owner is not None
+        await self._responses.claim(USER, self._response_id, replayed.owner, replayed.segment)
+        self._gateways.append(Gateway(self._redis, self._response_id, replayed))
+
+    @rule(count=st.integers(1, 6))
+    def lose_the_end(self, count: int) -> None:
+        self._run(self._lose_the_end(count))
+
+    async def _lose_the_end(self, count: int) -> None:
+        """In a failover, which closes all connections; the owner writes before anybody else does."""
+        owner = self._gateways[-1]
+        for _ in range(count):
+            await self._lose_one(owner.log.segment)
+        await self._redis.client_kill_filter(_type="normal", skipme=True)
+        await self._redis.connection_pool.disconnect()
+        owner.append(TextDelta("+", (0,)))
+        await owner.write()
+
+    async def _lose_one(self, last_segment: int) -> None:
+        for segment in range(last_segment, -1, -1):
+            lost = await lose_newest(self._redis, segment_key(USER, self._response_id, segment))
+            if lost is not None:
+                if lost == FENCE_ID.encode():
+                    # The claim that followed it, too.
+                    await self._redis.hset(response_key(USER, self._response_id), "segment", str(segment))
+                return
 
     @precondition(lambda self: len(self._followers) < 4)
     @rule(starting_after=st.integers(-1, 6))
@@ -194,4 +226,4 @@ def test_the_log_is_one_answer_in_any_order_of_actions(redis_process: Process) -
     class HistoriesHere(Histories):
         port = redis_process.command.port
 
-    run_state_machine_as_test(HistoriesHere, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(HistoriesHere, settings=settings(max_examples=40, stateful_step_count=25))

@@ -79,10 +79,10 @@ async def test_a_chain_continues_at_its_end(gateway: Replica) -> None:
     prepared = await prepare(gateway, previous_response_id=second)
     assert texts(prepared) == ["one", "fine", "two", "fine", "and now?"]
     assert prepared.turn.request.previous_response_id == second
-    assert not prepared.history.is_copied
+    assert prepared.history.thread_id == (await gateway.responses.get("user_1", first)).thread_id
 
 
-async def test_after_an_earlier_response_a_new_chain_begins_with_a_copy(gateway: Replica) -> None:
+async def test_after_an_earlier_response_a_new_chain_begins(gateway: Replica) -> None:
     first = (await gateway.run_turn(ResponseCreate(input="one")))[-1]["response"]["id"]
     await gateway.run_turn(ResponseCreate(input="two", previous_response_id=first))
     branch = ResponseCreate(input="another two", previous_response_id=first)
@@ -102,7 +102,6 @@ async def test_a_response_of_a_conversation_can_be_continued_outside_it(gateway:
     first = (await gateway.run_turn(ResponseCreate(input="one", conversation=conversation_id)))[-1]["response"]["id"]
     prepared = await prepare(gateway, previous_response_id=first)
     assert texts(prepared) == ["one", "fine", "and now?"]
-    assert prepared.history.is_copied
     assert prepared.turn.request.thread_id != conversation_id
 
 

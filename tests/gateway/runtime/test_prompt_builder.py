@@ -28,9 +28,9 @@ def instructions(text: str, role: MessageRole = "system") -> Message:
     return Message("msg_1", role, "completed", (InputText(text),))
 
 
-def test_the_prompt_holds_head_history_and_input() -> None:
+async def test_the_prompt_holds_head_history_and_input() -> None:
     snapshot = ThreadSnapshot([question(2, "one"), answer(3, "1")], 4, head=(instructions("be brief"),))
-    prompt = BUILDER.build(USER, snapshot, [question(4, "two")])
+    prompt = await BUILDER.build(USER, snapshot, [question(4, "two")])
     assert prompt.head == (PromptMessage("system", "be brief"),)
     assert prompt.exchanges == (
         (PromptMessage("user", "one"), PromptMessage("assistant", "1")),
@@ -38,16 +38,16 @@ def test_the_prompt_holds_head_history_and_input() -> None:
     )
 
 
-def test_an_output_whose_call_was_deleted_is_left_out_of_the_prompt() -> None:
+async def test_an_output_whose_call_was_deleted_is_left_out_of_the_prompt() -> None:
     orphan = FunctionCallOutput("fco_1", "call_1", "2", "completed")
-    prompt = BUILDER.build(USER, ThreadSnapshot([question(1, "one"), orphan], 3), [question(3, "two")])
+    prompt = await BUILDER.build(USER, ThreadSnapshot([question(1, "one"), orphan], 3), [question(3, "two")])
     assert [message.role for exchange in prompt.exchanges for message in exchange] == ["user", "user"]
 
 
-def test_a_compaction_is_decrypted_for_its_user_and_refused_for_another() -> None:
-    assert BUILDER.messages(USER, [compaction()]) == [PromptMessage("system", "a summary")]
+async def test_a_compaction_is_decrypted_for_its_user_and_refused_for_another() -> None:
+    assert await BUILDER.messages(USER, [compaction()]) == [PromptMessage("system", "a summary")]
     with pytest.raises(InvalidRequest):
-        BUILDER.messages(USER, [compaction("user_2")])
+        await BUILDER.messages(USER, [compaction("user_2")])
 
 
 @pytest.mark.parametrize(

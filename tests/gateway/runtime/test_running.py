@@ -162,6 +162,16 @@ async def test_stopping_closes_the_engines_stream_and_keeps_the_text(port: int) 
         assert gateway.usage.added == [("user_1", Usage(3, 1, 4))]
 
 
+async def test_an_unstored_turn_stops_when_its_only_reader_leaves(port: int) -> None:
+    async with replica(port) as gateway:
+        unstored = await gateway.begin_turn(ResponseCreate(input="go", store=False))
+        unstored.stop_unless_stored()
+        stored = await gateway.begin_turn(ResponseCreate(input="go"))
+        stored.stop_unless_stored()
+        assert conformance.stream(await collect_events(unstored))["status"] == "incomplete"
+        assert conformance.stream(await collect_events(stored))["status"] == "completed"
+
+
 async def test_a_turn_stopped_before_it_starts_has_one_terminal_event_too(port: int) -> None:
     async with replica(port) as gateway:
         running = await gateway.begin_turn(ResponseCreate(input="go"))

@@ -200,7 +200,7 @@ async def test_nothing_is_generated_after_the_end_of_sequence_token(
     assert (successor.engine.prompt_calls, successor.engine.continued_ids) == ([], [])
 
 
-@pytest.mark.parametrize("how", ["expired", "deleted"])
+@pytest.mark.parametrize("how", ["expired after a takeover", "deleted"])
 async def test_a_log_that_disappeared_during_a_pause_is_not_recreated(owner: Replica, redis: Redis, how: str) -> None:
     response_id = await abandon_turn(owner)
     running = owner.registry.find("user_1", response_id)
@@ -209,6 +209,7 @@ async def test_a_log_that_disappeared_during_a_pause_is_not_recreated(owner: Rep
     if how == "deleted":
         await owner.responses.delete("user_1", await owner.responses.get("user_1", response_id))
     else:
+        await owner.responses.claim("user_1", response_id, "g2", 1)
         assert await redis.delete(key)
     owner.proceed()
     await owner.registry.finish(5)
@@ -223,7 +224,7 @@ async def test_a_paused_owner_learns_that_its_log_has_disappeared(owner: Replica
     async with takeover_by(owner, redis, name="g1") as owner_takeover:
         await owner_takeover.abandon_lost_turns()
         lost_before = running.log.is_fenced_off
-        await redis.delete(f"parley:{{user_1}}:response:{response_id}:log")
+        await owner.responses.delete("user_1", await owner.responses.get("user_1", response_id))
         await owner_takeover.abandon_lost_turns()
     assert (lost_before, running.log.is_fenced_off) == (False, True)
 

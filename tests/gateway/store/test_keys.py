@@ -19,7 +19,9 @@ NAMES = {
     keys.items_key(USER, CHAIN): f"parley:{{user_1}}:thread:{CHAIN}:items",
     keys.response_key(USER, RESPONSE): "parley:{user_1}:response:resp_1",
     keys.idempotency_key(USER, "mine"): "parley:{user_1}:once:3fd30542fe3f61b14bd4a4b2dc0b6fb3",
-    keys.sizes_key(USER): "parley:{user_1}:sizes",
+    keys.responses_key(USER, CHAIN): f"parley:{{user_1}}:thread:{CHAIN}:responses",
+    keys.quota_key(USER): "parley:{user_1}:quota",
+    keys.earlier_sizes_key(USER): "parley:{user_1}:sizes",
     keys.usage_key(USER, "2026-03-01"): "parley:{user_1}:usage:2026-03-01",
     keys.segment_key(USER, RESPONSE, 0): "parley:{user_1}:response:resp_1:log",
     keys.segment_key(USER, RESPONSE, 2): "parley:{user_1}:response:resp_1:log:2",
@@ -37,6 +39,11 @@ def test_a_log_has_the_keys_of_all_its_segments() -> None:
     log = "parley:{user_1}:response:resp_1:log"
     assert keys.segment_keys(USER, RESPONSE, 0) == [log]
     assert keys.segment_keys(USER, RESPONSE, 2) == [log, f"{log}:1", f"{log}:2"]
+
+
+def test_a_field_of_the_quota_leads_to_the_key_that_it_counts() -> None:
+    assert keys.key_of_field(USER, keys.usage_field("2026-03-01")) == keys.usage_key(USER, "2026-03-01")
+    assert keys.key_of_field(USER, keys.idempotency_field("mine")) == keys.idempotency_key(USER, "mine")
 
 
 def test_every_key_is_documented() -> None:

@@ -13,18 +13,17 @@ from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCa
 from gateway.protocol.events import OutputTextDelta
 from gateway.protocol.items import FunctionCall, OutputItem
 from gateway.protocol.resources import WindowUse
-from gateway.store.turn_log.writer import Writer
 from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import LogEntry, token_ids
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.state_machine import Completed, Created, Failed
-from tests.gateway.builders import answer_deltas, background_task, keys_of, turn
+from tests.gateway.builders import add_records, answer_deltas, background_task, keys_of, log_writer, turn
 
 COMPLETED = Completed(None, 1)
 
 
 def new_log() -> TurnLog:
-    log = Writer(Redis(), retention_seconds=1).open(turn())
+    log = TurnLog(turn(), lambda _: None)
     log.append(Created())
     log.append(WindowUse(0, 5, 4096))
     return log
@@ -126,7 +125,8 @@ def test_drained_ids_can_be_dropped_too() -> None:
 
 async def test_a_log_is_flushed_when_all_visible_deltas_are_stored(port: int) -> None:
     async with Redis(port=port) as redis:
-        writer = Writer(redis, retention_seconds=60)
+        await add_records(redis, ("user_1", "resp_1"))
+        writer = log_writer(redis)
         log = writer.open(turn())
         log.append(Created())
         log.append(TextDelta("a", (1,)))
@@ -138,7 +138,8 @@ async def test_a_log_is_flushed_when_all_visible_deltas_are_stored(port: int) ->
 
 async def test_waiting_for_a_flush_raises_a_rendering_error(port: int) -> None:
     async with Redis(port=port) as redis:
-        writer = Writer(redis, retention_seconds=60)
+        await add_records(redis, ("user_1", "resp_1"))
+        writer = log_writer(redis)
         log = writer.open(turn())
         log.append(ToolCallDelta(0, "{}"))
         async with background_task(writer.run()):

@@ -35,7 +35,8 @@ def _add_user_actions(parser: argparse.ArgumentParser) -> None:
             "reset": "print a one-time link for setting a new password",
             "delete": "delete a user and all of their conversations",
             "role": "change the role of a user",
-            "limits": "change the usage limits of a user and print all of them; omitted limits keep their value",
+            "limits": "change the usage limits of a user and print all of them; omitted limits keep their value. "
+            "They are stored and reported to the gateway, which does not enforce them yet",
         },
     )
     for name, action in actions.items():

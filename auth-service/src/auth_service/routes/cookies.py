@@ -6,9 +6,15 @@ from fastapi import Request, Response
 _FLOW_SECONDS: Final = 600
 
 
+def is_over_tls(request: Request) -> bool:
+    """nginx sets the scheme of a request, as a trusted proxy reports it."""
+    return request.url.scheme == "https"
+
+
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """With `secure`, the name is prefixed with __Host-: browsers accept it only over TLS, for this host and the path /.
+    """Over TLS, and always with `secure`, it has the attribute Secure, and its name is prefixed with __Host-: browsers
+    accept it only over TLS, for this host and the path /.
 
     https://www.rfc-editor.org/rfc/rfc6265bis#name-the-__host-prefix
     """
@@ -18,26 +24,29 @@ class Cookie:
     max_age_seconds: int
     same_site: Literal["strict", "lax"]
 
-    @property
-    def name(self) -> str:
-        return f"__Host-{self.plain_name}" if self.secure else self.plain_name
-
     def read(self, request: Request) -> str | None:
-        return request.cookies.get(self.name)
+        return request.cookies.get(self._name(request))
 
-    def set(self, response: Response, token: str) -> None:
+    def set(self, request: Request, response: Response, token: str) -> None:
         response.set_cookie(
-            self.name,
+            self._name(request),
             token,
             max_age=self.max_age_seconds,
             path="/",
-            secure=self.secure,
+            secure=self._is_secure(request),
             httponly=True,
             samesite=self.same_site,
         )
 
-    def clear(self, response: Response) -> None:
-        response.delete_cookie(self.name, path="/", secure=self.secure, httponly=True, samesite=self.same_site)
+    def clear(self, request: Request, response: Response) -> None:
+        secure = self._is_secure(request)
+        response.delete_cookie(self._name(request), path="/", secure=secure, httponly=True, samesite=self.same_site)
+
+    def _is_secure(self, request: Request) -> bool:
+        return self.secure or is_over_tls(request)
+
+    def _name(self, request: Request) -> str:
+        return f"__Host-{self.plain_name}" if self._is_secure(request) else self.plain_name
 
 
 @dataclass(frozen=True, slots=True)

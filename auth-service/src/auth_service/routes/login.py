@@ -53,7 +53,7 @@ async def register(
 ) -> Me:
     account = await state["registration"].register(body.username, body.password, body.invite, address)
     await start_session(account, request, response, address, state)
-    await set_device_cookie(account, device_cookie, response, state)
+    await set_device_cookie(account, device_cookie, request, response, state)
     return Me.of(account)
 
 
@@ -68,7 +68,7 @@ async def login(
 ) -> Me:
     account = await state["logins"].verify(body.username, body.password, address, device_cookie)
     await start_session(account, request, response, address, state)
-    await set_device_cookie(account, device_cookie, response, state)
+    await set_device_cookie(account, device_cookie, request, response, state)
     return Me.of(account)
 
 
@@ -76,7 +76,7 @@ async def login(
 async def logout(request: Request, response: Response, address: ClientAddress, state: OpenState) -> None:
     cookie = state["cookies"].session
     await state["sessions"].close(cookie.read(request), address)
-    cookie.clear(response)
+    cookie.clear(request, response)
 
 
 @router.get("/me")
@@ -90,4 +90,4 @@ async def start_session(account: Account, request: Request, response: Response, 
     device = describe_device(request.headers.get("user-agent", ""))
     token = await sessions.open(account, address=address, device=device)
     await sessions.close(cookie.read(request), address)
-    cookie.set(response, token)
+    cookie.set(request, response, token)

@@ -27,13 +27,13 @@ _ERROR_URL: Final = "/#login-error="
 
 
 @router.get("/login", status_code=303, response_class=RedirectResponse)
-async def begin(state: OpenState) -> Response:
+async def begin(request: Request, state: OpenState) -> Response:
     flow = Flow.begin()
     try:
         response = _redirect(await _require_openid(state).begin(flow))
     except ProviderUnavailable as exc:
         return _redirect_error(exc)
-    state["cookies"].openid.set(response, flow.secret)
+    state["cookies"].openid.set(request, response, flow.secret)
     return response
 
 
@@ -53,7 +53,7 @@ async def finish(request: Request, address: ClientAddress, state: OpenState) -> 
         log.error("database unavailable", extra={"reason": exc.reason})  # noqa: TRY400
         response = _redirect(_ERROR_URL + ProviderUnavailable.code)
     # Each flow allows one attempt.
-    cookie.clear(response)
+    cookie.clear(request, response)
     return response
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from auth_service.audit import Actor
@@ -45,6 +45,7 @@ class NewKey(StrictModel):
 @router.post("/password", status_code=204, dependencies=_STATE_CHANGING)
 async def change_password(
     body: ChangedPassword,
+    request: Request,
     response: Response,
     current: LoggedIn,
     address: ClientAddress,
@@ -53,7 +54,7 @@ async def change_password(
 ) -> None:
     old, new = body.current_password, body.new_password
     account = await state["passwords"].change(current.account, current.session, old, new, address, device_cookie)
-    await set_device_cookie(account, device_cookie, response, state)
+    await set_device_cookie(account, device_cookie, request, response, state)
 
 
 @router.post("/reset", status_code=204, dependencies=_STATE_CHANGING)
@@ -64,6 +65,7 @@ async def reset_password(body: ResetPassword, address: ClientAddress, state: Ope
 @router.delete("/me", status_code=204, dependencies=_STATE_CHANGING)
 async def delete_account(
     body: DeleteAccount,
+    request: Request,
     response: Response,
     current: LoggedIn,
     address: ClientAddress,
@@ -73,8 +75,8 @@ async def delete_account(
     account = current.account
     await state["logins"].confirm(account, body.current_password, address, device_cookie)
     await state["administration"].delete_own(account, current.session, Actor(account.id, address))
-    state["cookies"].session.clear(response)
-    state["cookies"].device.clear(response)
+    state["cookies"].session.clear(request, response)
+    state["cookies"].device.clear(request, response)
 
 
 @router.get("/sessions")

@@ -13,7 +13,7 @@ from auth_service.routes.state import ClientAddress, OpenState
 from auth_service.sessions import Login
 from auth_service.tokens import Scope
 
-# Security schemes for the OpenAPI document. AUTH_COOKIE_SECURE decides which of the two names the cookie has.
+# Security schemes for the OpenAPI document. The scheme of the request decides which of the two names the cookie has.
 _SESSION: Final = APIKeyCookie(name="parley_session", scheme_name="session", auto_error=False)
 _SESSION_OVER_TLS: Final = APIKeyCookie(name="__Host-parley_session", scheme_name="session_over_tls", auto_error=False)
 _KEY: Final = HTTPBearer(scheme_name="key", auto_error=False)

@@ -106,7 +106,7 @@ def _allowed_methods(request: Request) -> str:
 
 async def _handle_unexpected_error(_: Request, __: Exception) -> Response:
     message = "The server encountered an internal error, which has been logged."
-    return _json_error(500, "server_error", "server_error", message, None, {})
+    return _json_error(500, "server_error", "server_error", message, None, _NO_STORE)
 
 
 def _to_auth_error(error: Mapping[str, Any]) -> AuthError:

@@ -6,7 +6,7 @@ from itertools import takewhile
 
 import msgspec
 
-from gateway.context.control_tokens import neutralise
+from gateway.context.control_tokens import neutralised_bytes_bound
 from gateway.errors import ContextLengthExceeded
 from gateway.inference import PromptMessage, PromptRole, PromptToolCall, TokenizedPrompt
 from gateway.protocol.ids import position_in
@@ -150,7 +150,7 @@ def reuse_token_count(
 
 def max_token_bound(messages: Sequence[PromptMessage]) -> int:
     """No tokenizer makes more tokens of a text than it has bytes; the template adds a few to each message."""
-    return sum(len(neutralise(message.text).encode()) + _TEMPLATE_TOKENS + _call_bytes(message) for message in messages)
+    return sum(neutralised_bytes_bound(message.text) + _TEMPLATE_TOKENS + _call_bytes(message) for message in messages)
 
 
 def _call_bytes(message: PromptMessage) -> int:

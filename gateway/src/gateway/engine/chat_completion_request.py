@@ -31,9 +31,9 @@ def output_options(request: ChatCompletion) -> OutputOptions:
     )
 
 
-def chat_completion_fields(request: ChatCompletion, sampling: Sampling) -> dict[str, Any]:
+async def chat_completion_fields(request: ChatCompletion, sampling: Sampling) -> dict[str, Any]:
     """Always requests the usage, which is recorded for the user."""
-    fields = request_fields(prompt_messages(request.messages), sampling, output_options(request))
+    fields = await request_fields(prompt_messages(request.messages), sampling, output_options(request))
     for message, engine_message in zip(request.messages, fields["messages"], strict=True):
         if message.name is not None:
             engine_message["name"] = message.name

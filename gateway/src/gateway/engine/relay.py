@@ -90,7 +90,7 @@ class ChatRelay:
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[AsyncGenerator[bytes]]:
-        fields = chat_completion_fields(self._request, await self._limited_sampling())
+        fields = await chat_completion_fields(self._request, await self._limited_sampling())
         request_id = secrets.token_hex(16)
         self._is_accepted = True
         response = self._engine.relay(fields, user_id=self._user_id, request_id=request_id, affinity=self._user_id)

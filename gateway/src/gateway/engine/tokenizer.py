@@ -17,7 +17,7 @@ T = TypeVar("T")
 class _Tokenized(msgspec.Struct):
     count: int
     max_model_len: int
-    tokens: tuple[int, ...] = ()
+    tokens: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class _Detokenized(msgspec.Struct):
@@ -25,6 +25,7 @@ class _Detokenized(msgspec.Struct):
 
 
 _decode_tokenized = msgspec.json.Decoder(_Tokenized).decode
+_decode_ids = msgspec.json.Decoder(tuple[int, ...]).decode
 _decode_detokenized = msgspec.json.Decoder(_Detokenized).decode
 
 
@@ -36,14 +37,16 @@ class Tokenizer:
         self._catalog = catalog
 
     async def tokenize(self, prompt: tuple[PromptMessage, ...], options: OutputOptions) -> TokenizedPrompt:
-        body: dict[str, Any] = {"model": await self._catalog.name(), "messages": message_fields(prompt)}
-        if tools := tool_fields(options):
+        body: dict[str, Any] = {"model": await self._catalog.name(), "messages": await message_fields(prompt)}
+        if tools := await tool_fields(options):
             body["tools"] = tools
         if (effort := options.reasoning_effort) is not None:
             # As vLLM itself passes it to the chat template.
             body["chat_template_kwargs"] = {"reasoning_effort": effort, "enable_thinking": effort != "none"}
         tokenized = await self._post("tokenize", body, _decode_tokenized)
-        return TokenizedPrompt(tokenized.count, tokenized.max_model_len, tokenized.tokens)
+        # The ids of a prompt that does not fit may be millions, and nobody can use them.
+        ids = _decode_ids(tokenized.tokens) if tokenized.count <= tokenized.max_model_len else ()
+        return TokenizedPrompt(tokenized.count, tokenized.max_model_len, ids)
 
     async def detokenize(self, token_ids: Sequence[int]) -> str:
         body = {"model": await self._catalog.name(), "tokens": list(token_ids)}

@@ -105,7 +105,7 @@ class ErrorBody(msgspec.Struct, frozen=True):
     param: str | None = None
 
 
-class ErrorAnswer(msgspec.Struct, frozen=True):
+class ErrorResponse(msgspec.Struct, frozen=True):
     """The body of an error over HTTP."""
 
     error: ErrorBody

@@ -35,13 +35,21 @@ def new_item_id(prefix: ItemPrefix, position: int) -> str:
 
 def item_id_in(response_id: str, prefix: ItemPrefix, position: int) -> str:
     """For an output item. Every gateway derives the same id, so that storing the item again adds nothing."""
-    return f"{prefix}_{position:08x}{hashlib.sha256(response_id.encode()).hexdigest()[:24]}"
+    return f"{prefix}_{position:08x}{_digest(response_id)}"
+
+
+def is_output_of(response_id: str, item_id: str) -> bool:
+    return item_id.endswith(_digest(response_id))
 
 
 def position_in(item_id: str) -> int | None:
     """None if it is not an id made here."""
     match = _ITEM.fullmatch(item_id)
     return int(match[1], 16) if match else None
+
+
+def _digest(response_id: str) -> str:
+    return hashlib.sha256(response_id.encode()).hexdigest()[:24]
 
 
 def is_conversation_id(text: str) -> bool:

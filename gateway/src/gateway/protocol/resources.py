@@ -150,7 +150,9 @@ class Page(msgspec.Struct, Generic[T], frozen=True):
 
 
 class ItemPage(Page[Item], frozen=True):
-    pass
+    @classmethod
+    def of(cls, items: tuple[Item, ...], *, has_more: bool = False) -> "ItemPage":
+        return cls(items, items[0].id if items else None, items[-1].id if items else None, has_more)
 
 
 class ConversationPage(Page[Conversation], frozen=True):

@@ -10,6 +10,7 @@ from starlette.background import BackgroundTask
 
 from gateway.errors import NotFound, Unavailable
 from gateway.protocol.items import Item
+from gateway.protocol.limits import MAX_ID_LENGTH
 from gateway.protocol.requests import (
     ConversationCreate,
     ConversationUpdate,
@@ -22,16 +23,14 @@ from gateway.protocol.resources import Conversation, ConversationPage, Deleted, 
 from gateway.routes.credentials import CurrentUser
 from gateway.routes.json_responses import json_response
 from gateway.routes.openapi import Body, describe, link
-from gateway.routes.request_validation import read_json_body, reject_unknown_parameters
+from gateway.routes.request_validation import AfterItem, Limit, read_json_body, reject_unknown_parameters
 from gateway.routes.state import OpenState
 from gateway.runtime.following import ResponseFollower
 
 router = APIRouter(prefix="/v1/conversations", dependencies=[Depends(reject_unknown_parameters)])
 
-ConversationId = Annotated[str, Path(max_length=80)]
-ItemId = Annotated[str, Path(max_length=80)]
-Limit = Annotated[int, Query(ge=1, le=100)]
-AfterItem = Annotated[str | None, Query(max_length=80)]
+ConversationId = Annotated[str, Path(max_length=MAX_ID_LENGTH)]
+ItemId = Annotated[str, Path(max_length=MAX_ID_LENGTH)]
 AfterConversation = Annotated[str | None, Query(max_length=120)]
 SearchQuery = Annotated[str | None, Query(min_length=1, max_length=200)]
 

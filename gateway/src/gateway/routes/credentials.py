@@ -9,6 +9,8 @@ from starlette.requests import HTTPConnection, Request
 
 from gateway.errors import OriginRefused, Unauthenticated
 from gateway.identity.introspection import Credential, User
+from gateway.loop_lag import name_work
+from gateway.pauses import user_at_work
 from gateway.routes.state import OpenState, lifespan_state
 
 # Over TLS the cookie has the prefix that binds it to this host (RFC 6265bis, 4.1.3.2): one without it may have been
@@ -16,6 +18,7 @@ from gateway.routes.state import OpenState, lifespan_state
 _COOKIE_OVER_TLS = "__Host-parley_session"
 _COOKIE = "parley_session"
 _TICKET_PREFIX = "openai-insecure-api-key."
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -47,7 +50,7 @@ def _session_token(connection: HTTPConnection[Any]) -> str | None:
 
 
 def _is_over_tls(connection: HTTPConnection[Any]) -> bool:
-    """nginx sets the header. A client that forges it can only make the check stricter."""
+    """nginx sets the header, as a trusted proxy reports it."""
     return connection.scope.get("scheme") in {"https", "wss"} or connection.headers.get("x-forwarded-proto") == "https"
 
 
@@ -64,8 +67,15 @@ async def current_user(request: Request, state: OpenState) -> AsyncGenerator[Use
     """Raises TooManyRequests for a user who has too many requests in progress: one is until its response has been
     sent."""
     user = await state["identity"].authenticate(read_credential(request))
+    begin_work(request, user)
     with state["requests"].hold(user.id):
         yield user
+
+
+def begin_work(connection: HTTPConnection[Any], user: User) -> None:
+    """For pauses and for the log: this task works for a request of the user."""
+    user_at_work.set(user.id)
+    name_work(connection.headers.get("x-request-id", ""))
 
 
 CurrentUser = Annotated[User, Depends(current_user)]
@@ -77,9 +87,16 @@ def _check_origin(connection: HTTPConnection[Any]) -> None:
     if origin in lifespan_state(connection.scope)["allowed_origins"]:
         return
     try:
-        # Host and port only: TLS may end in front of nginx, so the scheme seen here may differ from the page's.
-        host = urlsplit(origin).netloc.lower()
+        parts = urlsplit(origin)
     except ValueError:
         raise OriginRefused(origin) from None
-    if not host or host != connection.headers.get("host", "").lower():
+    # Without TLS here, a proxy that is not trusted may have terminated it: the scheme of the page is unknown.
+    schemes = {"https"} if _is_over_tls(connection) else {"http", "https"}
+    host = connection.headers.get("host", "")
+    if parts.scheme not in schemes or not parts.hostname or not _are_same(parts.scheme, parts.netloc, host):
         raise OriginRefused(origin)
+
+
+def _are_same(scheme: str, *hosts: str) -> bool:
+    """An Origin never has the default port, a Host may (RFC 9110, 4.2.3)."""
+    return len({host.lower().removesuffix(_DEFAULT_PORTS[scheme]) for host in hosts}) == 1

@@ -2,19 +2,32 @@
 
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-_DONE = "data: [DONE]\n\n"
+from gateway.errors import ParleyError
+
+DONE = "data: [DONE]\n\n"
 _TYPE_AT = len('{"type":"')
+
+
+def event(frame: str) -> str:
+    """`frame` begins with its type, as gateway.protocol.events encodes it."""
+    kind = frame[_TYPE_AT : frame.index('"', _TYPE_AT)]
+    return f"event: {kind}\ndata: {frame}\n\n"
+
+
+def error_chunk(error: ParleyError) -> bytes:
+    """The end of a chat completion, whose events have no type."""
+    return b"data: %b\n\n" % msgspec.json.encode({"error": error.body()}) + DONE.encode()
 
 
 async def server_sent_events(frames: AsyncIterator[str]) -> AsyncIterator[str]:
     """Each event is one chunk: some parsers drop its first line when the second arrives later."""
     async for frame in frames:
-        kind = frame[_TYPE_AT : frame.index('"', _TYPE_AT)]
-        yield f"event: {kind}\ndata: {frame}\n\n"
-    yield _DONE
+        yield event(frame)
+    yield DONE
 
 
 class EventStream(StreamingResponse):

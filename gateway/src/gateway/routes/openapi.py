@@ -16,7 +16,7 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute
 
-from gateway.protocol.events import ErrorAnswer
+from gateway.protocol.events import ErrorResponse
 from gateway.protocol.input_items import InputItem, InputMessage
 from gateway.protocol.items import InputText, OutputText, ReasoningText, SummaryText
 from gateway.protocol.resources import encoded
@@ -32,7 +32,7 @@ _RETRY_AFTER = {"Retry-After": {"description": "seconds", "required": True, "sch
 _HEADERS = dict.fromkeys((429, 502, 503), _RETRY_AFTER)
 # Where a route's schemas wait until `document` collects them as components.
 _REQUEST_SCHEMAS = "x-requests"
-_RESPONSE_SCHEMAS = "x-answers"
+_RESPONSE_SCHEMAS = "x-responses"
 _CREDENTIALS = {
     "key": {"type": "http", "scheme": "bearer"},
     "session": {"type": "apiKey", "in": "cookie", "name": "parley_session"},
@@ -95,7 +95,7 @@ def link(path: str, *methods: str, **parameters: str) -> Schema:
 
 
 def describe_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    schema, _ = _schemas(ErrorAnswer)
+    schema, _ = _schemas(ErrorResponse)
     return {
         status: {"content": _as_json(schema), "headers": _HEADERS.get(status, {})} for status in sorted({*statuses})
     }
@@ -113,7 +113,7 @@ def publish(app: FastAPI) -> None:
 
 def document(routes: Sequence[BaseRoute]) -> Schema:
     openapi = get_openapi(title="Parley", version=version("parley-gateway"), routes=routes)
-    responses, requests = _require_always_present(_schemas(ErrorAnswer)[1]), dict[str, Schema]()
+    responses, requests = _require_always_present(_schemas(ErrorResponse)[1]), dict[str, Schema]()
     for operation in (one for path in openapi["paths"].values() for one in path.values()):
         # The web framework's own error for an invalid parameter: ours is a 400, as for an invalid field.
         if operation["responses"].get("422", {}).get("description") == "Validation Error":

@@ -13,6 +13,7 @@ from starlette.websockets import WebSocket
 
 from gateway.errors import ParleyError, Unauthenticated
 from gateway.identity.introspection import Credential, User
+from gateway.pauses import user_at_work
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.resources import Conversation
 from gateway.routes.socket import MAX_QUEUED_REQUESTS, POLICY_VIOLATION, ClientDisconnected, RequestQueue, Socket
@@ -71,6 +72,7 @@ class PlainTextConnection:
     async def _check_user(self) -> User:
         revocations_before = self._state["revocations"].epoch
         user = await self._state["identity"].authenticate(self._credential)
+        user_at_work.set(user.id)
         if self._user is None:
             self._user, self._revocations_before = user, revocations_before
             self._authenticated.set()

@@ -4,15 +4,13 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 
-import msgspec
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.errors import ParleyError
-from gateway.routes.event_stream import EventStream
+from gateway.routes.client_disconnect import wait_for_disconnect
+from gateway.routes.event_stream import EventStream, error_chunk
 from gateway.routes.ports import ChatRelay
-
-_encode = msgspec.json.encode
 
 
 class RelayedResponse(Response):
@@ -29,7 +27,7 @@ class RelayedResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         responding = asyncio.create_task(self._respond(scope, receive, send))
-        disconnecting = asyncio.create_task(_wait_for_disconnect(receive))
+        disconnecting = asyncio.create_task(wait_for_disconnect(receive))
         try:
             await asyncio.wait((responding, disconnecting), return_when=asyncio.FIRST_COMPLETED)
             if responding.done():
@@ -57,9 +55,4 @@ async def _with_error_event(first: bytes, events: AsyncGenerator[bytes]) -> Asyn
         async for event in events:
             yield event
     except ParleyError as exc:
-        yield b"data: %b\n\ndata: [DONE]\n\n" % _encode({"error": exc.body()})
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        yield error_chunk(exc)

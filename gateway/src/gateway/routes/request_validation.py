@@ -1,10 +1,17 @@
 """What every request is checked for before its route reads it: the body's media type, the query's parameters."""
 
-from fastapi import Request
+from typing import Annotated
+
+from fastapi import Query, Request
 from starlette.requests import ClientDisconnect
 
 from gateway.errors import InvalidJson, InvalidRequest, UnsupportedMediaType, UnsupportedParameter
+from gateway.pauses import SMALL_BYTES, pause
+from gateway.protocol.limits import MAX_ID_LENGTH
 from gateway.routes.credentials import CurrentUser
+
+Limit = Annotated[int, Query(ge=1, le=100)]
+AfterItem = Annotated[str | None, Query(max_length=MAX_ID_LENGTH)]
 
 _JSON = "application/json"
 # OpenAI's own parameters for features that Parley does not have, as its SDKs write them.
@@ -22,6 +29,8 @@ async def read_json_body(request: Request) -> bytes:
     media_type = request.headers.get("content-type", _JSON)
     if body and media_type.partition(";")[0].strip().lower() != _JSON:
         raise UnsupportedMediaType(media_type)
+    if len(body) > SMALL_BYTES:
+        await pause()  # many large bodies may be complete at the same moment
     return body
 
 

@@ -11,7 +11,7 @@ from gateway.identity.introspection import User
 from gateway.protocol.create import NEUTRAL, NEUTRAL_OVER_HTTP, ResponseCreate
 from gateway.protocol.events import Event
 from gateway.protocol.items import Item
-from gateway.protocol.limits import MAX_SEQUENCE_NUMBER
+from gateway.protocol.limits import MAX_ID_LENGTH, MAX_OPAQUE_LENGTH, MAX_SEQUENCE_NUMBER
 from gateway.protocol.requests import (
     COUNT_NEUTRAL,
     CompactRequest,
@@ -24,11 +24,12 @@ from gateway.protocol.requests import (
 from gateway.protocol.resources import CompactedResponse, Deleted, InputTokens, ItemPage, Order
 from gateway.protocol.resources import Response as Resource
 from gateway.routes import openapi_rules
+from gateway.routes.client_disconnect import wait_for_disconnect
 from gateway.routes.credentials import CurrentUser
 from gateway.routes.event_stream import event_stream
 from gateway.routes.json_responses import json_response
 from gateway.routes.openapi import Body, describe, link
-from gateway.routes.request_validation import read_json_body, reject_unknown_parameters
+from gateway.routes.request_validation import AfterItem, Limit, read_json_body, reject_unknown_parameters
 from gateway.routes.revocable_response import RevocableResponse
 from gateway.routes.state import OpenState, State
 from gateway.runtime.acceptance import StartedTurn
@@ -38,7 +39,7 @@ from gateway.turn.state_machine import Failed
 
 router = APIRouter(prefix="/v1/responses", dependencies=[Depends(reject_unknown_parameters)])
 
-ResponseId = Annotated[str, Path(max_length=80)]
+ResponseId = Annotated[str, Path(max_length=MAX_ID_LENGTH)]
 SequenceNumber = Annotated[int | None, Query(ge=0, le=MAX_SEQUENCE_NUMBER)]
 
 
@@ -68,7 +69,7 @@ async def create(
     request: Request,
     state: OpenState,
     user: CurrentUser,
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+    idempotency_key: Annotated[str | None, Header(max_length=MAX_OPAQUE_LENGTH)] = None,
 ) -> Response:
     body = decode_create_body(await read_json_body(request))
     key = idempotency_key_of(body, idempotency_key)
@@ -126,8 +127,8 @@ async def input_items(
     state: OpenState,
     user: CurrentUser,
     response_id: ResponseId,
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    after: Annotated[str | None, Query(max_length=80)] = None,
+    limit: Limit = 20,
+    after: AfterItem = None,
     order: Order = "desc",
 ) -> Response:
     items: tuple[Item, ...] = (await state["follower"].get(user.id, response_id)).input
@@ -138,9 +139,7 @@ async def input_items(
         if after not in ids:
             raise NotFound("item", param="after")
         items = items[ids.index(after) + 1 :]
-    page = items[:limit]
-    first, last = (page[0].id, page[-1].id) if page else (None, None)
-    return json_response(ItemPage(page, first, last, len(items) > limit))
+    return json_response(ItemPage.of(items[:limit], has_more=len(items) > limit))
 
 
 @router.post(
@@ -178,9 +177,9 @@ async def _create_streamed(state: State, user: User, body: ResponseCreate, idemp
     with ExitStack() as held:
         held.callback(state["connections"].acquire(user.id))
         started = await state["turns"].start(user.id, body, idempotency_key=idempotency_key)
-        held.callback(_stop_unless_stored, started.running)
-        if started.running is None:
-            await follower.check(user.id, started.response_id)
+        if started.running is not None:
+            held.callback(started.running.stop_unless_stored)
+        await follower.check(user.id, started.response_id, running=started.running)
         frames = follower.follow(user.id, started.response_id, running=started.running)
         return RevocableResponse(user, event_stream(frames, on_close=held.pop_all().close))
 
@@ -192,21 +191,17 @@ async def _snapshot(follower: ResponseFollower, user: User, started: StartedTurn
 
 
 async def _outcome(request: Request, follower: ResponseFollower, user: User, started: StartedTurn) -> Resource:
-    disconnecting = asyncio.create_task(_stop_on_disconnect(request, started.running))
+    running = started.running
+    if running is None:
+        return await follower.outcome(user.id, started.response_id)
+    disconnecting = asyncio.create_task(_stop_on_disconnect(request, running))
     try:
-        outcome = await follower.outcome(user.id, started.response_id, running=started.running)
+        return await follower.outcome(user.id, started.response_id, running=running)
     finally:
         disconnecting.cancel()
-    return outcome
+        await asyncio.wait([disconnecting])
 
 
-async def _stop_on_disconnect(request: Request, running: RunningTurn | None) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    _stop_unless_stored(running)
-
-
-def _stop_unless_stored(running: RunningTurn | None) -> None:
-    """A stored response continues without its client; nobody else can read an unstored one."""
-    if running is not None and not running.request.stored:
-        running.stop()
+async def _stop_on_disconnect(request: Request, running: RunningTurn) -> None:
+    await wait_for_disconnect(request.receive)
+    running.stop_unless_stored()

@@ -6,6 +6,7 @@ import anyio
 
 from gateway.errors import ConnectionLimitReached, InvalidJson, ParleyError, TooManyRequests, Unauthenticated
 from gateway.identity.introspection import User
+from gateway.pauses import SMALL_BYTES, pause
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.events import frame, socket_error, with_stream_id
 from gateway.protocol.items import Item
@@ -66,6 +67,8 @@ class ResponsesConnection:
 
     async def _receive(self, text: str) -> None:
         self._first_event.set()
+        if len(text) > SMALL_BYTES:
+            await pause()
         try:
             client_frame = ClientFrame.read(text)
         except InvalidJson as exc:
@@ -115,16 +118,15 @@ class ResponsesConnection:
             async for text in self._follower.follow(self._user.id, started.response_id, running=running):
                 await self._socket.send(with_stream_id(text, create.stream_id))
         finally:
-            if running is not None and not running.request.stored:
-                running.stop()  # nobody else can read an unstored response
+            if running is not None:
+                running.stop_unless_stored()
         if running is not None:
             self._keep_unstored(create, running)
 
     async def _start(self, create: ResponseCreate) -> StartedTurn:
         user = await self._check_user()
         started = await self._turns.start(user.id, create, self._unstored, idempotency_key=idempotency_key_of(create))
-        if started.running is None:
-            await self._follower.check(user.id, started.response_id)
+        await self._follower.check(user.id, started.response_id, running=started.running)
         return started
 
     async def _resume(self, resume: ResumeRequest) -> None:

@@ -7,7 +7,7 @@ from starlette.websockets import WebSocket
 
 from gateway.errors import InvalidRequest, ParleyError, UpgradeRequired
 from gateway.protocol.limits import MAX_SEQUENCE_NUMBER
-from gateway.routes.credentials import read_credential
+from gateway.routes.credentials import begin_work, read_credential
 from gateway.routes.json_responses import error_response
 from gateway.routes.openapi import describe_errors
 from gateway.routes.responses_connection import ResponsesConnection, ResumeRequest
@@ -34,6 +34,7 @@ async def responses_socket(websocket: WebSocket[State]) -> None:
         credential = read_credential(websocket)
         revocations_before = state["revocations"].epoch
         user = await state["identity"].authenticate(credential)
+        begin_work(websocket, user)
         resume = _read_resume(websocket)
         with state["connections"].hold(user.id):
             offered = websocket.scope.get("subprotocols", [])

@@ -2,19 +2,18 @@
 
 import asyncio
 
-import msgspec
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.errors import Unauthenticated
 from gateway.identity.introspection import User
 from gateway.protocol.events import frame, socket_error
+from gateway.routes.event_stream import DONE, error_chunk, event
 from gateway.routes.json_responses import error_response
 from gateway.routes.state import lifespan_state
 
-LAST_EVENT = f"event: error\ndata: {frame(socket_error(Unauthenticated()))}\n\ndata: [DONE]\n\n".encode()
-# Of a chat completion, whose events have no type.
-LAST_CHUNK = b"data: %b\n\ndata: [DONE]\n\n" % msgspec.json.encode({"error": Unauthenticated().body()})
+LAST_EVENT = (event(frame(socket_error(Unauthenticated()))) + DONE).encode()
+LAST_CHUNK = error_chunk(Unauthenticated())
 
 
 class RevocableResponse(Response):

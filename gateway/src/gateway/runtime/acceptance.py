@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
 import anyio
 
-from gateway.errors import NotFound, ShuttingDown, Unavailable
+from gateway.errors import NotFound, ShuttingDown, StorageLimit, Unavailable
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_response_id
 from gateway.runtime.concurrency_limit import ConcurrencyLimit
@@ -18,7 +18,7 @@ from gateway.runtime.preparation import PreparedTurn, TurnPreparation
 from gateway.runtime.registry import TurnRegistry
 from gateway.runtime.running import RunningTurn
 from gateway.runtime.turn_list import TurnList
-from gateway.turn.records import TurnRecord
+from gateway.turn.records import ChainMovedOn, Reservation, TurnRecord
 
 _RETRY_SECONDS = 0.5
 _NO_HISTORY: UnstoredHistory = {}
@@ -99,17 +99,14 @@ class TurnAcceptance:
         held: ExitStack,
     ) -> StartedTurn:
         began, response_id = time.monotonic(), new_response_id()
-        prepared = await self._prepare_listed(user_id, create, unstored, response_id)
+        prepared, reservation = await self._prepare_listed(user_id, create, unstored, response_id)
         try:
-            accepted_id = await self._store.accept(self._record(prepared, idempotency_key))
-        except Unavailable:
-            self._registry.run_in_background(self._start_if_accepted(prepared))
-            raise
-        except NotFound:
-            await self._turn_list.remove(user_id, response_id)
+            prepared, accepted_id = await self._accept(prepared, reservation, idempotency_key)
+        except (NotFound, StorageLimit):
+            await self._give_up(response_id, reservation)
             raise
         if accepted_id != response_id:
-            await self._turn_list.remove(user_id, response_id)
+            await self._give_up(response_id, reservation)
             return await self._started_before(user_id, create, accepted_id)
         if time.monotonic() - began > self.listed_seconds:
             await self._turn_list.add_again(user_id, response_id)
@@ -120,10 +117,22 @@ class TurnAcceptance:
         running = self._registry.begin(prepared, held.pop_all())
         return StartedTurn(prepared.turn.request.response_id, running)
 
+    async def _accept(
+        self, prepared: PreparedTurn, reservation: Reservation, idempotency_key: str | None
+    ) -> tuple[PreparedTurn, str]:
+        """Returns what was accepted, which begins a new chain if its own has moved on, and the id of its response."""
+        try:
+            return prepared, await self._store.accept(self._record(prepared, reservation, idempotency_key))
+        except ChainMovedOn:
+            return await self._accept(prepared.in_new_chain(), reservation, idempotency_key)
+        except Unavailable:
+            self._registry.run_in_background(self._start_if_accepted(prepared, reservation))
+            raise
+
     async def _started_before(self, user_id: str, create: ResponseCreate, response_id: str) -> StartedTurn:
         """Raises IdempotencyKeyReused."""
         try:
-            first = await self._responses.get(user_id, response_id)
+            first = await self._responses.find(user_id, response_id)
         except NotFound:
             pass  # deleted since: its follower gets NotFound
         else:
@@ -132,31 +141,35 @@ class TurnAcceptance:
 
     async def _prepare_listed(
         self, user_id: str, create: ResponseCreate, unstored: UnstoredHistory, response_id: str
-    ) -> PreparedTurn:
-        """Lists the turn as this gateway's while its history is read."""
-        listing = asyncio.ensure_future(self._list(user_id, response_id))
+    ) -> tuple[PreparedTurn, Reservation]:
+        """Lists the turn as this gateway's and reserves room for it while its history is read. Raises StorageLimit."""
+        listing = asyncio.ensure_future(self._turn_list.add(user_id, response_id))
+        reserving = asyncio.ensure_future(self._store.reserve(user_id, create))
         try:
             prepared = await self._preparation.prepare(user_id, create, unstored, response_id=response_id)
             await listing
+            reservation = await reserving
             self._check_open()
         except Exception:  # also a bug: a listed turn keeps its user's data from being erased
-            await asyncio.gather(listing, return_exceptions=True)
-            await self._turn_list.remove(user_id, response_id)
+            _, reserved = await asyncio.gather(listing, reserving, return_exceptions=True)
+            if isinstance(reserved, Reservation):
+                await self._give_up(response_id, reserved)
+            else:
+                await self._turn_list.remove(user_id, response_id)
             raise
-        return prepared
+        return prepared, reservation
 
     def _check_open(self) -> None:
         if self._registry.is_closed:
             raise ShuttingDown
 
-    async def _list(self, user_id: str, response_id: str) -> None:
-        """Raises StorageLimit for a user without room. Both requests have ended when it returns."""
-        requests = self._turn_list.add(user_id, response_id), self._store.check_quota(user_id)
-        for outcome in await asyncio.gather(*requests, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
+    async def _give_up(self, response_id: str, reservation: Reservation) -> None:
+        """Nothing was accepted."""
+        await self._turn_list.remove(reservation.user_id, response_id)
+        with suppress(Unavailable):
+            await self._store.release(reservation)
 
-    def _record(self, prepared: PreparedTurn, idempotency_key: str | None) -> TurnRecord:
+    def _record(self, prepared: PreparedTurn, reservation: Reservation, idempotency_key: str | None) -> TurnRecord:
         history = prepared.history
         if history.thread_id is None:
             raise ValueError("a stored turn has a thread")
@@ -166,21 +179,22 @@ class TurnAcceptance:
             response=prepared.turn.response("in_progress"),
             input=prepared.input,
             owner=self._gateway_id,
-            copied=history.snapshot.items if history.is_copied else (),
+            path=history.snapshot.path,
             idempotency_key=idempotency_key,
+            reservation=reservation,
         )
 
-    async def _start_if_accepted(self, prepared: PreparedTurn) -> None:
+    async def _start_if_accepted(self, prepared: PreparedTurn, reservation: Reservation) -> None:
         """Redis may have stored the turn before it became unreachable. Then the turn runs, as after a takeover."""
         request = prepared.turn.request
         while True:
             await asyncio.sleep(_RETRY_SECONDS)
             try:
-                await self._responses.get(request.user_id, request.response_id)
+                await self._responses.find(request.user_id, request.response_id)
             except Unavailable:
                 continue
             except NotFound:
-                await self._turn_list.remove(request.user_id, request.response_id)
+                await self._give_up(request.response_id, reservation)
             else:
                 self._registry.begin(prepared)
             return

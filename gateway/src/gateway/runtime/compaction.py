@@ -17,6 +17,7 @@ from gateway.errors import (
     PreviousResponseNotFound,
 )
 from gateway.inference import EngineCall, Finished, OutputOptions, PromptMessage, Sampling, TextDelta, UsageReport
+from gateway.pauses import Pacer, pause
 from gateway.protocol.ids import is_response_id, new_item_id, new_response_id
 from gateway.protocol.input_items import InputCompaction, InputItem, InputMessage
 from gateway.protocol.items import Compaction as CompactionItem
@@ -59,12 +60,14 @@ class Compaction:
 
         Raises InvalidRequest, PreviousResponseNotFound, ModelNotFound, Unavailable or EngineFailed.
         """
+        await pause()  # the request has just been decoded in one step
         served = await self._engine.model()
         if request.model != served:
             raise ModelNotFound(request.model, served)
         items = await self._items(user_id, request)
         summary, usage = await self._summarise(user_id, items, request.instructions)
         await self._usage.add(user_id, usage)
+        await pause()
         questions = [item for item in items if isinstance(item, Message) and item.role == "user"]
         ciphertext = self._encryption.encrypt(user_id, SUMMARY + summary)
         compaction = CompactionItem(new_item_id("cmp", len(items) + 1), ciphertext)
@@ -83,7 +86,10 @@ class Compaction:
             new = (InputMessage(role="user", content=request.input),)
         elif request.input is not None:
             new = request.input
-        items = [*history, *(item.at(len(history) + offset) for offset, item in enumerate(new, 1))]
+        items, pacer = list(history), Pacer()
+        for item in new:
+            items.append(item.at(len(items) + 1))
+            await pacer.pause_if_due()
         if not items:
             raise InvalidRequest("`input` is empty; expected something to compact", param="input")
         return items
@@ -94,10 +100,13 @@ class Compaction:
         if not is_response_id(previous):
             raise PreviousResponseNotFound
         try:
-            stored = await self._responses.get(user_id, previous)
+            stored = await self._responses.find(user_id, previous)
         except NotFound as exc:
             raise PreviousResponseNotFound from exc
-        return drop_orphaned_outputs(await self._history.read(user_id, stored.thread_id, stored.last_position))
+        snapshot = await self._history.read_until(user_id, stored.thread_id, stored.last_position)
+        if snapshot.older_count:
+            raise ContextLengthExceeded
+        return drop_orphaned_outputs(snapshot.items)
 
     async def _summarise(self, user_id: str, items: Sequence[Item], instructions: str | None) -> tuple[str, Usage]:
         window = await self._fit(user_id, items, instructions)
@@ -125,7 +134,7 @@ class Compaction:
         return text.strip(), usage
 
     async def _fit(self, user_id: str, items: Sequence[Item], instructions: str | None) -> ContextWindow:
-        history = self._prompts.messages(user_id, items)
+        history = await self._prompts.messages(user_id, items)
         question = PromptMessage("user", f"{_INSTRUCTIONS}\n\n{instructions}" if instructions else _INSTRUCTIONS)
         prompt = assemble(history, [question])
         window = await fit_window(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.context.control_tokens import neutralise
+from gateway.context.control_tokens import neutralised_bytes_bound
 from gateway.context.prompt import (
     EXCHANGES_COUNTED_FIRST,
     ContextWindow,
@@ -17,6 +17,7 @@ from gateway.context.prompt import (
     prompt_messages,
     reuse_token_count,
 )
+from gateway.errors import ContextLengthExceeded
 from gateway.protocol.ids import position_in
 from gateway.protocol.items import Item
 from gateway.protocol.resources import Usage, WindowUse
@@ -81,6 +82,10 @@ class WindowSelection:
             window = await self._fit(prepared, counted_first)
             if window.exchanges_left_out or not prepared.older_count:
                 return ChosenWindow(prepared, window)
+            if not prepared.history.can_read_more:
+                if request.truncation != "auto":
+                    raise ContextLengthExceeded
+                return ChosenWindow(prepared, window)
             counted_first = 2 * len(prepared.prompt.exchanges)
             prepared = await self._preparation.load_older(prepared, len(prepared.items))
             on_loaded(prepared)
@@ -116,7 +121,7 @@ def _token_bound(prepared: PreparedTurn) -> int:
     if history is not None:
         return history + max_token_bound([message for exchange in exchanges[-1:] for message in exchange])
     tools = request.options.tools
-    tool_bytes = len(neutralise(_encode(tools).decode()).encode()) + _TOOLS_TEMPLATE_TOKENS if tools else 0
+    tool_bytes = neutralised_bytes_bound(_encode(tools).decode()) + _TOOLS_TEMPLATE_TOKENS if tools else 0
     return max_token_bound(prepared.messages) + tool_bytes
 
 

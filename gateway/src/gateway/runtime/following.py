@@ -5,7 +5,7 @@ from typing import Protocol
 
 import anyio
 
-from gateway.errors import EventsExpired, ParleyError, ShuttingDown, Unavailable
+from gateway.errors import EventsExpired, EventsLost, ParleyError, ShuttingDown, Unavailable
 from gateway.protocol.events import frame as encode_frame
 from gateway.protocol.events import socket_error
 from gateway.protocol.resources import Response
@@ -22,6 +22,7 @@ _RESEND_SECONDS = 0.5
 
 
 class ResponseStore(Protocol):
+    async def find(self, user_id: str, response_id: str) -> StoredResponse: ...
     async def get(self, user_id: str, response_id: str) -> StoredResponse: ...
     async def request_cancel(self, user_id: str, response_id: str) -> CancelRequest: ...
     async def delete(self, user_id: str, stored: StoredResponse) -> None: ...
@@ -38,10 +39,10 @@ class ResponseFollower:
     async def get(self, user_id: str, response_id: str) -> StoredResponse:
         return await self._responses.get(user_id, response_id)
 
-    async def check(self, user_id: str, response_id: str) -> None:
-        """Before anything is sent to a follower. Raises EventsExpired too."""
-        if self._stored_here(user_id, response_id) is None:
-            stored = await self._responses.get(user_id, response_id)
+    async def check(self, user_id: str, response_id: str, *, running: RunningTurn | None = None) -> None:
+        """Before anything is sent to a follower. Raises EventsExpired too. `running` saves the look-up."""
+        if running is None and self._stored_here(user_id, response_id) is None:
+            stored = await self._responses.find(user_id, response_id)
             if stored.has_ended and not await self._reader.exists(user_id, response_id):
                 raise EventsExpired
 
@@ -58,12 +59,18 @@ class ResponseFollower:
                 number += 1
             if running.log.events.is_complete:
                 return
+            if running.log.events.is_lost:
+                yield encode_frame(socket_error(EventsLost()))
+                return
         while True:
             async with self._reader.events(user_id, response_id) as events:
                 async for frame in events.follow(number):
                     yield frame
                     number += 1
                 if events.is_complete:
+                    return
+                if events.is_lost:
+                    yield encode_frame(socket_error(EventsLost()))
                     return
             if (error := await self._final_error(user_id, response_id)) is not None:
                 yield encode_frame(socket_error(error))
@@ -87,12 +94,10 @@ class ResponseFollower:
                 return running.prepared.turn.outcome
             if running.is_released:
                 raise ShuttingDown
-        stored = await self._responses.get(user_id, response_id)
-        while not stored.has_ended:
+        while not (await self._responses.find(user_id, response_id)).has_ended:
             async with self._reader.events(user_id, response_id) as events:
                 await events.wait_closed()
-            stored = await self._responses.get(user_id, response_id)
-        return stored.response
+        return (await self._responses.get(user_id, response_id)).response
 
     async def cancel(self, user_id: str, response_id: str) -> Response:
         """Returns the response once it has ended, for whatever reason. Idempotent."""
@@ -110,7 +115,7 @@ class ResponseFollower:
     async def _request_cancel(self, user_id: str, response_id: str, *, stopped_here: bool) -> None:
         """Also for a turn that runs here: it may have been taken over, or this gateway may die before it ends."""
         try:
-            if not (await self._responses.get(user_id, response_id)).has_ended:
+            if not (await self._responses.find(user_id, response_id)).has_ended:
                 request = await self._responses.request_cancel(user_id, response_id)
                 await self._reader.send_command(request.owner, CancelTurn(response_id, request.requested_at_ms))
         except Unavailable:
@@ -120,7 +125,7 @@ class ResponseFollower:
     async def delete(self, user_id: str, response_id: str) -> None:
         """A running turn is stopped first, so that it writes nothing afterwards."""
         await self.cancel(user_id, response_id)
-        await self._responses.delete(user_id, await self._responses.get(user_id, response_id))
+        await self._responses.delete(user_id, await self._responses.find(user_id, response_id))
 
     def _stored_here(self, user_id: str, response_id: str) -> RunningTurn | None:
         """A response that is not stored has one reader only, the client that asked for it."""

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.context.tool_calls import call_ids
-from gateway.errors import InvalidRequest, NotFound, PreviousResponseNotFound
+from gateway.errors import ContextLengthExceeded, InvalidRequest, NotFound, PreviousResponseNotFound
 from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import new_thread_id, position_in
 from gateway.protocol.items import FunctionCallOutput, Item
 from gateway.runtime.ports import HistoryReader, ResponseStore
-from gateway.turn.limits import RECENT_ITEMS
+from gateway.turn.limits import MAX_READ_BYTES, RECENT_ITEMS, check_branch_limit, check_item_limit
 from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.records import ThreadSnapshot
 from gateway.turn.turn_request import TurnRequest
@@ -20,17 +20,21 @@ UnstoredHistory = Mapping[str, tuple[Item, ...]]
 
 @dataclass(frozen=True, slots=True)
 class LoadedHistory:
-    """`thread_id` is where the new items go, None when they are not stored. `is_copied`: a new chain that begins with a
-    copy of these items."""
+    """`thread_id` is where the new items go, None when they are not stored."""
 
     thread_id: str | None
     snapshot: ThreadSnapshot
-    is_copied: bool = False
 
     @property
     def items(self) -> tuple[Item, ...]:
         """As far as they were read."""
         return (*self.snapshot.head, *self.snapshot.items)
+
+    @property
+    def can_read_more(self) -> bool:
+        """Older items, without exceeding what one request reads."""
+        snapshot = self.snapshot
+        return self.thread_id is not None and snapshot.older_count > 0 and snapshot.read_bytes < MAX_READ_BYTES
 
 
 class HistoryLoader:
@@ -41,9 +45,12 @@ class HistoryLoader:
         self._responses = responses
 
     async def load(self, user_id: str, create: ResponseCreate, unstored: UnstoredHistory) -> LoadedHistory:
-        """Reserves the positions of the new items too. Raises NotFound, PreviousResponseNotFound or InvalidRequest."""
-        count = len(create.items) + MAX_OUTPUT_ITEMS
+        """In a conversation it reserves the positions of the new items too.
+
+        Raises NotFound, PreviousResponseNotFound or InvalidRequest.
+        """
         if create.conversation_id is not None:
+            count = len(create.items) + MAX_OUTPUT_ITEMS
             snapshot = await self._store.reserve(user_id, create.conversation_id, count)
             return LoadedHistory(create.conversation_id, snapshot)
         previous = create.previous_response_id
@@ -53,20 +60,20 @@ class HistoryLoader:
             if create.stored:
                 raise InvalidRequest("the previous response was not stored; send `store: false`", param="store")
             return LoadedHistory(None, _snapshot_of(unstored[previous]))
-        return await self._load_chain(user_id, previous, count, stored=create.stored)
+        return await self._load_chain(user_id, previous, create)
 
     async def load_calls(self, user_id: str, history: LoadedHistory, new: Sequence[Item]) -> LoadedHistory:
-        """Reads back to the function calls that the new items answer."""
+        """Reads back to the function calls that the new items answer, as far as a request ever reads."""
         answered = {item.call_id for item in new if isinstance(item, FunctionCallOutput)}
-        while history.snapshot.older_count and answered - call_ids((*history.snapshot.items, *new)):
+        while history.can_read_more and answered - call_ids((*history.snapshot.items, *new)):
             history = await self.load_older(user_id, history, len(history.snapshot.items) + RECENT_ITEMS)
         return history
 
     async def load_older(self, user_id: str, history: LoadedHistory, count: int) -> LoadedHistory:
         """With `count` more of the older items."""
-        if history.thread_id is None:
+        if not history.snapshot.older_count:
             return history
-        snapshot = await self._store.load_older(user_id, history.thread_id, history.snapshot, count)
+        snapshot = await self._store.load_older(user_id, history.snapshot, count)
         return replace(history, snapshot=snapshot)
 
     async def reload(self, request: TurnRequest, next_position: int) -> LoadedHistory:
@@ -75,31 +82,40 @@ class HistoryLoader:
         all listed ones."""
         if request.thread_id is None:
             return LoadedHistory(None, ThreadSnapshot([], next_position, has_title=False))
-        user_id, thread_id, positions = request.user_id, request.thread_id, request.history_positions
+        user_id, positions = request.user_id, request.history_positions
+        snapshot = await self._store.open(user_id, request.thread_id, next_position - 1)
+        snapshot = replace(snapshot, checkpoint=None, has_title=False)
         if positions is None:  # accepted by an earlier version
-            items = await self._store.read(user_id, thread_id, next_position - 1)
-            return LoadedHistory(thread_id, ThreadSnapshot(items, next_position, has_title=False))
-        found = await self._store.read(user_id, thread_id, next_position - 1, since=positions[0]) if positions else []
+            items = await self._store.read(user_id, snapshot)
+            return LoadedHistory(request.thread_id, replace(snapshot, items=items, older_count=0))
+        found = await self._store.read(user_id, snapshot, since=positions[0]) if positions else []
         known = frozenset(positions)
         items = [item for item in found if position_in(item.id) in known]
-        snapshot = ThreadSnapshot(items, next_position, has_title=False, older_count=request.older_count)
-        return LoadedHistory(thread_id, await self._store.load_head(user_id, thread_id, snapshot))
+        snapshot = replace(snapshot, items=items, older_count=request.older_count)
+        return LoadedHistory(request.thread_id, await self._store.load_head(user_id, snapshot))
 
-    async def _load_chain(self, user_id: str, previous: str, count: int, *, stored: bool) -> LoadedHistory:
-        """Continues at the end of a chain; from anywhere else, and from a conversation, a new chain begins."""
+    async def _load_chain(self, user_id: str, previous: str, create: ResponseCreate) -> LoadedHistory:
+        """The new items go to the end of the same chain, where their positions are taken when the turn is accepted; if
+        another response is there by then, and after a response of a conversation, a new chain begins."""
         try:
-            response = await self._responses.get(user_id, previous)
+            response = await self._responses.find(user_id, previous)
         except NotFound as exc:
             raise PreviousResponseNotFound from exc
         if not response.has_ended:
             raise InvalidRequest("the previous response is still in progress", param="previous_response_id")
         thread_id, last = response.thread_id, response.last_position
-        if stored and response.is_chained:
-            snapshot = await self._store.reserve(user_id, thread_id, count)
-            if snapshot.next_position == last + 1:
-                return LoadedHistory(thread_id, snapshot)
-        items = await self._store.read(user_id, thread_id, last)
-        return LoadedHistory(new_thread_id() if stored else None, ThreadSnapshot(items, last + 1), is_copied=True)
+        if not create.stored:  # its connection remembers all of it
+            snapshot = await self._store.read_until(user_id, thread_id, last)
+            if snapshot.older_count and create.truncation != "auto":
+                raise ContextLengthExceeded
+            return LoadedHistory(None, snapshot)
+        snapshot = await self._store.open(user_id, thread_id, last)
+        check_item_limit(snapshot.older_count, len(create.items) + 1)
+        snapshot = await self._store.load_recent(user_id, snapshot)
+        if response.is_chained:
+            return LoadedHistory(thread_id, snapshot)
+        check_branch_limit(len(snapshot.path))
+        return LoadedHistory(new_thread_id(), snapshot)
 
 
 def _snapshot_of(items: Sequence[Item]) -> ThreadSnapshot:

@@ -1,20 +1,25 @@
 """From a client's request to a turn that can start: load its history, build its prompt, fix its parameters."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import msgspec
 
 from gateway.context.defaults import Defaults, output_options
 from gateway.context.prompt import PromptHistory
 from gateway.context.tool_calls import check_tool_outputs
 from gateway.errors import ModelNotFound
 from gateway.inference import PromptMessage
+from gateway.pauses import Pacer
 from gateway.protocol.create import ResponseCreate
-from gateway.protocol.ids import position_in
+from gateway.protocol.ids import new_thread_id, position_in
+from gateway.protocol.input_items import InputItem
 from gateway.protocol.items import Item
 from gateway.runtime.history_loader import HistoryLoader, LoadedHistory, UnstoredHistory
 from gateway.runtime.ports import ModelServer
 from gateway.runtime.prompt_builder import PromptBuilder, prompt_digest
-from gateway.turn.limits import RECENT_ITEMS, check_item_limit
+from gateway.turn.limits import RECENT_ITEMS, check_branch_limit, check_item_limit
 from gateway.turn.state_machine import Turn
 from gateway.turn.turn_request import TurnRequest
 
@@ -56,6 +61,23 @@ class PreparedTurn:
         """Turns with the same value share the beginning of their prompts, which one engine may hold in its cache."""
         return self.turn.request.thread_id or self.turn.request.user_id
 
+    def in_new_chain(self) -> "PreparedTurn":
+        """The same turn, not started yet, at the beginning of a chain that branches off. Raises StorageLimit."""
+        check_branch_limit(len(self.history.snapshot.path))
+        thread_id = new_thread_id()
+        request = msgspec.structs.replace(self.turn.request, thread_id=thread_id)
+        return replace(self, turn=Turn(request), history=replace(self.history, thread_id=thread_id))
+
+
+async def _placed(items: Sequence[InputItem], first: int) -> tuple[Item, ...]:
+    """With ids, at the positions from `first` on."""
+    placed: list[Item] = []
+    pacer = Pacer()
+    for position, item in enumerate(items, start=first):
+        placed.append(item.at(position))
+        await pacer.pause_if_due()
+    return tuple(placed)
+
 
 class TurnPreparation:
     """Every method raises Unavailable when the store or the engine is not reachable."""
@@ -80,25 +102,25 @@ class TurnPreparation:
             raise ModelNotFound(create.model or "", model)
         history = await self._history.load(user_id, create, unstored)
         first = history.snapshot.next_position
-        new = tuple(item.at(first + offset) for offset, item in enumerate(create.items))
+        new = await _placed(create.items, first)
         history = await self._history.load_calls(user_id, history, new)
         check_item_limit(len(history.snapshot.items), len(new) + 1)
         check_tool_outputs(history.snapshot.items, new)
-        prompt = self._prompts.build(user_id, history.snapshot, new)
+        prompt = await self._prompts.build(user_id, history.snapshot, new)
         request = self._request(user_id, create, history, new, model=model, response_id=response_id)
         return PreparedTurn(Turn(request), history, new, prompt)
 
     async def restore(self, request: TurnRequest, new: tuple[Item, ...]) -> PreparedTurn:
         """An accepted turn, from what is stored of it. Whether its conversation has a title is not read."""
         history = await self._history.reload(request, request.first_position - len(new))
-        prompt = self._prompts.build(request.user_id, history.snapshot, new)
+        prompt = await self._prompts.build(request.user_id, history.snapshot, new)
         return PreparedTurn(Turn(request), history, new, prompt)
 
     async def load_older(self, prepared: PreparedTurn, count: int) -> PreparedTurn:
         """With `count` more of the older items in its history and prompt."""
         user_id = prepared.turn.request.user_id
         history = await self._history.load_older(user_id, prepared.history, count)
-        prompt = self._prompts.build(user_id, history.snapshot, prepared.input)
+        prompt = await self._prompts.build(user_id, history.snapshot, prepared.input)
         return replace(prepared, history=history, prompt=prompt)
 
     def _request(

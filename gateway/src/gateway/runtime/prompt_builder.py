@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from itertools import takewhile
 
 import msgspec
@@ -9,8 +10,9 @@ import msgspec
 from gateway.context.prompt import PromptHistory, assemble, prompt_messages
 from gateway.context.tool_calls import drop_orphaned_outputs
 from gateway.inference import PromptMessage
+from gateway.pauses import Pacer
 from gateway.protocol.create import ResponseCreate
-from gateway.protocol.items import Item, Message, introduces
+from gateway.protocol.items import Compaction, Item, Message, introduces
 from gateway.runtime.user_encryption import UserEncryption
 from gateway.turn.records import ThreadSnapshot
 
@@ -23,15 +25,20 @@ class PromptBuilder:
         self._encryption = encryption
         self._default_system_prompt = default_system_prompt
 
-    def messages(self, user_id: str, items: Sequence[Item]) -> list[PromptMessage]:
+    async def messages(self, user_id: str, items: Sequence[Item]) -> list[PromptMessage]:
         """Raises InvalidRequest for a compaction that was not made here for this user."""
-        return prompt_messages(items, lambda item: self._encryption.decrypt(user_id, item.encrypted_content))
+        messages: list[PromptMessage] = []
+        pacer = Pacer()
+        for item in items:
+            messages += prompt_messages((item,), partial(self._decrypt, user_id))
+            await pacer.pause_if_due()
+        return messages
 
-    def build(self, user_id: str, snapshot: ThreadSnapshot, new: Sequence[Item]) -> PromptHistory:
+    async def build(self, user_id: str, snapshot: ThreadSnapshot, new: Sequence[Item]) -> PromptHistory:
         """Raises InvalidRequest."""
-        head = self.messages(user_id, snapshot.head)
-        history = self.messages(user_id, drop_orphaned_outputs(snapshot.items))
-        return assemble([*head, *history], self.messages(user_id, new))
+        head = await self.messages(user_id, snapshot.head)
+        history = await self.messages(user_id, drop_orphaned_outputs(snapshot.items))
+        return assemble([*head, *history], await self.messages(user_id, new))
 
     def system_prompt(self, create: ResponseCreate, snapshot: ThreadSnapshot, new: Sequence[Item]) -> str | None:
         """The request's instructions, else the conversation's. The deployment's own only where the conversation does
@@ -40,6 +47,9 @@ class PromptBuilder:
         leading = takewhile(introduces, (*snapshot.head, *snapshot.items, *new))
         has_own = any(isinstance(item, Message) for item in leading)
         return instructions if instructions or has_own else self._default_system_prompt or None
+
+    def _decrypt(self, user_id: str, compaction: Compaction) -> str:
+        return self._encryption.decrypt(user_id, compaction.encrypted_content)
 
 
 def prompt_digest(model: str, system_prompt: str | None, create: ResponseCreate) -> str:

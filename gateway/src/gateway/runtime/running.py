@@ -64,6 +64,11 @@ class RunningTurn:
             self.stop_requested_at = time.monotonic() - seconds_ago
         self.scope.cancel()
 
+    def stop_unless_stored(self) -> None:
+        """When the only reader leaves: a stored response continues, but nobody else can read an unstored one."""
+        if not self.request.stored:
+            self.stop()
+
     def release(self) -> None:
         """Ends without a terminal event: another gateway continues the turn."""
         self.is_released = True
@@ -104,7 +109,7 @@ class TurnRunner:
         running.ending = ending
         entries = running.log.finish(ending)
         # However the turn ended, what was shown is stored.
-        await self._commit(running, loop)
+        await self._commit(running, loop, log_bytes=running.log.size + sum(entry.size for entry in entries))
         running.held.close()
         if not running.log.is_fenced_off:
             running.log.append_entries(entries)
@@ -124,7 +129,7 @@ class TurnRunner:
             return None
         if ending is None and running.is_released and running.stop_requested_at is None:
             await _wait_flushed(running.log)
-            running.log.events.close(moved=True)
+            running.log.events.close_moved()
             return None
         requested_at = running.stop_requested_at
         if ending is None:
@@ -140,13 +145,21 @@ class TurnRunner:
             return Incomplete("max_output_tokens")
         return Completed(running.generation.usage, int(time.time()))
 
-    async def _commit(self, running: RunningTurn, loop: GenerationLoop) -> None:
+    async def _commit(self, running: RunningTurn, loop: GenerationLoop, *, log_bytes: int) -> None:
         """The answer is in history before a follower sees that it is complete, however long Redis stays away."""
         request, outcome = running.request, running.prepared.turn.outcome
         if request.thread_id is None or outcome is None:
             return
         checkpoint = loop.chosen.checkpoint(outcome.usage) if loop.chosen else None
-        record = CommitRecord(request.user_id, request.thread_id, outcome, self._gateway_id, checkpoint)
+        record = CommitRecord(
+            request.user_id,
+            request.thread_id,
+            outcome,
+            self._gateway_id,
+            checkpoint,
+            running.prepared.history.snapshot.path,
+            log_bytes,
+        )
         while True:
             try:
                 result = await self._store.commit(record)

@@ -17,7 +17,7 @@ from gateway.runtime.ports import TurnLogWriter
 from gateway.runtime.preparation import PreparedTurn, TurnPreparation
 from gateway.runtime.registry import TurnRegistry
 from gateway.runtime.running import RunningTurn
-from gateway.turn.log_entry import decode_frame, finish_reason, is_terminal, prompt_tokens, token_ids
+from gateway.turn.log_entry import decode_frames, finish_reason, is_terminal, prompt_tokens, token_ids
 from gateway.turn.records import InterruptedTurn, ReplayedEvents, ThreadSnapshot
 from gateway.turn.state_machine import Completed, Created, Ending, Failed, Incomplete, Turn
 from gateway.turn.turn_request import TurnRequest
@@ -37,11 +37,12 @@ class Leases(Protocol):
 class Segments(Protocol):
     async def read(self, user_id: str, response_id: str) -> ReplayedEvents: ...
     async def fence(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool: ...
-    async def is_fenced(self, user_id: str, response_id: str, segment: int, *, has_entries: bool) -> bool: ...
+    async def is_fenced(self, user_id: str, response_id: str, segment: int) -> bool: ...
 
 
 class ResponseStore(Protocol):
     async def interrupted(self, user_id: str, response_id: str) -> InterruptedTurn: ...
+    async def owner(self, user_id: str, response_id: str) -> tuple[str, int]: ...
     async def claim(self, user_id: str, response_id: str, gateway_id: str, segment: int) -> bool: ...
 
 
@@ -92,13 +93,21 @@ class Takeover:
 
     async def abandon_lost_turns(self) -> None:
         """After this gateway's lease had expired: a turn without new events would not notice that another gateway has
-        taken it over. Raises Unavailable."""
+        taken it over, or that its response was deleted. Raises Unavailable."""
         for running in self._registry.stored:
-            request, log = running.request, running.log
-            if await self._segments.is_fenced(
-                request.user_id, request.response_id, log.segment, has_entries=log.has_entries
-            ):
-                log.fence_off()
+            if await self._is_lost(running):
+                running.log.fence_off()
+
+    async def _is_lost(self, running: RunningTurn) -> bool:
+        user_id, response_id, log = running.request.user_id, running.request.response_id, running.log
+        if await self._segments.is_fenced(user_id, response_id, log.segment):
+            return True
+        try:
+            owner, segment = await self._responses.owner(user_id, response_id)
+        except NotFound:
+            return True
+        # A lower segment is an earlier owner's: this gateway's own claim was lost, and the next event restores it.
+        return owner != self._gateway_id and segment >= log.segment
 
     async def _take_over(self, gateway_id: str, user_id: str, response_id: str) -> None:
         async with self._slots:
@@ -128,7 +137,8 @@ class Takeover:
         await self._leases.add_turn(user_id, response_id)
         if not fenced_here and not await self._segments.fence(user_id, response_id, replayed.segment, self._gateway_id):
             await self._leases.remove_turn(user_id, response_id)
-            return True
+            # The owner itself may have added a fence, to restore what Redis had lost: then it still has the turn.
+            return (await self._segments.read(user_id, response_id)).owner != gateway_id
         segment = replayed.segment if fenced_here else replayed.segment + 1
         is_claimed = await self._responses.claim(user_id, response_id, self._gateway_id, segment)
         # Read again: until the fence the earlier owner could add events, and end the turn; after a long pause of this
@@ -148,7 +158,7 @@ class Takeover:
         )
 
     async def _resume(self, request: TurnRequest, new: tuple[Item, ...], replayed: ReplayedEvents) -> None:
-        frames = [decode_frame(entry_id, fields) for entry_id, fields in replayed.entries]
+        frames = decode_frames(replayed.entries)
         failure: Failed | None = None
         try:
             prepared = await self._preparation.restore(request, new)
@@ -168,7 +178,7 @@ class Takeover:
         interrupted = await self._responses.interrupted(request.user_id, request.response_id)
         generation.reported = interrupted.stored.response.usage
         ending = _ending_of(interrupted, generation.usage) or failure
-        log = self._writer.open(prepared.turn, segment=replayed.segment, frames=frames)
+        log = self._writer.open(prepared.turn, replayed)
         running = RunningTurn(prepared, log, generation)
         if not frames:
             log.append(Created())

@@ -8,11 +8,17 @@ History (gateway.store.history):
                                               reserved), measured (JSON), active:RESPONSE (one field for each that runs)
     parley:{USER}:conversation:ID:items       sorted set: item (JSON) by position
     parley:{USER}:conversation:ID:responses   set: the ids of its responses, to be deleted with it
-    parley:{USER}:thread:ID[:items]           the same for a chain of responses outside a conversation; expires
-    parley:{USER}:response:ID                 hash: response, request and input (JSON), thread, last (position), owner,
-                                              segment (of the log), cancel; expires
+    parley:{USER}:thread:ID[:items]           the same for a chain of responses outside a conversation; its hash has
+                                              ancestry (JSON: where the items before its own are); expires
+    parley:{USER}:thread:ID:responses         the same; expires
+    parley:{USER}:response:ID                 hash: response (JSON, without its output) and request (JSON), input (JSON,
+                                              while it runs) with its digest, thread, first and last (positions of its
+                                              items), owner, segment (of the log), cancel, size (of its items) and
+                                              reserved (bytes, while it runs); expires
     parley:{USER}:once:DIGEST                 string: the response accepted under an idempotency key; expires
-    parley:{USER}:sizes                       hash: bytes by key, and the total in `*`
+    parley:{USER}:quota                       hash: bytes by THREAD, RESPONSE, RESPONSE:log, once:DIGEST and usage:DATE,
+                                              reserved:TOKEN (bytes, and the time), and the total in `*`
+    parley:{USER}:sizes                       hash: the same as an earlier version counted it
 
 The log of a turn (gateway.store.turn_log):
 
@@ -41,6 +47,8 @@ from gateway.protocol.ids import is_conversation_id
 GATEWAYS_KEY = "parley:gateways"
 MARKER_KEY = "parley:storage"
 WITNESS_KEY = "parley:storage:witness"
+QUOTA_TOTAL = "*"
+LOG_SUFFIX = ":log"
 DEPARTURES_CHANNEL = "parley:plain-text:left"
 
 
@@ -72,20 +80,39 @@ def response_key(user_id: str, response_id: str) -> str:
 
 def idempotency_key(user_id: str, client_id: str) -> str:
     """`client_id` is the client's own and may be any text: the key contains its digest."""
-    return f"parley:{{{user_id}}}:once:{hashlib.sha256(client_id.encode()).hexdigest()[:32]}"
+    return f"parley:{{{user_id}}}:{idempotency_field(client_id)}"
 
 
-def sizes_key(user_id: str) -> str:
+def idempotency_field(client_id: str) -> str:
+    """Of the quota."""
+    return f"once:{hashlib.sha256(client_id.encode()).hexdigest()[:32]}"
+
+
+def quota_key(user_id: str) -> str:
+    return f"parley:{{{user_id}}}:quota"
+
+
+def earlier_sizes_key(user_id: str) -> str:
     return f"parley:{{{user_id}}}:sizes"
 
 
 def usage_key(user_id: str, date: str) -> str:
-    return f"parley:{{{user_id}}}:usage:{date}"
+    return f"parley:{{{user_id}}}:{usage_field(date)}"
+
+
+def usage_field(date: str) -> str:
+    """Of the quota."""
+    return f"usage:{date}"
+
+
+def key_of_field(user_id: str, field: str) -> str:
+    """What a field of the quota that is named like a key counts."""
+    return f"parley:{{{user_id}}}:{field}"
 
 
 def segment_key(user_id: str, response_id: str, segment: int) -> str:
     """A log begins in segment 0; each takeover fences one segment and continues in the next."""
-    log = response_key(user_id, response_id) + ":log"
+    log = response_key(user_id, response_id) + LOG_SUFFIX
     return log if segment == 0 else f"{log}:{segment}"
 
 

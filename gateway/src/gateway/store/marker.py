@@ -83,7 +83,7 @@ class StorageMarker:
 
 
 def _add_write(pipe: Any, marker: _Record) -> _Record:
-    now = int(time.time())  # for whoever looks into it; nothing compares it
+    now = int(time.time())  # for an operator who reads the marker; nothing compares it
     written = _Record(marker.id or secrets.token_hex(16).encode(), marker.writes + 1)
     if marker.id is None:
         pipe.hset(MARKER_KEY, "created_at", now)

@@ -13,10 +13,12 @@ from redis.exceptions import RedisError
 from gateway.protocol.resources import Usage
 from gateway.protocol.usage import RETENTION_DAYS, UsageOfDay
 from gateway.store.errors import translate_redis_errors
-from gateway.store.keys import usage_key
+from gateway.store.keys import QUOTA_TOTAL, quota_key, usage_field, usage_key
 
 logger = logging.getLogger(__name__)
 
+# What a day takes in Redis, with its count in the quota.
+_DAY_BYTES = 300
 _FIELDS = ("requests", "input_tokens", "output_tokens")
 
 
@@ -32,13 +34,18 @@ class UsageStore:
 
     async def add(self, user_id: str, usage: Usage) -> None:
         """Counts one more request. Never raises: an answer matters more than its count."""
-        key = usage_key(user_id, _date(self._now()))
+        date = _date(self._now())
+        key = usage_key(user_id, date)
         try:
             async with self._redis.pipeline(transaction=True) as pipe:
                 for field, amount in zip(_FIELDS, (1, usage.input_tokens, usage.output_tokens), strict=True):
                     pipe.hincrby(key, field, amount)
                 pipe.expire(key, timedelta(days=RETENTION_DAYS))
-                await pipe.execute()
+                requests, *_ = await pipe.execute()
+                if requests == 1:
+                    pipe.hincrby(quota_key(user_id), usage_field(date), _DAY_BYTES)
+                    pipe.hincrby(quota_key(user_id), QUOTA_TOTAL, _DAY_BYTES)
+                    await pipe.execute()
         except RedisError as exc:
             logger.warning("usage was not counted: redis does not reply", extra={"reason": str(exc)})
 

@@ -2,6 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from enum import Enum, auto
+
+
+class _End(Enum):
+    COMPLETE = auto()
+    MOVED = auto()
+    LOST = auto()
 
 
 class EventBuffer:
@@ -11,10 +18,14 @@ class EventBuffer:
         self._frames = list(frames)
         self._closed = asyncio.Event()
         self._changed = asyncio.Event()
-        self._moved = False
+        self._end = _End.COMPLETE
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    @property
+    def frames(self) -> Sequence[str]:
+        return self._frames
 
     @property
     def is_closed(self) -> bool:
@@ -24,7 +35,12 @@ class EventBuffer:
     @property
     def is_complete(self) -> bool:
         """The last frame is the terminal event."""
-        return self._closed.is_set() and not self._moved
+        return self._closed.is_set() and self._end is _End.COMPLETE
+
+    @property
+    def is_lost(self) -> bool:
+        """Redis has lost events that were shown, and they cannot be stored again."""
+        return self._end is _End.LOST
 
     def append(self, frames: Sequence[str], *, ended: bool) -> None:
         """`ended`: the last of the frames is the terminal event."""
@@ -33,9 +49,17 @@ class EventBuffer:
             self._closed.set()
         self._wake()
 
-    def close(self, *, moved: bool) -> None:
-        """`moved`: without the terminal event; the turn continues on another gateway, or was deleted."""
-        self._moved = moved
+    def close_moved(self) -> None:
+        """Without the terminal event: the turn continues on another gateway, or was deleted."""
+        self._close(_End.MOVED)
+
+    def close_lost(self) -> None:
+        """Without the terminal event: what follows in Redis does not continue what was shown."""
+        self._close(_End.LOST)
+
+    def _close(self, end: _End) -> None:
+        if not self.is_closed:
+            self._end = end
         self._closed.set()
         self._wake()
 

@@ -14,7 +14,9 @@ from gateway.errors import InternalError, ParleyError
 from gateway.inference import OutputDelta, ReasoningTextDelta, TextDelta, ToolCallDelta, merge_adjacent
 from gateway.protocol.events import Delta, Event
 from gateway.turn.event_buffer import EventBuffer
-from gateway.turn.log_entry import LogEntry
+from gateway.turn.log_entry import LogEntry, StoredEntry, decode_frames
+from gateway.turn.published import PublishedEvents
+from gateway.turn.records import NOTHING_REPLAYED, ReplayedEvents
 from gateway.turn.state_machine import Ending, Failed, Step, Turn
 
 logger = logging.getLogger(__name__)
@@ -30,14 +32,16 @@ class LogState(Enum):
 
 class TurnLog:
     def __init__(
-        self, turn: Turn, wake: Callable[["TurnLog"], None], *, segment: int = 0, frames: Sequence[str] = ()
+        self, turn: Turn, wake: Callable[["TurnLog"], None], replayed: ReplayedEvents = NOTHING_REPLAYED
     ) -> None:
-        """`wake` tells the writer that there is something to drain. `segment` is the current one, `frames` are those
-        of the segments before it."""
+        """`wake` tells the writer that there is something to drain. `size` is the number of bytes stored so far."""
         self.turn = turn
-        self.events = EventBuffer(frames)
-        self.segment = segment
-        self._state = LogState.EMPTY
+        self._published = PublishedEvents(replayed.entries)
+        self.size = sum(map(len, self._published.events.frames))
+        self.segment = replayed.segment
+        # Of the first event in the current segment.
+        self.first_number = replayed.first_number
+        self._state = LogState.GROWING if len(replayed.entries) > replayed.first_number else LogState.EMPTY
         self._wake = wake
         self._on_fenced_off: Callable[[], None] = lambda: None
         self._is_discarded = False
@@ -50,6 +54,10 @@ class TurnLog:
         self._fault: ParleyError | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def events(self) -> EventBuffer:
+        return self._published.events
 
     @property
     def has_entries(self) -> bool:
@@ -123,26 +131,49 @@ class TurnLog:
         entries, self._entries = self._entries, []
         if entries and isinstance(entries[-1].event, Delta):
             entries[-1] = replace(entries[-1], finish_reason=self._finish_reason)
+        if self.turn.request.stored:
+            self.size += sum(entry.size for entry in entries)
         return entries
 
     def mark_written(self) -> None:
         if self._state is LogState.EMPTY:
             self._state = LogState.GROWING
 
+    def missing_from(self, stored: Sequence[StoredEntry], waiting: Sequence[LogEntry]) -> list[LogEntry] | None:
+        """What Redis, which has `stored`, lacks of this log; None if it has anything else. `waiting` may include what
+        was found missing before."""
+        return self._published.missing_from(
+            stored, [entry for entry in waiting if entry.event.sequence_number >= len(self.events)]
+        )
+
+    def agrees_with(self, stored: Sequence[StoredEntry]) -> bool:
+        """Whether `stored`, which may end earlier or later, has the events that were shown."""
+        return all(one == other for one, other in zip(self.events.frames, decode_frames(stored), strict=False))
+
+    def begin_segment(self, segment: int, first_number: int) -> None:
+        """The log continues there; the events before `first_number` are in the segments before."""
+        self.segment, self.first_number = segment, first_number
+        if self._state is LogState.GROWING:
+            self._state = LogState.EMPTY
+
     def publish(self, entries: Sequence[LogEntry]) -> None:
         """Shows stored entries to the followers on this gateway."""
         if entries and not self.is_fenced_off:
-            self.events.append([entry.frame for entry in entries], ended=entries[-1].is_terminal)
+            self._published.publish(entries)
         if not self._entries and all(_is_invisible(delta) for delta in self._deltas):
             self._idle.set()
 
     def discard_after_delivery(self) -> None:
         self._is_discarded = True
 
-    def fence_off(self) -> None:
+    def fence_off(self, *, lost: bool = False) -> None:
+        """`lost`: what Redis has of the log differs from what was shown."""
         self._state = LogState.FENCED_OFF
         self._idle.set()
-        self.events.close(moved=True)
+        if lost:
+            self.events.close_lost()
+        else:
+            self.events.close_moved()
         self._on_fenced_off()
 
     def _changed(self) -> None:

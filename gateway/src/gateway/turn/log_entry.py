@@ -2,7 +2,7 @@
 the wire."""
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.protocol.events import (
@@ -16,9 +16,13 @@ from gateway.protocol.events import (
 )
 
 Fields = Mapping[bytes, bytes]
+StoredEntry = tuple[bytes, Fields]
+"""Its id, and its fields."""
 
 _LETTERS: dict[type[Delta], bytes] = {OutputTextDelta: b"t", ReasoningDelta: b"r", ArgumentsDelta: b"a"}
 _TERMINAL = b"1"
+# The id of the item and the other short fields, as a stream stores them.
+_ENTRY_BYTES = 80
 
 # As earlier versions stored it.
 FENCE_FIELD = "seal"
@@ -51,6 +55,13 @@ class LogEntry:
         return frame(self.event)
 
     @property
+    def size(self) -> int:
+        """Of what is stored of it, in bytes, with what the stream adds."""
+        if isinstance(self.event, Delta):
+            return len(self.event.delta.encode()) + 4 * len(self.token_ids) + _ENTRY_BYTES
+        return len(self.frame.encode()) + _ENTRY_BYTES
+
+    @property
     def is_terminal(self) -> bool:
         return isinstance(self.event, Terminal)
 
@@ -70,6 +81,27 @@ class LogEntry:
         }
 
 
+def number_of(entry_id: bytes) -> int:
+    """The `sequence_number` of the event that is stored under this id."""
+    return int(entry_id.partition(b"-")[0]) - 1
+
+
+def up_to_hole(entries: Iterable[StoredEntry], first: int) -> list[StoredEntry]:
+    """The entries of a segment that continue a log of `first` events. What is behind a hole is not part of the log."""
+    whole: list[StoredEntry] = []
+    for entry in entries:
+        number = number_of(entry[0])
+        if number > first + len(whole):
+            break
+        if number == first + len(whole):
+            whole.append(entry)
+    return whole
+
+
+def decode_frames(entries: Sequence[StoredEntry]) -> list[str]:
+    return [decode_frame(*entry) for entry in entries]
+
+
 def is_terminal(fields: Fields) -> bool:
     return b"end" in fields
 
@@ -84,7 +116,7 @@ def decode_frame(entry_id: bytes, fields: Fields) -> str:
     """The frame, byte for byte as the owner's own followers receive it."""
     if b"e" in fields:
         return fields[b"e"].decode()
-    number, index = int(entry_id.partition(b"-")[0]) - 1, int(fields[b"o"])
+    number, index = number_of(entry_id), int(fields[b"o"])
     item_id, delta = fields[b"i"].decode(), fields[b"d"].decode()
     match fields[b"k"]:
         case b"t":

@@ -7,7 +7,9 @@ import msgspec
 from gateway.context.prompt import TokenCountCheckpoint
 from gateway.inference import OutputOptions, Sampling
 from gateway.protocol.items import Item
+from gateway.store.history.history_reader import HistoryReader
 from gateway.store.history.turn_store import TurnStore
+from gateway.turn.output import MAX_OUTPUT_ITEMS
 from gateway.turn.records import CommitRecord, CommitResult, TurnRecord
 from gateway.turn.state_machine import Turn
 from gateway.turn.turn_request import TurnRequest
@@ -27,6 +29,12 @@ def turn(number: int, thread: str, position: int = 1, user: str = ALICE) -> Turn
 async def accept(turns: TurnStore, request: TurnRequest, *items: Item, **more: Any) -> str:
     response = Turn(request).response("in_progress")
     return await turns.accept(TurnRecord(request, request.thread_id or "", response, items, owner="g1", **more))
+
+
+async def whole(reader: HistoryReader, request: TurnRequest) -> list[Item]:
+    """What a response after this turn would continue from."""
+    last = request.first_position + MAX_OUTPUT_ITEMS - 1
+    return await reader.read(request.user_id, await reader.open(request.user_id, request.thread_id or "", last))
 
 
 async def commit(

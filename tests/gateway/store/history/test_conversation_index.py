@@ -7,9 +7,11 @@ from redis.asyncio import Redis
 
 from gateway.errors import NotFound
 from gateway.protocol.resources import ConversationPage, Order
+from gateway.store.history import search as search_module
 from gateway.store.history.conversation_index import ConversationIndex
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.cursors import Cursor, parse_cursor
+from gateway.store.history.search import words_of
 from tests.gateway.items import ABSENT, ALICE, BOB, MALFORMED_IDS, input_messages
 
 INDEX = "parley:{user_a}:conversations"
@@ -108,7 +110,7 @@ async def test_conversations_of_the_same_millisecond_are_all_listed_once(
 HAPPENINGS = st.lists(st.tuples(st.sampled_from(["spoken", "deleted"]), st.integers(0, 11)), max_size=4)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     scores=st.lists(st.integers(1, 4), min_size=1, max_size=12),
     limit=st.integers(1, 4),
@@ -223,6 +225,35 @@ async def test_a_search_that_scanned_enough_conversations_ends_with_a_cursor(
         after, more = pages[-1].next_after, pages[-1].has_more
     assert [ids_of(page) for page in pages] == [[], [], [ids[0]]]
     assert [page.last_id for page in pages] == [None, None, ids[0]]
+
+
+@pytest.mark.parametrize("words", ["ab abc bc b", "Abc"])
+def test_a_word_that_is_part_of_another_is_not_looked_for(words: str) -> None:
+    assert words_of(words) == {"abc"}
+
+
+async def test_of_a_conversation_with_long_texts_the_newest_are_searched(
+    conversations: Conversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "_NEWEST_BYTES", 20_000)
+    texts = ["oldest", *("x" * 2000 for _ in range(30)), "newest"]
+    made = await conversations.create(ALICE, {}, items=input_messages(*texts))
+    assert await search(conversations, "newest") == [made.id]
+    assert await search(conversations, "oldest") == []
+
+
+async def test_a_search_that_read_enough_bytes_ends_with_a_cursor(
+    conversations: Conversations, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = await a_few(conversations, redis, 20)
+    for one in ids:
+        await conversations.items.create(ALICE, one, input_messages("x" * 2000))
+    ids = [one.id for one in (await conversations.index.page(ALICE, limit=100, after=None, order="desc")).data]
+    monkeypatch.setattr(search_module, "_MAX_BYTES_READ", 10_000)
+    first = await conversations.index.page(ALICE, limit=4, after=None, order="desc", query="needle")
+    assert (first.data, first.has_more) == ((), True)
+    assert first.next_after is not None
+    assert first.next_after.startswith(ids[7])
 
 
 async def test_a_search_that_read_enough_items_ends_with_a_cursor(conversations: Conversations, redis: Redis) -> None:

@@ -3,8 +3,9 @@ from redis.asyncio import Redis
 
 from gateway.errors import NotFound, StorageLimit
 from gateway.protocol.ids import new_item_id, position_in
-from gateway.protocol.items import Item
+from gateway.protocol.items import Item, text_of
 from gateway.protocol.resources import Order
+from gateway.store.history import item_ranges
 from gateway.store.history.conversations import Conversations
 from gateway.store.history.history_reader import HistoryReader
 from gateway.turn.limits import MAX_ITEMS
@@ -97,6 +98,24 @@ async def test_items_are_paged_without_gaps_or_duplicates_while_more_arrive(
         if order == "desc":
             await conversations.items.create(ALICE, made.id, input_messages("new"))
     assert seen == (before if order == "asc" else before[::-1])
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+async def test_a_page_of_long_items_ends_early_and_the_next_one_continues(
+    conversations: Conversations, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item_ranges, "READ_BYTES", 10_000)
+    made = await conversations.create(ALICE, {}, items=input_messages(*(f"{n} " + "x" * 2000 for n in range(20))))
+    sizes: list[int] = []
+    texts: list[str] = []
+    after, more = None, True
+    while more:
+        page = await conversations.items.page(ALICE, made.id, limit=100, after=after, order=order)
+        sizes.append(len(page.data))
+        texts += [text_of(item).partition(" ")[0] for item in page.data]
+        after, more = page.last_id, page.has_more
+    assert sizes == [8, 8, 4]
+    assert texts == [str(n) for n in (range(20) if order == "asc" else range(19, -1, -1))]
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])

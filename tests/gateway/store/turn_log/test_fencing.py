@@ -65,3 +65,16 @@ async def test_an_unreachable_redis_is_not_reported_as_a_lost_race(durable_redis
         for asked in (Segments(redis).read(USER, RESPONSE), Segments(redis).fence(USER, RESPONSE, 0, "g2")):
             with pytest.raises(Unavailable):
                 await asked
+
+
+async def test_what_is_behind_a_hole_is_not_read_and_the_next_segment_closes_the_hole(redis: Redis) -> None:
+    segments = Segments(redis)
+    for number in (1, 2, 5):
+        await add(redis, 0, number)
+    assert [entry_id for entry_id, _ in (await segments.read(USER, RESPONSE)).entries] == [b"1-0", b"2-0"]
+    assert await segments.fence(USER, RESPONSE, 0, "g1")
+    for number in (3, 4):
+        await add(redis, 1, number)
+    replayed = await segments.read(USER, RESPONSE)
+    assert [entry_id for entry_id, _ in replayed.entries] == [b"1-0", b"2-0", b"3-0", b"4-0"]
+    assert (replayed.segment, replayed.first_number) == (1, 2)

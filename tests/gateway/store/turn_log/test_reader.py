@@ -13,16 +13,26 @@ from redis.asyncio import Redis
 from dev.process import Process
 from gateway.errors import Unavailable
 from gateway.inference import OutputDelta, TextDelta, ToolCallDelta
+from gateway.protocol.events import decode_event
 from gateway.protocol.ids import new_response_id
 from gateway.protocol.resources import WindowUse
+from gateway.store.history.responses import ResponseStore
+from gateway.store.keys import segment_key
 from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
-from gateway.store.turn_log.writer import Writer
 from gateway.turn.commands import CancelTurn, GatewayCommand, TakeOverTurns
 from gateway.turn.log import TurnLog
-from gateway.turn.log_entry import decode_frame
+from gateway.turn.log_entry import decode_frames
 from gateway.turn.state_machine import Completed, Created
-from tests.gateway.builders import answer_deltas, background_task, connection, turn
+from tests.gateway.builders import (
+    add_records,
+    answer_deltas,
+    background_task,
+    connection,
+    log_writer,
+    lose_newest,
+    turn,
+)
 
 USER = "user_1"
 
@@ -31,8 +41,8 @@ class Owner:
     """The replica that runs the turn."""
 
     def __init__(self, redis: Redis) -> None:
-        self.writer = Writer(redis, retention_seconds=60)
-        self.segments = Segments(redis)
+        self.writer = log_writer(redis)
+        self.segments, self.responses = Segments(redis), ResponseStore(redis)
         self.response_id = new_response_id()
         self.log: TurnLog = self.writer.open(turn(response_id=self.response_id))
         self.log.append(Created())
@@ -43,8 +53,21 @@ class Owner:
         await self.log.wait_flushed()
         await self.segments.fence(USER, self.response_id, self.log.segment, "g9")
         replayed = await self.segments.read(USER, self.response_id)
-        frames = [decode_frame(*entry) for entry in replayed.entries]
-        self.log = self.writer.open(self.log.turn, segment=replayed.segment, frames=frames)
+        await self.responses.claim(USER, self.response_id, "g9", replayed.segment)
+        self.log = self.writer.open(self.log.turn, replayed)
+
+    async def taken_over(self) -> TurnLog:
+        """The log of a taker, which knows only what Redis has left; this owner is dead."""
+        replayed = await self.segments.read(USER, self.response_id)
+        await self.segments.fence(USER, self.response_id, replayed.segment, "g1")
+        await self.responses.claim(USER, self.response_id, "g1", replayed.segment + 1)
+        replayed, again = await self.segments.read(USER, self.response_id), turn(response_id=self.response_id)
+        for frame in decode_frames(replayed.entries):
+            again.replay(decode_event(frame))
+        return self.writer.open(again, replayed)
+
+    async def stored_frames(self) -> list[str]:
+        return decode_frames((await self.segments.read(USER, self.response_id)).entries)
 
     def end(self) -> None:
         self.log.append_entries(self.log.finish(Completed(None, 1)))
@@ -57,6 +80,7 @@ class Owner:
 async def owning(port: int) -> AsyncIterator[Owner]:
     async with connection(port) as redis:
         owner = Owner(redis)
+        await add_records(redis, (USER, owner.response_id))
         async with background_task(owner.writer.run()):
             yield owner
 
@@ -81,7 +105,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.005)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(answer_deltas(), st.integers(0, 30), st.integers(-1, 40))
 async def test_a_follower_from_any_time_and_number_gets_the_owners_frames(
     port: int, pieces: Sequence[OutputDelta], join_at: int, starting_after: int
@@ -242,3 +266,56 @@ async def test_without_redis_every_request_is_refused_by_name(durable_redis: Pro
             with pytest.raises(Unavailable) as caught:
                 await asked
             assert caught.value.dependency == "redis"
+
+
+async def lose(redis: Redis, owner: Owner, count: int) -> None:
+    for _ in range(count):
+        await lose_newest(redis, segment_key(USER, owner.response_id, owner.log.segment))
+
+
+async def test_an_event_behind_a_hole_is_not_shown_before_the_hole_is_closed(redis: Redis, port: int) -> None:
+    async with owning(port) as owner, reading(port) as reader:
+        owner.log.append(TextDelta("lost"))
+        await owner.log.wait_flushed()
+        frames, key = await owner.stored_frames(), segment_key(USER, owner.response_id, 0)
+        await lose(redis, owner, 1)
+        await redis.xadd(key, {"e": "behind"}, id=f"{len(frames) + 1}-0")
+        async with reader.events(USER, owner.response_id) as events:
+            await until(lambda: len(events) == len(frames) - 1)
+            replayed = await owner.segments.read(USER, owner.response_id)
+            owner.log.append(TextDelta("new"))  # the owner finds the hole
+            owner.end()
+            whole = await owner.frames()
+            assert [text async for text in events.follow()] == whole
+    assert decode_frames(replayed.entries) == frames[:-1]
+    assert "lost" in whole[len(frames) - 1]
+
+
+@pytest.mark.parametrize(("text", "is_lost"), [("seen", False), ("other", True)])
+async def test_a_follower_is_told_if_the_next_owner_continues_with_something_else(
+    redis: Redis, port: int, text: str, *, is_lost: bool
+) -> None:
+    async with owning(port) as owner, reading(port) as reader:
+        await owner.log.wait_flushed()
+        before = await owner.segments.read(USER, owner.response_id)
+        async with reader.events(USER, owner.response_id) as events:
+            owner.log.append(TextDelta("seen"))
+            await owner.log.wait_flushed()
+            shown = len(owner.log.events)
+            await until(lambda: len(events) == shown)
+            await lose(redis, owner, shown - len(before.entries))
+            taker = await owner.taken_over()
+            taker.append(TextDelta(text))
+            taker.append_entries(taker.finish(Completed(None, 1)))
+            await events.wait_closed()
+            assert (events.is_lost, events.is_complete) == (is_lost, not is_lost)
+
+
+async def test_a_hole_that_nobody_closes_ends_the_followers(redis: Redis, port: int) -> None:
+    async with owning(port) as owner, reading(port) as reader:
+        reader.check_seconds = 0.05
+        await owner.log.wait_flushed()
+        await redis.xadd(segment_key(USER, owner.response_id, 0), {"e": "behind"}, id="9-0")
+        async with reader.events(USER, owner.response_id) as events:
+            await events.wait_closed()
+            assert (len(events), events.is_lost) == (2, True)

@@ -14,14 +14,18 @@ from dev.process import Process
 from gateway.errors import EngineFailed
 from gateway.inference import TextDelta, ToolCallDelta
 from gateway.protocol.resources import WindowUse
+from gateway.store.history.responses import ResponseStore
+from gateway.store.keys import segment_key
 from gateway.store.turn_log.fencing import Segments
+from gateway.store.turn_log.repair import LogRepair
 from gateway.store.turn_log.writer import Writer
 from gateway.turn.event_buffer import EventBuffer
 from gateway.turn.log import TurnLog
 from gateway.turn.log_entry import decode_frame, token_ids
 from gateway.turn.output import MAX_OUTPUT_ITEMS
+from gateway.turn.records import ReplayedEvents
 from gateway.turn.state_machine import Completed, Created
-from tests.gateway.builders import background_task, connection, keys_of, turn
+from tests.gateway.builders import add_records, background_task, connection, keys_of, log_writer, lose_newest, turn
 
 COMPLETED = Completed(None, 1)
 RETENTION_SECONDS = 60
@@ -77,9 +81,15 @@ class Proxy:
 @asynccontextmanager
 async def writing(port: int, *, patience_seconds: float = 2) -> AsyncIterator[Writer]:
     async with connection(port, patience_seconds) as redis:
-        writer = Writer(redis, retention_seconds=RETENTION_SECONDS)
+        await accept(redis)
+        writer = log_writer(redis)
         async with background_task(writer.run()):
             yield writer
+
+
+async def accept(redis: Redis) -> None:
+    """The turns that these tests begin."""
+    await add_records(redis, *((f"user_{number}", "resp_1") for number in range(50)))
 
 
 def begin(writer: Writer, number: int = 1) -> TurnLog:
@@ -168,7 +178,8 @@ class CountingRedis(Redis):
 
 async def test_the_events_of_many_turns_are_stored_in_one_round_trip(redis: Redis, port: int) -> None:
     async with CountingRedis(port=port) as counting:
-        writer = Writer(counting, retention_seconds=RETENTION_SECONDS)
+        await accept(redis)
+        writer = log_writer(counting)
         logs = [begin(writer, number) for number in range(50)]
         for log in logs:
             say(log, "hello")
@@ -197,7 +208,7 @@ async def test_an_answer_that_is_not_stored_is_published_and_not_written(redis: 
         say(log, "secret")
         end(log)
         assert "secret" in (await shown(log.events))[-1]
-    assert await redis.keys() == []
+    assert await redis.keys("*:log*") == []
 
 
 @pytest.mark.parametrize("fault", ["close", "silence"])
@@ -278,6 +289,60 @@ async def test_a_fault_in_one_turn_does_not_stop_others(port: int) -> None:
             broken.append(TextDelta("more"))
 
 
+async def test_a_log_that_redis_refuses_does_not_hold_the_others(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        key = segment_key("user_1", "resp_1", 0)
+        await redis.set(key, "not a stream")
+        refused, other = begin(writer, 1), begin(writer, 2)
+        say(other, "fine")
+        end(other)
+        assert "fine" in (await shown(other.events))[-1]
+        assert len(refused.events) == 0
+        await redis.delete(key)
+        say(refused, "later")
+        end(refused)
+        frames = await shown(refused.events)
+    assert [decode_frame(*entry) for entry in await stored(redis, refused)] == frames
+
+
+async def test_an_answer_that_is_not_stored_does_not_wait_for_redis(
+    durable_redis: Process, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with writing(durable_redis.command.port, patience_seconds=0.2) as writer:
+        durable_redis.pause()
+        waiting = begin(writer)
+        while "events wait" not in caplog.text:
+            await asyncio.sleep(0.01)
+        log = writer.open(turn(thread_id=None))
+        log.append(Created())
+        say(log, "now")
+        end(log)
+        assert "now" in (await shown(log.events))[-1]
+        assert len(waiting.events) == 0
+        durable_redis.resume()
+        await waiting.wait_flushed()
+
+
+class BrokenClaims(ResponseStore):
+    async def owner(self, user_id: str, response_id: str) -> tuple[str, int]:
+        raise RuntimeError(f"no {response_id}")
+
+
+async def test_a_bug_in_the_repair_of_one_log_does_not_stop_the_others(redis: Redis, port: int) -> None:
+    await accept(redis)
+    writer = Writer(redis, LogRepair(Segments(redis), BrokenClaims(redis), "g1"), retention_seconds=RETENTION_SECONDS)
+    async with background_task(writer.run()):
+        damaged, other = begin(writer, 1), begin(writer, 2)
+        await damaged.wait_flushed()
+        await lose_newest(redis, keys_of(damaged)[0])
+        say(damaged, "a")
+        await damaged.wait_flushed()
+        assert damaged.is_fenced_off
+        say(other, "fine")
+        end(other)
+        assert "fine" in (await shown(other.events))[-1]
+
+
 async def test_a_fenced_log_stops_growing_and_is_fenced_off(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
         mine, other = begin(writer, 1), begin(writer, 2)
@@ -309,18 +374,62 @@ async def test_an_append_before_the_fence_whose_reply_was_lost_is_replayed_by_th
     assert "kept" in "".join(decode_frame(*entry) for entry in replayed.entries)
 
 
+async def begin_fenced(writer: Writer, redis: Redis, owner: str) -> tuple[TurnLog, ReplayedEvents]:
+    """A log whose first segment `owner` has fenced, and what it stored until then."""
+    log = begin(writer)
+    say(log, "a")
+    await log.wait_flushed()
+    await Segments(redis).fence("user_1", "resp_1", 0, owner)
+    return log, await Segments(redis).read("user_1", "resp_1")
+
+
 async def test_a_log_continues_in_its_next_segment_after_a_takeover(redis: Redis, port: int) -> None:
     async with writing(port) as writer:
-        first = begin(writer)
-        say(first, "a")
-        await first.wait_flushed()
-        await Segments(redis).fence("user_1", "resp_1", 0, "g2")
-        replayed = await Segments(redis).read("user_1", "resp_1")
+        first, replayed = await begin_fenced(writer, redis, "g2")
+        await ResponseStore(redis).claim("user_1", "resp_1", "g2", replayed.segment)
         frames = [decode_frame(*entry) for entry in replayed.entries]
-        log = writer.open(first.turn, segment=replayed.segment, frames=frames)
+        log = writer.open(first.turn, replayed)
         say(log, "b")
         end(log)
         assert (await shown(log.events))[: len(frames)] == frames
         assert all([0 < await redis.ttl(key) <= RETENTION_SECONDS for key in keys_of(log)])
     assert keys_of(log) == [keys_of(first)[0], keys_of(first)[0] + ":1"]
     assert (await stored(redis, log))[0][0] == b"%d-0" % (len(frames) + 1)
+
+
+async def test_a_log_does_not_begin_in_a_redis_that_has_lost_its_turn(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        await redis.flushall()
+        log = begin(writer)
+        assert await shown(log.events) == []
+        assert log.is_fenced_off
+
+
+async def test_a_segment_whose_fence_was_lost_is_not_continued_where_nobody_looks(redis: Redis, port: int) -> None:
+    async with writing(port) as writer:
+        first, replayed = await begin_fenced(writer, redis, "g1")
+        log = writer.open(first.turn, replayed)
+        await lose_newest(redis, keys_of(first)[0])
+        say(log, "b")
+        end(log)
+        frames = await shown(log.events)
+        replayed = await Segments(redis).read("user_1", "resp_1")
+    assert [decode_frame(*entry) for entry in replayed.entries] == frames
+
+
+@pytest.mark.parametrize("lost", [1, 3, 20])
+async def test_an_append_finds_that_entries_before_it_were_lost(redis: Redis, port: int, lost: int) -> None:
+    async with writing(port) as writer:
+        log = begin(writer)
+        for letter in "abcd":
+            say(log, letter)
+            await log.wait_flushed()
+        for _ in range(lost):
+            await lose_newest(redis, keys_of(log)[0])
+        say(log, "e")
+        await log.wait_flushed()
+        end(log)
+        frames = await shown(log.events)
+        replayed = await Segments(redis).read("user_1", "resp_1")
+    assert [decode_frame(*entry) for entry in replayed.entries] == frames
+    assert token_ids(fields for _, fields in replayed.entries) == [ord(letter) for letter in "abcde"]

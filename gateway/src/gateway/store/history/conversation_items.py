@@ -6,17 +6,28 @@ from typing import Any
 from redis.asyncio import Redis
 
 from gateway.errors import NotFound
-from gateway.protocol.ids import position_in
+from gateway.protocol.ids import is_output_of, position_in
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.items import Item, decode_item, encode_item
-from gateway.protocol.resources import Conversation, Order, Page
-from gateway.store.clock import redis_now_ms
+from gateway.protocol.resources import Conversation, ItemPage, Order
+from gateway.store.clock import RedisClock
 from gateway.store.errors import translate_redis_errors
-from gateway.store.history.quota import StorageQuota, charge
-from gateway.store.history.stored_conversation import conversation_key, read_conversation
+from gateway.store.history.item_ranges import ItemPages
+from gateway.store.history.quota import StorageQuota, settle
+from gateway.store.history.sizes import items_size
+from gateway.store.history.stored_conversation import read_conversation
 from gateway.store.history.transaction import transact
-from gateway.store.keys import index_key, items_key, thread_key
+from gateway.store.keys import (
+    LOG_SUFFIX,
+    index_key,
+    items_key,
+    response_key,
+    responses_key,
+    segment_keys,
+    thread_key,
+)
 from gateway.turn.limits import check_item_limit
+from gateway.turn.records import MAX_POSITION, Reservation, Run
 
 
 class ConversationItems:
@@ -25,16 +36,25 @@ class ConversationItems:
 
     def __init__(self, redis: Redis, quota: StorageQuota) -> None:
         self._redis = redis
+        self._clock = RedisClock(redis)
         self._quota = quota
 
-    async def create(self, user_id: str, conversation_id: str, items: Sequence[InputItem]) -> Page[Item]:
+    async def create(self, user_id: str, conversation_id: str, items: Sequence[InputItem]) -> ItemPage:
         """Adds them at the end, adjacent even when a turn begins at the same moment. Raises StorageLimit."""
-        conversation_key(user_id, conversation_id)
-        await self._quota.check(user_id)
+        await read_conversation(self._redis, user_id, conversation_id)
         async with translate_redis_errors():
             stored = await self._redis.zcard(items_key(user_id, conversation_id))
-            now = await redis_now_ms(self._redis)
         check_item_limit(stored, len(items))
+        size = items_size(item_members([item.at(0) for item in items]))
+        async with self._quota.reserved(user_id, size) as reservation:
+            added = await self._append(user_id, conversation_id, items, reservation)
+        return ItemPage.of(added)
+
+    async def _append(
+        self, user_id: str, conversation_id: str, items: Sequence[InputItem], reservation: Reservation
+    ) -> tuple[Item, ...]:
+        async with translate_redis_errors():
+            now = await self._clock.now_ms()
 
         def write(pipe: Any, found: list[Any]) -> tuple[Item, ...]:
             last = int(found[0] or 0)
@@ -42,33 +62,27 @@ class ConversationItems:
             pipe.hset(thread_key(user_id, conversation_id), "position", str(last + len(items)))
             members = item_members(added)
             pipe.zadd(items_key(user_id, conversation_id), members)
-            charge(pipe, user_id, items_key(user_id, conversation_id), members)
+            settle(pipe, user_id, {conversation_id: items_size(members)}, reservation)
             pipe.zadd(index_key(user_id), {conversation_id: now})
             return added
 
-        return _page(await transact(self._redis, user_id, conversation_id, ["position"], write), more=False)
+        return await transact(self._redis, user_id, conversation_id, ["position"], write)
 
     async def page(
         self, user_id: str, conversation_id: str, *, limit: int, after: str | None, order: Order
-    ) -> Page[Item]:
-        """By position, which is part of the id: an `after` that was deleted meanwhile still works."""
+    ) -> ItemPage:
+        """By position, which is part of the id: an `after` that was deleted meanwhile still works. Fewer than `limit`
+        where these are long."""
         await read_conversation(self._redis, user_id, conversation_id)
         position = None if after is None else position_in(after)
         if after is not None and position is None:
             raise NotFound("item", param="after")
         desc = order == "desc"
-        start = ("+inf" if desc else "-inf") if position is None else f"({position}"
-        async with translate_redis_errors():
-            found: Any = await self._redis.zrange(
-                items_key(user_id, conversation_id),
-                start,
-                "-inf" if desc else "+inf",
-                desc=desc,
-                byscore=True,
-                offset=0,
-                num=limit + 1,
-            )
-        return _page(tuple(decode_item(item) for item in found[:limit]), more=len(found) > limit)
+        first = 0 if desc or position is None else position + 1
+        last = MAX_POSITION if not desc or position is None else position - 1
+        pages = ItemPages(self._redis, user_id, (Run(conversation_id, MAX_POSITION),))
+        await pages.read(first, last, limit + 1, desc=desc)
+        return ItemPage.of(tuple(pages.items[:limit]), has_more=len(pages.items) > limit or not pages.is_end)
 
     async def item(self, user_id: str, conversation_id: str, item_id: str) -> Item:
         await read_conversation(self._redis, user_id, conversation_id)
@@ -83,7 +97,19 @@ class ConversationItems:
             removed: Any = await self._redis.zrem(items_key(user_id, conversation_id), stored)
         if not removed:
             raise _item_not_found()
+        await self._quota.reduce(user_id, conversation_id, items_size([stored]))
+        await self._delete_events(user_id, conversation_id, item_id)
         return conversation
+
+    async def _delete_events(self, user_id: str, conversation_id: str, item_id: str) -> None:
+        """Of the response that generated the item: they contain its text."""
+        async with translate_redis_errors():
+            found: Any = await self._redis.smembers(responses_key(user_id, conversation_id))
+            response_id = next((one.decode() for one in found if is_output_of(one.decode(), item_id)), None)
+            if response_id is not None:
+                segment: Any = await self._redis.hget(response_key(user_id, response_id), "segment")
+                await self._redis.delete(*segment_keys(user_id, response_id, int(segment or 0)))
+                await self._quota.refund(user_id, [response_id + LOG_SUFFIX])
 
     async def _read_member(self, user_id: str, conversation_id: str, item_id: str) -> bytes:
         position = position_in(item_id)
@@ -106,7 +132,3 @@ def item_members(items: Sequence[Item]) -> dict[bytes, int]:
 
 def _item_not_found() -> NotFound:
     return NotFound("item", param="item_id")
-
-
-def _page(items: tuple[Item, ...], *, more: bool) -> Page[Item]:
-    return Page(items, items[0].id if items else None, items[-1].id if items else None, more)

@@ -1,19 +1,21 @@
 """The conversations of a user: creates, reads, changes and deletes them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import WatchError
 
 from gateway.errors import StorageLimit
 from gateway.protocol.ids import new_conversation_id
 from gateway.protocol.input_items import InputItem
 from gateway.protocol.resources import Conversation, Generation, encoded
-from gateway.store.clock import redis_now_ms
+from gateway.store.clock import RedisClock
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.conversation_index import ConversationIndex
 from gateway.store.history.conversation_items import ConversationItems, item_members
-from gateway.store.history.quota import StorageQuota, charge
+from gateway.store.history.quota import StorageQuota, settle
+from gateway.store.history.sizes import THREAD, bytes_of, items_size
 from gateway.store.history.stored_conversation import (
     active_responses,
     conversation_key,
@@ -22,10 +24,20 @@ from gateway.store.history.stored_conversation import (
     read_conversation,
 )
 from gateway.store.history.transaction import transact
-from gateway.store.keys import index_key, items_key, response_key, responses_key, segment_keys, thread_key
+from gateway.store.keys import (
+    LOG_SUFFIX,
+    index_key,
+    items_key,
+    response_key,
+    responses_key,
+    segment_keys,
+    thread_key,
+)
 
 # More than anybody can find anything in, and a bound on what one user takes from the others.
 MAX_CONVERSATIONS = 10_000
+# A command takes the client about 20 us of the event loop.
+_DELETED_AT_ONCE = 200
 # OpenAI's own limit.
 _MAX_METADATA_PAIRS = 16
 
@@ -38,6 +50,7 @@ class Conversations:
 
     def __init__(self, redis: Redis, quota: StorageQuota | None = None) -> None:
         self._redis = redis
+        self._clock = RedisClock(redis)
         self._quota = quota or StorageQuota(redis)
         self.index = ConversationIndex(redis)
         self.items = ConversationItems(redis, self._quota)
@@ -53,30 +66,44 @@ class Conversations:
         async with translate_redis_errors():
             if await self._redis.zcard(index_key(user_id)) >= MAX_CONVERSATIONS:
                 raise StorageLimit("conversations", MAX_CONVERSATIONS, "delete some of them")
-        await self._quota.check(user_id)
         new = new_conversation_id()
         first = [item.at(position) for position, item in enumerate(items, start=1)]
         members = item_members(first)
-        async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
-            now = await redis_now_ms(self._redis)
-            fields = _fields(metadata, generation) | {"created_at": str(now // 1000), "position": str(len(first))}
+        texts = _fields(metadata, generation)
+        size = THREAD + bytes_of(*texts.values()) + items_size(members)
+        async with (
+            self._quota.reserved(user_id, size) as reservation,
+            translate_redis_errors(),
+            self._redis.pipeline(transaction=True) as pipe,
+        ):
+            now = await self._clock.now_ms()
+            fields: Any = {**texts, "created_at": now // 1000, "position": len(first)}
             pipe.hset(thread_key(user_id, new), mapping=fields)
             if first:
                 pipe.zadd(items_key(user_id, new), members)
-                charge(pipe, user_id, items_key(user_id, new), members)
             pipe.zadd(index_key(user_id), {new: now})
+            settle(pipe, user_id, {new: size}, reservation)
             await pipe.execute()
         return Conversation(new, now // 1000, dict(metadata), generation=generation, last_active_at=now // 1000)
 
     async def ensure(self, user_id: str, conversation: Conversation) -> None:
         """Creates the conversation unless it exists."""
         key = conversation_key(user_id, conversation.id)
+        fields: Any = {**_fields(conversation.metadata, conversation.generation), "created_at": conversation.created_at}
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
-            pipe.hsetnx(key, "created_at", str(conversation.created_at))
-            for name, value in _fields(conversation.metadata, conversation.generation).items():
-                pipe.hsetnx(key, name, value)
-            pipe.zadd(index_key(user_id), {conversation.id: await redis_now_ms(self._redis)}, nx=True)
-            await pipe.execute()
+            await pipe.watch(key)
+            if await pipe.hexists(key, "created_at"):
+                return
+            now = await self._clock.now_ms()
+            async with self._quota.reserved(user_id, THREAD) as reservation:
+                pipe.multi()  # type: ignore[no-untyped-call]
+                pipe.hset(key, mapping=fields)
+                pipe.zadd(index_key(user_id), {conversation.id: now}, nx=True)
+                settle(pipe, user_id, {conversation.id: THREAD}, reservation)
+                try:
+                    await pipe.execute()
+                except WatchError:  # another request has just created it
+                    await self._quota.release(reservation)
 
     async def conversation(self, user_id: str, conversation_id: str) -> Conversation:
         """Raises NotFound."""
@@ -90,15 +117,34 @@ class Conversations:
         metadata: Mapping[str, str] | None = None,
         generation: Generation | None = None,
     ) -> Conversation:
-        """Replaces each as a whole, unless it is None; this does not count as activity. Raises NotFound."""
-        key, fields = thread_key(user_id, conversation_id), _fields(metadata, generation)
-
-        def write(pipe: Any, _: list[Any]) -> None:
-            if fields:
-                pipe.hset(key, mapping=fields)
-
-        await transact(self._redis, user_id, conversation_id, (), write)
+        """Replaces each as a whole, unless it is None; this does not count as activity. Raises NotFound or
+        StorageLimit."""
+        fields = _fields(metadata, generation)
+        while fields and not await self._replace(user_id, conversation_id, fields):
+            pass  # what it replaces has just become smaller
         return await read_conversation(self._redis, user_id, conversation_id)
+
+    async def _replace(self, user_id: str, conversation_id: str, fields: Mapping[str, bytes]) -> bool:
+        """Whether there was room for it. An update that needs no more room is never refused."""
+        key = conversation_key(user_id, conversation_id)
+        async with translate_redis_errors():
+            created_at, *before = await cast("Any", self._redis.hmget(key, ["created_at", *fields]))
+        if created_at is None:
+            raise conversation_not_found()
+        growth = max(0, bytes_of(*fields.values()) - bytes_of(*filter(None, before)))
+
+        def write(pipe: Any, found: list[Any]) -> bool:
+            size = bytes_of(*fields.values()) - bytes_of(*filter(None, found))
+            if size <= growth:
+                pipe.hset(key, mapping=fields)
+                settle(pipe, user_id, {conversation_id: size}, reservation)
+            return size <= growth
+
+        async with self._quota.reserved(user_id, growth) as reservation:
+            is_written = await transact(self._redis, user_id, conversation_id, list(fields), write)
+            if not is_written:
+                await self._quota.release(reservation)
+        return is_written
 
     async def retitle(self, user_id: str, conversation_id: str, title: str, *, instead_of: str) -> bool:
         """Only if the title is still `instead_of` (empty for no title); returns whether it was. Raises NotFound."""
@@ -110,6 +156,8 @@ class Conversations:
             is_allowed = metadata.get("title", "") == instead_of and len(changed) <= _MAX_METADATA_PAIRS
             if is_allowed:
                 pipe.hset(key, mapping=_fields(changed))
+                size = bytes_of(encoded(changed)) - bytes_of(found[0] or b"")
+                settle(pipe, user_id, {conversation_id: size})
             return is_allowed
 
         return await transact(self._redis, user_id, conversation_id, ["metadata"], write)
@@ -131,22 +179,25 @@ class Conversations:
             raise conversation_not_found()
         running = active_responses(fields)
         ended = sorted({one.decode() for one in response_ids} - set(running))
+        await self._quota.refund(user_id, [conversation_id])
         await self._delete_responses(user_id, ended)
-        deleted = (items_key(user_id, conversation_id), *(response_key(user_id, one) for one in ended))
-        await self._quota.refund(user_id, deleted)
         return running
 
     async def _delete_responses(self, user_id: str, response_ids: Sequence[str]) -> None:
         """A running one is deleted at its end, when it finds no conversation to store its answer in."""
-        async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for response_id in response_ids:
-                pipe.hget(response_key(user_id, response_id), "segment")
-            segments = await pipe.execute() if response_ids else []
-            for response_id, segment in zip(response_ids, segments, strict=True):
-                pipe.delete(response_key(user_id, response_id), *segment_keys(user_id, response_id, int(segment or 0)))
-            await pipe.execute()
+        for start in range(0, len(response_ids), _DELETED_AT_ONCE):
+            some = response_ids[start : start + _DELETED_AT_ONCE]
+            async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+                for response_id in some:
+                    pipe.hget(response_key(user_id, response_id), "segment")
+                segments = await pipe.execute()
+                for response_id, segment in zip(some, segments, strict=True):
+                    keys = segment_keys(user_id, response_id, int(segment or 0))
+                    pipe.delete(response_key(user_id, response_id), *keys)
+                await pipe.execute()
+            await self._quota.refund(user_id, [*some, *(one + LOG_SUFFIX for one in some)])
 
 
-def _fields(metadata: Mapping[str, str] | None, generation: Generation | None = None) -> dict[Any, Any]:
+def _fields(metadata: Mapping[str, str] | None, generation: Generation | None = None) -> dict[Any, bytes]:
     given = {"metadata": metadata, "generation": generation}
-    return {name: encoded(value).decode() for name, value in given.items() if value is not None}
+    return {name: encoded(value) for name, value in given.items() if value is not None}

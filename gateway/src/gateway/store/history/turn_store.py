@@ -1,23 +1,54 @@
 """What a turn stores: the question and the running response when it is accepted, and the answer at its end."""
 
-from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
 from gateway.errors import NotFound
+from gateway.protocol.create import ResponseCreate
 from gateway.protocol.ids import is_conversation_id
-from gateway.protocol.items import Item
 from gateway.protocol.resources import encoded
-from gateway.store.clock import redis_now_ms
+from gateway.store.clock import RedisClock
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.conversation_items import item_members
-from gateway.store.history.quota import StorageQuota, charge
+from gateway.store.history.quota import StorageQuota, settle
+from gateway.store.history.sizes import (
+    IDEMPOTENCY_KEY,
+    RESPONSE,
+    RESPONSE_ENTRY,
+    RUNNING_ANSWER,
+    THREAD,
+    TURN_CONTEXT,
+    bytes_of,
+    input_size,
+    items_size,
+    log_size,
+)
 from gateway.store.history.stored_conversation import active_field
-from gateway.store.keys import idempotency_key, index_key, items_key, response_key, responses_key, thread_key
+from gateway.store.history.stored_path import encode_path
+from gateway.store.history.watched_turn import StoredTurn, is_at_the_end, watch_acceptance, watch_response
+from gateway.store.keys import (
+    LOG_SUFFIX,
+    idempotency_field,
+    idempotency_key,
+    index_key,
+    items_key,
+    response_key,
+    responses_key,
+    thread_key,
+)
 from gateway.turn.output import MAX_OUTPUT_ITEMS
-from gateway.turn.records import CommitRecord, CommitResult, TurnRecord
+from gateway.turn.records import (
+    ChainMovedOn,
+    CommitRecord,
+    CommitResult,
+    Path,
+    Reservation,
+    TurnRecord,
+    content_digest,
+)
 
 # A client that has not repeated its request within a day has its answer.
 _IDEMPOTENCY_SECONDS = 86_400
@@ -29,12 +60,20 @@ class TurnStore:
     def __init__(self, redis: Redis, *, retention_seconds: int, quota: StorageQuota | None = None) -> None:
         """`retention_seconds`: how long a response is stored after its last change."""
         self._redis = redis
+        self._clock = RedisClock(redis)
         self._retention_seconds = retention_seconds
         self._quota = quota or StorageQuota(redis)
 
-    async def check_quota(self, user_id: str) -> None:
-        """Raises StorageLimit when the user may not store anything more."""
-        await self._quota.check(user_id)
+    async def reserve(self, user_id: str, create: ResponseCreate) -> Reservation:
+        """Room for the turn, however little is known about it yet. Raises StorageLimit."""
+        items, rest = create.items, encoded(msgspec.structs.replace(create, input=None))
+        # Its input is stored twice while it runs; instructions occur in three places.
+        size = 2 * input_size(encoded(items), len(items)) + 3 * bytes_of(rest)
+        return await self._quota.reserve(user_id, size + THREAD + RESPONSE + TURN_CONTEXT + RUNNING_ANSWER)
+
+    async def release(self, reservation: Reservation) -> None:
+        """Nothing was accepted. Idempotent."""
+        await self._quota.release(reservation)
 
     async def find_accepted(self, user_id: str, client_id: str) -> str | None:
         """The response that was accepted under a client's own id."""
@@ -45,23 +84,27 @@ class TurnStore:
     async def accept(self, record: TurnRecord) -> str:
         """Stores the question and the running response, all or nothing; repeating it changes nothing.
 
-        Returns the id of the response: an earlier one's where `idempotency_key` was used before. Raises NotFound for a
-        conversation that has just been deleted.
+        Returns the id of the response: an earlier one's where `idempotency_key` was used before. Raises ChainMovedOn,
+        or NotFound for a conversation that has just been deleted.
         """
         request = record.request
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
-            now = await redis_now_ms(self._redis)
+            now = await self._clock.now_ms()
             while True:
+                await watch_acceptance(pipe, record)
                 if record.idempotency_key is not None:
-                    earlier = await _watch_accepted(pipe, request.user_id, record.idempotency_key)
+                    earlier: Any = await pipe.get(idempotency_key(request.user_id, record.idempotency_key))
                     if earlier is not None:
-                        return earlier
+                        return str(earlier.decode())
+                if record.is_appended and not await is_at_the_end(pipe, record):
+                    raise ChainMovedOn
+                pipe.multi()  # type: ignore[no-untyped-call]
                 self._add_turn(pipe, record, now)
                 try:
                     exists = (await pipe.execute())[-1]
                     break
                 except WatchError:
-                    continue  # another gateway has just accepted the same request
+                    continue  # another gateway has just accepted the same request, or one in the same chain
         if not exists:
             await self._delete_orphans(request.user_id, record.thread_id, request.response_id)
             raise NotFound("conversation", param="conversation")
@@ -71,12 +114,12 @@ class TurnStore:
         """Stores the answer, unless the turn was deleted or is owned by another gateway."""
         key = response_key(record.user_id, record.response.id)
         async with translate_redis_errors(), self._redis.pipeline(transaction=True) as pipe:
-            now = await redis_now_ms(self._redis)
+            now = await self._clock.now_ms()
             while True:
-                owner = await _watch_owner(pipe, key)
-                if owner != record.owner:
-                    return CommitResult.DELETED if owner is None else CommitResult.FENCED_OFF
-                self._add_answer(pipe, record, now)
+                stored = await watch_response(pipe, key)
+                if stored.owner != record.owner:
+                    return CommitResult.DELETED if stored.owner is None else CommitResult.FENCED_OFF
+                self._add_answer(pipe, record, stored, now)
                 try:
                     exists = (await pipe.execute())[-1]
                     break
@@ -91,50 +134,83 @@ class TurnStore:
         user_id, last = request.user_id, request.first_position + MAX_OUTPUT_ITEMS - 1
         key = thread_key(user_id, thread_id)
         if not is_conversation_id(thread_id):
-            pipe.hsetnx(key, "created_at", str(request.created_at))
-            pipe.hsetnx(key, "position", str(last))
-        self._add_items(pipe, user_id, thread_id, [*record.copied, *record.input], now)
+            self._add_to_chain(pipe, record, last)
         pipe.hset(key, active_field(request.response_id), str(last))
+        pipe.sadd(responses_key(user_id, thread_id), request.response_id)
+        members = item_members(record.input)
+        if members:
+            pipe.zadd(items_key(user_id, thread_id), members, nx=True)
+        self._keep(pipe, user_id, thread_id, record.path, now)
+        sizes = self._add_response(pipe, record, last, items_size(members))
         if record.idempotency_key is not None:
             accepted = idempotency_key(user_id, record.idempotency_key)
             pipe.set(accepted, request.response_id, ex=_IDEMPOTENCY_SECONDS)
-        if is_conversation_id(thread_id):
-            pipe.sadd(responses_key(user_id, thread_id), request.response_id)
-        self._add_response(pipe, record, last)
+            sizes[idempotency_field(record.idempotency_key)] = IDEMPOTENCY_KEY
+        if not is_conversation_id(thread_id) and not record.is_appended:
+            sizes[thread_id] += THREAD + bytes_of(encode_path(record.path))
+        settle(pipe, user_id, sizes, record.reservation)
         pipe.hexists(key, "created_at")
 
-    def _add_response(self, pipe: Any, record: TurnRecord, last: int) -> None:
+    def _add_to_chain(self, pipe: Any, record: TurnRecord, last: int) -> None:
+        key = thread_key(record.request.user_id, record.thread_id)
+        if record.is_appended:
+            pipe.hset(key, "position", str(last))
+            return
+        pipe.hsetnx(key, "created_at", str(record.request.created_at))
+        pipe.hsetnx(key, "position", str(last))
+        if record.path:
+            pipe.hsetnx(key, "ancestry", encode_path(record.path).decode())
+
+    def _add_response(self, pipe: Any, record: TurnRecord, last: int, size: int) -> dict[str, int]:
+        """Returns what is counted for it. Until it ends, its log is counted as one of an answer of usual length."""
         request = record.request
-        key = response_key(request.user_id, request.response_id)
+        key, response_id = response_key(request.user_id, request.response_id), request.response_id
         values = {"response": record.response, "request": request, "input": record.input}
         large = {name: encoded(value) for name, value in values.items()}
-        pipe.hset(key, mapping={**large, "thread": record.thread_id, "last": last, "owner": record.owner})
-        charge(pipe, request.user_id, key, large.values())
+        first, digest = request.first_position - len(record.input), content_digest(record.input)
+        place = {"thread": record.thread_id, "first": first, "last": last}
+        reserved = RUNNING_ANSWER + bytes_of(large["input"])
+        counted = {"size": size, "reserved": reserved}
+        pipe.hset(key, mapping={**large, **place, **counted, "digest": digest, "owner": record.owner})
         pipe.expire(key, self._retention_seconds)
+        return {
+            record.thread_id: size + RESPONSE_ENTRY,
+            response_id: RESPONSE + bytes_of(large["response"], large["request"]),
+            response_id + LOG_SUFFIX: reserved,
+        }
 
-    def _add_answer(self, pipe: Any, record: CommitRecord, now: int) -> None:
+    def _add_answer(self, pipe: Any, record: CommitRecord, stored: StoredTurn, now: int) -> None:
+        """An earlier version finds the items of a response that it has accepted in the response itself."""
         user_id, thread_id, response = record.user_id, record.thread_id, record.response
         thread, key = thread_key(user_id, thread_id), response_key(user_id, response.id)
         pipe.hdel(thread, active_field(response.id))
         if record.checkpoint is not None:
             pipe.hset(thread, "measured", encoded(record.checkpoint).decode())
-        pipe.hset(key, "response", encoded(response).decode())
-        charge(pipe, user_id, key, [encoded(response.output)])
+        ended: Any = {"response": encoded(response)}
+        if stored.has_range:
+            ended = {"response": encoded(msgspec.structs.replace(response, output=())), "input": "[]"}
+        pipe.hset(key, mapping=ended)
         pipe.expire(key, self._retention_seconds)
-        self._add_items(pipe, user_id, thread_id, response.output, now)
+        members = item_members(response.output)
+        if members:
+            pipe.zadd(items_key(user_id, thread_id), members, nx=True)
+        self._keep(pipe, user_id, thread_id, record.path, now)
+        if stored.reserved is not None:  # else it was counted by an earlier attempt
+            size, log = items_size(members), log_size(record.log_bytes) - stored.reserved
+            pipe.hdel(key, "reserved")
+            pipe.hincrby(key, "size", size)
+            settle(pipe, user_id, {thread_id: size, response.id + LOG_SUFFIX: log})
         pipe.hexists(thread, "created_at")
 
-    def _add_items(self, pipe: Any, user_id: str, thread_id: str, items: Sequence[Item], now: int) -> None:
-        key = items_key(user_id, thread_id)
-        if items:
-            members = item_members(items)
-            pipe.zadd(key, members, nx=True)
-            charge(pipe, user_id, key, members)
+    def _keep(self, pipe: Any, user_id: str, thread_id: str, path: Path, now: int) -> None:
+        """A conversation moves to the top of its list. What a chain continues from expires no earlier than itself."""
         if is_conversation_id(thread_id):
             pipe.zadd(index_key(user_id), {thread_id: now})
-        else:
+            return
+        own = thread_key(user_id, thread_id), items_key(user_id, thread_id), responses_key(user_id, thread_id)
+        before = [items_key(user_id, run.thread_id) for run in path if not is_conversation_id(run.thread_id)]
+        for key in dict.fromkeys((*own, *before)):
             pipe.expire(key, self._retention_seconds)
-            pipe.expire(thread_key(user_id, thread_id), self._retention_seconds)
 
     async def _delete_orphans(self, user_id: str, thread_id: str, response_id: str) -> None:
         """What a turn has added to a conversation that had just been deleted. Its events expire by themselves, after
@@ -145,20 +221,4 @@ class TurnStore:
             pipe.delete(response_key(user_id, response_id))
             pipe.zrem(index_key(user_id), thread_id)
             await pipe.execute()
-
-
-async def _watch_accepted(pipe: Any, user_id: str, client_id: str) -> str | None:
-    """The response accepted under the client's id."""
-    key = idempotency_key(user_id, client_id)
-    await pipe.watch(key)
-    found = await pipe.get(key)
-    pipe.multi()
-    return None if found is None else str(found.decode())
-
-
-async def _watch_owner(pipe: Any, key: str) -> str | None:
-    """None without a record: an accepted response has one until it is deleted."""
-    await pipe.watch(key)
-    found = await pipe.hget(key, "owner")
-    pipe.multi()
-    return None if found is None else str(found.decode())
+        await self._quota.refund(user_id, [thread_id, response_id, response_id + LOG_SUFFIX])

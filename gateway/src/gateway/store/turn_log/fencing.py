@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from gateway.store.errors import translate_redis_errors
 from gateway.store.keys import segment_key
-from gateway.turn.log_entry import FENCE_FIELD, FENCE_ID, Fields, fenced_by, is_fence_rejection
+from gateway.turn.log_entry import FENCE_FIELD, FENCE_ID, StoredEntry, fenced_by, is_fence_rejection, up_to_hole
 from gateway.turn.records import ReplayedEvents
 
 _ABANDONED_SECONDS = 86_400
@@ -24,23 +24,23 @@ class Segments:
         self._redis = redis
 
     async def read(self, user_id: str, response_id: str) -> ReplayedEvents:
-        """The entries of all segments, without the fences."""
-        entries: list[tuple[bytes, Fields]] = []
+        """The entries of all segments, without the fences and without what Redis has behind a hole."""
+        entries: list[StoredEntry] = []
         segment, owner = 0, None
         while True:
             async with translate_redis_errors():
                 found: Any = await self._redis.xrange(segment_key(user_id, response_id, segment))
             fenced = fenced_by(found[-1][1]) if found else None
-            entries += found if fenced is None else found[:-1]
+            first_number = len(entries)
+            entries += up_to_hole(found if fenced is None else found[:-1], first_number)
             if fenced is None:
-                return ReplayedEvents(entries, segment, owner)
+                return ReplayedEvents(entries, segment, owner, first_number)
             segment, owner = segment + 1, fenced
 
-    async def is_fenced(self, user_id: str, response_id: str, segment: int, *, has_entries: bool) -> bool:
-        """Whether another gateway has fenced the segment, or it was deleted with its response."""
+    async def is_fenced(self, user_id: str, response_id: str, segment: int) -> bool:
         async with translate_redis_errors():
             newest: Any = await self._redis.xrevrange(segment_key(user_id, response_id, segment), count=1)
-        return fenced_by(newest[0][1]) is not None if newest else has_entries
+        return bool(newest) and fenced_by(newest[0][1]) is not None
 
     async def fence(self, user_id: str, response_id: str, segment: int, gateway_id: str) -> bool:
         """False when another gateway was faster."""

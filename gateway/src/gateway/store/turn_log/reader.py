@@ -96,6 +96,8 @@ class Reader:
                 await self._read_once(handle_command)
             except RedisError as exc:
                 logger.warning("followers wait: redis does not reply", extra={"error": str(exc)})
+                for log in self._logs.values():
+                    log.read_again()
                 await asyncio.sleep(_RETRY_SECONDS)
             except Exception:
                 logger.exception("reading the logs of other gateways failed")

@@ -2,53 +2,42 @@
 
 During a round trip the next deltas gather, and adjacent ones become one event. So a lone reader sees every token at
 once, and a busy server writes a few times per second and turn (an XADD for each token costs as much CPU as all the rest
-of relaying it).
+of relaying it). A log that Redis refuses, or that has to be restored, is held: the others go on without it.
 """
 
 import asyncio
 import logging
 from collections.abc import Sequence
-from enum import Enum, auto
-from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from gateway.store.keys import segment_key, segment_keys
+from gateway.store.turn_log.append import Append, AppendResult
+from gateway.store.turn_log.repair import LogRepair
 from gateway.turn.log import TurnLog
-from gateway.turn.log_entry import LogEntry, is_fence_rejection
+from gateway.turn.records import NOTHING_REPLAYED, ReplayedEvents
 from gateway.turn.state_machine import Turn
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.1
-# Of a turn whose gateway died and that no other gateway took over.
-_ABANDONED_SECONDS = 86_400
-# Of a discarded turn: its followers on other gateways still have to read its end.
-_DISCARDED_SECONDS = 10
-
-Batch = Sequence[tuple[TurnLog, Sequence[LogEntry]]]
-
-
-class AppendResult(Enum):
-    ADDED = auto()
-    # Another gateway has taken the turn over, or the response was deleted.
-    FENCED = auto()
-    # Redis could not, for now (full, loading, read-only); none of the log's entries was added.
-    RETRY = auto()
 
 
 class Writer:
-    def __init__(self, redis: Redis, *, retention_seconds: int) -> None:
+    def __init__(self, redis: Redis, repair: LogRepair, *, retention_seconds: int) -> None:
         """`retention_seconds`: how long the events of a finished answer can be read again."""
         self._redis = redis
+        self._repair = repair
         self._retention_seconds = retention_seconds
         self._pending: dict[TurnLog, None] = {}
+        # What was drained and is not stored. It is appended before more is drained: meanwhile deltas are merged.
+        self._unstored: dict[TurnLog, Append] = {}
+        self._held: set[TurnLog] = set()
         self._woken = asyncio.Event()
 
-    def open(self, turn: Turn, *, segment: int = 0, frames: Sequence[str] = ()) -> TurnLog:
-        """`frames` are those of the segments before."""
-        return TurnLog(turn, self._wake, segment=segment, frames=frames)
+    def open(self, turn: Turn, replayed: ReplayedEvents = NOTHING_REPLAYED) -> TurnLog:
+        """`replayed` is what the earlier owners of the turn have stored."""
+        return TurnLog(turn, self._wake, replayed)
 
     def _wake(self, log: TurnLog) -> None:
         self._pending[log] = None
@@ -56,81 +45,68 @@ class Writer:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await self._woken.wait()
-            self._woken.clear()
-            logs, self._pending = self._pending, {}
-            drained = [(log, log.drain()) for log in logs]
-            stored = [(log, entries) for log, entries in drained if log.turn.request.stored and entries]
-            await self._append_until_stored(stored)
-            for log, entries in drained:
-                log.publish(entries)
+        async with asyncio.TaskGroup() as repairs:
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                logs, self._pending = self._pending, {}
+                appends = [append for log in logs if log not in self._held and (append := self._drain(log))]
+                if appends:
+                    self._settle(appends, await self._append(appends), repairs)
 
-    async def _append_until_stored(self, batch: Batch) -> None:
-        """Retries for as long as Redis is unreachable. Each entry has one id, so a retry adds nothing twice."""
-        while batch:
+    def _drain(self, log: TurnLog) -> Append | None:
+        """What has to be stored; anything else is published at once."""
+        if log in self._unstored:
+            append = self._unstored.pop(log)
+            self._wake(log)  # for what has gathered since
+        else:
+            entries = log.drain()
+            append = Append(log, entries, entries)
+        if append.entries and log.turn.request.stored and not log.is_fenced_off:
+            return append
+        log.publish(append.unpublished)
+        return None
+
+    async def _append(self, appends: Sequence[Append]) -> list[AppendResult]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for append in appends:
+                append.queue(pipe, self._retention_seconds)
             try:
-                results = await self._append(batch)
+                replies = await pipe.execute(raise_on_error=False)
             except RedisError as exc:
                 logger.warning("events wait: redis does not reply", extra={"error": str(exc)})
-            else:
-                batch = _settle(batch, results)
-            if batch:
-                await asyncio.sleep(_RETRY_SECONDS)
+                return [AppendResult.RETRY] * len(appends)
+        return [append.result(replies) for append in appends]
 
-    async def _append(self, batch: Batch) -> list[AppendResult]:
-        """All or nothing for each log: an entry refused in the middle would leave a gap before the later ones."""
-        async with self._redis.pipeline(transaction=False) as pipe:
-            ends = [self._queue(pipe, log, entries) for log, entries in batch]
-            replies = await pipe.execute(raise_on_error=False)
-        return [_result_of(replies[end - 1]) for end in ends]
+    def _settle(self, appends: Sequence[Append], results: Sequence[AppendResult], repairs: asyncio.TaskGroup) -> None:
+        for append, result in zip(appends, results, strict=True):
+            log = append.log
+            match result:
+                case AppendResult.ADDED:
+                    log.mark_written()
+                    log.publish(append.unpublished)
+                case AppendResult.FENCED:
+                    log.fence_off()
+                    log.publish(())
+                case AppendResult.DAMAGED:
+                    self._held.add(log)
+                    repairs.create_task(self._restore(append))
+                case AppendResult.RETRY:
+                    # Each entry has one id, so a retry adds nothing twice.
+                    self._held.add(log)
+                    asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._release, append)
 
-    def _queue(self, pipe: Any, log: TurnLog, entries: Sequence[LogEntry]) -> int:
-        """Returns the number of commands up to the one whose reply counts for all entries.
+    async def _restore(self, append: Append) -> None:
+        log = append.log
+        try:
+            entries = await self._repair.restore(log, append.entries)
+        except Exception:  # a bug ends this turn, and not the writer of all
+            logger.exception("a log was not restored", extra={"response": log.turn.request.response_id})
+            log.fence_off(lost=True)
+            entries = []
+        self._release(Append(log, entries, append.unpublished))
 
-        A segment with entries that is missing was deleted, or has expired with its fence: it is not created again.
-        """
-        request, is_last = log.turn.request, entries[-1].is_terminal
-        key = segment_key(request.user_id, request.response_id, log.segment)
-        if len(entries) == 1 and log.has_entries and not is_last:
-            pipe.xadd(key, entries[0].fields(), id=entries[0].id, nomkstream=True)
-            return len(pipe)
-        pipe.execute_command("MULTI")
-        for entry in entries:
-            pipe.xadd(key, entry.fields(), id=entry.id, nomkstream=log.has_entries)
-        if not log.has_entries:
-            pipe.expire(key, _ABANDONED_SECONDS)
-        if is_last:
-            seconds = _DISCARDED_SECONDS if log.is_discarded else self._retention_seconds
-            for each in segment_keys(request.user_id, request.response_id, log.segment):
-                pipe.expire(each, seconds)
-        pipe.execute_command("EXEC")
-        return len(pipe)
-
-
-def _settle(batch: Batch, results: Sequence[AppendResult]) -> Batch:
-    """Returns what to retry."""
-    for (log, _), result in zip(batch, results, strict=True):
-        match result:
-            case AppendResult.ADDED:
-                log.mark_written()
-            case AppendResult.FENCED:
-                log.fence_off()
-            case AppendResult.RETRY:
-                pass
-    return [one for one, result in zip(batch, results, strict=True) if result is AppendResult.RETRY]
-
-
-def _result_of(reply: object) -> AppendResult:
-    replies = reply if isinstance(reply, list) else [reply]
-    if None in replies:
-        return AppendResult.FENCED
-    error = next((one for one in replies if isinstance(one, Exception)), None)
-    if error is None:
-        return AppendResult.ADDED
-    if isinstance(error, ResponseError) and is_fence_rejection(error):
-        return AppendResult.FENCED
-    if isinstance(error, ResponseError) and "equal or smaller" in str(error):
-        return AppendResult.ADDED  # by an earlier attempt
-    logger.warning("events wait: redis refuses them", extra={"error": str(error)})
-    return AppendResult.RETRY
+    def _release(self, append: Append) -> None:
+        self._held.discard(append.log)
+        self._unstored[append.log] = append
+        self._wake(append.log)
