@@ -7,12 +7,16 @@ set -eu
 folder=$1 port=$2 password_file=$3
 shift 3
 
-# In KiB. `reserve` is for what Redis does not refuse: deletions, leases.
+# In KiB. `reserve` is for what Redis does not refuse: deletions, leases; and for what it writes between two checks.
 reserve=65536
-margin=16384
+# What must be gained before new data is accepted again, or for a rewrite to be worth it: no change every second.
+step=4096
+# With less, Redis is about to exit.
+minimum=16384
 piece=8192
 pieces=${STORAGE_BALLAST_PIECES:-8}
 rewrite_pause_seconds=60
+answer_within_seconds=10
 
 free_kib() { df -Pk "$folder" | awk 'NR == 2 {print $4}'; }
 
@@ -67,33 +71,36 @@ forbid_rewrites() {
 
 permit_rewrites() { set_to auto-aof-rewrite-percentage "$percentage" && may_rewrite=1; }
 
-check() {
+# Whether Redis has told what it stores. A rewrite writes that, at most as large as in memory, to a new file before it
+# deletes the old one. Room for it is always kept; what it has written so far counts as free.
+measure() {
     dataset='' file='' is_rewriting=''
     eval "$(ask info memory persistence | awk -F: '
         $1 == "used_memory_dataset" {printf "dataset=%d\n", $2 / 1024}
         $1 == "aof_current_size" {printf "file=%d\n", $2 / 1024}
         $1 == "aof_rewrite_in_progress" {printf "is_rewriting=%d\n", $2}')"
-    [ -n "$dataset" ] && [ -n "$file" ] && [ -n "$is_rewriting" ] || return 0
     free=$(free_kib)
-    [ -n "$free" ] || return 0
-    # A rewrite writes what is stored, at most as large as in memory, to a new file before it deletes the old one.
-    # Room for that is always kept; what it has written so far counts as free.
+    [ -n "$dataset" ] && [ -n "$file" ] && [ -n "$is_rewriting" ] && [ -n "$free" ] || return 1
     written=0
     [ "$is_rewriting" = 0 ] || written=$(du -ck "$folder"/temp-* 2> /dev/null | tail -n 1 | cut -f 1)
     room=$((free + ${written:-0}))
     needed=$((reserve + dataset))
+}
 
-    [ "$free" -ge "$margin" ] || release_ballast || true
+keep_room() {
+    [ "$free" -ge "$minimum" ] || release_ballast
     if [ "$is_full" = 0 ] && [ "$room" -lt "$needed" ]; then refuse_writes "$room" "$needed"; fi
-    if [ "$is_full" = 1 ] && [ "$room" -ge $((needed + margin)) ]; then accept_writes "$room" "$needed"; fi
-    if [ "$is_full" = 0 ] && [ "$room" -ge $((needed + margin + piece)) ]; then add_ballast; fi
+    if [ "$is_full" = 1 ] && [ "$room" -ge $((needed + step)) ]; then accept_writes "$room" "$needed"; fi
+    if [ "$is_full" = 0 ] && [ "$room" -ge $((needed + step + piece)) ]; then add_ballast; fi
+}
 
+# Deleting makes the file longer; only a rewrite makes it shorter.
+rewrite() {
     fits=$((room >= reserve / 2 + dataset))
-    if [ "$may_rewrite" = 1 ] && [ "$fits" = 0 ]; then forbid_rewrites || true; fi
-    if [ "$may_rewrite" = 0 ] && [ "$fits" = 1 ]; then permit_rewrites || true; fi
-    # Deleting makes the file longer; only a rewrite makes it shorter.
+    if [ "$may_rewrite" = 1 ] && [ "$fits" = 0 ]; then forbid_rewrites; fi
+    if [ "$may_rewrite" = 0 ] && [ "$fits" = 1 ]; then permit_rewrites; fi
     seconds_since_rewrite=$((seconds_since_rewrite + 1))
-    if [ "$is_full" = 1 ] && [ "$fits" = 1 ] && [ "$is_rewriting" = 0 ] && [ "$file" -ge $((dataset + margin)) ] &&
+    if [ "$is_full" = 1 ] && [ "$fits" = 1 ] && [ "$is_rewriting" = 0 ] && [ "$file" -ge $((dataset + step)) ] &&
         [ "$seconds_since_rewrite" -ge "$rewrite_pause_seconds" ]; then
         say "rewriting the append-only file, which has $file KiB for $dataset KiB of data"
         ask bgrewriteaof > /dev/null
@@ -104,15 +111,22 @@ check() {
 # While the shell that started it lives, which becomes Redis. Nothing that fails here ends the guard.
 guard() {
     set +e
-    is_full=0 may_rewrite=1 seconds_since_rewrite=$rewrite_pause_seconds
+    is_full=0 may_rewrite=1 seconds_since_rewrite=$rewrite_pause_seconds unanswered=0
     while kill -0 $$ 2> /dev/null; do
-        check
+        if measure; then
+            unanswered=0
+            keep_room
+            rewrite
+        else
+            unanswered=$((unanswered + 1))
+            [ "$unanswered" != "$answer_within_seconds" ] || say "redis does not answer its user guard: the disk is not watched"
+        fi
         sleep 1
     done
 }
 
 # What a rewrite has left that was killed with Redis; nothing else deletes it.
 rm -f "$folder"/temp-rewriteaof-*.aof "$folder/ballast.new"
-while [ "$(free_kib)" -lt "$margin" ] && release_ballast; do :; done
+while [ "$(free_kib)" -lt "$minimum" ] && release_ballast; do :; done
 guard &
 exec "$@"

@@ -3,17 +3,20 @@
 import asyncio
 import json
 import os
+import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from anyio.to_thread import run_sync
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError
 
+from dev.process import Process
 from dev.stack import Plan, Stack
 from tests.chaos.disk import Disk, NoDisk
 from tests.stack.conftest import Deployment, create_users, receive_all, text_of
@@ -61,6 +64,12 @@ async def fill(client: Redis) -> list[str]:
             return names
         names.append(f"filler:{len(names)}")
         await asyncio.sleep(0.05)  # slower than the guard looks
+
+
+def guard_of(redis: Process) -> int:
+    """The shell beside Redis is its only child."""
+    [guard] = Path(f"/proc/{redis.pid}/task/{redis.pid}/children").read_text().split()
+    return int(guard)
 
 
 async def until_accepted(http: httpx2.AsyncClient) -> None:
@@ -118,11 +127,9 @@ async def test_after_a_disk_that_filled_at_once_redis_starts_and_deletes(deploym
         within = await conversation(http)
         (await http.post("/responses", json={**KEPT, "conversation": within})).raise_for_status()
         async with Redis.from_url(deployment.stack.redis_admin_url) as client:
-            # Frozen, the guard sees nothing of it.
-            redis.pause()
+            os.kill(guard_of(redis), signal.SIGSTOP)
             await run_sync(disk.fill)
-            redis.resume()
-            with suppress(Exception):
+            with pytest.raises(RedisConnectionError):
                 await client.set("parley:one-more", "x" * 2**20)
         while redis.exit_code is None:
             await asyncio.sleep(0.02)
