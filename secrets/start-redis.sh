@@ -21,7 +21,7 @@ answer_within_seconds=10
 free_kib() { df -Pk "$folder" | awk 'NR == 2 {print $4}'; }
 
 ask() {
-    REDISCLI_AUTH=$(cat "$password_file") redis-cli -p "$port" --no-auth-warning --user guard "$@" 2> /dev/null | tr -d '\r'
+    REDISCLI_AUTH=$password redis-cli -p "$port" --no-auth-warning --user guard "$@" 2> /dev/null | tr -d '\r'
 }
 
 setting() { ask config get "$1" | sed -n 2p; }
@@ -113,6 +113,7 @@ rewrite() {
 # While the shell that started it lives, which becomes Redis. Nothing that fails here ends the guard.
 guard() {
     set +e
+    password=$(cat "$password_file")
     is_full=0 may_rewrite=1 seconds_since_rewrite=$rewrite_pause_seconds unanswered=0
     while kill -0 $$ 2> /dev/null; do
         if measure; then

@@ -17,7 +17,7 @@ from dev.ports import free_port
 from dev.process import Command, Process
 from dev.redis_server import ADMIN_USER, guarded_arguments, users_acl
 from dev.stack import ROOT
-from tests.chaos.disk import Disk, NoDisk
+from tests.chaos.disk import Disk
 
 PASSWORD = "pw"
 MIB = 2**20
@@ -44,16 +44,6 @@ class Guarded:
 
     def logged(self, pattern: str) -> list[re.Match[str]]:
         return list(re.finditer(f"^disk guard: {pattern}$", self.process.log.read_text(), re.MULTILINE))
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    try:
-        disk = Disk(tmp_path / "redis")
-    except NoDisk as exc:
-        pytest.skip(str(exc))
-    yield disk
-    disk.remove()
 
 
 @contextmanager

@@ -18,22 +18,12 @@ from redis.exceptions import OutOfMemoryError
 
 from dev.process import Process
 from dev.stack import Plan, Stack
-from tests.chaos.disk import Disk, NoDisk
+from tests.chaos.disk import Disk
 from tests.stack.conftest import Deployment, create_users, receive_all, text_of
 from tests.stack.plain_client import api
 from tests.stack.strict_client import MODEL
 
 KEPT = {"model": MODEL, "input": "[[text=a lighthouse]]"}
-
-
-@pytest.fixture
-def disk(tmp_path: Any) -> Iterator[Disk]:
-    try:
-        disk = Disk(tmp_path / "redis")
-    except NoDisk as exc:
-        pytest.skip(str(exc))
-    yield disk
-    disk.remove()
 
 
 @pytest.fixture
