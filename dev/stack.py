@@ -159,13 +159,18 @@ class Stack:
         users = redis_server.users_acl(
             gateway_password=self._secrets["gateway_redis_password"],
             auth_service_password=self._secrets["auth_service_redis_password"],
+            guard_password=self._secrets["guard_redis_password"],
             admin_password=self._secrets["redis_admin_password"],
         )
         acl_file.touch(mode=0o600)
         acl_file.write_text(users)
         return Command(
             name="redis",
-            arguments=redis_server.arguments(port=port, folder=data, acl_file=acl_file),
+            arguments=redis_server.guarded_arguments(
+                port=port, folder=data, acl_file=acl_file, password_file=self._secrets.file("guard_redis_password")
+            ),
+            # The folders of tests are kept for a while, and there are many.
+            environment={"STORAGE_BALLAST_PIECES": "0"},
             port=port,
             ready=lambda: readiness.redis(port),
         )
@@ -233,9 +238,12 @@ class _Secrets:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
+    def file(self, name: str) -> Path:
+        return self._directory / name
+
     def __getitem__(self, name: str) -> str:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = self._directory / name
+        file = self.file(name)
         with suppress(FileNotFoundError):
             return file.read_text()
         file.touch(mode=0o600)

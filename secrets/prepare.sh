@@ -41,6 +41,7 @@ shared() {
 own "$gateway" /gateway/server_key
 own "$gateway" /gateway/redis_password
 own "$auth_service" /auth-service/redis_password
+own "$redis" /redis/guard_password
 shared "$gateway" /gateway/introspection_credential "$auth_service" /auth-service/introspection_credential
 
 # The users of Redis, from users.acl; written at every start, so that a new version brings its new rules.
@@ -48,6 +49,9 @@ sha256() { sha256sum < "$1" | cut -d ' ' -f 1; }
 sed -e '/^#/d' -e '/^$/d' \
     -e "s/{gateway_password_sha256}/$(sha256 /gateway/redis_password)/" \
     -e "s/{auth_service_password_sha256}/$(sha256 /auth-service/redis_password)/" \
+    -e "s/{guard_password_sha256}/$(sha256 /redis/guard_password)/" \
     "${0%/*}/users.acl" | give "$redis" /redis/users.acl
+# In the volume, because a clone may be readable only by its owner.
+give "$redis" /redis/start-redis.sh < "${0%/*}/start-redis.sh"
 
 chown "$engine" /models

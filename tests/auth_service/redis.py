@@ -35,7 +35,7 @@ class RedisServer:
 def running(folder: Path) -> Iterator[RedisServer]:
     users = folder / "users.acl"
     # One password for both services.
-    users.write_text(users_acl(gateway_password=PASSWORD, auth_service_password=PASSWORD))
+    users.write_text(users_acl(gateway_password=PASSWORD, auth_service_password=PASSWORD, guard_password=PASSWORD))
     port = free_port()
     command = arguments(port=port, folder=folder, acl_file=users)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

@@ -1,6 +1,7 @@
 """A client of the stack: HTTP and one WebSocket through the published port."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
@@ -56,13 +57,17 @@ class Chat:
 
     def say(self, text: str) -> list[dict[str, Any]]:
         """Sends a message in a new conversation and returns all events of the answer."""
+        return list(self.stream(text))
+
+    def stream(self, text: str) -> Iterator[dict[str, Any]]:
+        """As `say`, event by event."""
         made = self.ask("/v1/conversations", {})
         assert made.status == 200, made.body
         conversation = made.json()["id"]
         address = f"{self.url.replace('http', 'ws', 1)}/v1/responses"
-        events: list[dict[str, Any]] = []
         with connect(address, origin=self.url, additional_headers={"Cookie": self.cookie}) as socket:  # type: ignore[arg-type]
             socket.send(json.dumps({"type": "response.create", "conversation": conversation, "input": text}))
-            while not events or events[-1]["type"] not in ("response.completed", "response.failed", "error"):
-                events.append(json.loads(socket.recv(timeout=30)))
-        return events
+            event: dict[str, Any] = {"type": ""}
+            while event["type"] not in ("response.completed", "response.failed", "error"):
+                event = json.loads(socket.recv(timeout=30))
+                yield event

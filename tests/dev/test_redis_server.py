@@ -22,7 +22,11 @@ PASSWORD = "pw"
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Process]:
     port, acl_file = free_port(), tmp_path / "users.acl"
-    acl_file.write_text(users_acl(gateway_password=PASSWORD, auth_service_password=PASSWORD, admin_password=PASSWORD))
+    acl_file.write_text(
+        users_acl(
+            gateway_password=PASSWORD, auth_service_password=PASSWORD, guard_password=PASSWORD, admin_password=PASSWORD
+        )
+    )
     command = arguments(port=port, folder=tmp_path, acl_file=acl_file)
     process = Process(Command("redis", command, lambda: readiness.redis(port), port), tmp_path / "log", tmp_path)
     process.start()
@@ -44,10 +48,12 @@ def test_it_has_the_options_of_compose() -> None:
 
 
 def test_only_the_local_stack_has_an_admin() -> None:
-    local = users_acl(gateway_password="a", auth_service_password="b", admin_password="c").splitlines()
-    compose = users_acl(gateway_password="a", auth_service_password="b").splitlines()
+    local = users_acl(
+        gateway_password="a", auth_service_password="b", guard_password="d", admin_password="c"
+    ).splitlines()
+    compose = users_acl(gateway_password="a", auth_service_password="b", guard_password="d").splitlines()
     assert local[:-1] == compose
-    assert [line.split()[1] for line in local] == ["default", "health", "gateway", "auth-service", ADMIN_USER]
+    assert [line.split()[1] for line in local] == ["default", "health", "guard", "gateway", "auth-service", ADMIN_USER]
 
 
 def test_a_client_without_a_password_is_refused(server: Process) -> None:

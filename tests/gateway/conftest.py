@@ -61,6 +61,6 @@ def running_redis(folder: Path, *more: str) -> Iterator[Process]:
 def _users() -> str:
     """A connection without credentials has the gateway's rules, so that no test passes with a command or a key that the
     product's Redis would refuse."""
-    users = users_acl(gateway_password="gateway", auth_service_password="auth-service")
+    users = users_acl(gateway_password="gateway", auth_service_password="auth-service", guard_password="guard")
     [rules] = re.findall(r"^user gateway on #\w+ (.*)$", users, re.MULTILINE)
     return re.sub(r"^user default .*$", f"user default on nopass {rules} {RULES_OF_TESTS}", users, flags=re.MULTILINE)

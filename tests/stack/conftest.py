@@ -3,6 +3,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from dev.stack import Plan, Stack
 from gateway.context.title import INSTRUCTION
+from tests.chaos.disk import Disk, NoDisk
 from tests.stack.accounts import create_accounts
 
 ORIGIN_SECRET = "x" * 26
@@ -120,6 +122,17 @@ def limited_deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dep
     }
     with Stack(Plan(tmp_path_factory.mktemp("narrow"), gateways=1, gateway=settings)) as stack:
         yield create_users(stack)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A small one for Redis alone, at `tmp_path / "redis"`, where a stack has its data too."""
+    try:
+        disk = Disk(tmp_path / "redis")
+    except NoDisk as exc:
+        pytest.skip(str(exc))
+    yield disk
+    disk.remove()
 
 
 @pytest.fixture

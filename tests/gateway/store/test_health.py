@@ -11,6 +11,7 @@ from gateway.store.health import StorageHealth
 from gateway.store.keys import MARKER_KEY, WITNESS_KEY
 from tests.gateway.builders import background_task, connection
 
+FULL = "redis refuses new data"
 LOST = "redis has lost its data"
 
 
@@ -63,13 +64,15 @@ async def test_an_eviction_policy_that_forgets_conversations_is_refused_and_logg
         assert "redis may evict conversations" in caplog.text
 
 
-async def test_a_full_redis_is_healthy(durable_redis: Process) -> None:
+async def test_a_full_redis_is_healthy_and_logged(durable_redis: Process, caplog: pytest.LogCaptureFixture) -> None:
     async with connection(durable_redis.command.port) as redis:
         health = StorageHealth(redis)
         await health.check()
+        assert FULL not in caplog.text
         await redis.config_set("maxmemory", "1")
         await health.check()
         await health.ping()
+    assert FULL in caplog.text
 
 
 async def test_an_unreachable_redis_is_unavailable_and_not_lost(

@@ -36,7 +36,9 @@ async def marker(redis: Redis) -> StorageMarker:
 @pytest.fixture
 def forgetful_redis(tmp_path: Path) -> Iterator[Process]:
     """With the users of an earlier version: it drops every transaction when it restarts."""
-    users = users_acl(gateway_password=PASSWORD, auth_service_password=PASSWORD, admin_password=PASSWORD)
+    users = users_acl(
+        gateway_password=PASSWORD, auth_service_password=PASSWORD, guard_password=PASSWORD, admin_password=PASSWORD
+    )
     earlier = re.sub(r"^user default off .*$", "user default off", users, flags=re.MULTILINE)
     assert earlier != users
     port, acl_file = free_port(), tmp_path / "users.acl"

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import Any
 
 from redis.asyncio import Redis
@@ -42,8 +41,9 @@ class StorageHealth:
         """When the gateway starts, and from time to time: logs what is wrong. Creates the marker in a new database."""
         try:
             await self.ping()
-            with suppress(StorageFull):  # the marker waits, too
-                await self._marker.advance()
+            await self._marker.advance()
+        except StorageFull:  # the marker waits, too
+            logger.warning("redis refuses new data: its memory or its disk is full, or it is read-only")
         except StorageLost:
             self._report_loss()
         except UnsafeEvictionPolicy as exc:
