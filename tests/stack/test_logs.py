@@ -93,7 +93,7 @@ async def test_no_secret_and_no_message_is_in_any_log_error_or_key(deployment: D
         keys = "\n".join([key.decode() async for key in redis.scan_iter()])
     await wait_for_logs(deployment, answers=3)
     made = [file.read_text() for file in (folder / "secrets").iterdir()]
-    assert len(made) == 5
+    assert len(made) == 6
     secrets = [
         ORIGIN_SECRET,
         PASSWORD,

@@ -115,6 +115,13 @@ async def test_a_long_conversation_is_refused_if_nothing_may_be_left_out() -> No
     assert (whole.room, whole.exchanges_left_out) == (5, 0)
 
 
+async def test_a_refused_conversation_is_counted_whole() -> None:
+    exchanges = [exchange(50, 50)] * 10
+    with pytest.raises(ContextLengthExceeded) as caught:
+        await fit_window([], exchanges, count=LetterCounter(100), wanted_room=ROOM, may_leave_out=False, characters=100)
+    assert caught.value.tokens == 1000
+
+
 async def test_an_engine_that_cannot_count_gets_everything() -> None:
     async def unknown(_: tuple[PromptMessage, ...]) -> None:
         return None

@@ -211,7 +211,8 @@ async def fit_window(
             return True
         return window.room >= (min(wanted_room, window.limit // 2) if may_leave_out else 1)
 
-    fits, sent = min(1, len(exchanges)), _newest_within(exchanges, characters)
+    # If nothing may be left out, the refusal says how long the whole is.
+    fits, sent = min(1, len(exchanges)), _newest_within(exchanges, characters) if may_leave_out else len(exchanges)
     while await leaves_room(sent) and sent < len(exchanges):
         characters *= 2
         fits, sent = sent, max(sent + 1, _newest_within(exchanges, characters))
