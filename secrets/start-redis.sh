@@ -71,7 +71,7 @@ forbid_rewrites() {
 
 permit_rewrites() { set_to auto-aof-rewrite-percentage "$percentage" && may_rewrite=1; }
 
-# Whether Redis has told what it stores. A rewrite writes that, at most as large as in memory, to a new file before it
+# Whether Redis has reported what it stores. A rewrite writes that, at most as large as in memory, to a new file before it
 # deletes the old one. Room for it is always kept; what it has written so far counts as free.
 measure() {
     dataset='' file='' is_rewriting=''

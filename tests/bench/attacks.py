@@ -81,8 +81,7 @@ async def _chain(attacker: Attacker) -> str:
         # In the background: the input is stored although it does not fit into the model's context.
         body = {"input": "x" * 900_000, "background": True} | ({"previous_response_id": ids[-1]} if ids else {})
         ids.append(await attacker.create("/v1/responses", body))
-        while json.loads(await attacker.get(f"/v1/responses/{ids[-1]}"))["status"] == "in_progress":
-            await asyncio.sleep(_POLL_SECONDS)
+        await _wait_ended(attacker, ids[-1])
     return ids[-2]
 
 
@@ -93,9 +92,13 @@ async def _long_answer(attacker: Attacker) -> str:
 
 async def _ended_long_answer(attacker: Attacker) -> str:
     response_id = await _long_answer(attacker)
+    await _wait_ended(attacker, response_id)
+    return response_id
+
+
+async def _wait_ended(attacker: Attacker, response_id: str) -> None:
     while json.loads(await attacker.get(f"/v1/responses/{response_id}"))["status"] == "in_progress":
         await asyncio.sleep(_POLL_SECONDS)
-    return response_id
 
 
 def _body(content: bytes) -> Callable[[Attacker], Awaitable[State]]:

@@ -17,7 +17,6 @@ from gateway.protocol.create import ResponseCreate
 from gateway.runtime.running import RunningTurn
 from gateway.store.health import StorageHealth
 from gateway.store.turn_log.fencing import Segments
-from gateway.turn.log_entry import decode_frames
 from tests.chaos.proxy import Proxy
 from tests.gateway.conftest import running_redis
 from tests.gateway.replica import FakeEngine, Replica, replica, text_stream
@@ -107,7 +106,7 @@ async def assert_whole(found: Scene) -> None:
     assert text_of(frames) == BEFORE + LOST + AFTER
     assert await found.owner.stored_texts(found.conversation_id) == ["go", BEFORE + LOST + AFTER]
     replayed = await Segments(found.owner.redis).read(USER, found.response_id)
-    assert decode_frames(replayed.entries) == frames
+    assert list(replayed.frames) == frames
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.inference import OutputDelta, TextDelta
 from gateway.protocol.resources import WindowUse
 from gateway.turn.log import TurnLog
-from gateway.turn.log_entry import LogEntry, StoredEntry, decode_frames, prompt_tokens, token_ids
+from gateway.turn.log_entry import LogEntry, StoredEntry, decode_frame, prompt_tokens, token_ids
 from gateway.turn.records import ReplayedEvents
 from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import answer_deltas, turn
@@ -19,7 +19,7 @@ def stored(entries: Sequence[LogEntry]) -> list[StoredEntry]:
 
 
 def replayed(entries: Sequence[StoredEntry]) -> ReplayedEvents:
-    return ReplayedEvents(entries, decode_frames(entries), 0, None)
+    return ReplayedEvents(entries, [decode_frame(*entry) for entry in entries], 0, None)
 
 
 def published(deltas: Sequence[OutputDelta]) -> tuple[TurnLog, list[LogEntry]]:
@@ -43,7 +43,7 @@ def test_what_was_lost_is_stored_again_with_all_its_token_ids(deltas: list[Outpu
     missing = log.missing_from(replayed(kept), waiting)
     assert missing is not None
     restored = kept + stored(missing)
-    assert decode_frames(restored) == [entry.frame for entry in [*entries, *waiting]]
+    assert list(replayed(restored).frames) == [entry.frame for entry in [*entries, *waiting]]
     before, after = ([fields for _, fields in one] for one in (stored(entries), restored))
     assert token_ids(after) == token_ids(before)
     assert prompt_tokens(after) == prompt_tokens(before)

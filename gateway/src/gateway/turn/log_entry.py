@@ -2,7 +2,7 @@
 the wire."""
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gateway.protocol.events import (
@@ -96,10 +96,6 @@ def up_to_hole(entries: Iterable[StoredEntry], first: int) -> list[StoredEntry]:
         if number == first + len(whole):
             whole.append(entry)
     return whole
-
-
-def decode_frames(entries: Sequence[StoredEntry]) -> list[str]:
-    return [decode_frame(*entry) for entry in entries]
 
 
 def is_terminal(fields: Fields) -> bool:

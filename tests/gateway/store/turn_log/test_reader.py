@@ -22,7 +22,6 @@ from gateway.store.turn_log.fencing import Segments
 from gateway.store.turn_log.reader import BLOCK_SECONDS, Reader
 from gateway.turn.commands import CancelTurn, GatewayCommand, TakeOverTurns
 from gateway.turn.log import TurnLog
-from gateway.turn.log_entry import decode_frames
 from gateway.turn.state_machine import Completed, Created
 from tests.gateway.builders import (
     add_records,
@@ -62,12 +61,12 @@ class Owner:
         await self.segments.fence(USER, self.response_id, replayed.segment, "g1")
         await self.responses.claim(USER, self.response_id, "g1", replayed.segment + 1)
         replayed, again = await self.segments.read(USER, self.response_id), turn(response_id=self.response_id)
-        for frame in decode_frames(replayed.entries):
+        for frame in replayed.frames:
             again.replay(decode_event(frame))
         return self.writer.open(again, replayed)
 
     async def stored_frames(self) -> list[str]:
-        return decode_frames((await self.segments.read(USER, self.response_id)).entries)
+        return list((await self.segments.read(USER, self.response_id)).frames)
 
     def end(self) -> None:
         self.log.append_entries(self.log.finish(Completed(None, 1)))
@@ -287,7 +286,7 @@ async def test_an_event_behind_a_hole_is_not_shown_before_the_hole_is_closed(red
             owner.end()
             whole = await owner.frames()
             assert [text async for text in events.follow()] == whole
-    assert decode_frames(replayed.entries) == frames[:-1]
+    assert list(replayed.frames) == frames[:-1]
     assert "lost" in whole[len(frames) - 1]
 
 

@@ -51,7 +51,7 @@ class HistoryReader:
         check_item_limit(total, 1 + max(0, count - MAX_OUTPUT_ITEMS))
         path = (Run(conversation_id, last - count),)
         pages = ItemPages(self._redis, user_id, path)
-        await pages.add(found, self._first_items)
+        await pages.add(found, self._first_items, READ_BYTES)
         if pages.byte_count < READ_BYTES:
             await pages.read(0, pages.last_position - 1, self._recent_items - len(pages.items))
         snapshot = ThreadSnapshot(

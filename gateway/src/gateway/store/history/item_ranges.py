@@ -41,14 +41,14 @@ class ItemPages:
         """Up to `count` more, of those from the position `first` to `last`; stops after READ_BYTES."""
         until = self.byte_count + READ_BYTES
         sizes = await stored_sizes(self.redis, self.user_id, [run.thread_id for run in self.path])
-        at_once = page_size(*sizes)
+        is_small = _are_small(sizes)
         while count > 0 and not self.is_end and self.byte_count < until:
-            wanted = min(count, at_once if at_once > LARGE_ITEMS_AT_ONCE else self._fitting(until))
+            wanted = min(count, _ITEMS_AT_ONCE if is_small else self._fitting(until))
             found = await _page(self.redis, _slices(self.user_id, self.path, first, last), wanted, desc=desc)
             count -= await self.add(found, wanted, until)
             first, last = (first, self.last_position - 1) if desc else (self.last_position + 1, last)
 
-    async def add(self, found: Sequence[bytes], wanted: int, until: int = READ_BYTES) -> int:
+    async def add(self, found: Sequence[bytes], wanted: int, until: int) -> int:
         """`found` by Redis where `wanted` were requested. Returns how many were added, which are fewer where long items
         exceed `until` bytes."""
         for added, item in enumerate(found, start=1):
@@ -72,11 +72,10 @@ class ItemPages:
         return (position_in(self.items[-1].id) or 0) if self.items else 0
 
 
-def page_size(*thread_bytes: int | None) -> int:
-    """How many items to read at once."""
+def _are_small(thread_bytes: Sequence[int | None]) -> bool:
+    """Whether threads of these sizes may be read in one go. One that was not counted may not."""
     known = [size for size in thread_bytes if size is not None]
-    is_small = len(known) == len(thread_bytes) and sum(known) <= READ_BYTES
-    return _ITEMS_AT_ONCE if is_small else LARGE_ITEMS_AT_ONCE
+    return len(known) == len(thread_bytes) and sum(known) <= READ_BYTES
 
 
 async def count_items(redis: Redis, user_id: str, path: Path) -> int:
