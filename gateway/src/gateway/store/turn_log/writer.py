@@ -33,6 +33,7 @@ class Writer:
         # What was drained and is not stored. It is appended before more is drained: meanwhile deltas are merged.
         self._unstored: dict[TurnLog, Append] = {}
         self._held: set[TurnLog] = set()
+        self._repairs: set[asyncio.Task[None]] = set()
         self._woken = asyncio.Event()
 
     def open(self, turn: Turn, replayed: ReplayedEvents = NOTHING_REPLAYED) -> TurnLog:
@@ -45,14 +46,19 @@ class Writer:
 
     async def run(self) -> None:
         """Until cancelled."""
-        async with asyncio.TaskGroup() as repairs:
+        try:
             while True:
                 await self._woken.wait()
                 self._woken.clear()
                 logs, self._pending = self._pending, {}
                 appends = [append for log in logs if log not in self._held and (append := self._drain(log))]
                 if appends:
-                    self._settle(appends, await self._append(appends), repairs)
+                    self._settle(appends, await self._append(appends))
+        finally:
+            # Not in a task group, which would wait for ever for one that has swallowed its cancellation (see
+            # gateway.background).
+            for repair in self._repairs:
+                repair.cancel()
 
     def _drain(self, log: TurnLog) -> Append | None:
         """What has to be stored; anything else is published at once."""
@@ -78,7 +84,7 @@ class Writer:
                 return [AppendResult.RETRY] * len(appends)
         return [append.result(replies) for append in appends]
 
-    def _settle(self, appends: Sequence[Append], results: Sequence[AppendResult], repairs: asyncio.TaskGroup) -> None:
+    def _settle(self, appends: Sequence[Append], results: Sequence[AppendResult]) -> None:
         for append, result in zip(appends, results, strict=True):
             log = append.log
             match result:
@@ -90,7 +96,9 @@ class Writer:
                     log.publish(())
                 case AppendResult.DAMAGED:
                     self._held.add(log)
-                    repairs.create_task(self._restore(append))
+                    repair = asyncio.create_task(self._restore(append))
+                    self._repairs.add(repair)
+                    repair.add_done_callback(self._repairs.discard)
                 case AppendResult.RETRY:
                     # Each entry has one id, so a retry adds nothing twice.
                     self._held.add(log)
