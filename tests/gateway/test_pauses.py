@@ -1,7 +1,6 @@
 import asyncio
-from collections import Counter
 
-from gateway.pauses import Pacer, UserLock, pause, user_at_work
+from gateway.pauses import Pacer, pause, user_at_work
 
 
 async def test_one_of_all_that_wait_continues_in_each_round_of_the_loop() -> None:
@@ -55,20 +54,3 @@ async def test_short_work_is_not_paused() -> None:
     await Pacer().pause_if_due()
     assert others == 0
     await task
-
-
-async def test_a_user_waits_for_its_own_work_only() -> None:
-    lock, running, most = UserLock(), Counter[str](), Counter[str]()
-
-    async def work(user_id: str) -> None:
-        user_at_work.set(user_id)
-        async with lock.hold():
-            running[user_id] += 1
-            most[user_id] = max(most[user_id], running[user_id])
-            most["all"] = max(most["all"], running.total())
-            await asyncio.sleep(0)
-            running[user_id] -= 1
-
-    await asyncio.gather(*(work(user_id) for user_id in ("mallory", "alice", "", "") * 3))
-    assert (most["mallory"], most["alice"], most[""]) == (1, 1, 6)
-    assert most["all"] == 8

@@ -7,10 +7,8 @@ longer than one of them, and the requests of one user delay those of another by 
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
 from contextvars import ContextVar
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary
 
 STEP_SECONDS = 0.005
 # A body or frame below this costs less than a millisecond.
@@ -41,20 +39,6 @@ async def pause() -> None:
     loop = asyncio.get_running_loop()
     queue = _queues.setdefault(loop, _Queue(loop))
     await queue.wait(user_at_work.get())
-
-
-class UserLock:
-    """Work that one user can only do once at a time; that of different users runs concurrently."""
-
-    def __init__(self) -> None:
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-
-    @asynccontextmanager
-    async def hold(self) -> AsyncIterator[None]:
-        """Waits in line. The gateway's own work never waits."""
-        user_id = user_at_work.get()
-        async with self._locks.setdefault(user_id, asyncio.Lock()) if user_id else nullcontext():
-            yield
 
 
 class _Queue:

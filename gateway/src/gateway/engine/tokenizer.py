@@ -10,8 +10,8 @@ import openai
 from gateway.engine.errors import TRANSPORT_ERRORS
 from gateway.engine.model_catalog import QUICK_REQUEST_SECONDS, ModelCatalog
 from gateway.engine.request_fields import message_fields, tool_fields
+from gateway.engine.user_lock import UserLock
 from gateway.inference import OutputOptions, PromptMessage, TokenizedPrompt
-from gateway.pauses import UserLock
 
 T = TypeVar("T")
 

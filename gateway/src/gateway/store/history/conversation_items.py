@@ -14,16 +14,14 @@ from gateway.store.clock import RedisClock
 from gateway.store.errors import translate_redis_errors
 from gateway.store.history.item_ranges import ItemPages
 from gateway.store.history.quota import StorageQuota, settle
+from gateway.store.history.response_events import delete_events
 from gateway.store.history.sizes import items_size
 from gateway.store.history.stored_conversation import read_conversation
 from gateway.store.history.transaction import transact
 from gateway.store.keys import (
-    LOG_SUFFIX,
     index_key,
     items_key,
-    response_key,
     responses_key,
-    segment_keys,
     thread_key,
 )
 from gateway.turn.limits import check_item_limit
@@ -109,10 +107,8 @@ class ConversationItems:
         async with translate_redis_errors():
             found: Any = await self._redis.smembers(responses_key(user_id, conversation_id))
             response_id = next((one.decode() for one in found if is_output_of(one.decode(), item_id)), None)
-            if response_id is not None:
-                segment: Any = await self._redis.hget(response_key(user_id, response_id), "segment")
-                await self._redis.delete(*segment_keys(user_id, response_id, int(segment or 0)))
-                await self._quota.refund(user_id, [response_id + LOG_SUFFIX])
+        if response_id is not None:
+            await delete_events(self._redis, self._quota, user_id, [response_id])
 
     async def _read_member(self, user_id: str, conversation_id: str, item_id: str) -> bytes:
         position = position_in(item_id)

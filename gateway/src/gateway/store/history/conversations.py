@@ -15,6 +15,7 @@ from gateway.store.errors import translate_redis_errors
 from gateway.store.history.conversation_index import ConversationIndex
 from gateway.store.history.conversation_items import ConversationItems, item_members
 from gateway.store.history.quota import StorageQuota, settle
+from gateway.store.history.response_events import delete_events
 from gateway.store.history.sizes import THREAD, bytes_of, items_size
 from gateway.store.history.stored_conversation import (
     active_responses,
@@ -25,12 +26,10 @@ from gateway.store.history.stored_conversation import (
 )
 from gateway.store.history.transaction import transact
 from gateway.store.keys import (
-    LOG_SUFFIX,
     index_key,
     items_key,
     response_key,
     responses_key,
-    segment_keys,
     thread_key,
 )
 
@@ -187,15 +186,10 @@ class Conversations:
         """A running one is deleted at its end, when it finds no conversation to store its answer in."""
         for start in range(0, len(response_ids), _DELETED_AT_ONCE):
             some = response_ids[start : start + _DELETED_AT_ONCE]
-            async with translate_redis_errors(), self._redis.pipeline(transaction=False) as pipe:
-                for response_id in some:
-                    pipe.hget(response_key(user_id, response_id), "segment")
-                segments = await pipe.execute()
-                for response_id, segment in zip(some, segments, strict=True):
-                    keys = segment_keys(user_id, response_id, int(segment or 0))
-                    pipe.delete(response_key(user_id, response_id), *keys)
-                await pipe.execute()
-            await self._quota.refund(user_id, [*some, *(one + LOG_SUFFIX for one in some)])
+            await delete_events(self._redis, self._quota, user_id, some)
+            async with translate_redis_errors():
+                await self._redis.delete(*(response_key(user_id, response_id) for response_id in some))
+            await self._quota.refund(user_id, some)
 
 
 def _fields(metadata: Mapping[str, str] | None, generation: Generation | None = None) -> dict[Any, bytes]:

@@ -113,7 +113,8 @@ class StorageQuota:
                     taken = 0
                     for (field, part), stored in zip(parts.items(), found, strict=True):
                         taken += _take_field(pipe, key, field, part, stored)
-                    pipe.hincrby(key, QUOTA_TOTAL, -taken)
+                    if taken:
+                        pipe.hincrby(key, QUOTA_TOTAL, -taken)
                     with suppress(WatchError):
                         await pipe.execute()
                         return
