@@ -125,18 +125,24 @@ async def ask(
     asked = {"input": f"[[tokens={tokens} pace={pace_seconds:.3f}]]", "store": stored}
     async with places:
         await socket.send(json.dumps({"type": "response.create", **asked}))
-        await _told(socket, "response.created")
-    await _told(socket, until)
+        await _wait_for(socket, "response.created")
+    await _wait_for(socket, until)
 
 
-async def _told(socket: ClientConnection, until: str) -> None:
+async def _wait_for(socket: ClientConnection, until: str) -> None:
     while (event := json.loads(await socket.recv()))["type"] != until:
         if event["type"] in {"error", "response.failed"}:
             raise RuntimeError(event)
 
 
 def main() -> None:
-    plan = {"GATEWAY_TITLES": "off", "GATEWAY_SOCKETS_PER_USER": "1024", "GATEWAY_ANSWERS_PER_USER": "1024"}
+    plan = {
+        "GATEWAY_TITLES": "off",
+        "GATEWAY_SOCKETS_PER_USER": "1024",
+        "GATEWAY_ANSWERS_PER_USER": "1024",
+        # Each running answer of the one user reserves 350 kB.
+        "GATEWAY_STORED_BYTES_PER_USER": str(2**30),
+    }
     with tempfile.TemporaryDirectory() as folder, Stack(Plan(Path(folder), gateways=1, gateway=plan)) as stack:
         stack.add_user("bench", "correct horse battery")
         uvloop.run(_costs(stack, stack.add_key("bench")))
