@@ -71,6 +71,9 @@ def auth_service(settings: Settings) -> httpx2.AsyncClient:
         base_url=settings.auth_url,
         headers={"Authorization": f"Bearer {credential}"},
         timeout=httpx2.Timeout(2.0),
+        # The server closes an idle connection after five seconds, which is when a cached user is asked for again: it
+        # may be closing it at this moment. Opening one in the same network costs 0.1 ms.
+        limits=httpx2.Limits(keepalive_expiry=0),
         # A proxy set in the environment would read every credential.
         trust_env=False,
     )
